@@ -1,0 +1,31 @@
+"""The console entry: `stnkit`, or `python -m stnkit`."""
+
+import sys
+from importlib.util import find_spec
+
+NEEDED = ("cyclopts", "rich", "PIL", "matplotlib")
+
+
+def main() -> int:
+    """Run the command line and return its exit status.
+
+    Returns
+    -------
+    int
+        0, or 2 if what was asked for cannot be done; the reason is then one line on standard error.
+
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        print(
+            f'stnkit: the command line needs {", ".join(missing)}; install: pip install "stnkit[cli]"',
+            file=sys.stderr,
+        )
+        return 2
+    from stnkit.cli import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

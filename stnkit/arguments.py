@@ -1,0 +1,158 @@
+"""What a user may write after an option: each function returns the value or says in one line what is accepted."""
+
+import math
+import re
+from collections.abc import Container, Iterable
+from typing import Any, Protocol
+
+from PIL import Image
+
+
+class Names(Container[str], Iterable[str], Protocol):
+    """A table of names, of which only the names matter here."""
+
+
+def one_of(option: str, name: str, table: Names) -> None:
+    """Refuse a name that is not in a table of `stnkit.spec`.
+
+    Parameters
+    ----------
+    option : str
+        As the user writes it.
+    name : str
+        What was given.
+    table : container of str
+        What is accepted.
+
+    Raises
+    ------
+    ValueError
+        If the name is not in the table.
+
+    """
+    if name not in table:
+        message = f"{option} must be one of {', '.join(table)}; got {name}"
+        raise ValueError(message)
+
+
+def finite(option: str, *values: float) -> tuple[float, ...]:
+    """Return numbers that are all finite.
+
+    Parameters
+    ----------
+    option : str
+        As the user writes it.
+    *values : float
+        What was given.
+
+    Returns
+    -------
+    tuple of float
+        `values`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is infinite or no number.
+
+    """
+    if not all(math.isfinite(value) for value in values):
+        message = f"{option} takes finite numbers; got {' '.join(format(value, 'g') for value in values)}"
+        raise ValueError(message)
+    return values
+
+
+def numbers(option: str, text: str, most: int) -> tuple[float, ...]:
+    """Read numbers that are separated by commas.
+
+    Parameters
+    ----------
+    option : str
+        As the user writes it.
+    text : str
+        What was given.
+    most : int
+        How many numbers there may be.
+
+    Returns
+    -------
+    tuple of float
+        1 to `most` finite numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are more, or a part is not a finite number.
+
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not 1 <= len(values) <= most:
+        message = f"{option} takes 1 to {most} numbers, separated by commas only; got {text}"
+        raise ValueError(message)
+    return finite(option, *values)
+
+
+def canvas(option: str, text: str) -> tuple[int, int]:
+    """Read the size of a picture.
+
+    Parameters
+    ----------
+    option : str
+        As the user writes it.
+    text : str
+        What was given, WIDTHxHEIGHT.
+
+    Returns
+    -------
+    (int, int)
+        Height and width, as arrays have them.
+
+    Raises
+    ------
+    ValueError
+        If it is no size, or one that no file may have here.
+
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,8})[xX]([1-9][0-9]{0,8})", text)
+    if match is None:
+        message = f"{option} must be WIDTHxHEIGHT in pixels, as in 640x480; got {text}"
+        raise ValueError(message)
+    width, height = int(match[1]), int(match[2])
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # what Pillow agrees to read back
+    if most and width * height > most:
+        message = f"{option} {text} is {width * height} pixels; at most {most} are accepted"
+        raise ValueError(message)
+    return height, width
+
+
+def within(option: str, value: int, least: int, most: Any = math.inf) -> int:
+    """Return an integer that lies in a range.
+
+    Parameters
+    ----------
+    option : str
+        As the user writes it.
+    value : int
+        What was given.
+    least, most : int
+        The range, both ends included.
+
+    Returns
+    -------
+    int
+        `value`.
+
+    Raises
+    ------
+    ValueError
+        If it lies outside.
+
+    """
+    if not least <= value <= most:
+        range_ = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        message = f"{option} must be {range_}; got {value}"
+        raise ValueError(message)
+    return value

@@ -1,0 +1,233 @@
+"""The command line: `stnkit warp`, `stnkit info` and `stnkit demo`.
+
+A command does its work or raises; `run` turns what a user can do wrong into one line and the exit status 2.
+Heavy rooms are imported by the command that needs them, so that `--help` is quick.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stnkit import __version__, arguments
+from stnkit.spec import MODES, PADDING_MODES, ZEROS
+
+app = App(
+    name="stnkit",
+    help="Spatial transformer sampling: warp pictures, look at the installation, see the gradients at work.",
+    version=__version__,
+    default_parameter=Parameter(negative=()),
+)
+demo = App(name="demo", help="See the sampler's gradients at work on real digits (alone: `demo align`).")
+app.command(demo)
+
+Numbers = Annotated[str, Parameter(allow_leading_hyphen=True)]
+Theta = tuple[float, float, float, float, float, float]
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The words after the program's name.
+
+    Returns
+    -------
+    int
+        The exit status: 0; 2 if it cannot be done, with the reason on one line of standard error; 130 if it
+        was interrupted.
+
+    """
+    try:
+        command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        command(*bound.args, **bound.kwargs)
+    except KeyboardInterrupt:
+        return refuse("interrupted", 130)
+    except MemoryError:
+        return refuse("not enough memory for pictures of this size", 2)
+    except OSError as error:
+        return refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+    except (CycloptsError, ValueError) as error:
+        return refuse(str(error), 2)
+    return 0
+
+
+def refuse(reason: str, status: int) -> int:
+    """Say in one line why nothing was done, and return the exit status.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong, what was given, what is accepted.
+    status : int
+        The exit status.
+
+    Returns
+    -------
+    int
+        `status`.
+
+    """
+    print("stnkit:", " ".join(reason.split()), file=sys.stderr)
+    return status
+
+
+@app.command
+def warp(
+    source: Path,
+    target: Path,
+    /,
+    *,
+    rotate: float = 0.0,
+    scale: Numbers = "1",
+    shear: float = 0.0,
+    translate: tuple[float, float] = (0.0, 0.0),
+    theta: Theta | None = None,
+    size: str | None = None,
+    mode: Annotated[str, Parameter(help=f"Interpolation: {', '.join(MODES)}.")] = "bilinear",
+    padding: Annotated[str, Parameter(help=f"Outside the picture: {', '.join(PADDING_MODES)}.")] = "zeros",
+    fill: Numbers | None = None,
+) -> None:
+    """Transform a PNG, JPEG or TIFF picture as it is seen, about its centre.
+
+    The picture is scaled, then sheared, rotated and translated. Pixels keep their shape, and the canvas keeps
+    its size unless --size gives another, about the same centre.
+
+    Parameters
+    ----------
+    source
+        The picture to read: PNG, JPEG or TIFF.
+    target
+        The file to write: .png, .jpg, .jpeg, .tif or .tiff.
+    rotate
+        Degrees, counter-clockwise.
+    scale
+        One factor, or two for x and y as in 2,0.5; a negative one mirrors.
+    shear
+        Degrees by which upright lines lean to the right.
+    translate
+        Pixels to the right and down.
+    theta
+        Instead of the four above: the sampler's own matrix by rows, from output to input in coordinates from
+        -1 to 1 across each canvas.
+    size
+        The canvas of the output in pixels, WIDTHxHEIGHT, as in 640x480.
+    fill
+        What padding zeros reads outside, in the file's own range: one number, or one per channel as in
+        255,255,255. By default 0.
+
+    """
+    import numpy as np
+
+    from stnkit import pictures, pixel_affine
+    from stnkit.warp import warped
+
+    pictures.file_format(target)
+    arguments.one_of("--mode", mode, MODES)
+    arguments.one_of("--padding", padding, PADDING_MODES)
+    if fill is not None and PADDING_MODES[padding] != ZEROS:
+        message = f"--fill is read with --padding zeros only; got --padding {padding}"
+        raise ValueError(message)
+    factors = arguments.numbers("--scale", scale, most=2)
+    values = arguments.numbers("--fill", fill or "0", most=4)
+    seen = pixel_affine.seen(
+        arguments.finite("--rotate", rotate)[0],
+        (factors[0], factors[-1]),
+        arguments.finite("--shear", shear)[0],
+        arguments.finite("--translate", *translate),
+    )
+    if theta is not None and (seen != pixel_affine.seen()).any():
+        message = "--theta is the whole transform: leave out --rotate, --scale, --shear and --translate"
+        raise ValueError(message)
+    canvas = arguments.canvas("--size", size) if size else None
+
+    picture = pictures.read(source)
+    pictures.file_format(target, picture.kind)
+    if picture.note:
+        print("stnkit:", picture.note, file=sys.stderr)
+    extent = picture.pixels.shape[0], picture.pixels.shape[1]
+    canvas = canvas or extent
+    if theta is None:
+        matrix = pixel_affine.theta_of(seen, extent, canvas)
+    else:
+        matrix = np.array(arguments.finite("--theta", *theta)).reshape(2, 3)
+        pixel_affine.check_regular(matrix)
+    pictures.write(warped(picture, matrix, canvas, mode=mode, padding=padding, fill=values), target)
+
+
+@app.command
+def info(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Show what a report of a problem should say: versions, processor, threads, cache, devices, frameworks.
+
+    Parameters
+    ----------
+    as_json
+        Print JSON instead of a table.
+
+    """
+    from stnkit.environment import facts
+
+    found = facts()
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table(title="stnkit and what it runs on", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for section, entries in found.items():
+        for row, (name, value) in enumerate(entries.items()):
+            table.add_row("" if row else section, name, Text(str(value)))
+        table.add_section()
+    Console().print(table)
+
+
+def align(
+    *,
+    out: Path = Path("stnkit-demo.png"),
+    seed: int = 0,
+    count: int = 256,
+    steps: int = 240,
+) -> None:
+    """Distort real digits by unknown affine maps and find each map again by gradient descent.
+
+    Prints how far the digits were off before and after, and draws a contact sheet of ten of them.
+
+    Parameters
+    ----------
+    out
+        The PNG file of the contact sheet.
+    seed
+        Which digits and which distortions: the same seed gives the same results.
+    count
+        How many digits, at most 1000.
+    steps
+        Steps of gradient descent.
+
+    """
+    from stnkit.demo import alignment
+    from stnkit.pictures import replacing
+    from stnkit.report import outcome, progress
+    from stnkit.sheet import draw
+
+    if out.suffix.lower() != ".png":
+        message = f"{out}: the contact sheet is a .png file"
+        raise ValueError(message)
+    with replacing(out) as file:  # refuses before the work what it would refuse after it
+        with progress(steps) as advance:
+            result = alignment(count, steps, seed, advance)
+        draw(result, file)
+    Console().print(outcome(result))
+    print(f"contact sheet: {out}")
+
+
+demo.command(align)
+demo.default(align)

@@ -1,0 +1,159 @@
+"""The facts that explain a difference between two machines: what `stnkit info` shows."""
+
+import os
+import platform
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding as llvm
+
+from stnkit import __version__
+from stnkit.kernels import jit
+
+Facts = dict[str, Any]
+
+FRAMEWORKS = ("torch", "jax", "cupy", "scipy", "cv2")  # by the names they are imported by
+
+# Instruction sets that change how a sampler is vectorised, of the hundred that LLVM knows by name.
+VECTORS = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512fp16", "neon", "fullfp16", "sve")
+
+
+def facts() -> dict[str, Facts]:
+    """Gather the facts, importing no framework.
+
+    Returns
+    -------
+    dict of str to dict
+        Sections of named values, all of which JSON can hold. A device that cannot be asked is described by
+        the reason.
+
+    """
+    return {
+        "versions": {
+            "stnkit": __version__,
+            "python": f"{platform.python_version()} ({platform.python_implementation()})",
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+            "llvmlite": metadata.version("llvmlite"),
+            "system": platform.platform(),
+        },
+        "processor": processor(),
+        "threads": threads(),
+        "cache": cache(),
+        "cuda": cuda(),
+        "frameworks": frameworks(),
+        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_")},
+    }
+
+
+def processor() -> Facts:
+    """Describe the processor as the compiler sees it.
+
+    Returns
+    -------
+    dict
+        Its name, LLVM's name for it, and its vector instruction sets.
+
+    """
+    features = llvm.get_host_cpu_features()
+    return {
+        "name": _processor_name(),
+        "llvm name": llvm.get_host_cpu_name(),
+        "vector features": " ".join(name for name in VECTORS if features.get(name)),
+    }
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def threads() -> Facts:
+    """Describe Numba's threads.
+
+    Returns
+    -------
+    dict
+        Processors, threads in use and at most, and the threading layer, or why there is none.
+
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: Facts = {"processors": usable, "at most": numba.config.NUMBA_NUM_THREADS}
+    try:
+        found["in use"] = numba.get_num_threads()  # starts the layer, so that it can be named
+        found["layer"] = numba.threading_layer()
+    except ValueError as error:
+        found["layer"] = f"none ({error})"
+    return found
+
+
+def cache() -> Facts:
+    """Describe where compiled kernels are kept.
+
+    Returns
+    -------
+    dict
+        The directory, with the number of kernels in it and their size.
+
+    """
+    try:
+        path = Path(numba.njit(cache=True)(jit.buffer).stats.cache_path)  # of the kernels' own folder
+    except RuntimeError:
+        return {"directory": "none can be written to: kernels are compiled in every process"}
+    files = list(path.glob("*.nbc"))
+    size = sum(file.stat().st_size for file in files)
+    return {"directory": str(path), "kernels": len(files), "size": f"{size / 2**20:.1f} MiB"}
+
+
+def cuda() -> Facts:
+    """Describe the CUDA devices.
+
+    Returns
+    -------
+    dict
+        One entry per device, or the reason why there is none.
+
+    """
+    try:
+        version = metadata.version("numba-cuda")
+    except metadata.PackageNotFoundError:
+        return {"devices": 'none: numba-cuda is not installed (pip install "stnkit[cuda]")'}
+    found: Facts = {"numba-cuda": version}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from numba import cuda as driver
+
+            devices = list(driver.list_devices()) if driver.is_available() else []
+            for number, device in enumerate(devices):
+                name = device.name.decode() if isinstance(device.name, bytes) else device.name
+                major, minor = device.compute_capability
+                found[f"device {number}"] = f"{name}, compute capability {major}.{minor}"
+    except Exception as error:  # a driver may fail in any way, and that is the fact to report
+        found["devices"] = f"none: {type(error).__name__}: {error}"
+        return found
+    if not devices:
+        found["devices"] = "none: no driver or no device was found"
+    return found
+
+
+def frameworks() -> Facts:
+    """Name the array frameworks that are installed, without importing one.
+
+    Returns
+    -------
+    dict
+        The version of each, by the name of its distribution.
+
+    """
+    providers = metadata.packages_distributions()
+    names = sorted({name for module in FRAMEWORKS for name in providers.get(module, [])})
+    return {name: metadata.version(name) for name in names}

@@ -1,0 +1,227 @@
+"""One coordinate on one axis: unit to pixel, padding, and the taps that are read, each with its slope.
+
+Pixel coordinates: 0 is the centre of the first pixel and n - 1 that of the last. A tap is an index and a
+weight; index -1 is a dead tap, which lies outside the image and reads the fill value. Every map comes with
+its derivative, so nothing upstairs derives anything again.
+"""
+
+from numba import int32, int64
+
+from stnkit.kernels.jit import leaf
+from stnkit.spec import BICUBIC, BILINEAR, BORDER, NEAREST, REFLECTION, WRAP, ZEROS
+
+
+@leaf
+def chain(n, like, spec):
+    """Return d pixel / d unit: how many pixels one unit of a coordinate is."""
+    T = type(like)
+    if spec.pixel:
+        return T(1)
+    return T(n - 1 if spec.align else n) / T(2)
+
+
+@leaf
+def locate(u, n, spec):
+    """Map a coordinate as it is given to pixels; NaN where it is not finite.
+
+    `u - u` is 0 for a finite number and NaN otherwise. The clamp keeps huge finite coordinates finite after
+    the scaling; 2**90 pixels is past the end of any image.
+    """
+    T = type(u)
+    end = T(2.0**90)
+    finite = u - u
+    v = end if u > end else (-end if u < -end else u)
+    if spec.pixel:
+        return v + finite
+    if spec.align:
+        return (v + T(1)) / T(2) * T(n - 1) + finite
+    return ((v + T(1)) * T(n) - T(1)) / T(2) + finite
+
+
+@leaf
+def is_near(x):
+    """Tell whether pixel coordinate `x` is finite and small enough for exact index arithmetic."""
+    far = type(x)(4194304.0)  # 2**22: halves are exact even in float32
+    return x <= far and x >= -far
+
+
+@leaf
+def period(n, padding, spec):
+    """Return after how many pixels the padded image repeats itself, or 0 if it does not."""
+    if padding == WRAP:
+        return n
+    if padding == REFLECTION:
+        return 2 * (n - 1) if spec.align else 2 * n
+    return int64(0)
+
+
+@leaf
+def tame(x, n, padding, spec):
+    """Move a far pixel coordinate, finite, to a near one that reads the same.
+
+    `%` is exact for floating point, at any magnitude. Outside a padding that repeats, two pixels beyond
+    the rim is as good as infinitely far for every kernel's footprint, which is at most two pixels wide.
+    """
+    T = type(x)
+    span = period(n, padding, spec)
+    if span > 0:
+        return x % T(span)
+    if padding == REFLECTION:
+        return T(0)
+    low, high = T(-4), T(n + 3)
+    return low if x < low else (high if x > high else x)
+
+
+@leaf
+def whole(x, spec):
+    """Round down to an integer. The caller has made `x` near, so that the cast is defined."""
+    i = int64(x) if spec.wide else int64(int32(x))
+    return i - 1 if type(x)(i) > x else i
+
+
+@leaf
+def fold(x, span):
+    """Reduce near `x` to [0, span) by whole periods."""
+    T = type(x)
+    y = x / T(span)
+    k = T(int32(y))
+    k = k - T(1) if k > y else k
+    r = x - k * T(span)
+    r = r + T(span) if r < T(0) else r
+    return r - T(span) if r >= T(span) else r
+
+
+@leaf
+def clip(x, n):
+    """Clamp to the pixel centres; the slope is 0 from the edge outwards, the edge itself included."""
+    T = type(x)
+    last = T(n - 1)
+    inside = x > T(0) and x < last
+    y = T(0) if x <= T(0) else (last if x >= last else x)
+    return y, T(1) if inside else T(0)
+
+
+@leaf
+def settle(x, n, padding, spec):
+    """Apply a padding that acts on the coordinate: return (x, slope).
+
+    border clamps to [0, n - 1]. reflection folds about 0 and n - 1 (align_corners) or about -0.5 and
+    n - 0.5, and then clamps; its slope is +1 or -1 by the parity of the fold, 0 where it is clamped.
+    bicubic, zeros and wrap act on each tap's index instead: see `neighbour`.
+    """
+    T = type(x)
+    if spec.interp == BICUBIC or padding == ZEROS or padding == WRAP:
+        return x, T(1)
+    sign = T(1)
+    if padding == REFLECTION:
+        if spec.align:
+            if n == 1:
+                return T(0), T(0)
+            r = fold(x, 2 * (n - 1))
+            sign = T(-1) if r > T(n - 1) else T(1)
+            x = T(2 * (n - 1)) - r if r > T(n - 1) else r
+        else:
+            r = fold(x + T(0.5), 2 * n)
+            sign = T(-1) if r > T(n) else T(1)
+            x = (T(2 * n) - r if r > T(n) else r) - T(0.5)
+    y, slope = clip(x, n)
+    return y, sign * slope
+
+
+@leaf
+def base(i, n, padding, spec):
+    """Bring the index of the first tap into the period of a padding that acts on indices."""
+    if padding == WRAP or (padding == REFLECTION and spec.interp == BICUBIC):
+        span = period(n, padding, spec)
+        if span > 0:
+            i = i % span if (i < 0 or i >= span) else i
+    return i
+
+
+@leaf
+def neighbour(i, n, padding, spec):
+    """Return the index in the image that tap `i` reads, or -1 for a dead tap.
+
+    After `base`, a tap lies at most a footprint outside one period, so one or two steps bring it in.
+    """
+    if padding == ZEROS:
+        return i if (i >= 0 and i < n) else int64(-1)
+    if padding == BORDER or spec.interp != BICUBIC and padding == REFLECTION:
+        return int64(0) if i < 0 else (n - 1 if i >= n else i)
+    span = period(n, padding, spec)
+    i = i + span if i < 0 else i
+    i = i - span if i >= span else i
+    i = i - span if i >= span else i
+    if padding == REFLECTION:
+        if spec.align:
+            i = span - i if i >= n else i
+        else:
+            i = span - 1 - i if i >= n else i
+        i = int64(0) if n == 1 else i
+    return i
+
+
+@leaf
+def cubic(t):
+    """Weights of the four taps at -1, 0, 1, 2 for the fraction `t`, and their slopes.
+
+    Keys (1981), cubic convolution, with a = -0.75:
+    |s| <= 1:  (a + 2) |s|^3 - (a + 3) |s|^2 + 1;   1 < |s| < 2:  a (|s|^3 - 5 |s|^2 + 8 |s| - 4).
+    """
+    T = type(t)
+    a = T(-0.75)
+    s0, s1, s2, s3 = t + T(1), t, T(1) - t, T(2) - t
+    w0 = ((a * s0 - T(5) * a) * s0 + T(8) * a) * s0 - T(4) * a
+    w1 = ((a + T(2)) * s1 - (a + T(3))) * s1 * s1 + T(1)
+    w2 = ((a + T(2)) * s2 - (a + T(3))) * s2 * s2 + T(1)
+    w3 = ((a * s3 - T(5) * a) * s3 + T(8) * a) * s3 - T(4) * a
+    v0 = (T(3) * a * s0 - T(10) * a) * s0 + T(8) * a
+    v1 = (T(3) * (a + T(2)) * s1 - T(2) * (a + T(3))) * s1
+    v2 = (T(2) * (a + T(3)) - T(3) * (a + T(2)) * s2) * s2
+    v3 = (T(10) * a - T(3) * a * s3) * s3 - T(8) * a
+    return (w0, w1, w2, w3), (v0, v1, v2, v3)
+
+
+@leaf
+def tap_count(spec):
+    """Return how many neighbours one axis reads."""
+    if spec.interp == NEAREST:
+        return 1
+    return 4 if spec.interp == BICUBIC else 2
+
+
+@leaf
+def taps(x, n, padding, spec):
+    """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, slope of the padding).
+
+    Four of each; those past `tap_count` are not used. Slopes are d weight / d pixel. At a knot the
+    fraction is 0, so a slope is the right-hand one. A coordinate that is not finite reads dead taps only,
+    in equal shares, which sum to the fill value without rounding, and passes no gradient.
+    """
+    T = type(x)
+    zero, one, dead = T(0), T(1), int64(-1)
+    lost = x != x
+    y, slope = settle(zero if lost else x, n, padding, spec)
+    i = whole(y, spec)
+    t = y - T(i)
+    slope = zero if lost else slope
+    if spec.interp == NEAREST:
+        odd = (i & 1) == 1
+        i = i + 1 if (t > T(0.5) or (t == T(0.5) and odd)) else i
+        j = dead if lost else neighbour(base(i, n, padding, spec), n, padding, spec)
+        return (j, dead, dead, dead), (one, zero, zero, zero), (zero, zero, zero, zero), zero
+    if spec.interp == BILINEAR:
+        i = base(i, n, padding, spec)
+        j0 = dead if lost else neighbour(i, n, padding, spec)
+        j1 = dead if lost else neighbour(i + 1, n, padding, spec)
+        t = T(0.5) if lost else t
+        return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), slope
+    i = base(i - 1, n, padding, spec)
+    j0 = dead if lost else neighbour(i, n, padding, spec)
+    j1 = dead if lost else neighbour(i + 1, n, padding, spec)
+    j2 = dead if lost else neighbour(i + 2, n, padding, spec)
+    j3 = dead if lost else neighbour(i + 3, n, padding, spec)
+    weights, slopes = cubic(t)
+    share = T(0.25)
+    even = (share, share, share, share)
+    return (j0, j1, j2, j3), even if lost else weights, slopes, slope

@@ -1,0 +1,45 @@
+"""Where a coordinate comes from: one leaf for each source, and the pull-back of a cotangent to its parameters.
+
+A source is read as `coordinate(source, at, strides, point, size, axis, spec)`: the coordinate of one output
+location on one axis (0, 1, 2 for x, y, z), in the units in which it was given. `at` is where the batch item
+begins and `strides` are those of the source array.
+"""
+
+from stnkit.kernels.jit import leaf
+from stnkit.spec import AFFINE
+
+
+@leaf
+def lattice(i, n, like, spec):
+    """Return the normalised coordinate of output location `i` of `n`.
+
+    The end locations are -1 and 1 (align_corners), or every location is a pixel centre, (2i + 1) / n - 1.
+    A single location is 0.
+    """
+    T = type(like)
+    if spec.align:
+        return T(2 * i - (n - 1)) / T(n - 1) if n > 1 else T(0)
+    return T(2 * i + 1 - n) / T(n)
+
+
+@leaf
+def affine(theta, at, x, y, z, like, spec):
+    """Return one row of an affine map applied to (x, y, z, 1); `at` is where the row begins."""
+    T = type(like)
+    if spec.ndim == 1:
+        return T(theta[at]) * x + T(theta[at + 1])
+    if spec.ndim == 2:
+        return T(theta[at]) * x + (T(theta[at + 1]) * y + T(theta[at + 2]))
+    return T(theta[at]) * x + (T(theta[at + 1]) * y + (T(theta[at + 2]) * z + T(theta[at + 3])))
+
+
+@leaf
+def coordinate(source, at, strides, point, size, axis, like, spec):
+    """Return the coordinate of output location `point` = (z, y, x) on one axis."""
+    if spec.source == AFFINE:
+        x = lattice(point[2], size[2], like, spec)
+        y = lattice(point[1], size[1], like, spec)
+        z = lattice(point[0], size[0], like, spec)
+        return affine(source, at + axis * (spec.ndim + 1), x, y, z, like, spec)
+    where = at + point[0] * strides[1] + point[1] * strides[2] + point[2] * strides[3]
+    return type(like)(source[where + axis * strides[4]])

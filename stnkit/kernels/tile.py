@@ -1,0 +1,186 @@
+"""A tile of output locations: stage the taps of all of them once, then let every channel run over the tile."""
+
+from typing import Any, NamedTuple
+
+from numba import int64, uint64
+
+from stnkit.kernels.axis import chain, is_near, locate, tame, tap_count, taps
+from stnkit.kernels.jit import buffer, leaf, step
+from stnkit.kernels.point import TILE, add, slot
+from stnkit.kernels.sources import coordinate, lattice
+from stnkit.spec import BICUBIC
+
+
+class Tile(NamedTuple):
+    """The stage of one tile: rows of `TILE` locations, one row per axis, or per axis and tap."""
+
+    coords: Any  # pixel coordinates, one row per axis
+    scales: Any  # slope of the padding, one row per axis
+    offsets: Any  # into a plane of the image, one row per axis and tap
+    weights: Any
+    slopes: Any  # d weight / d pixel, for bicubic only; elsewhere they are constants
+    bars: Any  # cotangents of the pixel coordinates, one row per axis
+
+
+@leaf
+def allocate(like, index_like, spec):
+    rows = spec.ndim * tap_count(spec)
+    slopes = rows if spec.interp == BICUBIC and spec.source_bar else 0
+    return Tile(
+        buffer(spec.ndim * TILE, like),
+        buffer(spec.ndim * TILE, like),
+        buffer(rows * TILE, index_like),
+        buffer(rows * TILE, like),
+        buffer(slopes * TILE, like),
+        buffer(spec.ndim * TILE if spec.source_bar else 0, like),
+    )
+
+
+@leaf
+def fetch(tile, axis, first, count, source, at, strides, size, n, like, spec):
+    """Stage the pixel coordinates of locations first .. first + count on one axis, row by row.
+
+    Return 1 if any of them is far, else 0.
+    """
+    far = 0
+    width = size[2]
+    p = 0
+    while p < count:
+        row, x = (first + p) // width, (first + p) % width
+        z, y = row // size[1], row % size[1]
+        run = width - x if width - x < count - p else count - p
+        for i in range(run):
+            u = coordinate(source, at, strides, (z, y, x + i), size, axis, like, spec)
+            px = locate(u, n, spec)
+            tile.coords[slot(axis, p + i)] = px
+            far |= 0 if is_near(px) else 1
+        p += run
+    return far
+
+
+@leaf
+def settle_far(tile, count, extent, spec):
+    """Make every coordinate of the tile near, or NaN on all axes if it is not finite on one."""
+    for p in range(count):
+        lost = False
+        for axis in range(spec.ndim):
+            x = tile.coords[slot(axis, p)]
+            lost |= x != x
+        for axis in range(spec.ndim):
+            x = tile.coords[slot(axis, p)]
+            if lost:
+                tile.coords[slot(axis, p)] = type(x)(float("nan"))
+            elif not is_near(x):
+                tile.coords[slot(axis, p)] = tame(x, extent[2 - axis], spec.padding[axis], spec)
+
+
+@leaf
+def place(tile, axis, count, n, stride, padding, spec):
+    """Stage the taps of the tile on one axis. Return whether all of them are inside the image.
+
+    `stride` steps one pixel along the axis. Where it is negative, offsets count from the axis' far end, so
+    that offsets of living taps are never negative.
+    """
+    dead = 0
+    bias = (1 - n) * stride if stride < 0 else 0
+    row = axis * tap_count(spec)
+    for p in range(count):
+        (j0, j1, j2, j3), ws, vs, scale = taps(tile.coords[slot(axis, p)], n, padding, spec)
+        tile.scales[slot(axis, p)] = scale
+        dead |= keep(tile, row, p, j0, ws[0], vs[0], stride, bias, spec)
+        if tap_count(spec) > 1:
+            dead |= keep(tile, row + 1, p, j1, ws[1], vs[1], stride, bias, spec)
+        if tap_count(spec) > 2:
+            dead |= keep(tile, row + 2, p, j2, ws[2], vs[2], stride, bias, spec)
+            dead |= keep(tile, row + 3, p, j3, ws[3], vs[3], stride, bias, spec)
+    return dead == 0
+
+
+@leaf
+def keep(tile, row, p, j, w, v, stride, bias, spec):
+    """Stage one tap. Return 1 if it is dead, else 0."""
+    far = -(1 << 61) if spec.wide else -(1 << 29)
+    tile.offsets[slot(row, p)] = j * stride + bias if j >= 0 else far
+    tile.weights[slot(row, p)] = w
+    if spec.interp == BICUBIC and spec.source_bar:
+        tile.slopes[slot(row, p)] = v
+    return 1 if j < 0 else 0
+
+
+@step
+def stage(tile, first, count, source, at, strides, size, extent, image_strides, like, spec):
+    """Stage locations first .. first + count of one batch item. Return whether every tap is inside."""
+    far = fetch(tile, int64(0), first, count, source, at, strides, size, extent[2], like, spec)
+    if spec.ndim > 1:
+        far |= fetch(tile, int64(1), first, count, source, at, strides, size, extent[1], like, spec)
+    if spec.ndim > 2:
+        far |= fetch(tile, int64(2), first, count, source, at, strides, size, extent[0], like, spec)
+    if far:
+        settle_far(tile, count, extent, spec)
+    clean = place(tile, int64(0), count, extent[2], image_strides[4], spec.padding[0], spec)
+    if spec.ndim > 1:
+        clean &= place(tile, int64(1), count, extent[1], image_strides[3], spec.padding[1], spec)
+    if spec.ndim > 2:
+        clean &= place(tile, int64(2), count, extent[0], image_strides[2], spec.padding[2], spec)
+    return clean
+
+
+@leaf
+def lowest(strides, extent, spec):
+    """Return where the lowest address of a plane lies, relative to its first pixel."""
+    total = 0
+    for axis in range(spec.ndim):
+        stride = strides[4 - axis]
+        total += (extent[2 - axis] - 1) * stride if stride < 0 else 0
+    return total
+
+
+@leaf
+def finish_bars(tile, count, extent, like, spec):
+    """Bring the staged cotangents of pixel coordinates to the units in which coordinates were given.
+
+    A coordinate on which the padding has no slope, or that is not finite, gets exactly 0.
+    """
+    zero = type(like)(0)
+    for axis in range(spec.ndim):
+        unit = chain(extent[2 - axis], like, spec)
+        for p in range(count):
+            scale = tile.scales[slot(axis, p)]
+            bar = tile.bars[slot(axis, p)] * scale * unit
+            tile.bars[slot(axis, p)] = bar if scale != zero else zero
+
+
+@leaf
+def put_bars(grid_bar, at, tile, count, spec):
+    """Add the tile's cotangents to those of a grid's locations."""
+    for p in range(count):
+        for axis in range(spec.ndim):
+            add(grid_bar, at + p * spec.ndim + axis, tile.bars[slot(axis, p)])
+
+
+@leaf
+def sum_bars(theta_bar, to, bars, at, axis_step, step, first, count, size, like, spec):
+    """Add coordinates' cotangents, times the location they stand at, to those of an affine map.
+
+    With u = theta [x, y, z, 1]: theta_bar = sum of u_bar [x, y, z, 1]. y and z are constant along a row, so
+    a row needs two sums.
+    """
+    T = type(like)
+    for axis in range(spec.ndim):
+        row_to = to + axis * (spec.ndim + 1)
+        p = 0
+        while p < count:
+            row, x = (first + p) // size[2], (first + p) % size[2]
+            run = size[2] - x if size[2] - x < count - p else count - p
+            total, moment = T(0), T(0)
+            for i in range(p, p + run):
+                g = T(bars[uint64(at + axis * axis_step + i * step)])
+                total += g
+                moment += g * lattice(x + i - p, size[2], like, spec)
+            add(theta_bar, row_to, moment)
+            if spec.ndim > 1:
+                add(theta_bar, row_to + 1, total * lattice(row % size[1], size[1], like, spec))
+            if spec.ndim > 2:
+                add(theta_bar, row_to + 2, total * lattice(row // size[1], size[0], like, spec))
+            add(theta_bar, row_to + spec.ndim, total)
+            p += run

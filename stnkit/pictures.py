@@ -1,0 +1,207 @@
+"""Image files as arrays and back: what Pillow reads, in channels the sampler understands, and safe writing."""
+
+import errno
+import os
+import secrets
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+
+# File name endings, with the format that each names and the kinds of picture which that format can hold.
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+HOLDS = {
+    "PNG": ("L", "LA", "RGB", "RGBA", "I;16"),
+    "JPEG": ("L", "RGB"),
+    "TIFF": ("L", "LA", "RGB", "RGBA", "I;16", "F"),
+}
+JPEG_QUALITY = 95
+
+# What a file's pixels are turned into, by Pillow's name of their kind. Where a palette or a plain picture names
+# a transparent colour, an alpha channel takes its place.
+KINDS = {
+    "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA",
+    "RGBX": "RGB", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "F": "F",
+    "I": "I;16", "I;16": "I;16", "I;16L": "I;16", "I;16B": "I;16", "I;16N": "I;16",
+}  # fmt: skip
+
+
+class Picture(NamedTuple):
+    """The pixels of an image file, (H, W, C) in the file's own value range, and what else is kept of it."""
+
+    pixels: NDArray[Any]
+    kind: str  # one of those in HOLDS
+    profile: bytes | None = None  # ICC colour profile
+    note: str = ""  # what was lost in reading
+
+    @property
+    def peak(self) -> float:
+        """The value of full intensity."""
+        dtype = self.pixels.dtype
+        return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+
+
+def read(path: Path) -> Picture:
+    """Read an image file: a PNG, a JPEG or a TIFF, upright as its EXIF orientation says.
+
+    Parameters
+    ----------
+    path : Path
+        The file; of several pages the first is read.
+
+    Returns
+    -------
+    Picture
+        Palettes, bilevel and other colour spaces become gray or RGB, with alpha where there is transparency.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it may not be read.
+    ValueError
+        If it is no such image, is damaged, or is too large to be trusted.
+
+    """
+    with path.open("rb") as file, warnings.catch_warnings():
+        # Pillow warns of damaged EXIF blocks, which do no harm here, and of pictures above half of the size
+        # that it refuses: a file that the user names may be that large.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file, formats=tuple(HOLDS)) as image:
+                deep = ";16" in str(image.tile)  # the raw mode, "RGB;16B" say
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+        except Image.DecompressionBombError as error:
+            message = f"{path}: {error}"
+            raise ValueError(message) from None
+        except Image.UnidentifiedImageError:
+            message = f"{path}: not a {', '.join(HOLDS)} image"
+            raise ValueError(message) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # a decoder may fail in any way on a damaged file
+            message = f"{path}: damaged image ({error})"
+            raise ValueError(message) from None
+        return _picture(upright, deep, path)
+
+
+def _picture(image: Image.Image, deep: bool, path: Path) -> Picture:
+    if image.mode not in KINDS:
+        message = f"{path}: pictures of kind {image.mode} are not supported; convert it to RGB first"
+        raise ValueError(message)
+    kind = KINDS[image.mode]
+    profile = image.info.get("icc_profile") if image.mode not in ("CMYK", "YCbCr", "HSV") else None
+    if kind in ("I;16", "F"):
+        pixels = np.asarray(image)
+        if pixels.dtype.kind in "iu" and not (pixels.min() >= 0 and pixels.max() <= 65535):
+            message = f"{path}: integers beyond 16 bits are not supported; convert it to floating point first"
+            raise ValueError(message)
+        dtype = np.float32 if kind == "F" else np.uint16
+        return Picture(pixels.astype(dtype)[..., None], kind, profile)
+    if "transparency" in image.info:
+        kind = "RGBA"
+    pixels = np.asarray(image.convert(kind))
+    note = f"{path}: 16-bit colour was read as 8-bit" if deep else ""
+    return Picture(pixels.reshape(*pixels.shape[:2], -1), kind, profile, note)
+
+
+def file_format(path: Path, kind: str | None = None) -> str:
+    """Return the format that a file's name asks for.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    kind : str, optional
+        The kind of picture that it has to hold.
+
+    Returns
+    -------
+    str
+        One of the names in `HOLDS`.
+
+    Raises
+    ------
+    ValueError
+        If the ending is not one of `FORMATS`, or the format cannot hold such a picture.
+
+    """
+    name = FORMATS.get(path.suffix.lower())
+    if name is None:
+        message = f"{path}: the name of the output must end in {', '.join(FORMATS)}"
+        raise ValueError(message)
+    if kind is not None and kind not in HOLDS[name]:
+        others = ", ".join(other for other, kinds in HOLDS.items() if kind in kinds)
+        words = {"I;16": "16-bit values", "F": "floating point values"}.get(kind, "transparency")
+        message = f"{path}: {name} files hold no {words}; write a {others} file"
+        raise ValueError(message)
+    return name
+
+
+def write(picture: Picture, path: Path) -> None:
+    """Write an image file in the format of its name; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    picture : Picture
+        What to write.
+    path : Path
+        The file, which is replaced if it exists.
+
+    Raises
+    ------
+    OSError
+        If the file may not be written.
+    ValueError
+        If the format is unknown or cannot hold the picture.
+
+    """
+    name = file_format(path, picture.kind)
+    pixels = picture.pixels[..., 0] if picture.pixels.shape[-1] == 1 else picture.pixels
+    options: dict[str, Any] = {"icc_profile": picture.profile} if picture.profile else {}
+    if name == "JPEG":
+        options["quality"] = JPEG_QUALITY
+    with replacing(path) as file:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file, name, **options)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of `path` once all is written, and is removed if anything fails.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or to replace; a link is followed.
+
+    Yields
+    ------
+    binary file
+        Beside the target, so that it can be renamed to it in one step.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be made there, or `path` is a folder.
+
+    """
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".stnkit-{secrets.token_hex(4)}.part")
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with partial.open("xb") as file:
+            yield file
+        partial.replace(target)
+    except OSError as error:
+        message = f"{path}: cannot be written ({error.strerror or error})"
+        raise OSError(message) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()

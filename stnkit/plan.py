@@ -1,0 +1,176 @@
+"""How a call is laid out: sizes, strides, the kernel's spec, and how the work is split into parts.
+
+Everything here follows from layouts and options alone, so it is worked out once for a kind of call and
+remembered; a repeated call only fetches addresses.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stnkit.kernels.jit import digest
+from stnkit.kernels.point import TILE
+from stnkit.spec import AFFINE, DTYPES, GRID, Options, Spec
+
+Shape = tuple[int, ...]
+Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+PARTS = 16  # work is split at least so far, where the shapes allow it
+CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with scratch memory of its own
+NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
+
+
+class Plan(NamedTuple):
+    """One call, laid out. Sizes and strides are brought to three axes and count elements."""
+
+    spec: Spec
+    out_shape: Shape
+    work: int  # taps that are read
+    batch: int
+    channels: int
+    tiles: int
+    size: Shape  # of the output: z y x
+    extent: Shape  # of the image: z y x
+    image: Shape  # strides: batch, channel, z, y, x
+    source: Shape  # strides: batch, z, y, x, axis
+    witnesses: tuple[Any, ...]  # zeros that carry a type: image, source, arithmetic, offsets
+
+
+def layout(array: np.ndarray) -> Layout:
+    """Return what a plan needs to know of an array."""
+    return array.shape, array.strides, array.dtype
+
+
+@functools.lru_cache(maxsize=4096)
+def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options) -> Plan:
+    """Lay out the sampling of an image at the coordinates of a source, for an output of `size`."""
+    ndim = len(size)
+    channels, spatial, image_strides = _image(image, options)
+    full, source_strides = _source(source, kind, size)
+    extent = three(spatial, 1)
+    shared = (image[0][0], source[0][0])
+    batch = max(shared) if min(shared) else 0
+    points = math.prod(size)
+    span = sum((n - 1) * abs(s) for n, s in zip(extent, image_strides[2:], strict=True))
+    wide = max(span, *extent) >= NARROW
+    like = arithmetic(image[2], source[2])
+    spec = Spec(
+        ndim=ndim,
+        interp=options.interp,
+        padding=options.padding,
+        align=options.align,
+        pixel=options.pixel,
+        interleaved=options.channels_last,
+        source=kind,
+        image_dtype=DTYPES[image[2].name],
+        source_dtype=DTYPES[source[2].name],
+        wide=wide,
+        image_bar=False,
+        source_bar=False,
+        parallel=False,
+        digest=digest(),
+    )
+    return Plan(
+        spec=spec,
+        out_shape=(batch, *size, channels) if options.channels_last else (batch, channels, *size),
+        work=batch * channels * points * (1, 2, 4)[options.interp] ** ndim,
+        batch=batch,
+        channels=channels,
+        tiles=tiles(points),
+        size=full,
+        extent=extent,
+        image=image_strides,
+        source=source_strides,
+        witnesses=(zero(image[2]), zero(source[2]), zero(like), np.int64(0) if wide else np.int32(0)),
+    )
+
+
+def _image(image: Layout, options: Options) -> tuple[int, Shape, Shape]:
+    """Return an image's channels, spatial size and strides; a batch of one is shared by all items."""
+    shape, strides, dtype = image
+    n, *steps = (s // dtype.itemsize for s in strides)
+    if options.channels_last:
+        shape, steps = (shape[0], shape[-1], *shape[1:-1]), [steps[-1], *steps[:-1]]
+    batch = 0 if shape[0] == 1 else n
+    return shape[1], shape[2:], (batch, steps[0], *three(tuple(steps[1:]), 0))
+
+
+def _source(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]:
+    """Return the output's size and the source's strides; a grid without gaps is walked as one long row."""
+    shape, strides, dtype = source
+    n, *steps = (s // dtype.itemsize for s in strides)
+    batch = 0 if shape[0] == 1 else n
+    if kind == AFFINE:
+        return three(size, 1), (batch, 0, 0, 0, 0)
+    step = collapse(shape[1:-1], tuple(steps[:-1]))
+    if step is None:
+        return three(size, 1), (batch, *three(tuple(steps[:-1]), 0), steps[-1])
+    return (1, 1, math.prod(size)), (batch, 0, 0, step, steps[-1])
+
+
+def affine_spec(ndim: int, dtype: np.dtype[Any], align: bool) -> Spec:
+    """Return the spec of the kernels that write affine coordinates out, and of their derivative."""
+    code = DTYPES[dtype.name]
+    return Spec(
+        ndim, 0, (0, 0, 0), align, False, False, AFFINE, code, code, False, False, False, False, digest()
+    )
+
+
+def forward_parts(layout: Plan) -> Shape:
+    """Split a forward call by batch item and tile; by channels too, where these are few and work is much."""
+    items = layout.batch * layout.tiles
+    if items >= PARTS or layout.work < 1 << 17:
+        return layout.batch, 1, layout.tiles
+    return layout.batch, min(-(-layout.channels // 8), -(-PARTS // items)), layout.tiles
+
+
+def backward_parts(layout: Plan, images: int, sources: int, wrt: tuple[bool, bool]) -> Shape:
+    """Split a backward call so that no two parts add to the same memory.
+
+    `images` and `sources` are the batch sizes of the two arrays; what several items share belongs to one part.
+    """
+    if wrt == (True, True):
+        return layout.batch, 1, 1
+    if wrt[0]:
+        owners = 1 if images == 1 else layout.batch
+        return owners, max(1, min(layout.channels, -(-PARTS // owners))), 1
+    shared = layout.spec.source == GRID and sources == 1
+    return 1 if shared else layout.batch, 1, layout.tiles
+
+
+def arithmetic(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type in which a call computes: float64 if any of its arrays is, else float32."""
+    return FLOAT64 if FLOAT64 in dtypes else FLOAT32
+
+
+def tiles(points: int) -> int:
+    """Return how many tiles hold `points` output locations."""
+    return -(-points // TILE)
+
+
+def collapse(shape: Shape, strides: Shape) -> int | None:
+    """Return the one stride that walks several axes in order, or None if there is none."""
+    step, expected = 0, None
+    for n, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if n == 1:
+            continue
+        if expected is None:
+            step = stride
+        elif stride != expected:
+            return None
+        expected = stride * n
+    return step
+
+
+def three(axes: Shape, value: int) -> Shape:
+    """Prepend axes to make three: a 2-D image is a 3-D image one pixel deep."""
+    return (value,) * (3 - len(axes)) + tuple(axes)
+
+
+@functools.cache
+def zero(dtype: np.dtype[Any]) -> Any:
+    """Return a scalar that carries a type to a kernel."""
+    return dtype.type(0)
