@@ -2,10 +2,10 @@
 
     python bench/make_digits.py path/to/mnist.npz [--out PATH]
 
-The source is an archive of the arrays `x_train`, `y_train`, `x_test` and `y_test`, uint8, in the order of the
-original files. The subset is the first digits of every class, in that order: no random choice, so the same source
-gives the same file. NumPy stamps every member with one fixed date, so the bytes repeat too, wherever Python is
-linked to the same zlib.
+The source is an archive of the arrays `x_train`, `y_train`, `x_test` and `y_test`, uint8, in the order of
+the original files. The subset is the first digits of every class, in that order: no random choice, so the
+same source gives the same file. NumPy stamps every member with one fixed date, so the bytes repeat too,
+wherever Python is linked to the same zlib.
 """
 
 import argparse

@@ -32,12 +32,10 @@ def enter(**arrays: Any) -> tuple[list[np.ndarray], Leave]:
         arguments belong to different frameworks.
     """
     views = []
-    owner, owner_name, leave = None, "", _stay
+    owner, owner_name = None, ""
+    leave: Leave = _stay
     for name, array in arrays.items():
-        if type(array) is np.ndarray:
-            view, framework, back = array, "numpy", _stay
-        else:
-            view, framework, back = _import(name, array)
+        view, framework, back = (array, "numpy", _stay) if type(array) is np.ndarray else _import(name, array)
         if owner is None:
             owner, owner_name, leave = framework, name, back
         elif framework != owner:

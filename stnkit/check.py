@@ -93,6 +93,7 @@ def names(argument: str, given: str | Iterable[str], accepted: tuple[str, ...]) 
     return tuple(name in wanted for name in accepted)
 
 
+@functools.lru_cache(maxsize=256)
 def dtype(argument: str, given: np.dtype[Any]) -> None:
     """Refuse a dtype that no kernel reads."""
     if given.name in DTYPES:
@@ -146,7 +147,9 @@ def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image
         axes = ", ".join(_AXES[ndim])
         layout = f"(N, {axes}, C)" if channels_last else f"(N, C, {axes})"
         word = "channels_last" if channels_last else "channels_first"
-        msg = f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {word}; got {shape}"
+        msg = (
+            f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {word}; got {shape}"
+        )
         raise ValueError(msg)
     if channels_last:
         return shape[-1], shape[-1 - ndim : -1]
@@ -201,7 +204,9 @@ def fill(given: Any, channels: int, *dtypes: np.dtype[Any]) -> np.ndarray:
     if values.ndim == 0:
         return _constant(float(values), channels, like)
     if values.shape != (channels,):
-        msg = f"`fill_value` must be one number, or {channels}, one for each channel; got shape {values.shape}"
+        msg = (
+            f"`fill_value` must be one number, or {channels}, one for each channel; got shape {values.shape}"
+        )
         raise ValueError(msg)
     return np.ascontiguousarray(values, like)
 

@@ -27,7 +27,7 @@ from stnkit.plan import (
     tiles,
     zero,
 )
-from stnkit.spec import GRID, Options
+from stnkit.spec import GRID, NEAREST, Options
 
 Bars = tuple[np.ndarray | None, np.ndarray | None]
 
@@ -76,7 +76,9 @@ def sample_vjp(
             source_bar = np.zeros((len(source), points, ndim), source.dtype)
         else:
             source_bar = np.zeros((batch, tiles(points), ndim * (ndim + 1)), FLOAT64)
-    for asked in _passes(wrt, image, source, image_bar) if cotangent.size else ():
+    # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
+    slopes = (wrt[0], wrt[1] and options.interp != NEAREST)
+    for asked in _passes(slopes, image, source, image_bar) if cotangent.size else ():
         # The image's cotangent is contiguous whatever the image is: a pass that writes it walks its layout.
         walked = image_bar if asked[0] and image_bar is not None else image
         call = plan(layout(walked), layout(read), kind, size, options)
@@ -84,8 +86,8 @@ def sample_vjp(
         _launch_vjp(call, parts, asked, (image_bar, source_bar), cotangent, image, read, fill, options)
     if source_bar is None or kind == GRID:
         return image_bar, None if source_bar is None else source_bar.reshape(source.shape)
-    theta_bar = source_bar.sum(axis=(0, 1) if len(source) == 1 else 1)
-    return image_bar, theta_bar.reshape(source.shape).astype(source.dtype)
+    sums = source_bar.sum(axis=(0, 1) if len(source) == 1 else 1)
+    return image_bar, np.asarray(sums, source.dtype).reshape(source.shape)
 
 
 def grid(theta: np.ndarray, size: Shape, align: bool) -> np.ndarray:
@@ -118,7 +120,7 @@ def grid_vjp(cotangent: np.ndarray, align: bool) -> np.ndarray:
             *(theta_bar.ctypes.data, cotangent.ctypes.data, batch * spans, spans),
             *(min(batch * spans, CHUNKS), three(tuple(size), 1), zero(cotangent.dtype)),
         )
-    return theta_bar.sum(axis=1).reshape(batch, ndim, ndim + 1).astype(cotangent.dtype)
+    return np.asarray(theta_bar.sum(axis=1), cotangent.dtype).reshape(batch, ndim, ndim + 1)
 
 
 def _passes(

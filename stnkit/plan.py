@@ -130,7 +130,7 @@ def forward_parts(layout: Plan) -> Shape:
 def backward_parts(layout: Plan, images: int, sources: int, wrt: tuple[bool, bool]) -> Shape:
     """Split a backward call so that no two parts add to the same memory.
 
-    `images` and `sources` are the batch sizes of the two arrays; what several items share belongs to one part.
+    `images` and `sources` are the batch sizes of the two arrays; what several items share, one part owns.
     """
     if wrt == (True, True):
         return layout.batch, 1, 1

@@ -7,7 +7,7 @@ its derivative, so nothing upstairs derives anything again.
 
 from numba import int32, int64
 
-from stnkit.kernels.jit import leaf
+from stnkit.kernels.jit import leaf, step
 from stnkit.spec import BICUBIC, BILINEAR, BORDER, NEAREST, REFLECTION, WRAP, ZEROS
 
 
@@ -190,7 +190,7 @@ def tap_count(spec):
     return 4 if spec.interp == BICUBIC else 2
 
 
-@leaf
+@step
 def taps(x, n, padding, spec):
     """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, slope of the padding).
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from numba import int64, prange
 
-from stnkit.kernels.jit import kernel, leaf, pointer
+from stnkit.kernels.jit import View, kernel, leaf, pointer
 from stnkit.kernels.point import TILE, blend, slot, spread
 from stnkit.kernels.sources import coordinate
 from stnkit.kernels.tile import allocate, finish_bars, lowest, put_bars, stage, sum_bars
@@ -40,15 +40,17 @@ def sample(spec: Spec) -> Any:
     """Build the forward kernel: out[n, c, p] = image[n, c] interpolated at the coordinates of p."""
 
     def sample(
-        out, image, source, fill, batch, channels, parts, chunks, size, extent,
+        out_at, image_at, source_at, fill_at, batch, channels, parts, chunks, size, extent,
         out_strides, image_strides, source_strides, image_like, source_like, like, index_like,
     ):  # fmt: skip
-        outs, images = pointer(out, image_like), pointer(image, image_like)
-        sources, fills = pointer(source, source_like), pointer(fill, like)
         points = size[0] * size[1] * size[2]
-        plane = lowest(image_strides, extent, spec)
         items = parts[0] * parts[1] * parts[2]
+        plane = lowest(image_strides, extent, spec)
         for chunk in prange(chunks):
+            out = View(pointer(out_at, image_like), out_strides)
+            image = View(pointer(image_at, image_like), image_strides)
+            source = View(pointer(source_at, source_like), source_strides)
+            fills = pointer(fill_at, like)
             tile = allocate(like, index_like, spec)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
@@ -57,28 +59,19 @@ def sample(spec: Spec) -> Any:
                     for t in range(ts[0], ts[1]):
                         first = t * TILE
                         count = TILE if TILE < points - first else points - first
-                        clean = stage(
-                            tile, first, count, sources, n * source_strides[0], source_strides,
-                            size, extent, image_strides, like, spec,
-                        )  # fmt: skip
+                        clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         if clean:
-                            fill_tile(
-                                outs, to, images, at, fills, tile, count, cs,
-                                out_strides, image_strides, bool(1), spec,
-                            )  # fmt: skip
+                            fill_tile(out, to, image, at, fills, tile, count, cs, bool(1), spec)
                         else:
-                            fill_tile(
-                                outs, to, images, at, fills, tile, count, cs,
-                                out_strides, image_strides, bool(0), spec,
-                            )  # fmt: skip
+                            fill_tile(out, to, image, at, fills, tile, count, cs, bool(0), spec)
 
     return kernel(sample, spec)
 
 
 @leaf
-def fill_tile(out, to, image, at, fills, tile, count, cs, out_strides, image_strides, clean, spec):
+def fill_tile(out, to, image, at, fills, tile, count, cs, clean, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
@@ -86,9 +79,10 @@ def fill_tile(out, to, image, at, fills, tile, count, cs, out_strides, image_str
         for b in range(inner):
             p, c = (a, b) if spec.interleaved else (b, a)
             c += cs[0]
-            where = to + (p * out_strides[2] + c if spec.interleaved else c * out_strides[1] + p)
-            value, _, _, _ = blend(image, at + c * image_strides[1], fills[c], tile, p, clean, spec)
-            out[where] = value
+            where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
+            plane = at + c * image.strides[1]
+            value, _, _, _ = blend(image.memory, plane, fills[c], tile, p, clean, spec)
+            out.memory[where] = value
 
 
 @functools.cache
@@ -100,17 +94,21 @@ def sample_vjp(spec: Spec) -> Any:
     """
 
     def sample_vjp(
-        image_bar, source_bar, cotangent, image, source, fill, batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides, bar_strides,
-        image_like, source_like, bar_like, like, index_like,
+        image_bar_at, source_bar_at, out_bar_at, image_at, source_at, fill_at,
+        batch, channels, parts, chunks, size, extent,
+        out_strides, image_strides, source_strides, source_bar_strides,
+        image_like, source_like, source_bar_like, like, index_like,
     ):  # fmt: skip
-        image_bars, source_bars = pointer(image_bar, image_like), pointer(source_bar, bar_like)
-        outs, images = pointer(cotangent, image_like), pointer(image, image_like)
-        sources, fills = pointer(source, source_like), pointer(fill, like)
         points = size[0] * size[1] * size[2]
-        plane = lowest(image_strides, extent, spec)
         items = parts[0] * parts[1] * parts[2]
+        plane = lowest(image_strides, extent, spec)
         for chunk in prange(chunks):
+            image_bar = View(pointer(image_bar_at, image_like), image_strides)
+            source_bar = View(pointer(source_bar_at, source_bar_like), source_bar_strides)
+            out_bar = View(pointer(out_bar_at, image_like), out_strides)
+            image = View(pointer(image_at, image_like), image_strides)
+            source = View(pointer(source_at, source_like), source_strides)
+            fills = pointer(fill_at, like)
             tile = allocate(like, index_like, spec)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
@@ -119,34 +117,29 @@ def sample_vjp(spec: Spec) -> Any:
                     for t in range(ts[0], ts[1]):
                         first = t * TILE
                         count = TILE if TILE < points - first else points - first
-                        clean = stage(
-                            tile, first, count, sources, n * source_strides[0], source_strides,
-                            size, extent, image_strides, like, spec,
-                        )  # fmt: skip
+                        clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         if spec.image_bar:
-                            spread_tile(
-                                image_bars, at, outs, to, tile, count, cs, out_strides, image_strides, clean, spec
-                            )
+                            spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, spec)
                         if spec.source_bar:
-                            pull_tile(
-                                images, at, fills, outs, to, tile, count, cs, out_strides, image_strides, clean, spec
-                            )
+                            pull_tile(image, at, fills, out_bar, to, tile, count, cs, clean, spec)
                             finish_bars(tile, count, extent, like, spec)
-                            to = n * bar_strides[0]
                             if spec.source == AFFINE:
-                                to += t * bar_strides[1]
-                                sum_bars(source_bars, to, tile.bars, 0, TILE, 1, first, count, size, like, spec)
+                                where = n * source_bar_strides[0] + t * source_bar_strides[1]
+                                sum_bars(
+                                    source_bar.memory, where, tile.bars, 0, TILE, 1, first, count, size, like, spec
+                                )  # fmt: skip
                             else:
-                                put_bars(source_bars, to + first * bar_strides[1], tile, count, spec)
+                                where = n * source_bar_strides[0] + first * source_bar_strides[1]
+                                put_bars(source_bar.memory, where, tile, count, spec)
 
     return kernel(sample_vjp, spec)
 
 
 @leaf
-def spread_tile(image_bar, at, cotangent, to, tile, count, cs, out_strides, image_strides, clean, spec):
-    """Add the cotangents of one tile to the image: the adjoint of `fill_tile`."""
+def spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, spec):
+    """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
     T = type(tile.weights[0])
@@ -154,14 +147,12 @@ def spread_tile(image_bar, at, cotangent, to, tile, count, cs, out_strides, imag
         for b in range(inner):
             p, c = (a, b) if spec.interleaved else (b, a)
             c += cs[0]
-            g = T(cotangent[to + p * out_strides[2] + c * out_strides[1]])
-            spread(image_bar, at + c * image_strides[1], g, tile, p, clean, spec)
+            g = T(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]])
+            spread(image_bar.memory, at + c * image_bar.strides[1], g, tile, p, clean, spec)
 
 
 @leaf
-def pull_tile(
-    image, at, fills, cotangent, to, tile, count, cs, out_strides, image_strides, clean, spec
-):
+def pull_tile(image, at, fills, out_bar, to, tile, count, cs, clean, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
@@ -173,8 +164,9 @@ def pull_tile(
         for b in range(inner):
             p, c = (a, b) if spec.interleaved else (b, a)
             c += cs[0]
-            g = T(cotangent[to + p * out_strides[2] + c * out_strides[1]])
-            _, dx, dy, dz = blend(image, at + c * image_strides[1], fills[c], tile, p, clean, spec)
+            g = T(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]])
+            plane = at + c * image.strides[1]
+            _, dx, dy, dz = blend(image.memory, plane, fills[c], tile, p, clean, spec)
             tile.bars[slot(int64(0), p)] += g * dx
             if spec.ndim > 1:
                 tile.bars[slot(int64(1), p)] += g * dy
@@ -186,18 +178,18 @@ def pull_tile(
 def grid(spec: Spec) -> Any:
     """Build the kernel that writes a source's coordinates out as a grid (batch, location, axis)."""
 
-    def grid(out, source, batch, chunks, size, source_strides, source_like):
-        outs, sources = pointer(out, source_like), pointer(source, source_like)
+    def grid(out_at, source_at, batch, chunks, size, source_strides, like):
         rows = size[0] * size[1]
         for chunk in prange(chunks):
+            out = pointer(out_at, like)
+            source = View(pointer(source_at, like), source_strides)
             first_row, last_row = share(batch * rows, int64(chunk), chunks)
-            for item in range(first_row, last_row):
-                n, z, y = item // rows, item % rows // size[1], item % size[1]
+            for row in range(first_row, last_row):
+                n, z, y = row // rows, row % rows // size[1], row % size[1]
                 for x in range(size[2]):
                     for axis in range(spec.ndim):
-                        outs[(item * size[2] + x) * spec.ndim + axis] = coordinate(
-                            sources, n * source_strides[0], source_strides, (z, y, x), size, axis, source_like, spec
-                        )
+                        where = (row * size[2] + x) * spec.ndim + axis
+                        out[where] = coordinate(source, n, (z, y, x), size, axis, like, spec)
 
     return kernel(grid, spec)
 
@@ -206,16 +198,18 @@ def grid(spec: Spec) -> Any:
 def grid_vjp(spec: Spec) -> Any:
     """Build the kernel that sums a grid's cotangent to those of the maps: one partial sum for each tile."""
 
-    def grid_vjp(theta_bar, cotangent, items, tiles, chunks, size, like):
-        bars, cotangents = pointer(theta_bar, 0.0), pointer(cotangent, like)
+    def grid_vjp(theta_bar_at, grid_bar_at, items, tiles, chunks, size, like):
         points = size[0] * size[1] * size[2]
         width = spec.ndim * (spec.ndim + 1)
         for chunk in prange(chunks):
+            theta_bar, grid_bar = pointer(theta_bar_at, 0.0), pointer(grid_bar_at, like)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 first = item % tiles * TILE
                 count = TILE if TILE < points - first else points - first
                 at = (item // tiles * points + first) * spec.ndim
-                sum_bars(bars, item * width, cotangents, at, 1, spec.ndim, first, count, size, like, spec)
+                sum_bars(
+                    theta_bar, item * width, grid_bar, at, 1, spec.ndim, first, count, size, like, spec
+                )  # fmt: skip
 
     return kernel(grid_vjp, spec)

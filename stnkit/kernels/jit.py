@@ -12,7 +12,7 @@ import hashlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -57,7 +57,7 @@ def pointer(address: int, witness: Any) -> Any:
     """
     size = np.dtype(type(witness)).itemsize
     memory = (ctypes.c_byte * (1 << 46)).from_address(address)
-    return np.frombuffer(memory, type(witness), (1 << 46) // size)
+    return np.frombuffer(memory, np.dtype(type(witness)), (1 << 46) // size)  # type: ignore[call-overload]
 
 
 @intrinsic
@@ -73,6 +73,13 @@ def _pointer(typingctx, address, witness):
 @overload(pointer)
 def _overload_pointer(address, witness):
     return lambda address, witness: _pointer(address, witness)
+
+
+class View(NamedTuple):
+    """Memory seen as an array: a pointer, and strides in elements."""
+
+    memory: Any
+    strides: Any
 
 
 def buffer(count: int, witness: Any) -> Any:

@@ -8,7 +8,7 @@ offset, so the offset of a corner, the sum over the axes, is negative if any of 
 from numba import int64, uint64
 
 from stnkit.kernels.axis import tap_count
-from stnkit.kernels.jit import leaf
+from stnkit.kernels.jit import leaf, step
 from stnkit.spec import BICUBIC
 
 TILE = 1024  # locations that are staged together; a row of the stage is this long
@@ -46,7 +46,7 @@ def tap(tile, row, k, p, spec):
     return int64(tile.offsets[at]), w, v
 
 
-@leaf
+@step
 def blend(image, at, fill, tile, p, clean, spec):
     """Interpolate location `p` in the plane that begins at `at`: (value, d / d x, d / d y, d / d z).
 

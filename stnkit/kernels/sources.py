@@ -1,8 +1,7 @@
 """Where a coordinate comes from: one leaf for each source, and the pull-back of a cotangent to its parameters.
 
-A source is read as `coordinate(source, at, strides, point, size, axis, spec)`: the coordinate of one output
-location on one axis (0, 1, 2 for x, y, z), in the units in which it was given. `at` is where the batch item
-begins and `strides` are those of the source array.
+A source is read as `coordinate(source, n, point, size, axis, like, spec)`: the coordinate of one output
+location on one axis (0, 1, 2 for x, y, z), in the units in which it was given.
 """
 
 from stnkit.kernels.jit import leaf
@@ -34,12 +33,13 @@ def affine(theta, at, x, y, z, like, spec):
 
 
 @leaf
-def coordinate(source, at, strides, point, size, axis, like, spec):
-    """Return the coordinate of output location `point` = (z, y, x) on one axis."""
+def coordinate(source, n, point, size, axis, like, spec):
+    """Return the coordinate of output location `point` = (z, y, x) of batch item `n` on one axis."""
+    at = n * source.strides[0]
     if spec.source == AFFINE:
         x = lattice(point[2], size[2], like, spec)
         y = lattice(point[1], size[1], like, spec)
         z = lattice(point[0], size[0], like, spec)
-        return affine(source, at + axis * (spec.ndim + 1), x, y, z, like, spec)
-    where = at + point[0] * strides[1] + point[1] * strides[2] + point[2] * strides[3]
-    return type(like)(source[where + axis * strides[4]])
+        return affine(source.memory, at + axis * (spec.ndim + 1), x, y, z, like, spec)
+    at += point[0] * source.strides[1] + point[1] * source.strides[2] + point[2] * source.strides[3]
+    return type(like)(source.memory[at + axis * source.strides[4]])

@@ -37,7 +37,7 @@ def allocate(like, index_like, spec):
 
 
 @leaf
-def fetch(tile, axis, first, count, source, at, strides, size, n, like, spec):
+def fetch(tile, axis, n, first, count, source, size, extent, like, spec):
     """Stage the pixel coordinates of locations first .. first + count on one axis, row by row.
 
     Return 1 if any of them is far, else 0.
@@ -50,8 +50,8 @@ def fetch(tile, axis, first, count, source, at, strides, size, n, like, spec):
         z, y = row // size[1], row % size[1]
         run = width - x if width - x < count - p else count - p
         for i in range(run):
-            u = coordinate(source, at, strides, (z, y, x + i), size, axis, like, spec)
-            px = locate(u, n, spec)
+            u = coordinate(source, n, (z, y, x + i), size, axis, like, spec)
+            px = locate(u, extent, spec)
             tile.coords[slot(axis, p + i)] = px
             far |= 0 if is_near(px) else 1
         p += run
@@ -108,20 +108,20 @@ def keep(tile, row, p, j, w, v, stride, bias, spec):
 
 
 @step
-def stage(tile, first, count, source, at, strides, size, extent, image_strides, like, spec):
-    """Stage locations first .. first + count of one batch item. Return whether every tap is inside."""
-    far = fetch(tile, int64(0), first, count, source, at, strides, size, extent[2], like, spec)
+def stage(tile, n, first, count, source, size, extent, strides, like, spec):
+    """Stage locations first .. first + count of batch item `n`. Return whether every tap is inside."""
+    far = fetch(tile, int64(0), n, first, count, source, size, extent[2], like, spec)
     if spec.ndim > 1:
-        far |= fetch(tile, int64(1), first, count, source, at, strides, size, extent[1], like, spec)
+        far |= fetch(tile, int64(1), n, first, count, source, size, extent[1], like, spec)
     if spec.ndim > 2:
-        far |= fetch(tile, int64(2), first, count, source, at, strides, size, extent[0], like, spec)
+        far |= fetch(tile, int64(2), n, first, count, source, size, extent[0], like, spec)
     if far:
         settle_far(tile, count, extent, spec)
-    clean = place(tile, int64(0), count, extent[2], image_strides[4], spec.padding[0], spec)
+    clean = place(tile, int64(0), count, extent[2], strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
-        clean &= place(tile, int64(1), count, extent[1], image_strides[3], spec.padding[1], spec)
+        clean &= place(tile, int64(1), count, extent[1], strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
-        clean &= place(tile, int64(2), count, extent[0], image_strides[2], spec.padding[2], spec)
+        clean &= place(tile, int64(2), count, extent[0], strides[2], spec.padding[2], spec)
     return clean
 
 

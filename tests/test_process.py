@@ -1,0 +1,189 @@
+"""What a process may do around a call: fork, start threads, share or lose the cache, watch its memory.
+
+Each case is a script of its own process: a crash is then an exit status, not the end of the test run.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import stnkit
+
+PACKAGE = Path(stnkit.__file__).parent
+
+PRELUDE = """
+import numpy as np
+import stnkit
+
+rng = np.random.default_rng(0)
+image = rng.standard_normal((4, 3, 64, 64), dtype=np.float32)   # enough work for the parallel twin
+grid = rng.uniform(-1.1, 1.1, (4, 64, 64, 2)).astype(np.float32)
+small = image[:1, :1, :4, :4], grid[:1, :4, :4]                 # so little that the serial twin runs
+"""
+
+
+def run(script: str, *args: str, cwd: Path | None = None, **environment: str) -> str:
+    """Run a script in a process of its own, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PRELUDE + textwrap.dedent(script), *args],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(cwd or PACKAGE.parent), **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def machine_code(directory: Path) -> list[Path]:
+    return sorted(directory.rglob("*.nbc"))
+
+
+FORK = """
+import os
+import sys
+
+first = stnkit.grid_sample(image, grid)
+stnkit.grid_sample(*small)
+child = os.fork()
+if child == 0:
+    same = np.array_equal(stnkit.grid_sample(image, grid), first)
+    stnkit.grid_sample(*small)
+    os._exit(0 if same else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert np.array_equal(stnkit.grid_sample(image, grid), first)
+"""
+
+# Python 3.12 warns of any fork in a process with threads; that it works all the same is what is tested.
+FORK = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n" + FORK
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_a_forked_child_gives_the_parents_results(layer: str) -> None:
+    run(FORK, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_calls_from_several_threads_at_once(layer: str) -> None:
+    script = """
+    from concurrent.futures import ThreadPoolExecutor
+
+    first = stnkit.grid_sample(image, grid)
+    bars = stnkit.grid_sample_vjp(first, image, grid)
+
+    def call(_):
+        again = stnkit.grid_sample(image, grid)
+        backward = stnkit.grid_sample_vjp(first, image, grid)
+        return np.array_equal(again, first) and all(map(np.array_equal, backward, bars))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(call, range(64)))
+    """
+    run(script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
+
+
+def test_first_calls_from_several_threads_at_once(tmp_path: Path) -> None:
+    script = """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: stnkit.grid_sample(*small), range(4)))
+    assert all(np.array_equal(result, results[0]) for result in results)
+    """
+    run(script, NUMBA_CACHE_DIR=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({"NUMBA_CACHE_DIR": "/proc/nowhere", "HOME": "/proc/nowhere"}, id="unwritable directory"),
+        pytest.param({"NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}, id="no directory at all"),
+    ],
+)
+def test_without_a_place_for_the_cache_kernels_still_compile(environment: dict[str, str]) -> None:
+    assert run("print(stnkit.grid_sample(*small).shape)", **environment).strip() == "(1, 1, 4, 4)"
+
+
+def test_a_second_process_finds_every_kernel_in_the_cache(tmp_path: Path) -> None:
+    script = "print(stnkit.grid_sample(*small).tobytes().hex())"
+    first = run(script, NUMBA_CACHE_DIR=str(tmp_path))
+    files = machine_code(tmp_path)
+    stamps = [file.stat().st_mtime_ns for file in files]
+    assert files
+    assert run(script, NUMBA_CACHE_DIR=str(tmp_path)) == first
+    assert machine_code(tmp_path) == files
+    assert [file.stat().st_mtime_ns for file in files] == stamps
+
+
+def test_an_edited_leaf_is_compiled_anew(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "stnkit", ignore=shutil.ignore_patterns("__pycache__"))
+    script = "print(stnkit.grid_sample(*small, coords='pixel')[0, 0, 0, 0])"
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    before = run(script, cwd=tmp_path, **environment)
+    count = len(machine_code(tmp_path / "cache"))
+    axis = tmp_path / "stnkit" / "kernels" / "axis.py"
+    text = axis.read_text()
+    assert "return v + finite" in text
+    axis.write_text(text.replace("return v + finite", "return v + finite + T(1)"))
+    assert run(script, cwd=tmp_path, **environment) != before
+    assert len(machine_code(tmp_path / "cache")) == count + 1
+
+
+def test_processes_may_compile_different_kernels_into_one_cache(tmp_path: Path) -> None:
+    script = """
+    import sys
+
+    out = stnkit.grid_sample(*small, mode=sys.argv[1], padding_mode=sys.argv[2])
+    print(out.tobytes().hex())
+    """
+    kinds = [("bilinear", "zeros"), ("nearest", "zeros"), ("bilinear", "border"), ("nearest", "border")]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(script)]
+    together = [
+        subprocess.Popen([*command, *kind], stdout=subprocess.PIPE, text=True, env=environment) for kind in kinds
+    ]
+    results = [process.communicate(timeout=600)[0] for process in together]
+    assert [process.returncode for process in together] == [0] * len(kinds)
+    assert len(set(results)) == len(kinds)
+    files = machine_code(tmp_path)
+    for kind, result in zip(kinds, results, strict=True):
+        assert run(script, *kind, NUMBA_CACHE_DIR=str(tmp_path)) == result
+    assert machine_code(tmp_path) == files
+
+
+def test_importing_stnkit_imports_no_framework_and_no_compiler() -> None:
+    script = "import stnkit, sys; print(sorted({'numba', 'torch', 'jax', 'cupy', 'scipy', 'rich'} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("twin", ["serial", "parallel"])
+def test_affine_sample_needs_no_memory_beyond_its_output(twin: str) -> None:
+    script = """
+    from pathlib import Path
+
+    theta = np.array([[[0.9, 0.2, 0.0], [-0.2, 0.9, 0.1]]], np.float32)
+
+    def peak():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+    stnkit.affine_sample(image[:1], theta, (512, 512))
+    before = peak()
+    out = stnkit.affine_sample(image[:1], theta, (4096, 4096))
+    print((peak() - before - out.nbytes) // 1024)
+    """
+    extra = run(script, NUMBA_NUM_THREADS="1" if twin == "serial" else "2")
+    assert int(extra) < 2 * 512  # KiB; a grid would be 131072
