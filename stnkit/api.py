@@ -29,13 +29,13 @@ def grid_sample(
     coords: Literal["normalized", "pixel"] = "normalized",
     data_format: Literal["channels_first", "channels_last"] = "channels_first",
 ) -> Array:
-    r"""Interpolate an image at the coordinates of a grid.
+    """Interpolate an image at the coordinates of a grid.
 
     Parameters
     ----------
-    image : array of shape (N, C, \*S) or (N, \*S, C)
+    image : array of shape (N, C, *S) or (N, *S, C)
         The input, with 1 to 3 spatial axes S = (W,), (H, W) or (D, H, W); float32 or float64.
-    grid : array of shape (N, \*T, d)
+    grid : array of shape (N, *T, d)
         Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
         and x runs along W. float32 or float64.
     mode : {"bilinear", "nearest", "bicubic"}
@@ -56,7 +56,7 @@ def grid_sample(
 
     Returns
     -------
-    array of shape (N, C, \*T) or (N, \*T, C)
+    array of shape (N, C, *T) or (N, *T, C)
         In the dtype, the framework and the channel order of `image`.
 
     Raises
@@ -162,7 +162,7 @@ def grid_sample_vjp(
 
 
 def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
-    r"""Generate the grid that affine maps give for an output of a size.
+    """Generate the grid that affine maps give for an output of a size.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
 
     Returns
     -------
-    array of shape (N, \*T, d) or (\*T, d)
+    array of shape (N, *T, d) or (*T, d)
         Normalised coordinates in the order x, y, z, in the dtype and framework of `theta`.
 
     Raises
@@ -210,11 +210,11 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
 
 
 def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, deterministic: bool = False) -> Array:
-    r"""Pull a cotangent of `affine_grid` back to theta.
+    """Pull a cotangent of `affine_grid` back to theta.
 
     Parameters
     ----------
-    cotangent : array of shape (N, \*T, d) or (\*T, d)
+    cotangent : array of shape (N, *T, d) or (*T, d)
         Of the grid; float32 or float64.
     align_corners : bool
         As it was given to `affine_grid`.
@@ -262,14 +262,14 @@ def affine_sample(
     align_corners: bool = False,
     data_format: Literal["channels_first", "channels_last"] = "channels_first",
 ) -> Array:
-    r"""Interpolate an image under affine maps, without storing a grid.
+    """Interpolate an image under affine maps, without storing a grid.
 
     Equals `grid_sample(image, affine_grid(theta, size))` with the same options; the coordinates are computed
     where they are used.
 
     Parameters
     ----------
-    image : array of shape (N, C, \*S) or (N, \*S, C)
+    image : array of shape (N, C, *S) or (N, *S, C)
         The input; float32 or float64.
     theta : array of shape (N, d, d + 1) or (d, d + 1)
         Maps from output to input, both in normalised coordinates; float32 or float64.
@@ -280,7 +280,7 @@ def affine_sample(
 
     Returns
     -------
-    array of shape (N, C, \*T) or (N, \*T, C)
+    array of shape (N, C, *T) or (N, *T, C)
         In the dtype, the framework and the channel order of `image`.
 
     Raises

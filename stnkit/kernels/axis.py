@@ -157,8 +157,7 @@ def neighbour(i, n, padding, spec):
             i = span - i if i >= n else i
         else:
             i = span - 1 - i if i >= n else i
-        i = int64(0) if n == 1 else i
-    return i
+    return int64(0) if n == 1 else i
 
 
 @leaf

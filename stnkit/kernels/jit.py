@@ -55,9 +55,9 @@ def pointer(address: int, witness: Any) -> Any:
     Kernels take addresses and strides rather than arrays: one machine code then serves read-only, strided
     and reversed arrays of every producer, and indexing a pointer wraps no negative index around.
     """
-    size = np.dtype(type(witness)).itemsize
-    memory = (ctypes.c_byte * (1 << 46)).from_address(address)
-    return np.frombuffer(memory, np.dtype(type(witness)), (1 << 46) // size)  # type: ignore[call-overload]
+    dtype = np.dtype(type(witness))
+    memory = (ctypes.c_byte * (1 << 46)).from_address(address or dtype.itemsize)  # 0: never dereferenced
+    return np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
 
 
 @intrinsic

@@ -1,0 +1,27 @@
+"""Draw the site's pictures while it is built, so that none of them is kept beside its source.
+
+A page names a picture once, as `pictures/NAME.svg`; the hook puts a light and a dark drawing in its place.
+"""
+
+import re
+
+import pictures
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+DRAWN = re.compile(r"!\[(?P<text>[^]]*)\]\(pictures/(?P<name>\w+)\.svg\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the drawn pictures to the site's files."""
+    for name in pictures.PICTURES:
+        for theme in pictures.THEMES:
+            uri = f"pictures/{name}-{theme}.svg"
+            files.append(File.generated(config, uri, content=pictures.svg(name, theme)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Show each picture in the colours of the page."""
+    both = "".join(rf"![\g<text>](pictures/\g<name>-{theme}.svg#only-{theme})" for theme in pictures.THEMES)
+    return DRAWN.sub(both, markdown)

@@ -1,0 +1,100 @@
+"""The documentation is true: its code runs, prints what it shows, and its pages and pictures exist.
+
+The `python` blocks of a page run in order in one namespace. A `text` block that follows one directly is what
+that block prints. Most pages run uncompiled, to spare the compiler; those in COMPILED run as users run them.
+"""
+
+import contextlib
+import importlib.util
+import io
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import uncompiled
+
+import stnkit
+
+DOCS = Path(__file__).parents[1] / "docs"
+README = DOCS.parent / "README.md"
+PAGES = sorted((DOCS / "pages").glob("*.md"))
+TEXTS = [*PAGES, README] if README.exists() else PAGES
+COMPILED = {"README.md", "index.md", "quickstart.md"}
+
+BLOCK = re.compile(
+    r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE
+)
+
+
+def run(page: Path) -> None:
+    """Run a page's blocks, and compare what they print with what the page shows."""
+    text = page.read_text(encoding="utf-8")
+    namespace = {"__name__": page.stem}
+    for block in BLOCK.finditer(text):
+        above = text.count("\n", 0, block.start("code"))  # so that a traceback names the page's own line
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * above + block["code"], str(page), "exec"), namespace)
+        if block["shown"] is not None:
+            assert printed.getvalue().rstrip() == block["shown"].rstrip(), f"{page.name}, line {above + 1}"
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_code_of_page(page: Path) -> None:
+    with contextlib.nullcontext() if page.name in COMPILED else uncompiled():
+        run(page)
+
+
+def test_navigation_names_every_page() -> None:
+    config = (DOCS / "mkdocs.yml").read_text(encoding="utf-8")
+    named = re.findall(r"^\s+- (\w+\.md)$", config, re.MULTILINE)
+    assert sorted(named) == [page.name for page in PAGES]
+
+
+def test_reference_names_every_public_function() -> None:
+    reference = (DOCS / "pages" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"^::: stnkit\.(\w+)$", reference, re.MULTILINE)
+    assert sorted(named) == sorted(stnkit.__all__)
+
+
+def test_command_line_page_names_every_option() -> None:
+    pytest.importorskip("cyclopts")
+    from stnkit import cli
+
+    page = (DOCS / "pages" / "cli.md").read_text(encoding="utf-8")
+    own = {"default_parameter": cli.app.default_parameter}  # which names no negative flags
+    commands = cli.app["warp"], cli.app["info"], cli.demo["align"]
+    arguments = [argument for command in commands for argument in command.assemble_argument_collection(**own)]
+    options = {name for argument in arguments for name in argument.names if name.startswith("--")}
+    assert set(re.findall(r"(?<![\w-])--[a-z]+", page)) - {"--help"} == options
+
+
+@pytest.fixture(scope="module")
+def pictures() -> ModuleType:
+    """Return the script that draws the pictures, with the names it can draw."""
+    pytest.importorskip("matplotlib")
+    spec = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_picture_is_drawn_and_shown(pictures: ModuleType) -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert set(re.findall(r"\]\(pictures/(\w+)\.svg\)", text)) == set(pictures.PICTURES)
+
+
+@pytest.mark.parametrize("name", ["coordinates", "floors"])
+def test_a_picture_has_the_same_bytes_each_time(name: str, pictures: ModuleType) -> None:
+    first = pictures.svg(name, "light")
+    pictures.svg.cache_clear()
+    assert pictures.svg(name, "light") == first
+
+
+def test_the_kept_picture_is_small() -> None:
+    kept = [path for path in (DOCS / "pages").rglob("*") if path.is_file() and path.suffix != ".md"]
+    assert [path.name for path in kept] == ["hero.png"]
+    assert kept[0].stat().st_size < 100_000
