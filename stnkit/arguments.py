@@ -1,18 +1,13 @@
-"""What a user may write after an option: each function returns the value or says in one line what is accepted."""
+"""What may be written after an option: each function returns the value or says in a line what is accepted."""
 
 import math
 import re
-from collections.abc import Container, Iterable
-from typing import Any, Protocol
+from collections.abc import Collection
 
 from PIL import Image
 
 
-class Names(Container[str], Iterable[str], Protocol):
-    """A table of names, of which only the names matter here."""
-
-
-def one_of(option: str, name: str, table: Names) -> None:
+def one_of(option: str, name: str, table: Collection[str]) -> None:
     """Refuse a name that is not in a table of `stnkit.spec`.
 
     Parameters
@@ -21,7 +16,7 @@ def one_of(option: str, name: str, table: Names) -> None:
         As the user writes it.
     name : str
         What was given.
-    table : container of str
+    table : collection of str
         What is accepted.
 
     Raises
@@ -128,7 +123,7 @@ def canvas(option: str, text: str) -> tuple[int, int]:
     return height, width
 
 
-def within(option: str, value: int, least: int, most: Any = math.inf) -> int:
+def within(option: str, value: int, least: int, most: float = math.inf) -> int:
     """Return an integer that lies in a range.
 
     Parameters
@@ -152,7 +147,7 @@ def within(option: str, value: int, least: int, most: Any = math.inf) -> int:
 
     """
     if not least <= value <= most:
-        range_ = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-        message = f"{option} must be {range_}; got {value}"
+        accepted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        message = f"{option} must be {accepted}; got {value}"
         raise ValueError(message)
     return value

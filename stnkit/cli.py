@@ -137,7 +137,7 @@ def warp(
         message = f"--fill is read with --padding zeros only; got --padding {padding}"
         raise ValueError(message)
     factors = arguments.numbers("--scale", scale, most=2)
-    values = arguments.numbers("--fill", fill or "0", most=4)
+    values = arguments.numbers("--fill", "0" if fill is None else fill, most=4)
     seen = pixel_affine.seen(
         arguments.finite("--rotate", rotate)[0],
         (factors[0], factors[-1]),
@@ -147,7 +147,7 @@ def warp(
     if theta is not None and (seen != pixel_affine.seen()).any():
         message = "--theta is the whole transform: leave out --rotate, --scale, --shear and --translate"
         raise ValueError(message)
-    canvas = arguments.canvas("--size", size) if size else None
+    canvas = None if size is None else arguments.canvas("--size", size)
 
     picture = pictures.read(source)
     pictures.file_format(target, picture.kind)
@@ -195,7 +195,7 @@ def align(
     out: Path = Path("stnkit-demo.png"),
     seed: int = 0,
     count: int = 256,
-    steps: int = 240,
+    steps: int = 400,
 ) -> None:
     """Distort real digits by unknown affine maps and find each map again by gradient descent.
 
@@ -218,6 +218,9 @@ def align(
     from stnkit.report import outcome, progress
     from stnkit.sheet import draw
 
+    arguments.within("--seed", seed, 0)
+    arguments.within("--count", count, 1, 1000)
+    arguments.within("--steps", steps, 1)
     if out.suffix.lower() != ".png":
         message = f"{out}: the contact sheet is a .png file"
         raise ValueError(message)

@@ -1,14 +1,11 @@
 """The alignment demo: real digits under unknown affine maps, each map found again by gradient descent.
 
-A distorted digit is the image D; a map theta reads it back onto the lattice of the original O. What is made small
-is the squared difference of `affine_sample(D, theta)` and O, whose gradient with respect to theta comes from
-`affine_sample_vjp`: there is no network here, and no solver but Adam. The images are blurred at first and
-sharpened in stages, so that strokes which do not yet touch attract each other.
+A distorted digit is the image D; a map theta reads it back onto the lattice of the original O. What is made
+small is the squared difference of `affine_sample(D, theta)` and O, by `stnkit.descent`.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,21 +13,17 @@ from numpy.typing import NDArray
 
 from stnkit.api import affine_sample, affine_sample_vjp
 from stnkit.data import load_digits
+from stnkit.descent import Images, coarse_to_fine, identities
 from stnkit.pixel_affine import points_through, seen, theta_of
 
-Images = NDArray[np.float32]  # (N, 1, CANVAS, CANVAS), 0 is paper and 1 is ink
 Floats = NDArray[Any]
 
-CANVAS = 40  # pixels a side: a digit of 28 keeps inside when it is turned, enlarged and moved
+CANVAS = 40  # pixels a side: a digit of 28 nearly always keeps inside when it is turned, enlarged and moved
 EXTENT = (CANVAS, CANVAS)
 LANDMARKS = np.array([[-10.0, -10.0], [10.0, -10.0], [10.0, 10.0], [-10.0, 10.0]])  # MNIST's box of 20 x 20
 
 # The largest distortion: degrees, a factor, degrees, pixels.
 ROTATION, SCALE, SHEAR, SHIFT = 45.0, 1.35, 20.0, 4.0
-
-# Stages of the descent: the blur's standard deviation in pixels, and the first step size in units of theta.
-STAGES = ((3.0, 0.05), (1.5, 0.03), (0.75, 0.02), (0.0, 0.01))
-MOMENTUM, MEMORY, TINY = 0.9, 0.99, 1e-8  # of Adam: Kingma and Ba, 2015
 
 
 class Result(NamedTuple):
@@ -51,12 +44,14 @@ class Result(NamedTuple):
     @property
     def before(self) -> Floats:
         """The displacement of each digit's worst landmark before the descent."""
-        return self.history[0]
+        first: Floats = self.history[0]
+        return first
 
     @property
     def after(self) -> Floats:
         """The displacement of each digit's worst landmark after it."""
-        return self.history[-1]
+        last: Floats = self.history[-1]
+        return last
 
 
 def alignment(count: int, steps: int, seed: int, advance: Callable[[], None]) -> Result:
@@ -88,14 +83,10 @@ def alignment(count: int, steps: int, seed: int, advance: Callable[[], None]) ->
     affine_sample_vjp(distorted, originals, identities(count), wrt="theta")
     compiled = time.perf_counter()
 
-    theta = identities(count)
-    history = [displacement(theta, truth)]
-    for stage, (sigma, rate) in enumerate(STAGES):
-        budget = steps * (stage + 1) // len(STAGES) - steps * stage // len(STAGES)
-        images, targets = blurred(distorted, sigma), blurred(originals, sigma)
-        for theta in descent(theta, images, targets, rate, budget):
-            history.append(displacement(theta, truth))
-            advance()
+    history = [displacement(identities(count), truth)]
+    for theta in coarse_to_fine(identities(count), distorted, originals, steps):
+        history.append(displacement(theta, truth))
+        advance()
     recovered = affine_sample(distorted, theta)
     finished = time.perf_counter()
     return Result(
@@ -163,87 +154,6 @@ def distortions(count: int, rng: np.random.Generator) -> Floats:
         shear=rng.uniform(-SHEAR, SHEAR, count),
         translate=(rng.uniform(-SHIFT, SHIFT, count), rng.uniform(-SHIFT, SHIFT, count)),
     )
-
-
-def identities(count: int) -> NDArray[np.float32]:
-    """Return the maps that a descent starts from.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-
-    Returns
-    -------
-    ndarray of float32, shape (count, 2, 3)
-        Identities.
-
-    """
-    return np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
-
-
-def descent(
-    theta: NDArray[np.float32], images: Images, targets: Images, rate: float, steps: int
-) -> Iterator[NDArray[np.float32]]:
-    """Follow the gradient of the squared difference with Adam, the step size falling to nothing on a cosine.
-
-    Parameters
-    ----------
-    theta : ndarray of float32, shape (N, 2, 3)
-        Where to start.
-    images, targets : ndarray of float32, shape (N, 1, H, W)
-        What is read, and what it should look like then.
-    rate : float
-        The first step size, in units of theta.
-    steps : int
-        How many steps.
-
-    Yields
-    ------
-    ndarray of float32, shape (N, 2, 3)
-        theta after each step.
-
-    """
-    weight = 2.0 / np.sum(targets**2, axis=(1, 2, 3), keepdims=True)
-    mean = np.zeros_like(theta)
-    square = np.zeros_like(theta)
-    for step in range(1, steps + 1):
-        residual = affine_sample(images, theta) - targets
-        _, gradient = affine_sample_vjp(weight * residual, images, theta, wrt="theta")
-        mean = MOMENTUM * mean + (1.0 - MOMENTUM) * gradient
-        square = MEMORY * square + (1.0 - MEMORY) * gradient**2
-        direction = mean / (1.0 - MOMENTUM**step) / (np.sqrt(square / (1.0 - MEMORY**step)) + TINY)
-        theta = theta - rate * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * direction
-        yield theta
-
-
-def blurred(images: Images, sigma: float) -> Images:
-    """Blur images by a Gaussian, one axis after the other.
-
-    Parameters
-    ----------
-    images : ndarray of float32, shape (N, 1, H, W)
-        What to blur; there is paper outside.
-    sigma : float
-        Standard deviation in pixels; 0 leaves the images as they are.
-
-    Returns
-    -------
-    ndarray of float32, shape (N, 1, H, W)
-        The blurred images.
-
-    """
-    if sigma == 0.0:
-        return images
-    radius = math.ceil(3.0 * sigma)
-    bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    weights = (bell / bell.sum()).astype(np.float32)
-    for axis in (2, 3):
-        border = [(0, 0)] * images.ndim
-        border[axis] = (radius, radius)
-        windows = np.lib.stride_tricks.sliding_window_view(np.pad(images, border), len(weights), axis)
-        images = np.sum(windows * weights, axis=-1)
-    return images
 
 
 def displacement(theta: Floats, truth: Floats) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding as llvm
+from llvmlite import binding as llvm  # type: ignore[import-untyped]
 
 from stnkit import __version__
 from stnkit.kernels import jit
@@ -19,7 +19,19 @@ Facts = dict[str, Any]
 FRAMEWORKS = ("torch", "jax", "cupy", "scipy", "cv2")  # by the names they are imported by
 
 # Instruction sets that change how a sampler is vectorised, of the hundred that LLVM knows by name.
-VECTORS = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512fp16", "neon", "fullfp16", "sve")
+VECTORS = (
+    "sse4.2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512bw",
+    "avx512fp16",
+    "neon",
+    "fullfp16",
+    "sve",
+)
 
 
 def facts() -> dict[str, Facts]:

@@ -1,4 +1,4 @@
-"""Image files as arrays and back: what Pillow reads, in channels the sampler understands, and safe writing."""
+"""Image files as arrays and back: what Pillow reads, in channels that can be sampled, and safe writing."""
 
 import errno
 import os
@@ -11,8 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # File name endings, with the format that each names and the kinds of picture which that format can hold.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -23,8 +22,8 @@ HOLDS = {
 }
 JPEG_QUALITY = 95
 
-# What a file's pixels are turned into, by Pillow's name of their kind. Where a palette or a plain picture names
-# a transparent colour, an alpha channel takes its place.
+# What a file's pixels are turned into, by Pillow's name of their kind. Where a palette or a plain picture
+# names a transparent colour, an alpha channel takes its place.
 KINDS = {
     "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA",
     "RGBX": "RGB", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "F": "F",
@@ -80,8 +79,8 @@ def read(path: Path) -> Picture:
         except Image.DecompressionBombError as error:
             message = f"{path}: {error}"
             raise ValueError(message) from None
-        except Image.UnidentifiedImageError:
-            message = f"{path}: not a {', '.join(HOLDS)} image"
+        except UnidentifiedImageError:
+            message = f"{path}: not a {' or '.join(HOLDS)} image"
             raise ValueError(message) from None
         except MemoryError:
             raise
@@ -137,7 +136,7 @@ def file_format(path: Path, kind: str | None = None) -> str:
         message = f"{path}: the name of the output must end in {', '.join(FORMATS)}"
         raise ValueError(message)
     if kind is not None and kind not in HOLDS[name]:
-        others = ", ".join(other for other, kinds in HOLDS.items() if kind in kinds)
+        others = " or ".join(other for other, kinds in HOLDS.items() if kind in kinds)
         words = {"I;16": "16-bit values", "F": "floating point values"}.get(kind, "transparency")
         message = f"{path}: {name} files hold no {words}; write a {others} file"
         raise ValueError(message)

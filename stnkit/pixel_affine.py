@@ -1,11 +1,12 @@
 """Affine transforms as they are seen, in pixels about the image's centre, and their normalised theta.
 
-The seen picture: x runs right and y runs down, both counted in pixels from the centre of the image. A transform
-is a matrix (..., 2, 3), A = [M | t], that carries a point p of the input to the point M p + t of the output.
+As seen, x runs right and y runs down, both counted in pixels from the centre of the image. A transform is a
+matrix (..., 2, 3), A = [M | t], that carries a point p of the input to the point M p + t of the output.
 
-The sampler asks the opposite question, in other units: theta carries the output's normalised coordinates to the
-input's. In the convention `align_corners=False` a unit coordinate u lies p = u n / 2 pixels from the centre of an
-axis of n pixels. With S = diag(width, height) / 2 of either image, p_out = S_out u_out and p_in = S_in u_in, so
+The sampler asks the opposite question, in other units: theta carries the output's normalised coordinates to
+the input's. In the convention `align_corners=False` a unit coordinate u lies p = u n / 2 pixels from the
+centre of an axis of n pixels. With S = diag(width, height) / 2 of either image, p_out = S_out u_out and
+p_in = S_in u_in, so
 
     p_out = M p_in + t
     p_in  = inverse(M) (p_out - t)
@@ -15,18 +16,21 @@ whose two terms are the left and the right part of theta. The pixels keep their 
 sides: a rotation of normalised coordinates would shear an image that is not square.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+Number = float | NDArray[np.float64]
 
 
-def cos_sin(degrees: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def cos_sin(degrees: Number) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the cosine and sine of an angle in degrees, exact at every quarter turn.
 
     Parameters
     ----------
-    degrees : array_like
+    degrees : float or ndarray
         Angles in degrees.
 
     Returns
@@ -40,26 +44,28 @@ def cos_sin(degrees: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64
     rest = np.radians(turn - 90.0 * quarter)
     cosine, sine = np.cos(rest), np.sin(rest)
     quarter = quarter.astype(int) % 4
-    return np.choose(quarter, [cosine, -sine, -cosine, sine]), np.choose(quarter, [sine, cosine, -sine, -cosine])
+    return np.choose(quarter, [cosine, -sine, -cosine, sine]), np.choose(
+        quarter, [sine, cosine, -sine, -cosine]
+    )
 
 
 def seen(
-    rotate: ArrayLike = 0.0,
-    scale: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
-    shear: ArrayLike = 0.0,
-    translate: tuple[ArrayLike, ArrayLike] = (0.0, 0.0),
+    rotate: Number = 0.0,
+    scale: Sequence[Number] = (1.0, 1.0),
+    shear: Number = 0.0,
+    translate: Sequence[Number] = (0.0, 0.0),
 ) -> NDArray[np.float64]:
     """Build the transform that is seen as a scaling, then a shear, a rotation and a translation.
 
     Parameters
     ----------
-    rotate : array_like
+    rotate : float or ndarray
         Degrees, counter-clockwise as seen.
-    scale : pair of array_like
+    scale : pair of float or ndarray
         Factors along x and y; a negative one mirrors.
-    shear : array_like
+    shear : float or ndarray
         Degrees by which upright lines lean to the right, as in italics.
-    translate : pair of array_like
+    translate : pair of float or ndarray
         Pixels to the right and down.
 
     Returns
@@ -100,7 +106,7 @@ def check_regular(matrix: NDArray[Any]) -> None:
 
     """
     if not np.isfinite(matrix).all():
-        message = "the transform is not made of finite numbers"
+        message = "the transform is singular or too extreme: its numbers are not finite"
         raise ValueError(message)
     values = np.linalg.svd(matrix[..., :2], compute_uv=False)
     if not (values[..., 1] > values[..., 0] * np.finfo(np.float64).eps).all():
@@ -134,10 +140,13 @@ def theta_of(
     check_regular(matrix)
     half_in = np.array(size_in[::-1]) / 2.0
     half_out = np.array(size_out[::-1]) / 2.0
-    inverse = np.linalg.inv(matrix[..., :2])
-    left = inverse * half_out / half_in[:, None]
-    right = -(inverse @ matrix[..., 2:]) / half_in[:, None]
-    return np.concatenate([left, right], axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # an inverse can overflow: looked for below
+        inverse = np.linalg.inv(matrix[..., :2])
+        left = inverse * half_out / half_in[:, None]
+        right = -(inverse @ matrix[..., 2:]) / half_in[:, None]
+    theta = np.concatenate([left, right], axis=-1)
+    check_regular(theta)
+    return theta
 
 
 def points_through(
@@ -163,4 +172,5 @@ def points_through(
     half_in = np.array(size_in[::-1]) / 2.0
     half_out = np.array(size_out[::-1]) / 2.0
     units: NDArray[np.float64] = (points / half_out) @ np.swapaxes(theta[..., :2], -1, -2)
-    return (units + theta[..., None, :, 2]) * half_in
+    points_in: NDArray[np.float64] = (units + theta[..., None, :, 2]) * half_in
+    return points_in

@@ -15,7 +15,8 @@ def load_digits(split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.uin
     Parameters
     ----------
     split : {"train", "test"}
-        Which part: 1000 digits of the MNIST training set, 100 of each class, or 500 of its test set, 50 of each.
+        Which part: 1000 digits of the MNIST training set, 100 of each class, or 500 of its test set, 50 of
+        each.
 
     Returns
     -------

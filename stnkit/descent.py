@@ -1,0 +1,147 @@
+"""Registration by gradient descent: the affine maps under which some images look like others.
+
+What is made small is the squared difference of `affine_sample(images, theta)` and the targets, whose gradient
+with respect to theta comes from `affine_sample_vjp`: there is no network here, and no solver but Adam. The
+images are blurred at first and sharpened in stages, so that strokes which do not touch yet attract each
+other.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stnkit.api import affine_sample, affine_sample_vjp
+
+Images = NDArray[np.float32]  # (N, 1, H, W)
+
+# Stages of the descent: the blur's standard deviation in pixels, and the first step size in units of theta.
+STAGES = ((3.0, 0.05), (1.5, 0.02), (0.75, 0.01), (0.0, 0.005))
+MOMENTUM, MEMORY, TINY = 0.9, 0.99, 1e-8  # of Adam: Kingma and Ba, 2015
+
+
+def identities(count: int) -> NDArray[np.float32]:
+    """Return the maps that a descent starts from.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+
+    Returns
+    -------
+    ndarray of float32, shape (count, 2, 3)
+        Identities.
+
+    """
+    return np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
+
+
+def stage_ends(steps: int) -> list[int]:
+    """Share steps out among the stages.
+
+    Parameters
+    ----------
+    steps : int
+        How many steps in all.
+
+    Returns
+    -------
+    list of int
+        0, and the number of steps that are done when each stage ends.
+
+    """
+    return [steps * stage // len(STAGES) for stage in range(len(STAGES) + 1)]
+
+
+def coarse_to_fine(
+    theta: NDArray[np.float32], images: Images, targets: Images, steps: int
+) -> Iterator[NDArray[np.float32]]:
+    """Go down through all the stages.
+
+    Parameters
+    ----------
+    theta : ndarray of float32, shape (N, 2, 3)
+        Where to start.
+    images, targets : ndarray of float32, shape (N, 1, H, W)
+        What is read, and what it should look like then.
+    steps : int
+        How many steps in all.
+
+    Yields
+    ------
+    ndarray of float32, shape (N, 2, 3)
+        theta after each step.
+
+    """
+    ends = stage_ends(steps)
+    for (sigma, rate), first, last in zip(STAGES, ends, ends[1:], strict=False):
+        path = descent(theta, blurred(images, sigma), blurred(targets, sigma), rate, last - first)
+        for theta in path:
+            yield theta
+
+
+def descent(
+    theta: NDArray[np.float32], images: Images, targets: Images, rate: float, steps: int
+) -> Iterator[NDArray[np.float32]]:
+    """Follow the gradient of the squared difference with Adam, the step size falling to nothing on a cosine.
+
+    Parameters
+    ----------
+    theta : ndarray of float32, shape (N, 2, 3)
+        Where to start.
+    images, targets : ndarray of float32, shape (N, 1, H, W)
+        What is read, and what it should look like then.
+    rate : float
+        The first step size, in units of theta.
+    steps : int
+        How many steps.
+
+    Yields
+    ------
+    ndarray of float32, shape (N, 2, 3)
+        theta after each step.
+
+    """
+    weight = 2.0 / np.sum(targets**2, axis=(1, 2, 3), keepdims=True)
+    mean = np.zeros_like(theta)
+    square = np.zeros_like(theta)
+    for step in range(1, steps + 1):
+        residual = affine_sample(images, theta) - targets
+        gradient: Any = affine_sample_vjp(weight * residual, images, theta, wrt="theta")[1]
+        mean = MOMENTUM * mean + (1.0 - MOMENTUM) * gradient
+        square = MEMORY * square + (1.0 - MEMORY) * gradient**2
+        direction = mean / (1.0 - MOMENTUM**step) / (np.sqrt(square / (1.0 - MEMORY**step)) + TINY)
+        theta = theta - rate * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * direction
+        yield theta
+
+
+def blurred(images: Images, sigma: float) -> Images:
+    """Blur images by a Gaussian, one axis after the other.
+
+    Parameters
+    ----------
+    images : ndarray of float32, shape (N, 1, H, W)
+        What to blur; there is paper outside.
+    sigma : float
+        Standard deviation in pixels; 0 leaves the images as they are.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, 1, H, W)
+        The blurred images.
+
+    """
+    if sigma == 0.0:
+        return images
+    radius = math.ceil(3.0 * sigma)
+    bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    weights = (bell / bell.sum()).astype(np.float32)
+    for axis in (2, 3):
+        border = [(0, 0)] * images.ndim
+        border[axis] = (radius, radius)
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(images, border), len(weights), axis)
+        images = np.sum(windows * weights, axis=-1)
+    return images

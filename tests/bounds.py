@@ -1,0 +1,90 @@
+"""How far a result may be from the exact one: bounds derived from rounding, never tuned.
+
+Let e be the machine epsilon (2**-23 or 2**-52); one rounding is wrong by at most e / 2 of its result.
+
+Coordinate. px = ((u + 1) n - 1) / 2 takes three roundings of numbers below (|u| + 1) n + 1; the fold of
+"reflection" takes at most five more, of numbers below `reach` = (|u| + 1) n + 2 n. Both sides of a comparison
+round, so they differ by at most delta = 8 e reach pixels. An affine coordinate is itself a sum of d + 1
+products: its error, at most (d + 1) e sum |theta|, comes on top, as n times that.
+
+Taps. Of one axis, for bilinear and bicubic: W bounds the sum of the weights' magnitudes (1; 1.375, at t = 1/2),
+S that of their slopes (2; 3, at t = 1/2), S2 that of their second derivatives (0; 12, at t = 0). Weights and
+slopes are evaluated with an absolute error of `taps` e (1; below 16 by running error analysis of the cubic's
+Horner form, whose intermediates are below 6: checked in exact arithmetic in `test_leaves.py`).
+
+Value. The blend of d axes moves by at most d W**(d-1) S delta A for an image below A, the weights add
+d W**(d-1) K taps e A, and the sums, nested, of K terms each round by d (K + 1) e W**d A.
+
+Cotangents. The same with one weight replaced by its slope, times the chain n / 2 and the cotangent G, summed
+over C channels (d_grid); or with G in place of the image, summed over the P locations that read a pixel (d_image).
+
+These are worst cases. In float64 results must also agree to 1e-12, which is what the documentation promises
+for data and sizes of the order of one: some 4500 roundings.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Size(NamedTuple):
+    """What a bound depends on."""
+
+    d: int
+    mode: str
+    dtype: str
+    n: int  # longest axis of the image
+    u: float  # largest coordinate, in the units given
+    image: float = 1.0  # largest magnitude in the image and of the fill value
+    cotangent: float = 1.0
+    channels: int = 1
+    points: int | np.ndarray = 1  # locations that read a pixel, at most, or for each pixel
+    theta: float = 0.0  # largest sum of magnitudes of a row of theta, where there is one
+
+
+_TAPS = {"nearest": (1, 1.0, 0.0, 0.0, 0.0), "bilinear": (2, 1.0, 2.0, 0.0, 1.0), "bicubic": (4, 1.375, 3.0, 12.0, 16.0)}
+
+
+def _rounding(s: Size) -> tuple[float, float]:
+    """Return (e, delta)."""
+    e = float(np.finfo(s.dtype).eps)
+    reach = (s.u + 3) * s.n
+    return e, 8 * e * reach + (s.d + 1) * e * s.theta * s.n
+
+
+def _promised(bound: float, s: Size) -> float:
+    return min(bound, 1e-12) if s.dtype == "float64" else bound
+
+
+def value(s: Size) -> float:
+    """Bound the error of an output."""
+    e, delta = _rounding(s)
+    k, w, slope, _, taps = _TAPS[s.mode]
+    moved = s.d * w ** (s.d - 1) * (slope * delta + k * taps * e)
+    return (moved + s.d * (k + 1) * e * w**s.d) * s.image
+
+
+def d_image(s: Size) -> float | np.ndarray:
+    """Bound the error of an image's cotangent."""
+    e, _ = _rounding(s)
+    _, w, *_ = _TAPS[s.mode]
+    return s.points * s.cotangent * (value(s) / s.image + (s.points + 1) * e * w**s.d)
+
+
+def d_grid(s: Size) -> float:
+    """Bound the error of a grid's cotangent, away from knots, or at coordinates that are exact."""
+    e, delta = _rounding(s)
+    k, w, slope, bend, taps = _TAPS[s.mode]
+    big = max(w, slope)
+    moved = (bend + (s.d - 1) * slope) * big ** (s.d - 1) * delta
+    rounded = s.d * big**s.d * k * taps * e + (s.d * (k + 1) + s.channels + 3) * e * big**s.d
+    return s.n * s.channels * s.cotangent * s.image * (moved + rounded)
+
+
+def d_theta(d_grid: np.ndarray, dtype: str) -> float:
+    """Bound the error of theta's cotangent as the sum of `d_grid` times the locations it stands at.
+
+    A location is below 1 and rounds twice; a row is summed in the arithmetic's type, rows in float64, and the
+    sum is rounded once: (W + 4) e times the sum of magnitudes, for rows of W locations.
+    """
+    return (d_grid.shape[-2] + 4) * float(np.finfo(dtype).eps) * float(np.abs(d_grid.astype(float)).sum())

@@ -1,0 +1,53 @@
+"""What every test shares: the Hypothesis profile, a fixed number of threads, and an uncompiled copy of stnkit."""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+os.environ.setdefault("NUMBA_NUM_THREADS", "4")  # so that threads are real on any machine
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("search", deadline=None, print_blob=True, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+_copy: dict[str, ModuleType] = {}
+
+
+def _take() -> dict[str, ModuleType]:
+    """Take stnkit out of the imported modules, and return what was taken."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "stnkit"}
+
+
+@contextlib.contextmanager
+def uncompiled() -> Iterator[ModuleType]:
+    """Swap in a second copy of stnkit whose kernels and leaves are plain Python functions.
+
+    It runs the same source without waiting for a compiler, so that breadth is cheap. Overflow warnings are
+    off: machine code raises none.
+    """
+    import numba
+
+    compiled, before = _take(), numba.config.DISABLE_JIT
+    numba.config.DISABLE_JIT = 1
+    sys.modules.update(_copy)
+    try:
+        with np.errstate(all="ignore"):
+            yield importlib.import_module("stnkit")
+    finally:
+        numba.config.DISABLE_JIT = before
+        _copy.update(_take())
+        sys.modules.update(compiled)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[ModuleType]:
+    """Return the uncompiled stnkit, which is also what `import stnkit` finds while the fixture lives."""
+    with uncompiled() as package:
+        yield package

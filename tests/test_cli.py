@@ -1,0 +1,246 @@
+"""The command line: how it refuses, what the console sees, and what `stnkit info` says."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pytest
+from pictures_on_disk import PIXELS, load, save
+from PIL import Image
+
+from stnkit import __main__, __version__, environment
+from stnkit.cli import run
+from stnkit.spec import MODES, PADDING_MODES
+
+
+def console(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stnkit", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return save(tmp_path / "photo.png", PIXELS["RGB"])
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Run a command line that must be refused: status 2, one line, no file made or changed."""
+
+    def check(*words: object, says: str) -> None:
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert run([str(word) for word in words]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert captured.err.startswith("stnkit: ")
+        assert says in captured.err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--scale", "0"], "singular"),
+        (["--scale", "1,0"], "singular"),
+        (["--scale", "1e-310"], "not finite"),
+        (["--scale", "1,2,3"], "--scale takes 1 to 2 numbers"),
+        (["--scale", "big"], "--scale takes 1 to 2 numbers"),
+        (["--scale", "inf"], "--scale takes finite numbers; got inf"),
+        (["--shear", "90"], "not finite"),
+        (["--rotate", "nan"], "--rotate takes finite numbers; got nan"),
+        (["--rotate", "left"], "--rotate"),
+        (["--shear", "inf"], "--shear takes finite numbers"),
+        (["--translate", "nan", "0"], "--translate takes finite numbers"),
+        (["--translate", "3"], "--translate"),
+        (["--theta", "1", "0", "nan", "0", "1", "0"], "--theta takes finite numbers"),
+        (["--theta", "1", "2", "0", "2", "4", "0"], "singular"),
+        (["--theta", "1", "0", "0", "0", "1", "0", "--rotate", "5"], "--theta is the whole transform"),
+        (["--size", "640"], "WIDTHxHEIGHT"),
+        (["--size", ""], "WIDTHxHEIGHT"),
+        (["--fill", ""], "--fill takes 1 to 4 numbers"),
+        (["--size", "0x5"], "WIDTHxHEIGHT"),
+        (["--size", "99999x99999"], "pixels; at most"),
+        (["--mode", "cubic"], f"--mode must be one of {', '.join(MODES)}; got cubic"),
+        (["--padding", "edge"], f"--padding must be one of {', '.join(PADDING_MODES)}; got edge"),
+        (["--padding", "border", "--fill", "1"], "--fill is read with --padding zeros only"),
+        (["--fill", "1,2"], "takes 1 number, or 3 (red, green, blue); got 2"),
+        (["--fill", "256"], "between 0 and 255"),
+        (["--fill", "nan"], "--fill takes finite numbers"),
+        (["--brightness", "2"], "--brightness"),
+        (["third.png"], "third.png"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(refused, photo: Path, words: list[str], says: str) -> None:
+    refused("warp", photo, photo.parent / "out.png", *words, says=says)
+
+
+def test_bad_files_are_refused_in_one_line(refused, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    refused("warp", tmp_path / "none.png", out, says="none.png: No such file")
+    refused("warp", tmp_path, out, says="Is a directory")
+    (tmp_path / "text.png").write_text("no picture")
+    refused("warp", tmp_path / "text.png", out, says="text.png: not a PNG or JPEG or TIFF image")
+    (tmp_path / "empty.png").touch()
+    refused("warp", tmp_path / "empty.png", out, says="empty.png: not a")
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:200])
+    refused("warp", tmp_path / "cut.png", out, says="cut.png: damaged image")
+    refused("warp", photo, tmp_path / "out.gif", says="must end in .png, .jpg, .jpeg, .tif, .tiff")
+    refused("warp", photo, tmp_path / "out", says="must end in")
+    refused(
+        "warp", photo, tmp_path / "none" / "out.png", says="cannot be written (No such file or directory)"
+    )
+    refused("warp", photo, photo / "out.png", says="cannot be written (Not a directory)")
+    (tmp_path / "folder.png").mkdir()
+    refused("warp", photo, tmp_path / "folder.png", says="cannot be written (Is a directory)")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_without_permission_is_refused(refused, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    refused("warp", photo, tmp_path / "locked" / "out.png", says="cannot be written (Permission denied)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "says"),
+    [
+        ("RGBA", "jpg", "JPEG files hold no transparency; write a PNG or TIFF file"),
+        ("I;16", "jpg", "JPEG files hold no 16-bit values; write a PNG or TIFF file"),
+        ("F", "png", "PNG files hold no floating point values; write a TIFF file"),
+    ],
+)
+def test_formats_that_cannot_hold_the_picture(
+    refused, tmp_path: Path, kind: str, ending: str, says: str
+) -> None:
+    source = save(tmp_path / "in.tif", PIXELS[kind])
+    refused("warp", source, tmp_path / f"out.{ending}", says=says)
+
+
+def test_integers_beyond_16_bits_are_refused(refused, tmp_path: Path) -> None:
+    save(tmp_path / "in.tif", np.array([[-1, 70000]], np.int32))
+    refused("warp", tmp_path / "in.tif", tmp_path / "out.tif", says="integers beyond 16 bits")
+
+
+def test_decompression_bombs_are_refused(refused, photo: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # the photo has 126 pixels, more than twice as many
+    refused("warp", photo, tmp_path / "out.png", says="decompression bomb")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # where Pillow would only warn
+    assert run(["warp", str(photo), str(tmp_path / "out.png")]) == 0
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()]
+)
+def test_a_write_that_fails_leaves_the_old_file(
+    photo: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str], failure: BaseException
+) -> None:
+    def save_half(image: object, file, *rest: object, **options: object) -> None:
+        file.write(b"half")
+        raise failure
+
+    target = tmp_path / "out.png"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(Image.Image, "save", save_half)
+    assert run(["warp", str(photo), str(target)]) == (130 if isinstance(failure, KeyboardInterrupt) else 2)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert target.read_bytes() == b"old"
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.png", "out.png"}
+
+
+def test_the_console_reports_errors_by_status_and_one_line(photo: Path, tmp_path: Path) -> None:
+    done = console("warp", photo, tmp_path / "out.png", "--scale", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "stnkit: the transform is singular: it flattens the image to a line or a point\n"
+    done = console("warp", photo)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_console_warps(photo: Path, tmp_path: Path) -> None:
+    done = console("warp", photo, tmp_path / "out.png", "--rotate", "180")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    np.testing.assert_array_equal(load(tmp_path / "out.png"), np.rot90(PIXELS["RGB"], 2))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_control_c_leaves_no_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stnkit", "demo", "--steps", "10000000", "--count", "2"]
+    command += ["--out", str(tmp_path / "sheet.png")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not list(tmp_path.iterdir()) and process.poll() is None:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert errors == "stnkit: interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def without(name: str) -> object:
+        return None if name in ("rich", "PIL") else importlib.util.find_spec(name)
+
+    monkeypatch.setattr(__main__, "find_spec", without)
+    assert __main__.main() == 2
+    expected = 'stnkit: the command line needs rich, PIL; install: pip install "stnkit[cli]"\n'
+    assert capsys.readouterr().err == expected
+
+
+def test_help_and_version(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["stnkit", "--version"])
+    assert __main__.main() == 0
+    assert capsys.readouterr().out.strip() == __version__
+    assert run(["warp", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in [*MODES, *PADDING_MODES, "--theta", "WIDTHxHEIGHT"]:
+        assert name in shown
+
+
+def test_info_says_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["versions"]["stnkit"] == __version__
+    assert found["versions"]["numpy"] == np.__version__
+    assert found["versions"]["numba"] == numba.__version__
+    assert found["threads"]["at most"] >= 1
+    assert found["processor"]["llvm name"]
+    assert found["cache"]["directory"]
+    assert run(["info"]) == 0
+    shown = capsys.readouterr().out
+    for section in found:
+        assert section in shown or not found[section]
+
+
+def test_info_imports_no_framework() -> None:
+    script = (
+        "import sys; from stnkit.environment import facts; facts();"
+        "print([name for name in ('torch', 'jax', 'cupy', 'cv2') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_info_describes_devices_and_survives_drivers(monkeypatch) -> None:
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "1.0")
+    device = SimpleNamespace(name=b"GPU", compute_capability=(9, 0))
+    driver = SimpleNamespace(is_available=lambda: True, list_devices=lambda: [device])
+    monkeypatch.setattr(numba, "cuda", driver, raising=False)
+    assert environment.cuda() == {"numba-cuda": "1.0", "device 0": "GPU, compute capability 9.0"}
+    driver.is_available = lambda: False
+    assert environment.cuda()["devices"].startswith("none: no driver")
+    driver.is_available = lambda: 1 // 0
+    assert environment.cuda()["devices"].startswith("none: ZeroDivisionError")

@@ -1,0 +1,227 @@
+"""Every map of one coordinate on one axis, exhaustively for small axes, against exact rational arithmetic."""
+
+import importlib
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from stnkit.spec import AFFINE, BICUBIC, BILINEAR, BORDER, NEAREST, REFLECTION, WRAP, ZEROS, Spec
+
+FLOATS = [np.float32, np.float64]
+SIZES = range(1, 7)
+EIGHTHS = [Fraction(k, 8) for k in range(-160, 161)]  # exact in both types, knots and ties among them
+HUGE = [2.0**22 + 1, 3e9, 1e20, 2.0**90]
+
+
+def spec(interp=BILINEAR, align=False, pixel=False, wide=False):
+    return Spec(2, interp, (0, 0, 0), align, pixel, False, AFFINE, 0, 0, wide, False, True, False, 0)
+
+
+@pytest.fixture(scope="module")
+def axis(plain):
+    return importlib.import_module("stnkit.kernels.axis")
+
+
+def pixel(u, n, align):
+    return (u + 1) / 2 * (n - 1) if align else ((u + 1) * n - 1) / 2
+
+
+def line(n, padding, align):
+    """Return the pixels of one period of a padded axis, from pixel 0 on."""
+    if padding == WRAP:
+        return list(range(n))
+    return [*range(n), *(range(n - 2, 0, -1) if align else range(n - 1, -1, -1))]
+
+
+def reads(i, n, padding, align):
+    if padding == ZEROS:
+        return i if 0 <= i < n else -1
+    if padding == BORDER:
+        return min(max(i, 0), n - 1)
+    period = line(n, padding, align)
+    return period[i % len(period)]
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_locate_and_chain(axis, n, align, T):
+    for u in EIGHTHS:
+        assert axis.locate(T(u), n, spec(align=align)) == pixel(u, n, align)
+        assert axis.locate(T(u), n, spec(align=align, pixel=True)) == u
+    assert axis.chain(n, T(0), spec(align=align)) == pixel(Fraction(1), n, align) - pixel(Fraction(0), n, align)
+    assert axis.chain(n, T(0), spec(align=align, pixel=True)) == 1
+    for given, in_pixels in itertools.product([np.nan, np.inf, -np.inf], [False, True]):
+        assert np.isnan(axis.locate(T(given), n, spec(align=align, pixel=in_pixels)))
+    for u, in_pixels in itertools.product([*HUGE, float(np.finfo(T).max)], [False, True]):
+        there = [axis.locate(T(s * u), n, spec(align=align, pixel=in_pixels)) for s in (-1, 1)]
+        assert np.isfinite(there).all()
+        if n > 1 or in_pixels or not align:
+            assert there[0] < -(2**20)
+            assert there[1] > 2**20
+        else:
+            assert there == [0, 0]
+        assert type(there[0]) is T
+
+
+@pytest.mark.parametrize("T", FLOATS)
+def test_whole_and_is_near(axis, T):
+    for x, wide in itertools.product(EIGHTHS, [False, True]):
+        assert axis.whole(T(x), spec(wide=wide)) == math.floor(x)
+    for x in (2.0**22, -(2.0**22), 0.5):
+        assert axis.is_near(T(x))
+        assert axis.whole(T(x), spec()) == math.floor(x)
+    for x in (np.nan, np.inf, -np.inf, 2.0**22 + 0.5, -(2.0**22) - 0.5):
+        assert not axis.is_near(T(x))
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("span", range(1, 13))
+def test_fold_is_exact(axis, span, T):
+    far = [Fraction(s * (2**22 - k) + j, 2) for s in (-2, 2) for k in range(15) for j in (0, 1)]
+    for x in EIGHTHS + [x for x in far if abs(x) <= 2**22]:
+        assert axis.fold(T(x), span) == x % span
+    for tiny in (-1e-30, -np.finfo(T).eps / 4):
+        assert 0 <= axis.fold(T(tiny), span) < span
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("n", SIZES)
+def test_clip(axis, n, T):
+    for x in EIGHTHS:
+        assert axis.clip(T(x), n) == (min(max(x, 0), n - 1), 1 if 0 < x < n - 1 else 0)
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_settle(axis, n, align, T):
+    """Reflection is a triangle wave between the mirrors, and then clamped; its slope is 0 at the edge pixels."""
+    for x, interp in itertools.product(EIGHTHS, [NEAREST, BILINEAR]):
+        for padding in (ZEROS, WRAP):
+            assert axis.settle(T(x), n, padding, spec(interp, align)) == (x, 1)
+        inside = 0 < x < n - 1
+        assert axis.settle(T(x), n, BORDER, spec(interp, align)) == (min(max(x, 0), n - 1), int(inside))
+        low, span = (0, n - 1) if align else (Fraction(-1, 2), n)
+        phase = (x - low) % (2 * span) if span else 0
+        y = min(max(low + span - abs(phase - span), 0), n - 1) if span else 0
+        slope = 0 if not 0 < y < n - 1 else (1 if phase < span else -1)
+        assert axis.settle(T(x), n, REFLECTION, spec(interp, align)) == (y, slope)
+    for padding in (ZEROS, BORDER, REFLECTION, WRAP):
+        assert axis.settle(T(-3.25), n, padding, spec(BICUBIC, align)) == (-3.25, 1)
+
+
+@pytest.mark.parametrize("padding", [ZEROS, BORDER, REFLECTION, WRAP])
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_neighbour(axis, n, align, padding):
+    """Every tap of a footprint reads the pixel that the padded line has there."""
+    for interp, reach in ((NEAREST, 1), (BILINEAR, 2), (BICUBIC, 4)):
+        if interp != BICUBIC and padding == REFLECTION:
+            continue  # acts on the coordinate: only pixels inside, and one beyond with weight 0, are asked for
+        for i, k in itertools.product(range(-40, 41), range(reach)):
+            first = axis.base(i, n, padding, spec(interp, align))
+            got = axis.neighbour(first + k, n, padding, spec(interp, align))
+            assert got == reads(i + k, n, padding, align)
+    for i in range(n + 1):
+        assert axis.neighbour(i, n, REFLECTION, spec(BILINEAR, align)) == min(i, n - 1)
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_tame_reads_the_same(axis, n, align, T):
+    """A far coordinate keeps its exact phase in a padding that repeats, and stays outside elsewhere."""
+    for x, sign in itertools.product([*HUGE, 2.0**22 + 0.5, 4194311.5], (-1, 1)):
+        x = T(sign * x)
+        for padding in (REFLECTION, WRAP):
+            span = len(line(n, padding, align)) if n > 1 or padding == WRAP or not align else 0
+            y = axis.tame(x, n, padding, spec(align=align))
+            assert axis.is_near(y)
+            assert Fraction(float(y)) == (Fraction(float(x)) % span if span else 0)
+        for padding in (ZEROS, BORDER):
+            y = axis.tame(x, n, padding, spec(align=align))
+            assert y == (-4 if sign < 0 else n + 3)
+    assert axis.tame(T(2**23), 2**24, BORDER, spec()) == 2**23  # far, but inside
+
+
+@pytest.mark.parametrize("T", FLOATS)
+def test_cubic(axis, T):
+    """Weights and slopes to 16 epsilon of Keys' polynomials; they sum to 1 and to 0."""
+    a, e = Fraction(-3, 4), float(np.finfo(T).eps)
+    for k in range(257):
+        t = Fraction(k, 256)
+        weights, slopes = axis.cubic(T(t))
+        for s, w, v, sign in zip((t + 1, t, 1 - t, 2 - t), weights, slopes, (1, 1, -1, -1), strict=True):
+            near = s <= 1
+            exact = (a + 2) * s**3 - (a + 3) * s**2 + 1 if near else a * (s**3 - 5 * s**2 + 8 * s - 4)
+            slope = 3 * (a + 2) * s**2 - 2 * (a + 3) * s if near else a * (3 * s**2 - 10 * s + 8)
+            assert abs(Fraction(float(w)) - exact) <= 16 * e
+            assert abs(Fraction(float(v)) - sign * slope) <= 16 * e
+        assert abs(sum(map(Fraction, map(float, weights))) - 1) <= 16 * e
+        assert abs(sum(map(Fraction, map(float, slopes)))) <= 16 * e
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("padding", [ZEROS, BORDER, REFLECTION, WRAP])
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_taps(axis, n, align, padding, T):
+    """Nearest rounds half to even; the weights of a footprint sum to 1 and its slopes to 0, at every eighth."""
+    for x in EIGHTHS:
+        y = Fraction(float(axis.settle(T(x), n, padding, spec(BILINEAR, align))[0]))
+        slope = axis.settle(T(x), n, padding, spec(BILINEAR, align))[1]
+        (j, *_), (w, *_), (v, *_), scale = axis.taps(T(x), n, padding, spec(NEAREST, align))
+        assert (j, w, v, scale) == (reads(round(y), n, padding, align), 1, 0, 0)
+        js, ws, vs, scale = axis.taps(T(x), n, padding, spec(BILINEAR, align))
+        t = y - math.floor(y)
+        assert (ws[:2], vs[:2], scale) == ((1 - t, t), (-1, 1), slope)
+        assert js[0] == reads(math.floor(y), n, padding, align)
+        assert t == 0 or js[1] == reads(math.floor(y) + 1, n, padding, align)
+        js, ws, vs, scale = axis.taps(T(x), n, padding, spec(BICUBIC, align))
+        assert scale == 1
+        assert list(js) == [reads(math.floor(x) + k, n, padding, align) for k in (-1, 0, 1, 2)]
+        assert sum(ws) == 1  # exact: eighths have few bits
+        assert sum(vs) == 0
+    for interp, share in ((NEAREST, [1]), (BILINEAR, [0.5] * 2), (BICUBIC, [0.25] * 4)):
+        js, ws, _, scale = axis.taps(T(np.nan), n, padding, spec(interp, align))
+        count = axis.tap_count(spec(interp))
+        assert (list(js[:count]), list(ws[:count]), scale) == ([-1] * count, share, 0)
+
+
+@pytest.mark.parametrize("T", FLOATS)
+def test_lattice(plain, T):
+    """Each location is one correctly rounded division."""
+    sources = importlib.import_module("stnkit.kernels.sources")
+    for n in range(1, 50):
+        for i in range(n):
+            exact = Fraction(2 * i, n - 1) - 1 if n > 1 else Fraction(0)
+            assert sources.lattice(i, n, T(0), spec(align=True)) == T(float(exact))
+            assert sources.lattice(i, n, T(0), spec()) == T(float(Fraction(2 * i + 1, n) - 1))
+
+
+def test_parts_cover_all_work_once(plain):
+    cpu = importlib.import_module("stnkit.kernels.cpu")
+    for batch, channels, tiles in itertools.product((1, 3), (1, 5), (1, 4)):
+        for parts in itertools.product(range(1, batch + 1), range(1, channels + 1), range(1, tiles + 1)):
+            done = [
+                each
+                for item in range(math.prod(parts))
+                for each in itertools.product(*(range(*r) for r in cpu.ranges(item, parts, batch, channels, tiles)))
+            ]
+            assert sorted(done) == list(itertools.product(range(batch), range(channels), range(tiles)))
+
+
+def test_collapse(plain):
+    """One stride walks several axes in order, or none does: as walking them one by one says."""
+    plan = importlib.import_module("stnkit.plan")
+    for shape in itertools.product((1, 2, 3), repeat=2):
+        for strides in itertools.product((-6, -1, 0, 1, 2, 3), repeat=2):
+            walk = [i * strides[0] + j * strides[1] for i in range(shape[0]) for j in range(shape[1])]
+            steps = {b - a for a, b in itertools.pairwise(walk)}
+            step = plan.collapse(shape, strides)
+            assert (step is None) == (len(steps) > 1)
+            assert step is None or steps <= {step}

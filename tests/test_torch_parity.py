@@ -1,0 +1,101 @@
+"""Compiled kernels against torch: a covering set of cases, the serial twin of each and the parallel one of some."""
+
+import bounds
+import cases
+import numpy as np
+import oracles
+import pytest
+import torch_reference
+from cases import CASES
+from conftest import uncompiled
+
+import stnkit
+from stnkit.kernels import threads
+from stnkit.plan import affine_spec
+
+PARALLEL = ("line", "zeros-pixels", "border", "nearest-reflection", "cubic-border", "volume-reflection")
+
+
+def run(package, image, grid, cotangent, options):
+    return package.grid_sample(image, grid, **options), *package.grid_sample_vjp(cotangent, image, grid, **options)
+
+
+def limits(case, image, grid):
+    reach = np.abs(grid).max()
+    size = bounds.Size(len(case.extent), case.mode, case.dtype, max(case.extent), reach, channels=case.channels)
+    readers = oracles.readers(image, grid, **case.options)
+    return bounds.value(size), bounds.d_image(size._replace(points=readers)), bounds.d_grid(size)
+
+
+def agree_with_torch(case, got, image, grid, cotangent):
+    """Agree in the dtype of the case, and with torch in float64 on the same numbers."""
+    allowed = limits(case, image, grid)
+    for dtype in {case.dtype, "float64"}:
+        given = [array.astype(dtype) for array in (cotangent, image, grid)]
+        expected = torch_reference.grid_sample(*given, **case.options)
+        for name, a, b, limit in zip(("out", "d_image", "d_grid"), got, expected, allowed, strict=True):
+            assert a.dtype == case.dtype
+            assert a.shape == b.shape
+            excess = np.abs(a - b) - limit
+            assert excess.max() <= 0, (name, dtype, np.abs(a - b).max(), limit)
+
+
+def agree_with_uncompiled(case, got, image, grid, cotangent):
+    """Machine code and plain Python give the same bits, so what holds for one holds for the other."""
+    with uncompiled() as plain:
+        expected = run(plain, image, grid, cotangent, case.options)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_serial(case, monkeypatch):
+    monkeypatch.setattr(threads, "SMALL", 1 << 62)
+    image, grid, cotangent = cases.arrays(case)
+    got = run(stnkit, image, grid, cotangent, case.options)
+    agree_with_torch(case, got, image, grid, cotangent)
+    agree_with_uncompiled(case, got, image, grid, cotangent)
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_parallel(name, monkeypatch):
+    monkeypatch.setattr(threads, "SMALL", 0)
+    case = next(case for case in CASES if case.name == name)
+    image, grid, cotangent = cases.arrays(case, seed=1)
+    got = run(stnkit, image, grid, cotangent, case.options)
+    agree_with_uncompiled(case, got, image, grid, cotangent)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_affine(d, dtype):
+    """`affine_sample` and its cotangents are those of the grid that the maps give."""
+    random = np.random.default_rng(d)
+    extent, size = (9, 10, 11)[-d:], (5, 6, 7)[-d:]
+    image = random.uniform(-1, 1, (2, 3, *extent)).astype(dtype)
+    theta = random.uniform(-1, 1, (2, d, d + 1)).astype(dtype)
+    cotangent = random.uniform(-1, 1, (2, 3, *size)).astype(dtype)
+    grid = stnkit.affine_grid(theta, size)
+    np.testing.assert_array_equal(stnkit.affine_sample(image, theta, size), stnkit.grid_sample(image, grid))
+    d_image, d_theta = stnkit.affine_sample_vjp(cotangent, image, theta)
+    expected, d_grid = stnkit.grid_sample_vjp(cotangent, image, grid)
+    np.testing.assert_array_equal(d_image, expected)
+    limit = bounds.d_theta(d_grid, dtype)
+    np.testing.assert_allclose(d_theta, oracles.affine_grid_vjp(d_grid), rtol=0, atol=limit)
+    np.testing.assert_allclose(d_theta, stnkit.affine_grid_vjp(d_grid), rtol=0, atol=limit)
+    e = np.finfo(dtype).eps
+    np.testing.assert_allclose(grid, oracles.affine_grid(theta, size), rtol=0, atol=3 * (d + 1) ** 2 * e)
+
+
+def test_large_work_takes_the_parallel_twin():
+    """A call above the threshold launches the parallel kernel, and one below it the serial one."""
+    taken = []
+
+    def note(spec):
+        taken.append(spec.parallel)
+        return lambda *args: None
+
+    spec = affine_spec(2, np.dtype(np.float32), False)
+    threads.launch(note, spec, threads.SMALL - 1)
+    threads.launch(note, spec, threads.SMALL)
+    assert taken == [False, True]
