@@ -1,4 +1,4 @@
-"""Make `stnkit/data/mnist_subset.npz`, the digits that the package carries, from the full MNIST set.
+"""Make `stnkit/demo/data/mnist_subset.npz`, the digits that the package carries, from the full MNIST set.
 
     python bench/make_digits.py path/to/mnist.npz [--out PATH]
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 PER_CLASS = {"train": 100, "test": 50}
-TARGET = Path(__file__).parent.parent / "stnkit" / "data" / "mnist_subset.npz"
+TARGET = Path(__file__).parent.parent / "stnkit" / "demo" / "data" / "mnist_subset.npz"
 
 
 def first_of_every_class(labels: np.ndarray, count: int) -> np.ndarray:

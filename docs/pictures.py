@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
 import stnkit
-from stnkit.data import load_digits
+from stnkit.demo.data import load_digits
 
 HERO = Path(__file__).parent / "pages" / "pictures" / "hero.png"
 
@@ -101,9 +101,7 @@ def coordinates(theme: Theme) -> Figure:
     return figure
 
 
-def _ruler(
-    axes: Axes, theme: Theme, y: float, name: str, ticks: dict[float, str], ends: tuple[float, ...]
-) -> None:
+def _ruler(axes: Axes, theme: Theme, y: float, name: str, ticks: dict[float, str], ends: tuple[float, ...]) -> None:
     low, high = (min(ends), max(ends)) if ends else (-0.5, 3.5)
     color = theme.ink if ends else theme.soft
     axes.plot([low, high], [y, y], color=color, lw=1.6)
@@ -211,9 +209,7 @@ def interpolation(theme: Theme) -> Figure:
 
         big = stnkit.grid_sample(patch, plane, coords="pixel", mode=mode, padding_mode="border")[0]
         _bare(enlarged, (-0.5, 8.5), (8.5, -0.5))
-        enlarged.imshow(
-            big, extent=(-0.5, 8.5, 8.5, -0.5), cmap=_inks(), vmin=0, vmax=1, interpolation="nearest"
-        )
+        enlarged.imshow(big, extent=(-0.5, 8.5, 8.5, -0.5), cmap=_inks(), vmin=0, vmax=1, interpolation="nearest")
     for axes, label in zip(
         rows[:, 0], ("weight of a pixel\nat distance s", "a step", "9 × 9 pixels,\nenlarged"), strict=True
     ):
@@ -309,9 +305,7 @@ def floors(theme: Theme) -> Figure:
         for i, room in enumerate(rooms):
             _room(axes, theme, (3.55 + 1.82 * i, bottom + 0.18), 1.62, room, shades[k])
     axes.add_patch(Rectangle((9.45, 0), 2.45, 5.94, fc=theme.fill, ec="none"))
-    axes.text(
-        10.67, 5.61, "annexes", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold"
-    )
+    axes.text(10.67, 5.61, "annexes", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
     axes.text(10.67, 5.26, "tools over the floors", color=theme.soft, va="center", ha="center", fontsize=9)
     for i, room in enumerate(("cli.py", "warp.py", "demo.py", "data/")):
         _room(axes, theme, (9.86, 4.18 - 0.95 * i), 1.62, room, theme.soft)
@@ -354,12 +348,8 @@ def call(theme: Theme) -> Figure:
                 lw=1.6,
             )
         )
-        axes.text(
-            x + 1.22, 5.76, name, color=color, ha="center", va="center", fontsize=11.5, fontweight="bold"
-        )
-        axes.text(
-            x + 1.22, 4.93, text, color=theme.ink, ha="center", va="center", fontsize=9, linespacing=1.35
-        )
+        axes.text(x + 1.22, 5.76, name, color=color, ha="center", va="center", fontsize=11.5, fontweight="bold")
+        axes.text(x + 1.22, 4.93, text, color=theme.ink, ha="center", va="center", fontsize=9, linespacing=1.35)
         if i:
             _arrow(axes, (x - 0.6, 5.15), (x - 0.05, 5.15), theme.soft)
     _arrow(axes, (10.52, 4.15), (10.52, 3.35), theme.soft)
@@ -373,15 +363,11 @@ def call(theme: Theme) -> Figure:
         va="center",
     )
     count, width = 30, 0.245
-    for row, (label, color) in enumerate(
-        (("x: offset, weight", theme.blue), ("y: offset, weight", theme.blue))
-    ):
+    for row, (label, color) in enumerate((("x: offset, weight", theme.blue), ("y: offset, weight", theme.blue))):
         y = 2.25 - 0.42 * row
         axes.text(3.05, y + 0.15, label, color=theme.soft, ha="right", va="center", fontsize=9)
         for p in range(count):
-            axes.add_patch(
-                Rectangle((3.3 + p * width, y), width * 0.84, 0.3, fc=color, ec="none", alpha=0.85)
-            )
+            axes.add_patch(Rectangle((3.3 + p * width, y), width * 0.84, 0.3, fc=color, ec="none", alpha=0.85))
     axes.text(
         11,
         2.2,
@@ -398,9 +384,7 @@ def call(theme: Theme) -> Figure:
         label = f"channel {row}" if row < 2 else "…"
         axes.text(3.05, y + 0.15, label, color=theme.soft, ha="right", va="center", fontsize=9)
         for p in range(count):
-            axes.add_patch(
-                Rectangle((3.3 + p * width, y), width * 0.84, 0.3, fc=theme.teal, ec="none", alpha=0.85)
-            )
+            axes.add_patch(Rectangle((3.3 + p * width, y), width * 0.84, 0.3, fc=theme.teal, ec="none", alpha=0.85))
     axes.text(
         11,
         0.7,
@@ -497,9 +481,7 @@ def hero(path: Path = HERO) -> None:
             ):  # fmt: skip
                 reach = 1.22 if axes is above else 1.03
                 _bare(axes, (-reach, reach), (reach, -reach))
-                axes.imshow(
-                    picture, extent=(-1, 1, 1, -1), cmap=_inks(), vmin=0, vmax=1, interpolation="bilinear"
-                )
+                axes.imshow(picture, extent=(-1, 1, 1, -1), cmap=_inks(), vmin=0, vmax=1, interpolation="bilinear")
                 _quad(axes, frame, "#ffffff")
                 alpha = 0.95 if axes is above else 0.55
                 axes.scatter(
@@ -567,16 +549,12 @@ def _curve(axes: Axes, theme: Theme, x: np.ndarray, y: np.ndarray, color: str, f
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
-    axes.add_patch(
-        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, color=color, lw=1.6, clip_on=False)
-    )
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, color=color, lw=1.6, clip_on=False))
 
 
 def _room(axes: Axes, theme: Theme, at: tuple[float, float], width: float, name: str, color: str) -> None:
     axes.add_patch(
-        FancyBboxPatch(
-            at, width, 0.58, boxstyle="round,pad=0,rounding_size=0.1", fc=theme.page, ec=color, lw=1.5
-        )
+        FancyBboxPatch(at, width, 0.58, boxstyle="round,pad=0,rounding_size=0.1", fc=theme.page, ec=color, lw=1.5)
     )
     axes.text(
         at[0] + width / 2,

@@ -22,7 +22,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from stnkit.cli import run
+    from stnkit.cli.app import run
 
     return run(sys.argv[1:])
 

@@ -39,10 +39,7 @@ def enter(**arrays: Any) -> tuple[list[np.ndarray], Leave]:
         if owner is None:
             owner, owner_name, leave = framework, name, back
         elif framework != owner:
-            msg = (
-                f"`{name}` is a {framework} array and `{owner_name}` a {owner} array; "
-                "pass arrays of one framework"
-            )
+            msg = f"`{name}` is a {framework} array and `{owner_name}` a {owner} array; pass arrays of one framework"
             raise TypeError(msg)
         flags = view.flags
         if not (flags.aligned and view.dtype.isnative):

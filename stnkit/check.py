@@ -147,9 +147,7 @@ def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image
         axes = ", ".join(_AXES[ndim])
         layout = f"(N, {axes}, C)" if channels_last else f"(N, C, {axes})"
         word = "channels_last" if channels_last else "channels_first"
-        msg = (
-            f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {word}; got {shape}"
-        )
+        msg = f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {word}; got {shape}"
         raise ValueError(msg)
     if channels_last:
         return shape[-1], shape[-1 - ndim : -1]
@@ -204,9 +202,7 @@ def fill(given: Any, channels: int, *dtypes: np.dtype[Any]) -> np.ndarray:
     if values.ndim == 0:
         return _constant(float(values), channels, like)
     if values.shape != (channels,):
-        msg = (
-            f"`fill_value` must be one number, or {channels}, one for each channel; got shape {values.shape}"
-        )
+        msg = f"`fill_value` must be one number, or {channels}, one for each channel; got shape {values.shape}"
         raise ValueError(msg)
     return np.ascontiguousarray(values, like)
 

@@ -149,7 +149,7 @@ def _launch_vjp(
     fill: np.ndarray,
     options: Options,
 ) -> None:
-    image_bar, source_bar = bars
+    source_bar = bars[1]
     cotangent, out_strides = _walkable(cotangent, options)
     source_bar_strides, witness = (0, 0), zero(FLOAT64)
     if source_bar is not None:

@@ -44,9 +44,7 @@ def cos_sin(degrees: Number) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rest = np.radians(turn - 90.0 * quarter)
     cosine, sine = np.cos(rest), np.sin(rest)
     quarter = quarter.astype(int) % 4
-    return np.choose(quarter, [cosine, -sine, -cosine, sine]), np.choose(
-        quarter, [sine, cosine, -sine, -cosine]
-    )
+    return np.choose(quarter, [cosine, -sine, -cosine, sine]), np.choose(quarter, [sine, cosine, -sine, -cosine])
 
 
 def seen(
@@ -114,9 +112,7 @@ def check_regular(matrix: NDArray[Any]) -> None:
         raise ValueError(message)
 
 
-def theta_of(
-    matrix: NDArray[np.float64], size_in: tuple[int, int], size_out: tuple[int, int]
-) -> NDArray[np.float64]:
+def theta_of(matrix: NDArray[np.float64], size_in: tuple[int, int], size_out: tuple[int, int]) -> NDArray[np.float64]:
     """Turn transforms in pixels into theta, as this module's text derives it.
 
     Parameters

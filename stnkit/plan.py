@@ -114,9 +114,7 @@ def _source(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]:
 def affine_spec(ndim: int, dtype: np.dtype[Any], align: bool) -> Spec:
     """Return the spec of the kernels that write affine coordinates out, and of their derivative."""
     code = DTYPES[dtype.name]
-    return Spec(
-        ndim, 0, (0, 0, 0), align, False, False, AFFINE, code, code, False, False, False, False, digest()
-    )
+    return Spec(ndim, 0, (0, 0, 0), align, False, False, AFFINE, code, code, False, False, False, False, digest())
 
 
 def forward_parts(layout: Plan) -> Shape:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stnkit.cli import run
-from stnkit.data import load_digits
-from stnkit.demo import CANVAS, LANDMARKS, alignment, displacement, distortions
-from stnkit.descent import STAGES, blurred, identities, stage_ends
+from stnkit.cli.app import run
+from stnkit.demo.align import CANVAS, LANDMARKS, alignment, displacement, distortions
+from stnkit.demo.data import load_digits
+from stnkit.demo.descent import STAGES, blurred, identities, stage_ends
+from stnkit.demo.report import image_error
 from stnkit.pixel_affine import theta_of
-from stnkit.report import image_error
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,7 +145,7 @@ def test_an_unknown_split_is_refused() -> None:
 
 
 def test_the_digits_can_be_made_again(tmp_path: Path) -> None:
-    source = ROOT / "stnkit" / "data" / "mnist_subset.npz"  # its first digits of every class are all it has
+    source = ROOT / "stnkit" / "demo" / "data" / "mnist_subset.npz"  # its first digits of every class are all it has
     command = [sys.executable, str(ROOT / "bench" / "make_digits.py"), str(source)]
     for name in ("a.npz", "b.npz"):
         subprocess.run([*command, "--out", str(tmp_path / name)], check=True, capture_output=True)

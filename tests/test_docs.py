@@ -60,7 +60,7 @@ def test_reference_names_every_public_function() -> None:
 
 def test_command_line_page_names_every_option() -> None:
     pytest.importorskip("cyclopts")
-    from stnkit import cli
+    from stnkit.cli import app as cli
 
     page = (DOCS / "pages" / "cli.md").read_text(encoding="utf-8")
     own = {"default_parameter": cli.app.default_parameter}  # which names no negative flags

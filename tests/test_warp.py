@@ -9,8 +9,8 @@ import pytest
 from pictures_on_disk import PIXELS, load, save
 from PIL import Image, ImageCms
 
-from stnkit import pictures
-from stnkit.cli import run
+from stnkit.cli import pictures
+from stnkit.cli.app import run
 from stnkit.spec import MODES, PADDING_MODES
 
 

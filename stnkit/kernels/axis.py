@@ -146,7 +146,7 @@ def neighbour(i, n, padding, spec):
     """
     if padding == ZEROS:
         return i if (i >= 0 and i < n) else int64(-1)
-    if padding == BORDER or spec.interp != BICUBIC and padding == REFLECTION:
+    if padding == BORDER or (spec.interp != BICUBIC and padding == REFLECTION):
         return int64(0) if i < 0 else (n - 1 if i >= n else i)
     span = period(n, padding, spec)
     i = i + span if i < 0 else i

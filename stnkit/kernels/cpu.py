@@ -58,7 +58,7 @@ def sample(spec: Spec) -> Any:
                 for n in range(ns[0], ns[1]):
                     for t in range(ts[0], ts[1]):
                         first = t * TILE
-                        count = TILE if TILE < points - first else points - first
+                        count = TILE if points - first > TILE else points - first
                         clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
@@ -116,7 +116,7 @@ def sample_vjp(spec: Spec) -> Any:
                 for n in range(ns[0], ns[1]):
                     for t in range(ts[0], ts[1]):
                         first = t * TILE
-                        count = TILE if TILE < points - first else points - first
+                        count = TILE if points - first > TILE else points - first
                         clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
@@ -206,7 +206,7 @@ def grid_vjp(spec: Spec) -> Any:
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 first = item % tiles * TILE
-                count = TILE if TILE < points - first else points - first
+                count = TILE if points - first > TILE else points - first
                 at = (item // tiles * points + first) * spec.ndim
                 sum_bars(
                     theta_bar, item * width, grid_bar, at, 1, spec.ndim, first, count, size, like, spec

@@ -9,7 +9,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding as llvm  # type: ignore[import-untyped]
+from llvmlite import binding as llvm
 
 from stnkit import __version__
 from stnkit.kernels import jit

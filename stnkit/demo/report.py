@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from stnkit.demo import Result
-from stnkit.descent import Images
+from stnkit.demo.align import Result
+from stnkit.demo.descent import Images
 
 
 @contextmanager

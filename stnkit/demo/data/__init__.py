@@ -32,7 +32,7 @@ def load_digits(split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.uin
 
     Examples
     --------
-    >>> from stnkit.data import load_digits
+    >>> from stnkit.demo.data import load_digits
     >>> images, labels = load_digits()
     >>> images.shape, images.dtype.name, [int(label) for label in labels[:5]]
     ((1000, 28, 28), 'uint8', [5, 0, 4, 1, 9])

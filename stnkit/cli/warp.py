@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stnkit.api import affine_sample
-from stnkit.pictures import Picture
+from stnkit.cli.pictures import Picture
 
 CHANNELS = {"LA": "gray, alpha", "RGB": "red, green, blue", "RGBA": "red, green, blue, alpha"}
 

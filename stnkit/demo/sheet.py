@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 from numpy.typing import NDArray
 
-from stnkit.demo import CANVAS, LANDMARKS, Result
-from stnkit.descent import STAGES, stage_ends
+from stnkit.demo.align import CANVAS, LANDMARKS, Result
+from stnkit.demo.descent import STAGES, stage_ends
 
 COLUMNS = ("original", "distorted", "recovered", "difference")
 SHOWN = 10  # digits on the sheet, in two blocks side by side

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stnkit import __version__, arguments
+from stnkit import __version__
+from stnkit.cli import arguments
 from stnkit.spec import MODES, PADDING_MODES, ZEROS
 
 app = App(
@@ -127,8 +128,9 @@ def warp(
     """
     import numpy as np
 
-    from stnkit import pictures, pixel_affine
-    from stnkit.warp import warped
+    from stnkit import pixel_affine
+    from stnkit.cli import pictures
+    from stnkit.cli.warp import warped
 
     pictures.file_format(target)
     arguments.one_of("--mode", mode, MODES)
@@ -173,7 +175,7 @@ def info(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
         Print JSON instead of a table.
 
     """
-    from stnkit.environment import facts
+    from stnkit.cli.environment import facts
 
     found = facts()
     if as_json:
@@ -213,10 +215,10 @@ def align(
         Steps of gradient descent.
 
     """
-    from stnkit.demo import alignment
-    from stnkit.pictures import replacing
-    from stnkit.report import outcome, progress
-    from stnkit.sheet import draw
+    from stnkit.cli.pictures import replacing
+    from stnkit.demo.align import alignment
+    from stnkit.demo.report import outcome, progress
+    from stnkit.demo.sheet import draw
 
     arguments.within("--seed", seed, 0)
     arguments.within("--count", count, 1, 1000)

@@ -1,7 +1,7 @@
 """The alignment demo: real digits under unknown affine maps, each map found again by gradient descent.
 
 A distorted digit is the image D; a map theta reads it back onto the lattice of the original O. What is made
-small is the squared difference of `affine_sample(D, theta)` and O, by `stnkit.descent`.
+small is the squared difference of `affine_sample(D, theta)` and O, by `stnkit.demo.descent`.
 """
 
 import time
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stnkit.api import affine_sample, affine_sample_vjp
-from stnkit.data import load_digits
-from stnkit.descent import Images, coarse_to_fine, identities
+from stnkit.demo.data import load_digits
+from stnkit.demo.descent import Images, coarse_to_fine, identities
 from stnkit.pixel_affine import points_through, seen, theta_of
 
 Floats = NDArray[Any]
@@ -98,8 +98,7 @@ def alignment(count: int, steps: int, seed: int, advance: Callable[[], None]) ->
         found=points_through(theta, LANDMARKS, EXTENT, EXTENT),
         history=np.stack(history),
         samples_per_second=count / seconds_of(lambda: affine_sample(distorted, theta)),
-        gradients_per_second=count
-        / seconds_of(lambda: affine_sample_vjp(recovered, distorted, theta, wrt="theta")),
+        gradients_per_second=count / seconds_of(lambda: affine_sample_vjp(recovered, distorted, theta, wrt="theta")),
         compile_seconds=compiled - start,
         seconds=finished - start,
     )

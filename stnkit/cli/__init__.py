@@ -1,0 +1,1 @@
+"""The command line: `warp` for image files, `info` for bug reports, `demo`."""
