@@ -362,8 +362,8 @@ def affine_sample_vjp(
     >>> theta = np.array([[1.0, 0.0, 0.1], [0.0, 1.0, 0.0]])
     >>> _, d_theta = stnkit.affine_sample_vjp(np.ones((1, 1, 3)), image, theta, wrt="theta")
     >>> d_theta.round(6)
-    array([[-5. ,  0. ,  0. ],
-           [-2.4,  0. , -1.2]])
+    array([[-5.      ,  0.      ,  0.      ],
+           [-1.083333,  0.      , -2.5     ]])
     """
     (cotangent_, image_, theta_), leave = arrays.enter(cotangent=cotangent, image=image, theta=theta)
     ndim = check.theta_axes(theta_.shape)

@@ -76,6 +76,8 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
         if kind != _CPU:
             msg = f"`{name}` lies on DLPack device {(int(kind), index)}; pass an array in main memory (device 1)"
             raise TypeError(msg)
+        if hasattr(array, "resolve_neg"):  # a sign change that torch has only noted: DLPack would lose it
+            array = array.resolve_neg()
         return np.from_dlpack(array), framework, _exporter(array, framework)
     except (BufferError, RuntimeError, ValueError) as error:
         msg = f"`{name}`, a {framework} array of dtype {getattr(array, 'dtype', '?')}, cannot be shared: {error}"
@@ -85,4 +87,4 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
 def _exporter(array: Any, framework: str) -> Leave:
     if hasattr(array, "__array_namespace__"):
         return array.__array_namespace__().from_dlpack  # type: ignore[no-any-return]
-    return sys.modules[framework].from_dlpack  # type: ignore[no-any-return]
+    return getattr(sys.modules.get(framework), "from_dlpack", _stay)  # NumPy, if it can take nothing back

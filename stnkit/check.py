@@ -29,16 +29,20 @@ def options(
             msg = f"`padding_mode` must be a name or a sequence of names; got {padding_mode!r}"
             raise TypeError(msg)
         padding_mode = tuple(padding_mode)
+    given = (mode, padding_mode, align_corners, coords, data_format)
     try:
-        return _options(ndim, mode, padding_mode, align_corners, coords, data_format)
+        return _options(ndim, *given)
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
-        msg = "`mode`, `padding_mode`, `coords` and `data_format` are names, `align_corners` is True or False"
+        msg = (
+            "`mode`, `padding_mode`, `coords` and `data_format` must be names and `align_corners` True or False; "
+            f"got {given!r}"
+        )
         raise TypeError(msg) from error
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024, typed=True)  # True is not 1
 def _options(
     ndim: int,
     mode: str,
@@ -85,6 +89,9 @@ def _word(argument: str, name: Any, table: dict[str, Any]) -> Any:
 
 def names(argument: str, given: str | Iterable[str], accepted: tuple[str, ...]) -> tuple[bool, ...]:
     """Tell for each accepted name whether it is among those given."""
+    if not isinstance(given, Iterable):
+        msg = f"`{argument}` must name some of {', '.join(map(repr, accepted))}; got {given!r}"
+        raise TypeError(msg)
     wanted = (given,) if isinstance(given, str) else tuple(given)
     for name in wanted:
         if name not in accepted:
@@ -195,7 +202,11 @@ def fill(given: Any, channels: int, *dtypes: np.dtype[Any]) -> np.ndarray:
     like = np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
     if type(given) is float or type(given) is int:
         return _constant(float(given), channels, like)
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except ValueError as error:
+        msg = f"`fill_value` must be one number, or {channels}, one for each channel; got {given!r}"
+        raise ValueError(msg) from error
     if values.dtype.kind not in "fiub":
         msg = f"`fill_value` must be a real number, or one for each channel; got {given!r}"
         raise TypeError(msg)

@@ -42,7 +42,11 @@ class Size(NamedTuple):
     theta: float = 0.0  # largest sum of magnitudes of a row of theta, where there is one
 
 
-_TAPS = {"nearest": (1, 1.0, 0.0, 0.0, 0.0), "bilinear": (2, 1.0, 2.0, 0.0, 1.0), "bicubic": (4, 1.375, 3.0, 12.0, 16.0)}
+_TAPS = {
+    "nearest": (1, 1.0, 0.0, 0.0, 0.0),
+    "bilinear": (2, 1.0, 2.0, 0.0, 1.0),
+    "bicubic": (4, 1.375, 3.0, 12.0, 16.0),
+}
 
 
 def _rounding(s: Size) -> tuple[float, float]:

@@ -94,12 +94,18 @@ def _corners(grid: np.ndarray, extent: tuple[int, ...], options: dict[str, Any])
     paddings = [padding] * d if isinstance(padding, str) else padding
     axes = [
         axis_taps(
-            grid[..., k], extent[d - 1 - k], options["mode"], paddings[k], options["align_corners"], options["coords"]
+            grid[..., k],
+            extent[d - 1 - k],
+            options["mode"],
+            paddings[k],
+            options["align_corners"],
+            options["coords"],
         )
         for k in range(d)
     ]
     for corner in itertools.product(*(range(len(axis[0])) for axis in axes)):
-        index, weight, slope = zip(*([part[tap] for part in axis] for axis, tap in zip(axes, corner, strict=True)))
+        taps = [[part[tap] for part in axis] for axis, tap in zip(axes, corner, strict=True)]
+        index, weight, slope = zip(*taps, strict=True)
         slopes = [np.prod([*weight[:k], slope[k], *weight[k + 1 :]], axis=0) for k in range(d)]
         outside = np.any(np.array(index) < 0, axis=0)
         yield tuple(np.where(outside, 0, i) for i in index[::-1]), outside, np.prod(weight, axis=0), slopes
@@ -195,4 +201,6 @@ def affine_grid_vjp(d_grid: np.ndarray, align_corners: bool = False) -> np.ndarr
     """Return the cotangent of theta in float64."""
     lattice = base(d_grid.shape[1:-1], align_corners)
     d, n = d_grid.shape[-1], len(d_grid)
-    return np.einsum("npi,pj->nij", d_grid.astype(float).reshape(n, lattice[..., 0].size, d), lattice.reshape(-1, d + 1))
+    return np.einsum(
+        "npi,pj->nij", d_grid.astype(float).reshape(n, lattice[..., 0].size, d), lattice.reshape(-1, d + 1)
+    )

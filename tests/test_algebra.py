@@ -112,8 +112,6 @@ def test_layouts_of_channels(data):
     first, last = sample(image, px), sample(np.moveaxis(image, 1, -1), px, data_format="channels_last")
     np.testing.assert_array_equal(first, np.moveaxis(last, -1, 1))
     d_first = stnkit.grid_sample_vjp(first, image, px, coords="pixel")
-    d_last = stnkit.grid_sample_vjp(
-        last, np.moveaxis(image, 1, -1), px, coords="pixel", data_format="channels_last"
-    )
+    d_last = stnkit.grid_sample_vjp(last, np.moveaxis(image, 1, -1), px, coords="pixel", data_format="channels_last")
     np.testing.assert_array_equal(d_first[0], np.moveaxis(d_last[0], -1, 1))
     np.testing.assert_array_equal(d_first[1], d_last[1])

@@ -98,9 +98,7 @@ def test_bad_files_are_refused_in_one_line(refused, photo: Path, tmp_path: Path)
     refused("warp", tmp_path / "cut.png", out, says="cut.png: damaged image")
     refused("warp", photo, tmp_path / "out.gif", says="must end in .png, .jpg, .jpeg, .tif, .tiff")
     refused("warp", photo, tmp_path / "out", says="must end in")
-    refused(
-        "warp", photo, tmp_path / "none" / "out.png", says="cannot be written (No such file or directory)"
-    )
+    refused("warp", photo, tmp_path / "none" / "out.png", says="cannot be written (No such file or directory)")
     refused("warp", photo, photo / "out.png", says="cannot be written (Not a directory)")
     (tmp_path / "folder.png").mkdir()
     refused("warp", photo, tmp_path / "folder.png", says="cannot be written (Is a directory)")
@@ -114,9 +112,7 @@ def test_bad_files_are_refused_in_one_line(refused, photo: Path, tmp_path: Path)
         ("F", "png", "PNG files hold no floating point values; write a TIFF file"),
     ],
 )
-def test_formats_that_cannot_hold_the_picture(
-    refused, tmp_path: Path, kind: str, ending: str, says: str
-) -> None:
+def test_formats_that_cannot_hold_the_picture(refused, tmp_path: Path, kind: str, ending: str, says: str) -> None:
     source = save(tmp_path / "in.tif", PIXELS[kind])
     refused("warp", source, tmp_path / f"out.{ending}", says=says)
 
@@ -133,9 +129,7 @@ def test_decompression_bombs_are_refused(refused, photo: Path, tmp_path: Path, m
     assert run(["warp", str(photo), str(tmp_path / "out.png")]) == 0
 
 
-@pytest.mark.parametrize(
-    "failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()]
-)
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()])
 def test_a_write_that_fails_leaves_the_old_file(
     photo: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str], failure: BaseException
 ) -> None:

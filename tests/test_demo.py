@@ -30,9 +30,7 @@ def test_the_default_demo_aligns_nearly_all_digits() -> None:
     assert error < 0.25 * image_error(result.distorted, result.originals)
 
 
-def test_a_short_demo_writes_its_sheet_and_lowers_the_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_short_demo_writes_its_sheet_and_lowers_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steps = []
     result = alignment(count=20, steps=80, seed=3, advance=lambda: steps.append(1))
     assert len(steps) == 80

@@ -22,9 +22,7 @@ PAGES = sorted((DOCS / "pages").glob("*.md"))
 TEXTS = [*PAGES, README] if README.exists() else PAGES
 COMPILED = {"README.md", "index.md", "quickstart.md"}
 
-BLOCK = re.compile(
-    r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE
-)
+BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE)
 
 
 def run(page: Path) -> None:

@@ -70,8 +70,9 @@ def test_grid_sample(plain, d, mode, padding, dtype):
             size = bounds.Size(d, mode, dtype, max(extent), reach, channels=2, points=points)
             limits = bounds.value(size), bounds.d_image(size), bounds.d_grid(size)
             wide = grid if kind == "strange" else grid.astype(float)
-            expected = oracles.grid_sample(image, wide, **options), *oracles.grid_sample_vjp(
-                cotangent, image, wide, **options
+            expected = (
+                oracles.grid_sample(image, wide, **options),
+                *oracles.grid_sample_vjp(cotangent, image, wide, **options),
             )
             close(got, expected, limits, (kind, extent, options))
             if kind != "strange" and coords == "normalized" and torch_reference.has(d, mode, padding):
@@ -142,11 +143,19 @@ def test_padding_of_each_axis(plain, mode, padding):
             grid = grid[:, None]
             options = {"mode": mode, "padding_mode": padding, "align_corners": align, "fill_value": 0.5}
             got = call(plain, image, grid, cotangent, options)
-            expected = oracles.grid_sample(image, grid, **options), *oracles.grid_sample_vjp(
-                cotangent, image, grid, **options
+            expected = (
+                oracles.grid_sample(image, grid, **options),
+                *oracles.grid_sample_vjp(cotangent, image, grid, **options),
             )
-            size = bounds.Size(2, mode, "float64", 5, np.abs(grid[np.abs(grid) < 1e6]).max(initial=0), points=grid.shape[2])
-            close(got, expected, (bounds.value(size), bounds.d_image(size), bounds.d_grid(size)), (kind, options))
+            size = bounds.Size(
+                2, mode, "float64", 5, np.abs(grid[np.abs(grid) < 1e6]).max(initial=0), points=grid.shape[2]
+            )
+            close(
+                got,
+                expected,
+                (bounds.value(size), bounds.d_image(size), bounds.d_grid(size)),
+                (kind, options),
+            )
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -84,6 +84,10 @@ def test_fold_is_exact(axis, span, T):
     far = [Fraction(s * (2**22 - k) + j, 2) for s in (-2, 2) for k in range(15) for j in (0, 1)]
     for x in EIGHTHS + [x for x in far if abs(x) <= 2**22]:
         assert axis.fold(T(x), span) == x % span
+    for k, end in itertools.product(range(-40, 41), (-np.inf, np.inf)):
+        x = np.nextafter(T(k * span), T(end))  # beside a seam, where a rounded quotient could cross it
+        if k:
+            assert abs(Fraction(float(axis.fold(x, span))) - Fraction(float(x)) % span) <= span * np.finfo(T).eps / 2
     for tiny in (-1e-30, -np.finfo(T).eps / 4):
         assert 0 <= axis.fold(T(tiny), span) < span
 

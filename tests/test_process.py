@@ -162,9 +162,7 @@ def test_processes_may_compile_different_kernels_into_one_cache(tmp_path: Path) 
 def test_importing_stnkit_imports_no_framework_and_no_compiler() -> None:
     script = "import stnkit, sys; print(sorted({'numba', 'torch', 'jax', 'cupy', 'scipy', 'rich'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
 
 

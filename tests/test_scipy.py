@@ -31,7 +31,13 @@ def test_map_coordinates(data, order, mode, padding, align, boundary):
     extent = data.draw(shapes(2))
     image, px = data.draw(numbers(extent)), data.draw(off_knots((5,), extent))
     out = stnkit.grid_sample(
-        image[None], px[None], mode=mode, padding_mode=padding, align_corners=align, coords="pixel", fill_value=0.5
+        image[None],
+        px[None],
+        mode=mode,
+        padding_mode=padding,
+        align_corners=align,
+        coords="pixel",
+        fill_value=0.5,
     )
     expected = ndimage.map_coordinates(image, px.T[::-1], order=order, mode=boundary, cval=0.5)
     # Folding rounds a coordinate, below 20 pixels, a few times on both sides; two slopes of 2 follow.

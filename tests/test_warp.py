@@ -169,9 +169,7 @@ def test_16_bit_colour_is_announced_as_reduced(tmp_path: Path, capsys: pytest.Ca
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0))
     row = b"\0" + np.arange(0, 60000, 10000).astype(">u2").tobytes()
     source = tmp_path / "in.png"
-    source.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
-    )
+    source.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b""))
     assert run(["warp", str(source), str(tmp_path / "out.png")]) == 0
     assert capsys.readouterr().err == f"stnkit: {source}: 16-bit colour was read as 8-bit\n"
     np.testing.assert_array_equal(load(tmp_path / "out.png").ravel(), np.arange(0, 60000, 10000) >> 8)

@@ -1,0 +1,140 @@
+"""Arrays of other libraries: shared without a copy, both ways, and handed back as what they came as."""
+
+import numpy as np
+import pytest
+import torch
+
+from stnkit import arrays
+
+
+class Producer:
+    """As little as an array of another library has to be."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class Elsewhere(Producer):
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+class Standard(Producer):
+    """An array of a library that follows the array API standard."""
+
+    def __array_namespace__(self):
+        return type("namespace", (), {"from_dlpack": lambda array: Standard(np.from_dlpack(array))})
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+def tensors():
+    random = np.random.default_rng(0)
+    image = torch.tensor(random.uniform(-1, 1, (2, 3, 4, 5)).astype(np.float32))
+    return image, torch.tensor(random.uniform(-1, 1, (2, 3, 3, 2)).astype(np.float32))
+
+
+VIEWS = {
+    "whole": lambda t: t,
+    "moved": lambda t: t.movedim(1, -1).contiguous().movedim(-1, 1),
+    "gaps": lambda t: t.repeat_interleave(2, dim=-1)[..., ::2],
+    "expanded": lambda t: t[:1].expand(t.shape),
+    "storage offset": lambda t: torch.cat([t, t])[len(t) :],
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_torch_memory_is_shared_on_the_way_in(name):
+    view = VIEWS[name](tensors()[0])
+    (array,), _ = arrays.enter(image=view)
+    assert array.ctypes.data == view.data_ptr()
+    assert array.strides == tuple(view.element_size() * s for s in view.stride())
+    assert array.shape == tuple(view.shape)
+
+
+def test_torch_memory_is_shared_on_the_way_out():
+    _, leave = arrays.enter(image=tensors()[0])
+    result = np.ones((2, 3), np.float32)
+    out = leave(result)
+    assert type(out) is torch.Tensor
+    assert out.data_ptr() == result.ctypes.data
+    out[0, 0] = 7
+    assert result[0, 0] == 7
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_torch_results_are_those_of_numpy(name):
+    import stnkit
+
+    image, grid = tensors()
+    image = VIEWS[name](image)
+    before = image.clone()
+    expected = stnkit.grid_sample(image.numpy(), grid.numpy())
+    out = stnkit.grid_sample(image, grid)
+    assert type(out) is torch.Tensor
+    assert out.dtype == torch.float32
+    np.testing.assert_array_equal(out.numpy(), expected)
+    bars = stnkit.grid_sample_vjp(out, image, grid)
+    for bar, other in zip(bars, stnkit.grid_sample_vjp(expected, image.numpy(), grid.numpy()), strict=True):
+        assert type(bar) is torch.Tensor
+        np.testing.assert_array_equal(bar.numpy(), other)
+    assert torch.equal(image, before)
+
+
+def test_torch_negated_views(plain):
+    """torch may note a change of sign instead of carrying it out; DLPack does not pass the note on."""
+    image = torch.complex(torch.ones(1, 1, 2, 2), 2 * torch.ones(1, 1, 2, 2)).conj().imag
+    assert image.is_neg()
+    out = plain.grid_sample(image, torch.zeros(1, 1, 1, 2))
+    assert out.item() == -2
+
+
+def test_torch_affine(plain):
+    image, _ = tensors()
+    theta = torch.eye(2, 3)[None]
+    assert type(plain.affine_grid(theta, (2, 2))) is torch.Tensor
+    assert type(plain.affine_grid_vjp(torch.ones(1, 2, 2, 2))) is torch.Tensor
+    out = plain.affine_sample(image, theta)
+    assert [type(bar) for bar in plain.affine_sample_vjp(out, image, theta)] == [torch.Tensor] * 2
+    assert plain.affine_sample_vjp(out, image, theta, wrt="image")[1] is None
+
+
+def test_an_array_api_library_gets_its_own_arrays(plain):
+    image, grid = (Standard(t.numpy()) for t in tensors())
+    out = plain.grid_sample(image, grid)
+    assert type(out) is Standard
+    np.testing.assert_array_equal(out.array, plain.grid_sample(image.array, grid.array))
+
+
+def test_a_library_without_from_dlpack_gets_numpy(plain):
+    image, grid = (Producer(t.numpy()) for t in tensors())
+    out = plain.grid_sample(image, grid)
+    assert type(out) is np.ndarray
+    np.testing.assert_array_equal(out, plain.grid_sample(image.array, grid.array))
+
+
+def test_another_device_is_refused(plain):
+    image, grid = tensors()
+    with pytest.raises(TypeError, match=r"`image` lies on DLPack device \(2, 0\).*main memory"):
+        plain.grid_sample(Elsewhere(image.numpy()), Elsewhere(grid.numpy()))
+
+
+def test_numpy_subclasses_and_read_only_arrays(plain):
+    image, grid = (t.numpy() for t in tensors())
+    expected = plain.grid_sample(image, grid)
+    out = plain.grid_sample(image.view(Subclass), grid)
+    assert type(out) is np.ndarray
+    np.testing.assert_array_equal(out, expected)
+    image = image.copy()
+    image.flags.writeable = False
+    np.testing.assert_array_equal(plain.grid_sample(image, grid), expected)
+    out = plain.grid_sample(Standard(image), Standard(grid))
+    np.testing.assert_array_equal(out.array, expected)

@@ -1,0 +1,140 @@
+"""Every refusal: its type, and a message that names the argument, what was given and what is accepted."""
+
+import numpy as np
+import pytest
+import torch
+
+import stnkit
+from stnkit.spec import COORDS, DATA_FORMATS, DTYPES, MODES, PADDING_MODES
+
+IMAGE, GRID, THETA = np.ones((2, 3, 4, 5)), np.zeros((2, 6, 7, 2)), np.ones((2, 2, 3))
+OUT = np.ones((2, 3, 6, 7))
+
+
+def sample(image=IMAGE, grid=GRID, **options):
+    return stnkit.grid_sample(image, grid, **options)
+
+
+def vjp(cotangent=OUT, image=IMAGE, grid=GRID, **options):
+    return stnkit.grid_sample_vjp(cotangent, image, grid, **options)
+
+
+def affine(image=IMAGE, theta=THETA, size=None, **options):
+    return stnkit.affine_sample(image, theta, size, **options)
+
+
+def quoted(table):
+    return [repr(name) for name in table]
+
+
+SHAPES = [
+    (lambda: sample(grid=np.zeros((2, 6, 7, 4))), ["`grid`", "(N, H, W, 2)", "(2, 6, 7, 4)"]),
+    (lambda: sample(grid=np.zeros((7, 3))), ["`grid`", "(N, D, H, W, 3)", "(7, 3)"]),
+    (lambda: sample(grid=np.array(1.0)), ["`grid`", "got ()"]),
+    (lambda: sample(np.ones((4, 5))), ["`image`", "(N, C, H, W)", "channels_first", "(4, 5)"]),
+    (lambda: sample(np.ones((1, 2, 3, 4, 5))), ["`image`", "(N, C, H, W)", "(1, 2, 3, 4, 5)"]),
+    (lambda: sample(np.ones((4, 5)), data_format="channels_last"), ["`image`", "(N, H, W, C)", "channels_last"]),
+    (lambda: sample(np.ones((3, 3, 4, 5))), ["`image`", "`grid`", "batch", "3 and 2"]),
+    (lambda: affine(np.ones((3, 3, 4, 5))), ["`image`", "`theta`", "batch", "3 and 2"]),
+    (lambda: sample(np.ones((2, 3, 0, 5))), ["`image`", "at least one pixel", "(2, 3, 0, 5)"]),
+    (lambda: affine(np.ones((2, 3, 0, 5)), size=(2, 2)), ["`image`", "at least one pixel"]),
+    (lambda: affine(theta=np.eye(3)), ["`theta`", "(N, 2, 3)", "(3, 3)"]),
+    (lambda: stnkit.affine_grid(np.ones(3), (4, 5)), ["`theta`", "(N, 1, 2)", "(3,)"]),
+    (lambda: stnkit.affine_grid_vjp(np.ones((2, 3))), ["`cotangent`", "(N, W, 1)", "(2, 3)"]),
+    (lambda: vjp(OUT[..., :6]), ["`cotangent`", "(2, 3, 6, 7)", "(2, 3, 6, 6)"]),
+    (lambda: vjp(OUT[0]), ["`cotangent`", "(2, 3, 6, 7)", "(3, 6, 7)"]),
+    (lambda: stnkit.affine_sample_vjp(OUT[0, 0], IMAGE, THETA), ["`cotangent`", "(N, C, H, W)", "(6, 7)"]),
+    (lambda: stnkit.affine_sample_vjp(OUT[:, :2], IMAGE, THETA), ["`cotangent`", "(2, 3, 6, 7)", "(2, 2, 6, 7)"]),
+]
+
+VALUES = [
+    (lambda: sample(mode="cubic"), ["`mode`", "'cubic'", *quoted(MODES)]),
+    (lambda: sample(padding_mode="mirror"), ["`padding_mode`", "'mirror'", *quoted(PADDING_MODES)]),
+    (lambda: sample(padding_mode=["zeros", "mirror"]), ["`padding_mode`", "'mirror'", *quoted(PADDING_MODES)]),
+    (lambda: sample(padding_mode=["zeros"] * 3), ["`padding_mode`", "one per axis", "x, y", "3 names"]),
+    (lambda: sample(coords="unit"), ["`coords`", "'unit'", *quoted(COORDS)]),
+    (lambda: sample(data_format="NHWC"), ["`data_format`", "'NHWC'", *quoted(DATA_FORMATS)]),
+    (lambda: sample(fill_value=[1.0, 2.0]), ["`fill_value`", "3", "each channel", "(2,)"]),
+    (lambda: sample(fill_value=np.ones((3, 1))), ["`fill_value`", "(3, 1)"]),
+    (lambda: sample(fill_value=[[1.0], [1.0, 2.0]]), ["`fill_value`", "[[1.0], [1.0, 2.0]]"]),
+    (lambda: vjp(wrt="theta"), ["`wrt`", "'theta'", "'image'", "'grid'"]),
+    (lambda: vjp(wrt=("image", "theta")), ["`wrt`", "'theta'"]),
+    (lambda: stnkit.affine_sample_vjp(OUT, IMAGE, THETA, wrt="grid"), ["`wrt`", "'grid'", "'theta'"]),
+    (lambda: affine(size=(4, -1)), ["`size`", "2 integers", "(H, W)", "(4, -1)"]),
+    (lambda: affine(size=(4,)), ["`size`", "2 integers", "(4,)"]),
+    (lambda: affine(size=(2, 3, 4, 5)), ["`size`", "without N and C", "(2, 3, 4, 5)"]),
+]
+
+TYPES = [
+    (lambda: sample(IMAGE.astype(np.int32)), ["`image`", "int32", *DTYPES]),
+    (lambda: sample(IMAGE.astype(np.uint8)), ["`image`", "uint8", *DTYPES]),
+    (lambda: sample(IMAGE.astype(np.float16)), ["`image`", "float16", *DTYPES]),
+    (lambda: sample(grid=GRID.astype(int)), ["`grid`", "int64", *DTYPES]),
+    (lambda: affine(theta=THETA.astype(int)), ["`theta`", "int64", *DTYPES]),
+    (lambda: stnkit.affine_grid(THETA.astype(int), (2, 2)), ["`theta`", "int64", *DTYPES]),
+    (lambda: stnkit.affine_grid_vjp(GRID.astype(int)), ["`cotangent`", "int64", *DTYPES]),
+    (lambda: sample(IMAGE.astype(complex)), ["`image`", "complex128", "two channels", ".view("]),
+    (lambda: sample(IMAGE.astype(object)), ["`image`", "object"]),
+    (lambda: sample(IMAGE.tolist()), ["`image`", "DLPack", "list"]),
+    (lambda: sample(grid=None), ["`grid`", "DLPack", "NoneType"]),
+    (lambda: sample(np.ma.array(IMAGE)), ["`image`", "masked", ".filled("]),
+    (lambda: vjp(OUT.astype(np.float32)), ["`cotangent`", "`image`", "float64", "float32"]),
+    (lambda: sample(mode=1), ["`mode`", "1"]),
+    (lambda: sample(mode=["bilinear"]), ["`mode`", "['bilinear']"]),
+    (lambda: sample(coords=None), ["`coords`", "None"]),
+    (lambda: sample(data_format=True), ["`data_format`", "True"]),
+    (lambda: sample(padding_mode=1), ["`padding_mode`", "got 1"]),
+    (lambda: sample(padding_mode=["zeros", 1]), ["`padding_mode`", "1"]),
+    (lambda: sample(padding_mode=[["zeros"], "wrap"]), ["`padding_mode`", "['zeros']"]),
+    (lambda: sample(align_corners="no"), ["`align_corners`", "True or False", "'no'"]),
+    (lambda: stnkit.affine_grid(THETA, (2, 2), align_corners=None), ["`align_corners`", "None"]),
+    (lambda: sample(fill_value="0"), ["`fill_value`", "'0'", "real number"]),
+    (lambda: sample(fill_value=1j), ["`fill_value`", "1j"]),
+    (lambda: sample(fill_value=None), ["`fill_value`", "None"]),
+    (lambda: vjp(wrt=None), ["`wrt`", "None", "'image'", "'grid'"]),
+    (lambda: affine(size=4), ["`size`", "sequence of 2 integers", "got 4"]),
+    (lambda: affine(size=(4, 1.5)), ["`size`", "(4, 1.5)"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "parts"),
+    [
+        (kind, call, parts)
+        for kind, table in ((ValueError, SHAPES + VALUES), (TypeError, TYPES))
+        for call, parts in table
+    ],
+)
+def test_refused(kind, call, parts):
+    with pytest.raises(kind) as caught:
+        call()
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_true_is_not_one():
+    """A flag is refused or not whatever was called before."""
+    sample(IMAGE[:, :, :, :0], GRID[:, :0], align_corners=True)
+    for given in (1, 1.0, 0):
+        with pytest.raises(TypeError, match=r"`align_corners` must be True or False"):
+            sample(IMAGE[:, :, :, :0], GRID[:, :0], align_corners=given)
+
+
+TORCH = [
+    (lambda: sample(torch.ones(2, 3, 4, 5)), ["`grid`", "`image`", "numpy", "torch", "one framework"]),
+    (lambda: sample(grid=torch.zeros(2, 6, 7, 2)), ["`grid`", "`image`", "numpy", "torch"]),
+    (lambda: sample(torch.ones(2, 3, 4, 5, requires_grad=True), torch.zeros(2, 6, 7, 2)), ["`image`", ".detach()"]),
+    (lambda: sample(torch.ones(2, 3, 4, 5, device="meta"), torch.zeros(2, 6, 7, 2)), ["`image`", "torch"]),
+    (lambda: sample(torch.ones(2, 3, 4, 5).bfloat16(), torch.zeros(2, 6, 7, 2)), ["`image`", "bfloat16"]),
+    (lambda: sample(torch.ones(2, 3, 4, 5).half(), torch.zeros(2, 6, 7, 2)), ["`image`", "float16", *DTYPES]),
+    (lambda: sample(torch.ones(2, 3, 4, 5).cfloat(), torch.zeros(2, 6, 7, 2)), ["`image`", "complex64", ".view("]),
+    (lambda: sample(torch.ones(2, 3, 4, 5).to_sparse(), torch.zeros(2, 6, 7, 2)), ["`image`", "torch"]),
+]
+
+
+@pytest.mark.parametrize(("call", "parts"), TORCH)
+def test_torch_refused(call, parts):
+    with pytest.raises(TypeError) as caught:
+        call()
+    for part in parts:
+        assert part in str(caught.value)

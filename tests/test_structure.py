@@ -1,0 +1,119 @@
+"""The floor plan holds: who imports whom, what a kernel captures, what a leaf may say, what importing loads."""
+
+import ast
+import functools
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stnkit
+from stnkit.plan import affine_spec
+
+ROOT = Path(stnkit.__file__).parent
+FLOORS = [
+    {"spec"},
+    {"kernels.jit", "check", "arrays"},
+    {"kernels.axis"},
+    {"kernels.point", "kernels.sources"},
+    {"kernels.tile"},
+    {"kernels.cpu", "kernels.threads"},
+    {"plan"},
+    {"ops"},
+    {"api"},
+    {""},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+ANNEX = len(FLOORS)  # rooms that use the library: they may use one another
+ROOMS = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
+ROOMS = {name.removesuffix("__init__").rstrip("."): path for name, path in ROOMS.items()}
+
+
+def imports(path):
+    """Return the rooms of stnkit that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "stnkit":
+            base = node.module.removeprefix("stnkit").lstrip(".")
+            for name in node.names:
+                below = f"{base}.{name.name}".lstrip(".")
+                yield below if below in ROOMS else base
+        elif isinstance(node, ast.Import):
+            yield from (n.name.removeprefix("stnkit").lstrip(".") for n in node.names if n.name.startswith("stnkit"))
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_imports_from_floors_below_it(room):
+    here = FLOOR.get(room, ANNEX)
+    for other in imports(ROOMS[room]):
+        there = FLOOR.get(other, ANNEX)
+        assert there < here or there == here == ANNEX, f"{room} imports {other}"
+
+
+def test_every_room_has_a_floor():
+    """What is not on a floor is an annex, and known as one."""
+    annexes = {room.partition(".")[0] for room in set(ROOMS) - set(FLOOR)}
+    assert annexes <= {"__main__", "cli", "demo", "pixel_affine", "kernels"}
+    assert {room for room in set(ROOMS) - set(FLOOR) if room.startswith("kernels.")} == set()
+
+
+def leaves():
+    for path in sorted((ROOT / "kernels").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                decorators = {d.id for d in node.decorator_list if isinstance(d, ast.Name)}
+                if decorators & {"leaf", "step"}:
+                    yield pytest.param(node, id=f"{path.stem}.{node.name}")
+
+
+def casts(call):
+    """Tell whether a call converts to a type in hand: `T(...)` or `type(x)(...)`."""
+    function = call.func
+    if isinstance(function, ast.Name):
+        return function.id == "T"
+    return isinstance(function, ast.Call) and getattr(function.func, "id", "") == "type"
+
+
+@pytest.mark.parametrize("leaf", list(leaves()))
+def test_leaf(leaf):
+    """A leaf is scalar: no NumPy, no exceptions, and no floating-point constant of a type of its own."""
+    inside = {id(n) for call in ast.walk(leaf) if isinstance(call, ast.Call) and casts(call) for n in ast.walk(call)}
+    for node in ast.walk(leaf):
+        assert not (isinstance(node, ast.Name) and node.id in ("np", "numpy", "math")), ast.unparse(node)
+        assert not isinstance(node, ast.Raise | ast.Try | ast.Import | ast.ImportFrom)
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            assert id(node) in inside, f"bare {node.value}"
+
+
+def test_kernels_capture_their_spec_alone(plain):
+    cpu = importlib.import_module("stnkit.kernels.cpu")
+    spec = affine_spec(2, np.dtype("float32"), False)
+    factories = [f for f in vars(cpu).values() if isinstance(f, functools._lru_cache_wrapper)]
+    assert len(factories) >= 4
+    for factory in factories:
+        kernel = factory(spec)
+        assert kernel.__code__.co_freevars in (("spec",), ()), kernel
+        assert kernel.__defaults__ is None
+
+
+def test_threads_are_started_in_one_room():
+    users = {room for room, path in ROOMS.items() if "prange" in path.read_text()}
+    assert users == {"kernels.cpu"}
+
+
+def test_importing_loads_no_framework():
+    """Nor does a call on NumPy arrays."""
+    script = """
+import sys
+import stnkit
+heavy = {"numba", "torch", "jax", "cupy", "scipy", "rich", "PIL", "matplotlib"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+import numpy as np
+stnkit.grid_sample(np.ones((1, 1, 2, 2)), np.zeros((1, 1, 1, 2)))
+assert not {"torch", "jax", "cupy", "numba.cuda"} & set(sys.modules)
+"""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT.parent)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
