@@ -4,6 +4,7 @@ A framework is recognised by the type of the array in hand, so none is ever impo
 shared both ways through DLPack; nothing is copied, and inputs are only read.
 """
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 
 Leave = Callable[[np.ndarray], Any]
 
+_WRITTEN = ("out", "accumulate_into")  # arguments of which a copy will not do
 _CPU = 1  # DLPack's device type of main memory
 
 
-def enter(**arrays: Any) -> tuple[list[np.ndarray], Leave]:
-    """View arrays, given by argument name, as NumPy arrays.
+def enter(*optional: str, **arrays: Any) -> tuple[list[Any], Leave]:
+    """View arrays, given by argument name, as NumPy arrays; those named in `optional` may be None, and stay so.
 
     Returns
     -------
@@ -31,10 +33,13 @@ def enter(**arrays: Any) -> tuple[list[np.ndarray], Leave]:
         If an argument is no array, lies on another device than the CPU, needs a gradient recorded, or the
         arguments belong to different frameworks.
     """
-    views = []
+    views: list[np.ndarray | None] = []
     owner, owner_name = None, ""
     leave: Leave = _stay
     for name, array in arrays.items():
+        if array is None and name in optional:
+            views.append(None)
+            continue
         view, framework, back = (array, "numpy", _stay) if type(array) is np.ndarray else _import(name, array)
         if owner is None:
             owner, owner_name, leave = framework, name, back
@@ -43,6 +48,9 @@ def enter(**arrays: Any) -> tuple[list[np.ndarray], Leave]:
             raise TypeError(msg)
         flags = view.flags
         if not (flags.aligned and view.dtype.isnative):
+            if name in _WRITTEN:
+                msg = f"`{name}` must be aligned and of native byte order; got dtype {view.dtype.str}"
+                raise ValueError(msg)
             view = view.astype(view.dtype.newbyteorder("="))
         views.append(view)
     return views, leave
@@ -59,7 +67,7 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
     if isinstance(array, np.ndarray):
         return np.asarray(array), "numpy", _stay
     framework = type(array).__module__.partition(".")[0]
-    if not hasattr(array, "__dlpack__"):
+    if not (hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__")):
         msg = (
             f"`{name}` must be a NumPy array or an array that supports DLPack; "
             f"got {type(array).__module__}.{type(array).__qualname__}"
@@ -78,13 +86,32 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
             raise TypeError(msg)
         if hasattr(array, "resolve_neg"):  # a sign change that torch has only noted: DLPack would lose it
             array = array.resolve_neg()
-        return np.from_dlpack(array), framework, _exporter(array, framework)
+        namespace: Any = (
+            array.__array_namespace__() if hasattr(array, "__array_namespace__") else sys.modules.get(framework)
+        )
+        if str(getattr(array, "dtype", "")).endswith("bfloat16"):
+            view = np.from_dlpack(array.view(namespace.uint16)).view(_bfloat16(name))
+        else:
+            view = np.from_dlpack(array)
     except (BufferError, RuntimeError, ValueError) as error:
         msg = f"`{name}`, a {framework} array of dtype {getattr(array, 'dtype', '?')}, cannot be shared: {error}"
         raise TypeError(msg) from error
+    return view, framework, functools.partial(_export, namespace)
 
 
-def _exporter(array: Any, framework: str) -> Leave:
-    if hasattr(array, "__array_namespace__"):
-        return array.__array_namespace__().from_dlpack  # type: ignore[no-any-return]
-    return getattr(sys.modules.get(framework), "from_dlpack", _stay)  # NumPy, if it can take nothing back
+def _export(namespace: Any, result: np.ndarray) -> Any:
+    if not hasattr(namespace, "from_dlpack"):
+        return result  # the framework can take nothing back
+    if result.dtype.name == "bfloat16":  # DLPack's NumPy side lacks it: it crosses as 16-bit integers
+        return namespace.from_dlpack(result.view(np.uint16)).view(namespace.bfloat16)
+    return namespace.from_dlpack(result)
+
+
+def _bfloat16(name: str) -> np.dtype[Any]:
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError as error:
+        msg = f"`{name}` has dtype bfloat16, which needs the package ml_dtypes: pip install ml_dtypes"
+        raise TypeError(msg) from error
+    dtype: np.dtype[Any] = np.dtype(bfloat16)
+    return dtype

@@ -12,7 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.spec import COORDS, DATA_FORMATS, DTYPES, MODES, PADDING_MODES, Options
+from stnkit.dtypes import arithmetic, is_float
+from stnkit.spec import (
+    BFLOAT16,
+    COORDS,
+    DATA_FORMATS,
+    DTYPES,
+    MODES,
+    NEAREST,
+    PADDING_MODES,
+    UINT8,
+    UNITS,
+    Options,
+)
 
 Shape = tuple[int, ...]
 PaddingMode = str | Sequence[str]
@@ -21,7 +33,13 @@ _AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
 def options(
-    ndim: int, mode: str, padding_mode: PaddingMode, align_corners: bool, coords: str, data_format: str
+    ndim: int,
+    mode: str,
+    padding_mode: PaddingMode,
+    align_corners: bool,
+    data_format: str,
+    coords: str = "normalized",
+    units: str = "normalized",
 ) -> Options:
     """Translate the words of a call on `ndim` axes to the kernels' words."""
     if not isinstance(padding_mode, str):
@@ -29,15 +47,15 @@ def options(
             msg = f"`padding_mode` must be a name or a sequence of names; got {padding_mode!r}"
             raise TypeError(msg)
         padding_mode = tuple(padding_mode)
-    given = (mode, padding_mode, align_corners, coords, data_format)
+    given = (mode, padding_mode, align_corners, data_format, coords, units)
     try:
         return _options(ndim, *given)
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
         msg = (
-            "`mode`, `padding_mode`, `coords` and `data_format` must be names and `align_corners` True or False; "
-            f"got {given!r}"
+            "`mode`, `padding_mode`, `data_format`, `coords` and `units` must be names and `align_corners` True or "
+            f"False; got {given!r}"
         )
         raise TypeError(msg) from error
 
@@ -48,8 +66,9 @@ def _options(
     mode: str,
     padding_mode: str | tuple[str, ...],
     align_corners: bool,
-    coords: str,
     data_format: str,
+    coords: str,
+    units: str,
 ) -> Options:
     names = (padding_mode,) * ndim if isinstance(padding_mode, str) else padding_mode
     if len(names) != ndim:
@@ -64,7 +83,7 @@ def _options(
         interp=_word("mode", mode, MODES),
         padding=(x, y, z),
         align=flag("align_corners", align_corners),
-        pixel=_word("coords", coords, COORDS),
+        pixel=_word("coords", coords, COORDS) or _word("units", units, UNITS),
         channels_last=_word("data_format", data_format, DATA_FORMATS),
     )
 
@@ -87,7 +106,7 @@ def _word(argument: str, name: Any, table: dict[str, Any]) -> Any:
     return table[name]
 
 
-def names(argument: str, given: str | Iterable[str], accepted: tuple[str, ...]) -> tuple[bool, ...]:
+def names(argument: str, given: str | Iterable[str], accepted: tuple[str, str]) -> tuple[bool, bool]:
     """Tell for each accepted name whether it is among those given."""
     if not isinstance(given, Iterable):
         msg = f"`{argument}` must name some of {', '.join(map(repr, accepted))}; got {given!r}"
@@ -97,35 +116,80 @@ def names(argument: str, given: str | Iterable[str], accepted: tuple[str, ...]) 
         if name not in accepted:
             msg = f"`{argument}` must name some of {', '.join(map(repr, accepted))}; got {name!r}"
             raise ValueError(msg)
-    return tuple(name in wanted for name in accepted)
+    first, second = accepted
+    return first in wanted, second in wanted
 
 
 @functools.lru_cache(maxsize=256)
-def dtype(argument: str, given: np.dtype[Any]) -> None:
-    """Refuse a dtype that no kernel reads."""
-    if given.name in DTYPES:
-        return
-    hint = ""
-    if given.kind == "c":
-        hint = "; pass real and imaginary parts as two channels, `image.view(real dtype)`"
-    elif given.kind == "O":
-        hint = "; an object array holds no numbers that a kernel can read"
-    msg = f"`{argument}` must have dtype {' or '.join(DTYPES)}; got {given.name}{hint}"
-    raise TypeError(msg)
+def image_dtype(argument: str, given: np.dtype[Any], interp: int) -> None:
+    """Refuse an image whose format no kernel reads, or none but that of nearest."""
+    if given.name not in DTYPES:
+        hint = ""
+        if given.kind == "c":
+            hint = "; pass a real view, with real and imaginary parts as two channels"
+        elif given.kind == "O":
+            hint = "; an object array holds no numbers that a kernel can read"
+        msg = f"`{argument}` must have dtype {_listed(DTYPES)}; got {given.name}{hint}"
+        raise TypeError(msg)
+    if DTYPES[given.name] > UINT8 and interp != NEAREST:
+        msg = (
+            f"`{argument}` of dtype {given.name} can be sampled by mode 'nearest' alone; for other modes pass "
+            f"{_listed(name for name, code in DTYPES.items() if code <= UINT8)}"
+        )
+        raise TypeError(msg)
+
+
+@functools.lru_cache(maxsize=256)
+def coordinate_dtype(argument: str, given: np.dtype[Any]) -> None:
+    """Refuse coordinates, or parameters of them, in a format that is no floating point."""
+    if not is_float(given):
+        accepted = _listed(name for name, code in DTYPES.items() if code <= BFLOAT16)
+        msg = f"`{argument}` must have dtype {accepted}; got {given.name}"
+        raise TypeError(msg)
+
+
+@functools.lru_cache(maxsize=256)
+def differentiable(argument: str, given: np.dtype[Any]) -> None:
+    """Refuse the derivative of an image of integers."""
+    if not is_float(given):
+        msg = (
+            f"`{argument}`: an image of dtype {given.name} has no derivative; "
+            "convert the image to floating point, or leave it out"
+        )
+        raise TypeError(msg)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
 
 
 def same_dtype(argument: str, given: np.dtype[Any], other: str, wanted: np.dtype[Any]) -> None:
-    """Refuse an array that is not of the dtype of the array that it belongs to."""
+    """Refuse an array that is not of the dtype of what it belongs to."""
     if given != wanted:
-        msg = f"`{argument}` must have the dtype of `{other}`, {wanted.name}; got {given.name}"
+        msg = f"`{argument}` must have the dtype of {other}, {wanted.name}; got {given.name}"
         raise TypeError(msg)
 
 
 def same_shape(argument: str, given: Shape, other: str, wanted: Shape) -> None:
-    """Refuse an array that is not of the shape of the array that it belongs to."""
+    """Refuse an array that is not of the shape of what it belongs to."""
     if given != wanted:
         msg = f"`{argument}` must have the shape of {other}, {wanted}; got {given}"
         raise ValueError(msg)
+
+
+def writable(argument: str, given: np.ndarray, **inputs: np.ndarray) -> None:
+    """Refuse an array to write into that is read-only, has gaps, or shares memory with an input."""
+    if not given.flags.writeable:
+        msg = f"`{argument}` must be writable; got a read-only array"
+        raise ValueError(msg)
+    if not given.flags.c_contiguous:
+        msg = f"`{argument}` must be C-contiguous; got strides {given.strides} for shape {given.shape}"
+        raise ValueError(msg)
+    for name, array in inputs.items():
+        if np.may_share_memory(given, array):
+            msg = f"`{argument}` must not overlap `{name}` in memory, which is read while it is written"
+            raise ValueError(msg)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -136,6 +200,11 @@ def grid_axes(shape: Shape, name: str = "grid") -> int:
         msg = f"`{name}` must have shape (N, W, 1), (N, H, W, 2) or (N, D, H, W, 3), N optional; got {shape}"
         raise ValueError(msg)
     return ndim
+
+
+def units(given: str) -> bool:
+    """Return whether a flow is in pixels."""
+    return bool(_word("units", given, UNITS))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -161,8 +230,14 @@ def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image
     return shape[-1 - ndim], shape[-ndim:]
 
 
+def output_size(cotangent: Shape, ndim: int, data_format: str) -> Shape:
+    """Return the spatial size of an output from the shape of its cotangent."""
+    last = _word("data_format", data_format, DATA_FORMATS)
+    return image_shape(cotangent, ndim, last, "cotangent")[1]
+
+
 @functools.lru_cache(maxsize=1024)
-def batch(image: Shape, other: Shape, ndim: int, name: str, batched: int) -> int:
+def batch(image: Shape, other: Shape, ndim: int, name: str, batched: int, first: str = "image") -> int:
     """Return the batch size that two arrays share; an axis of 1, or none, is shared by every item.
 
     `batched` is how many axes `other` has with its batch axis.
@@ -170,7 +245,7 @@ def batch(image: Shape, other: Shape, ndim: int, name: str, batched: int) -> int
     ours = image[0] if len(image) == ndim + 2 else 1
     theirs = other[0] if len(other) == batched else 1
     if ours != theirs and 1 not in (ours, theirs):
-        msg = f"`image` and `{name}` must have the same batch size, or one of them 1; got {ours} and {theirs}"
+        msg = f"`{first}` and `{name}` must have the same batch size, or one of them 1; got {ours} and {theirs}"
         raise ValueError(msg)
     return theirs if ours == 1 else ours
 
@@ -197,11 +272,17 @@ def size(given: Any, ndim: int) -> Shape:
     return sizes
 
 
-def fill(given: Any, channels: int, *dtypes: np.dtype[Any]) -> np.ndarray:
-    """Return the fill value as one number for each channel, in the type of the arithmetic."""
-    like = np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
+def fill(given: Any, channels: int, interp: int, image: np.dtype[Any], source: np.dtype[Any]) -> np.ndarray:
+    """Return the fill value as one number for each channel.
+
+    It comes in the type of the arithmetic; for nearest, which moves pixels as they are, in the image's.
+    """
+    like = image if interp == NEAREST else arithmetic(image, source)
     if type(given) is float or type(given) is int:
-        return _constant(float(given), channels, like)
+        return _constant(given, channels, like, image)
+    if getattr(given, "requires_grad", False):
+        msg = "`fill_value` requires a gradient, which no function here gives; pass `fill_value.detach()`"
+        raise TypeError(msg)
     try:
         values = np.asarray(given)
     except ValueError as error:
@@ -211,15 +292,32 @@ def fill(given: Any, channels: int, *dtypes: np.dtype[Any]) -> np.ndarray:
         msg = f"`fill_value` must be a real number, or one for each channel; got {given!r}"
         raise TypeError(msg)
     if values.ndim == 0:
-        return _constant(float(values), channels, like)
+        return _constant(values.item(), channels, like, image)
     if values.shape != (channels,):
         msg = f"`fill_value` must be one number, or {channels}, one for each channel; got shape {values.shape}"
         raise ValueError(msg)
+    _representable(values, image)
     return np.ascontiguousarray(values, like)
 
 
 @functools.lru_cache(maxsize=256)
-def _constant(value: float, channels: int, like: np.dtype[Any]) -> np.ndarray:
-    filled = np.full(channels, value, like)
+def _constant(value: float, channels: int, like: np.dtype[Any], image: np.dtype[Any]) -> np.ndarray:
+    _representable(np.asarray(value), image)
+    try:
+        filled = np.full(channels, value).astype(like)
+    except OverflowError as error:
+        msg = f"`fill_value` must be a number that float64 can hold; got an integer of {int(value).bit_length()} bits"
+        raise ValueError(msg) from error
     filled.flags.writeable = False
     return filled
+
+
+def _representable(values: np.ndarray, image: np.dtype[Any]) -> None:
+    """Refuse a fill value that an image of integers cannot hold."""
+    if is_float(image):
+        return
+    low, high = (0, 1) if image.kind == "b" else (np.iinfo(image).min, np.iinfo(image).max)
+    for value in values.ravel().tolist():
+        if not (low <= value <= high and value == int(value)):
+            msg = f"`fill_value` must be an integer from {low} to {high} for an image of {image.name}; got {value}"
+            raise ValueError(msg)

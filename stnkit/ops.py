@@ -9,39 +9,46 @@ from typing import Any
 
 import numpy as np
 
+from stnkit.dtypes import FLOAT64, arithmetic, bar_dtype
 from stnkit.kernels import cpu
 from stnkit.kernels.threads import launch
 from stnkit.plan import (
     CHUNKS,
-    FLOAT64,
     Plan,
     Shape,
-    affine_spec,
-    arithmetic,
     backward_parts,
     collapse,
+    contiguous,
     forward_parts,
+    grid_spec,
     layout,
+    likes,
+    out_strides,
     plan,
+    source_layout,
     three,
     tiles,
     zero,
 )
-from stnkit.spec import GRID, NEAREST, Options
+from stnkit.spec import AFFINE, GRID, NEAREST, Options
 
 Bars = tuple[np.ndarray | None, np.ndarray | None]
 
 
 def sample(
-    image: np.ndarray, source: np.ndarray, kind: int, size: Shape, options: Options, fill: np.ndarray
+    image: np.ndarray,
+    source: np.ndarray,
+    kind: int,
+    size: Shape,
+    options: Options,
+    fill: np.ndarray,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`."""
-    source = _readable(source, kind, image.dtype)
+    source = readable(source, kind, image.dtype)
     call = plan(layout(image), layout(source), kind, size, options)
-    out = np.empty(call.out_shape, image.dtype)
+    out = np.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
-        points = math.prod(size)
-        steps = (1, call.channels) if options.channels_last else (points, 1)
         parts = forward_parts(call)
         launch(
             cpu.sample,
@@ -49,8 +56,8 @@ def sample(
             call.work,
             *(out.ctypes.data, image.ctypes.data, source.ctypes.data, fill.ctypes.data),
             *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
-            *((call.channels * points, *steps), call.image, call.source),
-            *call.witnesses,
+            *(out_strides(call, options), call.image, call.source),
+            *likes(call, "fill", "image", "source", "like", "index"),
         )
     return out
 
@@ -64,45 +71,73 @@ def sample_vjp(
     options: Options,
     fill: np.ndarray,
     wrt: tuple[bool, bool],
+    into: np.ndarray | None = None,
 ) -> Bars:
-    """Return the cotangents of image and source that `wrt` asks for, from that of the output."""
-    read = _readable(source, kind, image.dtype)
-    image_bar = np.zeros(image.shape, image.dtype) if wrt[0] else None
-    source_bar = None
-    if wrt[1]:
-        ndim, points = len(size), math.prod(size)
-        batch = max(len(image), len(source)) if len(image) and len(source) else 0
-        if kind == GRID:
-            source_bar = np.zeros((len(source), points, ndim), source.dtype)
-        else:
-            source_bar = np.zeros((batch, tiles(points), ndim * (ndim + 1)), FLOAT64)
+    """Return the cotangents of image and source that `wrt` asks for, from that of the output.
+
+    That of the image is added to `into` if there is one. For half precision images it is summed in memory of
+    the arithmetic's dtype, as large as the image, and rounded once.
+    """
+    read = readable(source, kind, image.dtype)
+    image_bar = into
+    if wrt[0] and into is None:
+        image_bar = np.zeros(image.shape, bar_dtype(image.dtype, read.dtype))
+    source_bar = source_bars(image, source, kind, size) if wrt[1] else None
     # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
     slopes = (wrt[0], wrt[1] and options.interp != NEAREST)
     for asked in _passes(slopes, image, source, image_bar) if cotangent.size else ():
         # The image's cotangent is contiguous whatever the image is: a pass that writes it walks its layout.
-        walked = image_bar if asked[0] and image_bar is not None else image
-        call = plan(layout(walked), layout(read), kind, size, options)
+        walked = layout(image) if not asked[0] else contiguous(image)
+        call = plan(walked, layout(read), kind, size, options)
         parts = backward_parts(call, len(image), len(source), asked)
         _launch_vjp(call, parts, asked, (image_bar, source_bar), cotangent, image, read, fill, options)
-    if source_bar is None or kind == GRID:
-        return image_bar, None if source_bar is None else source_bar.reshape(source.shape)
+    image_bar = image_bar if image_bar is into else rounded(image_bar, image.dtype)
+    return image_bar, None if source_bar is None else source_sums(source_bar, source, kind)
+
+
+def splat(values: np.ndarray, grid: np.ndarray, shape: Shape, options: Options) -> np.ndarray:
+    """Add values to an image of `shape` at the coordinates of a grid: the adjoint of `sample` in the image."""
+    image = np.broadcast_to(np.zeros((), values.dtype), shape)  # only its layout is read
+    size = grid.shape[1:-1]
+    fill = np.zeros(image.shape[-1 if options.channels_last else 1], arithmetic(values.dtype, grid.dtype))
+    image_bar, _ = sample_vjp(values, image, grid, GRID, size, options, fill, (True, False))
+    assert image_bar is not None
+    return image_bar
+
+
+def rounded(image_bar: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray | None:
+    """Return the image's cotangent in the image's format, rounded once."""
+    return image_bar if image_bar is None else np.asarray(image_bar, dtype)
+
+
+def source_bars(image: np.ndarray, source: np.ndarray, kind: int, size: Shape) -> np.ndarray:
+    """Allocate the memory that kernels add a source's cotangent to: the grid's own, or theta's tile by tile."""
+    ndim, points = len(size), math.prod(size)
+    if kind != AFFINE:
+        return np.zeros((len(source), points, ndim), source.dtype)
+    batch = max(len(image), len(source)) if len(image) and len(source) else 0
+    return np.zeros((batch, tiles(points), ndim * (ndim + 1)), FLOAT64)
+
+
+def source_sums(source_bar: np.ndarray, source: np.ndarray, kind: int) -> np.ndarray:
+    """Return a source's cotangent from the memory that kernels added to; partial sums in their order."""
+    if kind != AFFINE:
+        return source_bar.reshape(source.shape)
     sums = source_bar.sum(axis=(0, 1) if len(source) == 1 else 1)
-    return image_bar, np.asarray(sums, source.dtype).reshape(source.shape)
+    return np.asarray(sums, source.dtype).reshape(source.shape)
 
 
-def grid(theta: np.ndarray, size: Shape, align: bool) -> np.ndarray:
-    """Write out the coordinates that affine maps give for an output of `size`."""
-    batch, ndim = theta.shape[:2]
-    theta = np.ascontiguousarray(theta)
-    out = np.empty((batch, *size, ndim), theta.dtype)
+def grid(source: np.ndarray, kind: int, size: Shape, align: bool, pixel: bool = False) -> np.ndarray:
+    """Write out the coordinates that affine maps, or a flow, give for an output of `size`."""
+    batch, ndim = len(source), len(size)
+    source = np.ascontiguousarray(source)
+    out = np.empty((batch, *size, ndim), source.dtype)
     if out.size:
-        launch(
-            cpu.grid,
-            affine_spec(ndim, theta.dtype, align),
-            out.size,
-            *(out.ctypes.data, theta.ctypes.data, batch, min(batch * math.prod(size[:-1]), CHUNKS)),
-            *(three(size, 1), (ndim * (ndim + 1), 0, 0, 0, 0), zero(theta.dtype)),
-        )
+        spec = grid_spec(ndim, source.dtype, kind, align, pixel)
+        _, strides = source_layout(layout(source), kind, size)
+        chunks = min(batch * math.prod(size[:-1]), CHUNKS)
+        addresses = out.ctypes.data, source.ctypes.data
+        launch(cpu.grid, spec, out.size, *addresses, batch, chunks, three(size, 1), strides, zero(source.dtype))
     return out
 
 
@@ -115,7 +150,7 @@ def grid_vjp(cotangent: np.ndarray, align: bool) -> np.ndarray:
     if cotangent.size:
         launch(
             cpu.grid_vjp,
-            affine_spec(ndim, cotangent.dtype, align),
+            grid_spec(ndim, cotangent.dtype, AFFINE, align),
             cotangent.size,
             *(theta_bar.ctypes.data, cotangent.ctypes.data, batch * spans, spans),
             *(min(batch * spans, CHUNKS), three(tuple(size), 1), zero(cotangent.dtype)),
@@ -133,7 +168,7 @@ def _passes(
     """
     if image_bar is None or not wrt[1]:
         return [wrt] if any(wrt) else []
-    if image_bar.strides == image.strides and min(len(image), len(source)) >= 8:
+    if image.flags.c_contiguous and min(len(image), len(source)) >= 8:
         return [(True, True)]
     return [(True, False), (False, True)]
 
@@ -150,13 +185,12 @@ def _launch_vjp(
     options: Options,
 ) -> None:
     source_bar = bars[1]
-    cotangent, out_strides = _walkable(cotangent, options)
+    cotangent, out_strides = walkable(cotangent, options)
     source_bar_strides, witness = (0, 0), zero(FLOAT64)
     if source_bar is not None:
         rows, width = source_bar.shape[1:]
         source_bar_strides = (0 if len(source_bar) == 1 else rows * width, width)
         witness = zero(source_bar.dtype)
-    image_like, source_like, like, index_like = call.witnesses
     launch(
         cpu.sample_vjp,
         call.spec._replace(image_bar=asked[0], source_bar=asked[1]),
@@ -165,22 +199,24 @@ def _launch_vjp(
         *(cotangent.ctypes.data, image.ctypes.data, source.ctypes.data, fill.ctypes.data),
         *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
         *(out_strides, call.image, call.source, source_bar_strides),
-        *(image_like, source_like, witness, like, index_like),
+        *likes(call, "image", "dot", "image_bar", "source"),
+        witness,
+        *likes(call, "like", "index"),
     )
 
 
-def _readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any]) -> np.ndarray:
+def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any]) -> np.ndarray:
     """Return a grid as it is, and the few numbers of theta contiguous, in the type of the arithmetic."""
-    if kind == GRID:
+    if kind != AFFINE:
         return source
     return np.ascontiguousarray(source, arithmetic(image_dtype, source.dtype))
 
 
-def _walkable(cotangent: np.ndarray, options: Options) -> tuple[np.ndarray, Shape]:
+def walkable(cotangent: np.ndarray, options: Options) -> tuple[np.ndarray, Shape]:
     """Return a cotangent and its (batch, channel, location) strides; copied if locations have no one stride."""
     spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
     strides = tuple(s // cotangent.itemsize for s in cotangent.strides)
     step = collapse(cotangent.shape[spatial], strides[spatial])
     if step is None:
-        return _walkable(np.ascontiguousarray(cotangent), options)
+        return walkable(np.ascontiguousarray(cotangent), options)
     return cotangent, (strides[0], strides[channel], step)

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stnkit.dtypes import arithmetic, bar_dtype, dot_dtype
 from stnkit.kernels.jit import digest
 from stnkit.kernels.point import TILE
-from stnkit.spec import AFFINE, DTYPES, GRID, Options, Spec
+from stnkit.spec import AFFINE, DTYPES, GRID, NEAREST, Options, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
 
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 PARTS = 16  # work is split at least so far, where the shapes allow it
 CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with scratch memory of its own
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
@@ -36,7 +36,8 @@ class Plan(NamedTuple):
     extent: Shape  # of the image: z y x
     image: Shape  # strides: batch, channel, z, y, x
     source: Shape  # strides: batch, z, y, x, axis
-    witnesses: tuple[Any, ...]  # zeros that carry a type: image, source, arithmetic, offsets
+    like: np.dtype[Any]  # of the arithmetic
+    witnesses: dict[str, Any]  # zeros that carry a type to a kernel
 
 
 def layout(array: np.ndarray) -> Layout:
@@ -44,12 +45,25 @@ def layout(array: np.ndarray) -> Layout:
     return array.shape, array.strides, array.dtype
 
 
+def contiguous(array: np.ndarray) -> Layout:
+    """Return the layout of an array of the same shape and dtype without gaps."""
+    steps = [array.itemsize]
+    for n in reversed(array.shape[1:]):
+        steps.append(steps[-1] * n)
+    return array.shape, tuple(reversed(steps)), array.dtype
+
+
+def likes(layout: Plan, *names: str) -> tuple[Any, ...]:
+    """Return the zeros that carry types to a kernel, by the names of its arguments."""
+    return tuple(layout.witnesses[name] for name in names)
+
+
 @functools.lru_cache(maxsize=4096)
 def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options) -> Plan:
     """Lay out the sampling of an image at the coordinates of a source, for an output of `size`."""
     ndim = len(size)
     channels, spatial, image_strides = _image(image, options)
-    full, source_strides = _source(source, kind, size)
+    full, source_strides = source_layout(source, kind, size)
     extent = three(spatial, 1)
     shared = (image[0][0], source[0][0])
     batch = max(shared) if min(shared) else 0
@@ -66,11 +80,9 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
         interleaved=options.channels_last,
         source=kind,
         image_dtype=DTYPES[image[2].name],
+        dot_dtype=DTYPES[dot_dtype(image[2], source[2]).name],
         source_dtype=DTYPES[source[2].name],
         wide=wide,
-        image_bar=False,
-        source_bar=False,
-        parallel=False,
         digest=digest(),
     )
     return Plan(
@@ -84,7 +96,16 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
         extent=extent,
         image=image_strides,
         source=source_strides,
-        witnesses=(zero(image[2]), zero(source[2]), zero(like), np.int64(0) if wide else np.int32(0)),
+        like=like,
+        witnesses={
+            "fill": zero(image[2] if options.interp == NEAREST else like),
+            "image": zero(image[2]),
+            "dot": zero(dot_dtype(image[2], source[2])),
+            "image_bar": zero(bar_dtype(image[2], source[2])),
+            "source": zero(source[2]),
+            "like": zero(like),
+            "index": np.int64(0) if wide else np.int32(0),
+        },
     )
 
 
@@ -98,23 +119,31 @@ def _image(image: Layout, options: Options) -> tuple[int, Shape, Shape]:
     return shape[1], shape[2:], (batch, steps[0], *three(tuple(steps[1:]), 0))
 
 
-def _source(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]:
+def source_layout(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]:
     """Return the output's size and the source's strides; a grid without gaps is walked as one long row."""
     shape, strides, dtype = source
     n, *steps = (s // dtype.itemsize for s in strides)
     batch = 0 if shape[0] == 1 else n
     if kind == AFFINE:
         return three(size, 1), (batch, 0, 0, 0, 0)
-    step = collapse(shape[1:-1], tuple(steps[:-1]))
+    step = collapse(shape[1:-1], tuple(steps[:-1])) if kind == GRID else None
     if step is None:
         return three(size, 1), (batch, *three(tuple(steps[:-1]), 0), steps[-1])
     return (1, 1, math.prod(size)), (batch, 0, 0, step, steps[-1])
 
 
-def affine_spec(ndim: int, dtype: np.dtype[Any], align: bool) -> Spec:
-    """Return the spec of the kernels that write affine coordinates out, and of their derivative."""
+def out_strides(layout: Plan, options: Options) -> Shape:
+    """Return the (batch, channel, location) strides of an output as it is allocated."""
+    points = math.prod(layout.size)
+    if options.channels_last:
+        return layout.channels * points, 1, layout.channels
+    return layout.channels * points, points, 1
+
+
+def grid_spec(ndim: int, dtype: np.dtype[Any], kind: int, align: bool, pixel: bool = False) -> Spec:
+    """Return the spec of the kernels that write coordinates out, and of their derivative."""
     code = DTYPES[dtype.name]
-    return Spec(ndim, 0, (0, 0, 0), align, False, False, AFFINE, code, code, False, False, False, False, digest())
+    return Spec(ndim, align=align, pixel=pixel, source=kind, image_dtype=code, source_dtype=code, digest=digest())
 
 
 def forward_parts(layout: Plan) -> Shape:
@@ -135,13 +164,8 @@ def backward_parts(layout: Plan, images: int, sources: int, wrt: tuple[bool, boo
     if wrt[0]:
         owners = 1 if images == 1 else layout.batch
         return owners, max(1, min(layout.channels, -(-PARTS // owners))), 1
-    shared = layout.spec.source == GRID and sources == 1
+    shared = layout.spec.source != AFFINE and sources == 1
     return 1 if shared else layout.batch, 1, layout.tiles
-
-
-def arithmetic(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the type in which a call computes: float64 if any of its arrays is, else float32."""
-    return FLOAT64 if FLOAT64 in dtypes else FLOAT32
 
 
 def tiles(points: int) -> int:
@@ -170,5 +194,6 @@ def three(axes: Shape, value: int) -> Shape:
 
 @functools.cache
 def zero(dtype: np.dtype[Any]) -> Any:
-    """Return a scalar that carries a type to a kernel."""
-    return dtype.type(0)
+    """Return a scalar that carries a type to a kernel: that of the storage, for what the arithmetic lacks."""
+    storage: dict[str, Any] = {"float16": np.uint16, "bfloat16": np.uint16, "bool": np.uint8}
+    return storage.get(dtype.name, dtype.type)(0)

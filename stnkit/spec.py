@@ -24,13 +24,29 @@ PADDING_MODES = {
 }
 
 COORDS = {"normalized": False, "pixel": True}
+UNITS = {"pixel": True, "normalized": False}
 DATA_FORMATS = {"channels_first": False, "channels_last": True}
 
 # Where a coordinate comes from: one leaf in `kernels/sources.py` for each.
-GRID, AFFINE = 0, 1
+GRID, AFFINE, FLOW = 0, 1, 2
 
-# Storage formats that kernels read, by NumPy name.
-DTYPES = {"float32": 0, "float64": 1}
+# Storage formats that kernels read, by NumPy name. Integers but uint8 are only moved, by nearest.
+FLOAT32, FLOAT64, FLOAT16, BFLOAT16, UINT8 = range(5)
+DTYPES = {
+    "float32": FLOAT32,
+    "float64": FLOAT64,
+    "float16": FLOAT16,
+    "bfloat16": BFLOAT16,
+    "uint8": UINT8,
+    "bool": 5,
+    "int8": 6,
+    "int16": 7,
+    "uint16": 8,
+    "int32": 9,
+    "uint32": 10,
+    "int64": 11,
+    "uint64": 12,
+}
 
 
 class Options(NamedTuple):
@@ -51,16 +67,20 @@ class Spec(NamedTuple):
     """
 
     ndim: int
-    interp: int
-    padding: tuple[int, int, int]
-    align: bool
-    pixel: bool
-    interleaved: bool  # the channels of one pixel are neighbours (channels_last)
-    source: int
-    image_dtype: int
-    source_dtype: int
-    wide: bool  # offsets within one plane need 64 bits
-    image_bar: bool  # vjp: the image's cotangent is asked for
-    source_bar: bool  # vjp: the cotangent of grid or theta is asked for
-    parallel: bool
-    digest: int
+    interp: int = NEAREST
+    padding: tuple[int, int, int] = (ZEROS, ZEROS, ZEROS)
+    align: bool = False
+    pixel: bool = False
+    interleaved: bool = False  # the channels of one pixel are neighbours (channels_last)
+    source: int = GRID
+    image_dtype: int = FLOAT32
+    dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the arithmetic's beside integers
+    source_dtype: int = FLOAT32
+    wide: bool = False  # offsets within one plane need 64 bits
+    image_dot: bool = False  # a tangent of the image is given
+    source_dot: bool = False  # a tangent of grid or theta is given
+    image_bar: bool = False  # the cotangent of the image is asked for
+    source_bar: bool = False  # the cotangent of grid or theta is asked for
+    out_bar: bool = False  # the cotangent of the output's cotangent is asked for
+    parallel: bool = False
+    digest: int = 0

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stnkit.api import affine_sample
+from stnkit.api.affine import affine_sample
 from stnkit.cli.pictures import Picture
 
 CHANNELS = {"LA": "gray, alpha", "RGB": "red, green, blue", "RGBA": "red, green, blue, alpha"}

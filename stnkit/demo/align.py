@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stnkit.api import affine_sample, affine_sample_vjp
+from stnkit.api.affine import affine_sample, affine_sample_vjp
 from stnkit.demo.data import load_digits
 from stnkit.demo.descent import Images, coarse_to_fine, identities
 from stnkit.pixel_affine import points_through, seen, theta_of

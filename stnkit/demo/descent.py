@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stnkit.api import affine_sample, affine_sample_vjp
+from stnkit.api.affine import affine_sample, affine_sample_vjp
 
 Images = NDArray[np.float32]  # (N, 1, H, W)
 

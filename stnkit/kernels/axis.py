@@ -8,19 +8,28 @@ its derivative, so nothing upstairs derives anything again.
 from numba import int32, int64
 
 from stnkit.kernels.jit import leaf, step
-from stnkit.spec import BICUBIC, BILINEAR, BORDER, NEAREST, REFLECTION, WRAP, ZEROS
+from stnkit.spec import BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
 
 
 @leaf
-def chain(n, like, spec):
-    """Return d pixel / d unit: how many pixels one unit of a coordinate is."""
+def pitch(n, t, like, spec):
+    """Return how many pixels of an axis of `n` one step of an output's lattice of `t` locations is."""
+    T = type(like)
+    if spec.align:
+        return T(n - 1) / T(t - 1) if t > 1 else T(0)
+    return T(n) / T(t)
+
+
+@leaf
+def chain(n, t, like, spec):
+    """Return d pixel / d unit: how many pixels one unit of a coordinate, or of a flow, is."""
     T = type(like)
     if spec.pixel:
-        return T(1)
+        return pitch(n, t, like, spec) if spec.source == FLOW else T(1)
     return T(n - 1 if spec.align else n) / T(2)
 
 
-@leaf
+@step
 def locate(u, n, spec):
     """Map a coordinate as it is given to pixels; NaN where it is not finite.
 
@@ -36,6 +45,23 @@ def locate(u, n, spec):
     if spec.align:
         return (v + T(1)) / T(2) * T(n - 1) + finite
     return ((v + T(1)) * T(n) - T(1)) / T(2) + finite
+
+
+@step
+def drift(f, i, n, t, spec):
+    """Return the pixel that location `i` of `t` reads when it is moved by flow `f`; NaN if that is not finite.
+
+    The identity of the lattice is exact where the output is as large as the input: the sum rounds once.
+    """
+    T = type(f)
+    end = T(2.0**90)
+    finite = f - f
+    f = end if f > end else (-end if f < -end else f)
+    step = pitch(n, t, f, spec)
+    origin = (step - T(1)) / T(2)
+    if spec.align:
+        origin = T(0) if t > 1 else T(n - 1) / T(2)
+    return (T(i) * step + origin) + f * chain(n, t, f, spec) + finite
 
 
 @leaf
@@ -55,7 +81,7 @@ def period(n, padding, spec):
     return int64(0)
 
 
-@leaf
+@step
 def tame(x, n, padding, spec):
     """Move a far pixel coordinate, finite, to a near one that reads the same.
 
@@ -162,23 +188,26 @@ def neighbour(i, n, padding, spec):
 
 @leaf
 def cubic(t):
-    """Weights of the four taps at -1, 0, 1, 2 for the fraction `t`, and their slopes.
+    """Weights of the four taps at -1, 0, 1, 2 for the fraction `t`, their slopes, and the slopes of these.
 
     Keys (1981), cubic convolution, with a = -0.75:
     |s| <= 1:  (a + 2) |s|^3 - (a + 3) |s|^2 + 1;   1 < |s| < 2:  a (|s|^3 - 5 |s|^2 + 8 |s| - 4).
     """
     T = type(t)
     a = T(-0.75)
+    b, c = a + T(2), a + T(3)
     s0, s1, s2, s3 = t + T(1), t, T(1) - t, T(2) - t
     w0 = ((a * s0 - T(5) * a) * s0 + T(8) * a) * s0 - T(4) * a
-    w1 = ((a + T(2)) * s1 - (a + T(3))) * s1 * s1 + T(1)
-    w2 = ((a + T(2)) * s2 - (a + T(3))) * s2 * s2 + T(1)
+    w1 = (b * s1 - c) * s1 * s1 + T(1)
+    w2 = (b * s2 - c) * s2 * s2 + T(1)
     w3 = ((a * s3 - T(5) * a) * s3 + T(8) * a) * s3 - T(4) * a
     v0 = (T(3) * a * s0 - T(10) * a) * s0 + T(8) * a
-    v1 = (T(3) * (a + T(2)) * s1 - T(2) * (a + T(3))) * s1
-    v2 = (T(2) * (a + T(3)) - T(3) * (a + T(2)) * s2) * s2
+    v1 = (T(3) * b * s1 - T(2) * c) * s1
+    v2 = (T(2) * c - T(3) * b * s2) * s2
     v3 = (T(10) * a - T(3) * a * s3) * s3 - T(8) * a
-    return (w0, w1, w2, w3), (v0, v1, v2, v3)
+    q0, q1 = T(6) * a * s0 - T(10) * a, T(6) * b * s1 - T(2) * c
+    q2, q3 = T(6) * b * s2 - T(2) * c, T(6) * a * s3 - T(10) * a
+    return (w0, w1, w2, w3), (v0, v1, v2, v3), (q0, q1, q2, q3)
 
 
 @leaf
@@ -191,14 +220,16 @@ def tap_count(spec):
 
 @step
 def taps(x, n, padding, spec):
-    """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, slope of the padding).
+    """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, curves, padding's slope).
 
-    Four of each; those past `tap_count` are not used. Slopes are d weight / d pixel. At a knot the
-    fraction is 0, so a slope is the right-hand one. A coordinate that is not finite reads dead taps only,
-    in equal shares, which sum to the fill value without rounding, and passes no gradient.
+    Four of each; those past `tap_count` are not used. Slopes are d weight / d pixel, and curves are
+    d slope / d pixel. At a knot the fraction is 0, so both are the right-hand ones. A coordinate that is not
+    finite reads dead taps only, in equal shares, which sum to the fill value without rounding, and passes
+    no gradient.
     """
     T = type(x)
     zero, one, dead = T(0), T(1), int64(-1)
+    none = (zero, zero, zero, zero)
     lost = x != x
     y, slope = settle(zero if lost else x, n, padding, spec)
     i = whole(y, spec)
@@ -208,19 +239,19 @@ def taps(x, n, padding, spec):
         odd = (i & 1) == 1
         i = i + 1 if (t > T(0.5) or (t == T(0.5) and odd)) else i
         j = dead if lost else neighbour(base(i, n, padding, spec), n, padding, spec)
-        return (j, dead, dead, dead), (one, zero, zero, zero), (zero, zero, zero, zero), zero
+        return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
     if spec.interp == BILINEAR:
         i = base(i, n, padding, spec)
         j0 = dead if lost else neighbour(i, n, padding, spec)
         j1 = dead if lost else neighbour(i + 1, n, padding, spec)
         t = T(0.5) if lost else t
-        return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), slope
+        return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
     i = base(i - 1, n, padding, spec)
     j0 = dead if lost else neighbour(i, n, padding, spec)
     j1 = dead if lost else neighbour(i + 1, n, padding, spec)
     j2 = dead if lost else neighbour(i + 2, n, padding, spec)
     j3 = dead if lost else neighbour(i + 3, n, padding, spec)
-    weights, slopes = cubic(t)
+    weights, slopes, curves = cubic(t)
     share = T(0.25)
     even = (share, share, share, share)
-    return (j0, j1, j2, j3), even if lost else weights, slopes, slope
+    return (j0, j1, j2, j3), even if lost else weights, slopes, curves, slope

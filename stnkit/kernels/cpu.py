@@ -13,11 +13,12 @@ from typing import Any
 
 from numba import int64, prange
 
+from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import View, kernel, leaf, pointer
-from stnkit.kernels.point import TILE, blend, slot, spread
-from stnkit.kernels.sources import coordinate
+from stnkit.kernels.point import TILE, blend, pick, slot, spread
+from stnkit.kernels.sources import normalized
 from stnkit.kernels.tile import allocate, finish_bars, lowest, put_bars, stage, sum_bars
-from stnkit.spec import AFFINE, Spec
+from stnkit.spec import AFFINE, NEAREST, Spec
 
 
 @leaf
@@ -35,13 +36,20 @@ def ranges(item, parts, batch, channels, tiles):
     return n, c, share(tiles, item % spans, spans)
 
 
+@leaf
+def span(t, points):
+    """Return the first location of tile `t`, and how many it holds."""
+    first = t * TILE
+    return first, TILE if points - first > TILE else points - first
+
+
 @functools.cache
 def sample(spec: Spec) -> Any:
     """Build the forward kernel: out[n, c, p] = image[n, c] interpolated at the coordinates of p."""
 
     def sample(
         out_at, image_at, source_at, fill_at, batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides, image_like, source_like, like, index_like,
+        out_strides, image_strides, source_strides, fill_like, image_like, source_like, like, index_like,
     ):  # fmt: skip
         points = size[0] * size[1] * size[2]
         items = parts[0] * parts[1] * parts[2]
@@ -50,15 +58,14 @@ def sample(spec: Spec) -> Any:
             out = View(pointer(out_at, image_like), out_strides)
             image = View(pointer(image_at, image_like), image_strides)
             source = View(pointer(source_at, source_like), source_strides)
-            fills = pointer(fill_at, like)
+            fills = pointer(fill_at, fill_like)
             tile = allocate(like, index_like, spec)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
                 for n in range(ns[0], ns[1]):
                     for t in range(ts[0], ts[1]):
-                        first = t * TILE
-                        count = TILE if points - first > TILE else points - first
+                        first, count = span(t, points)
                         clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
@@ -81,8 +88,11 @@ def fill_tile(out, to, image, at, fills, tile, count, cs, clean, spec):
             c += cs[0]
             where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
             plane = at + c * image.strides[1]
-            value, _, _, _ = blend(image.memory, plane, fills[c], tile, p, clean, spec)
-            out.memory[where] = value
+            if spec.interp == NEAREST:
+                out.memory[where] = pick(image.memory, plane, fills[c], tile, p, spec)
+            else:
+                value, _, _, _ = blend(image.memory, spec.image_dtype, plane, fills[c], tile, p, clean, spec)
+                out.memory[where] = narrow(value, out.memory[where], spec.image_dtype)
 
 
 @functools.cache
@@ -97,15 +107,15 @@ def sample_vjp(spec: Spec) -> Any:
         image_bar_at, source_bar_at, out_bar_at, image_at, source_at, fill_at,
         batch, channels, parts, chunks, size, extent,
         out_strides, image_strides, source_strides, source_bar_strides,
-        image_like, source_like, source_bar_like, like, index_like,
+        image_like, dot_like, image_bar_like, source_like, source_bar_like, like, index_like,
     ):  # fmt: skip
         points = size[0] * size[1] * size[2]
         items = parts[0] * parts[1] * parts[2]
         plane = lowest(image_strides, extent, spec)
         for chunk in prange(chunks):
-            image_bar = View(pointer(image_bar_at, image_like), image_strides)
+            image_bar = View(pointer(image_bar_at, image_bar_like), image_strides)
             source_bar = View(pointer(source_bar_at, source_bar_like), source_bar_strides)
-            out_bar = View(pointer(out_bar_at, image_like), out_strides)
+            out_bar = View(pointer(out_bar_at, dot_like), out_strides)
             image = View(pointer(image_at, image_like), image_strides)
             source = View(pointer(source_at, source_like), source_strides)
             fills = pointer(fill_at, like)
@@ -115,40 +125,43 @@ def sample_vjp(spec: Spec) -> Any:
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
                 for n in range(ns[0], ns[1]):
                     for t in range(ts[0], ts[1]):
-                        first = t * TILE
-                        count = TILE if points - first > TILE else points - first
+                        first, count = span(t, points)
                         clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         if spec.image_bar:
-                            spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, spec)
+                            spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, bool(0), spec)
                         if spec.source_bar:
                             pull_tile(image, at, fills, out_bar, to, tile, count, cs, clean, spec)
-                            finish_bars(tile, count, extent, like, spec)
-                            if spec.source == AFFINE:
-                                where = n * source_bar_strides[0] + t * source_bar_strides[1]
-                                sum_bars(
-                                    source_bar.memory, where, tile.bars, 0, TILE, 1, first, count, size, like, spec
-                                )  # fmt: skip
-                            else:
-                                where = n * source_bar_strides[0] + first * source_bar_strides[1]
-                                put_bars(source_bar.memory, where, tile, count, spec)
+                            finish_bars(tile, count, size, extent, like, spec)
+                            put_source_bar(source_bar, tile, n, t, first, count, size, like, spec)
 
     return kernel(sample_vjp, spec)
 
 
 @leaf
-def spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, spec):
+def put_source_bar(source_bar, tile, n, t, first, count, size, like, spec):
+    """Add the tile's cotangents to those of the grid, or to the tile's own partial sum of those of theta."""
+    at = n * source_bar.strides[0]
+    if spec.source == AFFINE:
+        at += t * source_bar.strides[1]
+        sum_bars(source_bar.memory, at, tile.bars, 0, TILE, 1, first, count, size, like, spec)
+    else:
+        put_bars(source_bar.memory, at + first * source_bar.strides[1], tile, count, spec)
+
+
+@leaf
+def spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, bent, spec):
     """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
-    T = type(tile.weights[0])
+    like = tile.weights[0]
     for a in range(outer):
         for b in range(inner):
             p, c = (a, b) if spec.interleaved else (b, a)
             c += cs[0]
-            g = T(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]])
-            spread(image_bar.memory, at + c * image_bar.strides[1], g, tile, p, clean, spec)
+            g = widen(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]], like, spec.dot_dtype)
+            spread(image_bar.memory, at + c * image_bar.strides[1], g, tile, p, clean, bent, spec)
 
 
 @leaf
@@ -156,17 +169,17 @@ def pull_tile(image, at, fills, out_bar, to, tile, count, cs, clean, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
-    T = type(tile.weights[0])
+    like = tile.weights[0]
     for axis in range(spec.ndim):
         for p in range(count):
-            tile.bars[slot(axis, p)] = T(0)
+            tile.bars[slot(axis, p)] = type(like)(0)
     for a in range(outer):
         for b in range(inner):
             p, c = (a, b) if spec.interleaved else (b, a)
             c += cs[0]
-            g = T(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]])
+            g = widen(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]], like, spec.dot_dtype)
             plane = at + c * image.strides[1]
-            _, dx, dy, dz = blend(image.memory, plane, fills[c], tile, p, clean, spec)
+            _, dx, dy, dz = blend(image.memory, spec.image_dtype, plane, fills[c], tile, p, clean, spec)
             tile.bars[slot(int64(0), p)] += g * dx
             if spec.ndim > 1:
                 tile.bars[slot(int64(1), p)] += g * dy
@@ -189,7 +202,7 @@ def grid(spec: Spec) -> Any:
                 for x in range(size[2]):
                     for axis in range(spec.ndim):
                         where = (row * size[2] + x) * spec.ndim + axis
-                        out[where] = coordinate(source, n, (z, y, x), size, axis, like, spec)
+                        out[where] = normalized(source, n, (z, y, x), size, axis, like, spec)
 
     return kernel(grid, spec)
 
@@ -205,8 +218,7 @@ def grid_vjp(spec: Spec) -> Any:
             theta_bar, grid_bar = pointer(theta_bar_at, 0.0), pointer(grid_bar_at, like)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
-                first = item % tiles * TILE
-                count = TILE if points - first > TILE else points - first
+                first, count = span(item % tiles, points)
                 at = (item // tiles * points + first) * spec.ndim
                 sum_bars(
                     theta_bar, item * width, grid_bar, at, 1, spec.ndim, first, count, size, like, spec

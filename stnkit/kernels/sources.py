@@ -1,11 +1,13 @@
 """Where a coordinate comes from: one leaf for each source, and the pull-back of a cotangent to its parameters.
 
-A source is read as `coordinate(source, n, point, size, axis, like, spec)`: the coordinate of one output
-location on one axis (0, 1, 2 for x, y, z), in the units in which it was given.
+A source is read as `coordinate(source, n, point, size, axis, like, spec)`: the coordinate, or the flow, of one
+output location on one axis (0, 1, 2 for x, y, z), in the units in which it was given. It is linear in the source's
+numbers, so the same leaf reads tangents.
 """
 
+from stnkit.kernels.axis import drift, locate
 from stnkit.kernels.jit import leaf
-from stnkit.spec import AFFINE
+from stnkit.spec import AFFINE, FLOW
 
 
 @leaf
@@ -43,3 +45,25 @@ def coordinate(source, n, point, size, axis, like, spec):
         return affine(source.memory, at + axis * (spec.ndim + 1), x, y, z, like, spec)
     at += point[0] * source.strides[1] + point[1] * source.strides[2] + point[2] * source.strides[3]
     return type(like)(source.memory[at + axis * source.strides[4]])
+
+
+@leaf
+def pixel(source, n, point, size, axis, extent, like, spec):
+    """Return the pixel coordinate of output location `point` on one axis, of `extent` pixels."""
+    u = coordinate(source, n, point, size, axis, like, spec)
+    if spec.source == FLOW:
+        return drift(u, point[2 - axis], extent, size[2 - axis], spec)
+    return locate(u, extent, spec)
+
+
+@leaf
+def normalized(source, n, point, size, axis, like, spec):
+    """Return the normalised coordinate that a source gives for output location `point` on one axis."""
+    u = coordinate(source, n, point, size, axis, like, spec)
+    if spec.source != FLOW:
+        return u
+    T = type(like)
+    t = size[2 - axis]
+    steps = t - 1 if spec.align else t
+    pixel = T(2) / T(steps) if steps > 0 else T(0)
+    return lattice(point[2 - axis], t, like, spec) + (u * pixel if spec.pixel else u)

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from numba import int64, uint64
 
-from stnkit.kernels.axis import chain, is_near, locate, tame, tap_count, taps
+from stnkit.kernels.axis import chain, is_near, tame, tap_count, taps
 from stnkit.kernels.jit import buffer, leaf, step
-from stnkit.kernels.point import TILE, add, slot
-from stnkit.kernels.sources import coordinate, lattice
+from stnkit.kernels.point import TILE, add, has_slopes, slot
+from stnkit.kernels.sources import coordinate, lattice, pixel
 from stnkit.spec import BICUBIC
 
 
@@ -19,21 +19,33 @@ class Tile(NamedTuple):
     offsets: Any  # into a plane of the image, one row per axis and tap
     weights: Any
     slopes: Any  # d weight / d pixel, for bicubic only; elsewhere they are constants
+    curves: Any  # d slope / d pixel, likewise
+    dots: Any  # tangents of the pixel coordinates, one row per axis
     bars: Any  # cotangents of the pixel coordinates, one row per axis
 
 
 @leaf
 def allocate(like, index_like, spec):
     rows = spec.ndim * tap_count(spec)
-    slopes = rows if spec.interp == BICUBIC and spec.source_bar else 0
+    slopes = rows if spec.interp == BICUBIC and has_slopes(spec) else 0
     return Tile(
         buffer(spec.ndim * TILE, like),
         buffer(spec.ndim * TILE, like),
         buffer(rows * TILE, index_like),
         buffer(rows * TILE, like),
         buffer(slopes * TILE, like),
+        buffer(slopes * TILE, like),
+        buffer(spec.ndim * TILE if spec.source_dot else 0, like),
         buffer(spec.ndim * TILE if spec.source_bar else 0, like),
     )
+
+
+@leaf
+def run(first, p, count, size):
+    """Return where the locations from `p` of a tile on stand, (z, y, x), and how many of them are in that row."""
+    row, x = (first + p) // size[2], (first + p) % size[2]
+    rest = size[2] - x
+    return row // size[1], row % size[1], x, rest if rest < count - p else count - p
 
 
 @leaf
@@ -43,18 +55,14 @@ def fetch(tile, axis, n, first, count, source, size, extent, like, spec):
     Return 1 if any of them is far, else 0.
     """
     far = 0
-    width = size[2]
     p = 0
     while p < count:
-        row, x = (first + p) // width, (first + p) % width
-        z, y = row // size[1], row % size[1]
-        run = width - x if width - x < count - p else count - p
-        for i in range(run):
-            u = coordinate(source, n, (z, y, x + i), size, axis, like, spec)
-            px = locate(u, extent, spec)
+        z, y, x, length = run(first, p, count, size)
+        for i in range(length):
+            px = pixel(source, n, (z, y, x + i), size, axis, extent, like, spec)
             tile.coords[slot(axis, p + i)] = px
             far |= 0 if is_near(px) else 1
-        p += run
+        p += length
     return far
 
 
@@ -85,25 +93,26 @@ def place(tile, axis, count, n, stride, padding, spec):
     bias = (1 - n) * stride if stride < 0 else 0
     row = axis * tap_count(spec)
     for p in range(count):
-        (j0, j1, j2, j3), ws, vs, scale = taps(tile.coords[slot(axis, p)], n, padding, spec)
+        (j0, j1, j2, j3), ws, vs, qs, scale = taps(tile.coords[slot(axis, p)], n, padding, spec)
         tile.scales[slot(axis, p)] = scale
-        dead |= keep(tile, row, p, j0, ws[0], vs[0], stride, bias, spec)
+        dead |= keep(tile, row, p, j0, ws[0], vs[0], qs[0], stride, bias, spec)
         if tap_count(spec) > 1:
-            dead |= keep(tile, row + 1, p, j1, ws[1], vs[1], stride, bias, spec)
+            dead |= keep(tile, row + 1, p, j1, ws[1], vs[1], qs[1], stride, bias, spec)
         if tap_count(spec) > 2:
-            dead |= keep(tile, row + 2, p, j2, ws[2], vs[2], stride, bias, spec)
-            dead |= keep(tile, row + 3, p, j3, ws[3], vs[3], stride, bias, spec)
+            dead |= keep(tile, row + 2, p, j2, ws[2], vs[2], qs[2], stride, bias, spec)
+            dead |= keep(tile, row + 3, p, j3, ws[3], vs[3], qs[3], stride, bias, spec)
     return dead == 0
 
 
 @leaf
-def keep(tile, row, p, j, w, v, stride, bias, spec):
+def keep(tile, row, p, j, w, v, q, stride, bias, spec):
     """Stage one tap. Return 1 if it is dead, else 0."""
     far = -(1 << 61) if spec.wide else -(1 << 29)
     tile.offsets[slot(row, p)] = j * stride + bias if j >= 0 else far
     tile.weights[slot(row, p)] = w
-    if spec.interp == BICUBIC and spec.source_bar:
+    if spec.interp == BICUBIC and has_slopes(spec):
         tile.slopes[slot(row, p)] = v
+        tile.curves[slot(row, p)] = q
     return 1 if j < 0 else 0
 
 
@@ -126,6 +135,25 @@ def stage(tile, n, first, count, source, size, extent, strides, like, spec):
 
 
 @leaf
+def stage_dots(tile, n, first, count, source_dot, size, extent, like, spec):
+    """Stage the tangents of pixel coordinates. Every source is linear in its parameters, up to a constant.
+
+    A coordinate on which the padding has no slope, or that is not finite, moves nothing: exactly 0.
+    """
+    zero = type(like)(0)
+    for axis in range(spec.ndim):
+        unit = chain(extent[2 - axis], size[2 - axis], like, spec)
+        p = 0
+        while p < count:
+            z, y, x, length = run(first, p, count, size)
+            for i in range(length):
+                scale = tile.scales[slot(axis, p + i)]
+                dot = coordinate(source_dot, n, (z, y, x + i), size, axis, like, spec) * scale * unit
+                tile.dots[slot(axis, p + i)] = dot if scale != zero else zero
+            p += length
+
+
+@leaf
 def lowest(strides, extent, spec):
     """Return where the lowest address of a plane lies, relative to its first pixel."""
     total = 0
@@ -136,14 +164,14 @@ def lowest(strides, extent, spec):
 
 
 @leaf
-def finish_bars(tile, count, extent, like, spec):
+def finish_bars(tile, count, size, extent, like, spec):
     """Bring the staged cotangents of pixel coordinates to the units in which coordinates were given.
 
     A coordinate on which the padding has no slope, or that is not finite, gets exactly 0.
     """
     zero = type(like)(0)
     for axis in range(spec.ndim):
-        unit = chain(extent[2 - axis], like, spec)
+        unit = chain(extent[2 - axis], size[2 - axis], like, spec)
         for p in range(count):
             scale = tile.scales[slot(axis, p)]
             bar = tile.bars[slot(axis, p)] * scale * unit
@@ -170,17 +198,16 @@ def sum_bars(theta_bar, to, bars, at, axis_step, step, first, count, size, like,
         row_to = to + axis * (spec.ndim + 1)
         p = 0
         while p < count:
-            row, x = (first + p) // size[2], (first + p) % size[2]
-            run = size[2] - x if size[2] - x < count - p else count - p
+            z, y, x, length = run(first, p, count, size)
             total, moment = T(0), T(0)
-            for i in range(p, p + run):
+            for i in range(p, p + length):
                 g = T(bars[uint64(at + axis * axis_step + i * step)])
                 total += g
                 moment += g * lattice(x + i - p, size[2], like, spec)
             add(theta_bar, row_to, moment)
             if spec.ndim > 1:
-                add(theta_bar, row_to + 1, total * lattice(row % size[1], size[1], like, spec))
+                add(theta_bar, row_to + 1, total * lattice(y, size[1], like, spec))
             if spec.ndim > 2:
-                add(theta_bar, row_to + 2, total * lattice(row // size[1], size[0], like, spec))
+                add(theta_bar, row_to + 2, total * lattice(z, size[0], like, spec))
             add(theta_bar, row_to + spec.ndim, total)
-            p += run
+            p += length

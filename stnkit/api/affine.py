@@ -1,0 +1,441 @@
+"""Grids of affine maps, sampling under them without a grid, and the derivatives of both."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stnkit import arrays, check
+from stnkit.api.call import (
+    Array,
+    Call,
+    DataFormat,
+    FillValue,
+    PaddingMode,
+    Wrt,
+    double_vjp,
+    forward,
+    grids,
+    jvp,
+    leave_all,
+    prepare,
+    theta_bars,
+    vjp,
+)
+from stnkit.spec import AFFINE
+
+
+def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
+    """Generate the grid that affine maps give for an output of a size.
+
+    Parameters
+    ----------
+    theta : array of shape (N, d, d + 1) or (d, d + 1)
+        Maps from output to input, both in normalised coordinates, for d = 1, 2 or 3: grid = theta [x, y, z, 1].
+        Half precision gives a grid of float32.
+    size : sequence of int
+        The output's spatial size T: (W,), (H, W) or (D, H, W).
+    align_corners : bool
+        Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
+
+    Returns
+    -------
+    array of shape (N, *T, d) or (*T, d)
+        Normalised coordinates in the order x, y, z, in the framework and, but for half precision, the dtype of
+        `theta`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit.
+    TypeError
+        If a dtype is not supported or an argument is no array.
+
+    References
+    ----------
+    Jaderberg et al., "Spatial Transformer Networks", 2015, equation 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> flip = np.array([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    >>> stnkit.affine_grid(flip, (1, 2))
+    array([[[ 0.5,  0. ],
+            [-0.5,  0. ]]])
+    """
+    (theta_,), leave = arrays.enter(theta=theta)
+    check.coordinate_dtype("theta", theta_.dtype)
+    ndim = check.theta_axes(theta_.shape)
+    align = check.flag("align_corners", align_corners)
+    out_size = check.size(size, ndim)
+    return leave(grids(theta_, AFFINE, 3, out_size, align))
+
+
+def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, deterministic: bool = False) -> Array:
+    """Pull a cotangent of `affine_grid` back to theta.
+
+    Parameters
+    ----------
+    cotangent : array of shape (N, *T, d) or (*T, d)
+        Of the grid.
+    align_corners : bool
+        As it was given to `affine_grid`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    array of shape (N, d, d + 1) or (d, d + 1)
+        The cotangent of theta, in the dtype and framework of `cotangent`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit.
+    TypeError
+        If a dtype is not supported or an argument is no array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> stnkit.affine_grid_vjp(np.ones((1, 4, 4, 2)))
+    array([[[ 0.,  0., 16.],
+            [ 0.,  0., 16.]]])
+    """
+    check.flag("deterministic", deterministic)
+    (cotangent_,), leave = arrays.enter(cotangent=cotangent)
+    check.coordinate_dtype("cotangent", cotangent_.dtype)
+    ndim = check.grid_axes(cotangent_.shape, "cotangent")
+    align = check.flag("align_corners", align_corners)
+    return leave(theta_bars(cotangent_, ndim, align))
+
+
+def affine_grid_jvp(
+    theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False
+) -> tuple[Array, Array]:
+    """Push a tangent of theta forward through `affine_grid`.
+
+    Parameters
+    ----------
+    theta : array of shape (N, d, d + 1) or (d, d + 1)
+        The argument of `affine_grid`.
+    d_theta : array
+        Its tangent, of the same shape and dtype.
+    size : sequence of int
+        The output's spatial size T.
+    align_corners : bool
+        The option of `affine_grid`.
+
+    Returns
+    -------
+    grid, d_grid : array of shape (N, *T, d) or (*T, d)
+        The grid and its tangent. A grid is linear in theta, so the tangent is the grid of `d_theta`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit.
+    TypeError
+        If a dtype is not supported or does not fit, or an argument is no array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> theta = np.array([[1.0, 0.0]])
+    >>> stnkit.affine_grid_jvp(theta, np.array([[0.0, 1.0]]), (2,))
+    (array([[-0.5],
+           [ 0.5]]), array([[1.],
+           [1.]]))
+    """
+    (theta_, theta_dot), leave = arrays.enter(theta=theta, d_theta=d_theta)
+    check.coordinate_dtype("theta", theta_.dtype)
+    check.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
+    check.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
+    out_size = check.size(size, check.theta_axes(theta_.shape))
+    align = check.flag("align_corners", align_corners)
+    return (
+        leave(grids(theta_, AFFINE, 3, out_size, align)),
+        leave(grids(theta_dot, AFFINE, 3, out_size, align)),
+    )
+
+
+def affine_sample(
+    image: Array,
+    theta: Array,
+    size: Sequence[int] | None = None,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    data_format: DataFormat = "channels_first",
+    out: Array | None = None,
+) -> Array:
+    """Interpolate an image under affine maps, without storing a grid.
+
+    Equals `grid_sample(image, affine_grid(theta, size))` with the same options; the coordinates are computed
+    where they are used.
+
+    Parameters
+    ----------
+    image : array of shape (N, C, *S) or (N, *S, C)
+        The input, of any dtype that `grid_sample` takes.
+    theta : array of shape (N, d, d + 1) or (d, d + 1)
+        Maps from output to input, both in normalised coordinates. Half precision is
+        widened to float32.
+    size : sequence of int, optional
+        The output's spatial size T; that of the image by default.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `grid_sample`.
+    out : array, optional
+        Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
+
+    Returns
+    -------
+    array of shape (N, C, *T) or (N, *T, C)
+        In the dtype, the framework and the channel order of `image`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    References
+    ----------
+    Jaderberg et al., "Spatial Transformer Networks", 2015, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.arange(6.0).reshape(1, 2, 3)
+    >>> mirror = np.array([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    >>> stnkit.affine_sample(image, mirror)
+    array([[[2., 1., 0.],
+            [5., 4., 3.]]])
+    """
+    (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
+    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    result = forward(call, out_)
+    return leave(result) if out is None else out
+
+
+def affine_sample_vjp(
+    cotangent: Array,
+    image: Array,
+    theta: Array,
+    *,
+    wrt: Wrt = ("image", "theta"),
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    data_format: DataFormat = "channels_first",
+    accumulate_into: Array | None = None,
+    deterministic: bool = False,
+) -> tuple[Array | None, Array | None]:
+    """Pull a cotangent of `affine_sample` back to its image and its maps.
+
+    Parameters
+    ----------
+    cotangent : array
+        Of the shape of the output, which gives the size, and of the dtype of `image`; beside an image of
+        integers, of the dtype of the arithmetic.
+    image, theta : array
+        The arguments of `affine_sample`.
+    wrt : {"image", "theta"} or a sequence of them
+        Which cotangents to compute; the work for the other is left out. An image of integers has none.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `affine_sample`.
+    accumulate_into : array, optional
+        Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
+        arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    d_image, d_theta : array or None
+        Each of the shape and dtype of its argument; None if it was not asked for. Over a shared batch axis it
+        is the sum. That of a half precision image is summed in the arithmetic's dtype and rounded once.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    Where interpolation has a knot, the slope is the right-hand one. It is 0 where "border" clamps, the edge
+    pixel's centre included, for "nearest", and at coordinates that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> theta = np.array([[1.0, 0.2]])
+    >>> _, d_theta = stnkit.affine_sample_vjp(np.ones((1, 3)), image, theta, wrt="theta")
+    >>> d_theta.round(6)
+    array([[-5.,  0.]])
+    """
+    check.flag("deterministic", deterministic)
+    (cotangent_, image_, theta_, into), leave = arrays.enter(
+        "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
+    )
+    size = check.output_size(cotangent_.shape, check.theta_axes(theta_.shape), data_format)
+    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+
+
+def affine_sample_jvp(
+    image: Array,
+    theta: Array,
+    d_image: Array | None,
+    d_theta: Array | None,
+    size: Sequence[int] | None = None,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    data_format: DataFormat = "channels_first",
+) -> tuple[Array, Array]:
+    """Push tangents of image and maps forward through `affine_sample`.
+
+    Parameters
+    ----------
+    image, theta : array
+        The arguments of `affine_sample`.
+    d_image, d_theta : array or None
+        Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
+        of integers has none.
+    size : sequence of int, optional
+        The output's spatial size T; that of the image by default.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `affine_sample`.
+
+    Returns
+    -------
+    out, d_out : array
+        The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
+        integers, that of the arithmetic.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> theta = np.array([[1.0, 0.2]])
+    >>> shift = np.array([[0.0, 1.0]])
+    >>> out, d_out = stnkit.affine_sample_jvp(image, theta, None, shift)
+    >>> d_out.round(6)
+    array([[ 1.5,  4.5, -6. ]])
+    """
+    (image_, theta_, image_dot, source_dot), leave = arrays.enter(
+        "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
+    )
+    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    out, out_dot = jvp(call, image_dot, source_dot)
+    return leave(out), leave(out_dot)
+
+
+def affine_sample_double_vjp(
+    dd_image: Array | None,
+    dd_theta: Array | None,
+    cotangent: Array,
+    image: Array,
+    theta: Array,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    data_format: DataFormat = "channels_first",
+    deterministic: bool = False,
+) -> tuple[Array, Array | None, Array]:
+    """Pull cotangents of the results of `affine_sample_vjp` back to its arguments: reverse mode, second order.
+
+    Parameters
+    ----------
+    dd_image, dd_theta : array or None
+        Cotangents of the results `d_image` and `d_theta`; None stands for zero, and costs nothing.
+    cotangent, image, theta : array
+        The arguments of `affine_sample_vjp`.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `affine_sample`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    d_cotangent, d_image, d_theta : array
+        Each of the shape and dtype of its argument; `d_image` is None for an image of integers.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    Derivatives of slopes are those between knots: what a slope jumps by at a knot does not count.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[0.0, 1.0, 4.0]])
+    >>> theta = np.array([[1.0, 0.2]])
+    >>> dd_theta = np.array([[0.0, 1.0]])
+    >>> d_cotangent, d_image, _ = stnkit.affine_sample_double_vjp(None, dd_theta, np.ones((1, 3)), image, theta)
+    >>> d_cotangent.round(6)
+    array([[ 1.5,  4.5, -6. ]])
+    >>> d_image.round(6)
+    array([[-1.5,  0. ,  0. ]])
+    """
+    check.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, theta_), leave = arrays.enter(
+        "dd_image", "dd_theta", dd_image=dd_image, dd_theta=dd_theta, cotangent=cotangent, image=image, theta=theta
+    )
+    size = check.output_size(cotangent_.shape, check.theta_axes(theta_.shape), data_format)
+    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    return out_bar_bar, image_bar, source_bar
+
+
+def _call(
+    image: np.ndarray,
+    theta: np.ndarray,
+    size: Sequence[int] | None,
+    mode: str,
+    padding_mode: PaddingMode,
+    fill_value: FillValue,
+    align_corners: bool,
+    data_format: DataFormat,
+) -> Call:
+    ndim = check.theta_axes(theta.shape)
+    options = check.options(ndim, mode, padding_mode, align_corners, data_format)
+    _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
+    out_size = spatial if size is None else check.size(size, ndim)
+    return prepare(image, theta, AFFINE, out_size, options, fill_value)

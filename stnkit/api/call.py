@@ -1,0 +1,236 @@
+"""What every public function does before and after the work: check, bring to one form, and hand back.
+
+The form is that of `ops`: NumPy views with a batch axis, coordinates in float32 or float64, and options as the
+kernels' words. `ops` is imported at the first call, and Numba with it.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from stnkit import check
+from stnkit.arrays import Leave
+from stnkit.dtypes import bar_dtype, dot_dtype, is_float
+from stnkit.spec import AFFINE, FLOW, GRID, Options
+
+Array = Any  # an array of any framework that `stnkit.arrays` can view
+FillValue = float | Sequence[float] | np.ndarray
+PaddingMode = str | Sequence[str]
+Wrt = str | Sequence[str]
+Units = Literal["normalized", "pixel"]
+DataFormat = Literal["channels_first", "channels_last"]
+Maybe = np.ndarray | None
+
+NAMES = {GRID: "grid", AFFINE: "theta", FLOW: "flow"}
+
+
+class Form(NamedTuple):
+    """What follows from the shapes, dtypes and options of a call; worked out once and remembered."""
+
+    kind: int
+    size: tuple[int, ...]
+    options: Options
+    channels: int
+    axes: int  # of the source, with its batch axis
+    batched: bool  # whether the caller's result has a batch axis
+    image_shape: tuple[int, ...]  # as they were given
+    image_dtype: np.dtype[Any]
+    source_shape: tuple[int, ...]
+    source_dtype: np.dtype[Any]
+    out_shape: tuple[int, ...]
+    dot_dtype: np.dtype[Any]  # of tangents and cotangents of image and output
+
+
+class Call(NamedTuple):
+    """A validated sampling call: arrays with a batch axis."""
+
+    image: np.ndarray
+    source: np.ndarray
+    fill: np.ndarray
+    form: Form
+
+    def run(self, operation: Callable[..., Any], *before: Any, then: tuple[Any, ...] = ()) -> Any:
+        """Call an operation of `ops` with the arguments that all of them share, between its own."""
+        form = self.form
+        return operation(*before, self.image, self.source, form.kind, form.size, form.options, self.fill, *then)
+
+    def batch(self, array: np.ndarray) -> np.ndarray:
+        """Give an array of the output's shape a batch axis."""
+        return array if self.form.batched else array[None]
+
+    def unbatch(self, array: np.ndarray) -> np.ndarray:
+        """Take the batch axis from an array of the output's shape, where the caller's has none."""
+        return array if self.form.batched else array[0]
+
+    def like_image(self, array: Maybe) -> Maybe:
+        """Return a cotangent of the image in the shape in which the image was given."""
+        return None if array is None else array.reshape(self.form.image_shape)
+
+    def like_source(self, array: Maybe) -> Maybe:
+        """Return a cotangent of the source in the shape and dtype in which the source was given."""
+        form = self.form
+        return None if array is None else np.asarray(array.reshape(form.source_shape), form.source_dtype)
+
+
+def prepare(
+    image: np.ndarray,
+    source: np.ndarray,
+    kind: int,
+    size: tuple[int, ...],
+    options: Options,
+    fill_value: FillValue,
+) -> Call:
+    """Check an image and a source of coordinates against each other, and bring them to one form."""
+    form = _form(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
+    source = widened(source)
+    return Call(
+        image if image.ndim == len(size) + 2 else image[None],
+        source if source.ndim == form.axes else source[None],
+        check.fill(fill_value, form.channels, options.interp, image.dtype, source.dtype),
+        form,
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _form(
+    image: tuple[int, ...],
+    image_dtype: np.dtype[Any],
+    source: tuple[int, ...],
+    source_dtype: np.dtype[Any],
+    kind: int,
+    size: tuple[int, ...],
+    options: Options,
+) -> Form:
+    name, ndim = NAMES[kind], len(size)
+    check.image_dtype("image", image_dtype, options.interp)
+    check.coordinate_dtype(name, source_dtype)
+    channels, spatial = check.image_shape(image, ndim, options.channels_last)
+    axes = 3 if kind == AFFINE else ndim + 2
+    batch = check.batch(image, source, ndim, name, axes)
+    check.not_empty(image, spatial, size)
+    batched = len(image) == ndim + 2 or len(source) == axes
+    out_shape = (*size, channels) if options.channels_last else (channels, *size)
+    return Form(
+        kind=kind,
+        size=size,
+        options=options,
+        channels=channels,
+        axes=axes,
+        batched=batched,
+        image_shape=image,
+        image_dtype=image_dtype,
+        source_shape=source,
+        source_dtype=source_dtype,
+        out_shape=(batch, *out_shape) if batched else out_shape,
+        dot_dtype=dot_dtype(image_dtype, source_dtype),
+    )
+
+
+def widened(coordinates: np.ndarray) -> np.ndarray:
+    """Return coordinates as float32 if they come in half precision."""
+    return coordinates.astype(np.float32) if coordinates.dtype.itemsize == 2 else coordinates
+
+
+def forward(call: Call, out: Maybe) -> np.ndarray:
+    """Run a forward call, into `out` if there is one."""
+    from stnkit import ops
+
+    if out is None:
+        return call.unbatch(call.run(ops.sample))
+    check.same_shape("out", out.shape, "the output", call.form.out_shape)
+    check.same_dtype("out", out.dtype, "the output", call.form.image_dtype)
+    check.writable("out", out, image=call.image, **{NAMES[call.form.kind]: call.source})
+    call.run(ops.sample, then=(call.batch(out),))
+    return out
+
+
+def vjp(call: Call, cotangent: np.ndarray, wrt: Wrt, into: Maybe) -> tuple[Maybe, Maybe]:
+    """Run a backward call: the cotangents of image and source that `wrt` names."""
+    from stnkit import ops
+
+    asked = check.names("wrt", wrt, ("image", NAMES[call.form.kind]))
+    _fits_output("cotangent", cotangent, call)
+    if asked[0]:
+        check.differentiable("image", call.form.image_dtype)
+    if into is not None:
+        if not asked[0]:
+            msg = "`accumulate_into` is for the cotangent of the image, which `wrt` does not name"
+            raise ValueError(msg)
+        check.same_shape("accumulate_into", into.shape, "`image`", call.form.image_shape)
+        check.same_dtype("accumulate_into", into.dtype, "the sum", bar_dtype(call.form.image_dtype, call.source.dtype))
+        source = {NAMES[call.form.kind]: call.source}
+        check.writable("accumulate_into", into, cotangent=cotangent, image=call.image, **source)
+    sums = None if into is None else into.reshape(call.image.shape)
+    image_bar, source_bar = call.run(ops.sample_vjp, call.batch(cotangent), then=(asked, sums))
+    return into if into is not None else call.like_image(image_bar), call.like_source(source_bar)
+
+
+def jvp(call: Call, image_dot: Maybe, source_dot: Maybe) -> tuple[np.ndarray, np.ndarray]:
+    """Run a forward-mode call: the output and its tangent."""
+    from stnkit import tangents
+
+    dots = _tangents(call, image_dot, source_dot, "d_")
+    out, out_dot = call.run(tangents.sample_jvp, *dots)
+    return call.unbatch(out), call.unbatch(out_dot)
+
+
+def double_vjp(
+    call: Call, image_dot: Maybe, source_dot: Maybe, cotangent: np.ndarray
+) -> tuple[np.ndarray, Maybe, Maybe]:
+    """Run the backward call of `vjp`: the cotangents of cotangent, image and source."""
+    from stnkit import tangents
+
+    dots = _tangents(call, image_dot, source_dot, "dd_")
+    _fits_output("cotangent", cotangent, call)
+    out_bar_bar, image_bar, source_bar = call.run(tangents.sample_double_vjp, *dots, call.batch(cotangent))
+    image_bar = image_bar if is_float(call.form.image_dtype) else None
+    return call.unbatch(out_bar_bar), call.like_image(image_bar), call.like_source(source_bar)
+
+
+def _tangents(call: Call, image_dot: Maybe, source_dot: Maybe, prefix: str) -> tuple[Maybe, Maybe]:
+    if image_dot is not None:
+        name = f"{prefix}image"
+        check.differentiable(name, call.form.image_dtype)
+        check.same_shape(name, image_dot.shape, "`image`", call.form.image_shape)
+        check.same_dtype(name, image_dot.dtype, "`image`", call.form.image_dtype)
+        image_dot = image_dot[None] if image_dot.ndim < call.image.ndim else image_dot
+    if source_dot is not None:
+        name = f"{prefix}{NAMES[call.form.kind]}"
+        check.same_shape(name, source_dot.shape, f"`{NAMES[call.form.kind]}`", call.form.source_shape)
+        check.same_dtype(name, source_dot.dtype, f"`{NAMES[call.form.kind]}`", call.form.source_dtype)
+        source_dot = widened(source_dot)
+        source_dot = source_dot[None] if source_dot.ndim < call.source.ndim else source_dot
+    return image_dot, source_dot
+
+
+def _fits_output(name: str, array: np.ndarray, call: Call) -> None:
+    check.same_shape(name, array.shape, "the output", call.form.out_shape)
+    check.same_dtype(name, array.dtype, "the derivatives", call.form.dot_dtype)
+
+
+def leave_all(results: Sequence[Maybe], leave: Leave) -> tuple[Array, ...]:
+    """Hand several results back to the caller's framework; None stays None."""
+    return tuple(None if result is None else leave(result) for result in results)
+
+
+def grids(
+    source: np.ndarray, kind: int, axes: int, size: tuple[int, ...], align: bool, pixel: bool = False
+) -> np.ndarray:
+    """Write out the coordinates of a source of `axes` axes with its batch axis, as a grid."""
+    from stnkit import ops
+
+    wide = widened(source)
+    out = ops.grid(wide if wide.ndim == axes else wide[None], kind, size, align, pixel)
+    return out if source.ndim == axes else out[0]
+
+
+def theta_bars(cotangent: np.ndarray, ndim: int, align: bool) -> np.ndarray:
+    """Return the cotangent of affine maps from that of their grids."""
+    from stnkit import ops
+
+    wide = widened(cotangent)
+    theta_bar = ops.grid_vjp(wide if wide.ndim == ndim + 2 else wide[None], align)
+    theta_bar = np.asarray(theta_bar, cotangent.dtype)
+    return theta_bar if cotangent.ndim == ndim + 2 else theta_bar[0]

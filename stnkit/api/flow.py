@@ -1,0 +1,433 @@
+"""Displacements: the grid of a flow, sampling under it without a grid, and the derivatives of both."""
+
+import numpy as np
+
+from stnkit import arrays, check
+from stnkit.api.call import (
+    Array,
+    Call,
+    DataFormat,
+    FillValue,
+    PaddingMode,
+    Units,
+    Wrt,
+    double_vjp,
+    forward,
+    grids,
+    jvp,
+    leave_all,
+    prepare,
+    vjp,
+    widened,
+)
+from stnkit.spec import FLOW
+
+
+def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = False) -> Array:
+    """Generate the grid of a flow: the locations of its own lattice, each moved by it.
+
+    Parameters
+    ----------
+    flow : array of shape (N, *T, d) or (*T, d)
+        By how much to move each location, in the order x, y, z. Half precision gives a grid of float32.
+    units : {"pixel", "normalized"}
+        The unit of `flow`: pixels of its own lattice T, or normalised.
+    align_corners : bool
+        Whether -1 and 1 are the centres of the corner locations, or (default) the lattice's outer edges.
+
+    Returns
+    -------
+    array of shape (N, *T, d) or (*T, d)
+        Normalised coordinates in the order x, y, z.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or an argument is no array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> stnkit.flow_grid(np.array([[0.0], [1.0]]))
+    array([[-0.5],
+           [ 1.5]])
+    """
+    (flow_,), leave = arrays.enter(flow=flow)
+    check.coordinate_dtype("flow", flow_.dtype)
+    ndim = check.grid_axes(flow_.shape, "flow")
+    pixel, align = check.units(units), check.flag("align_corners", align_corners)
+    return leave(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
+
+
+def flow_grid_vjp(
+    cotangent: Array, *, units: Units = "pixel", align_corners: bool = False, deterministic: bool = False
+) -> Array:
+    """Pull a cotangent of `flow_grid` back to the flow.
+
+    Parameters
+    ----------
+    cotangent : array of shape (N, *T, d) or (*T, d)
+        Of the grid.
+    units, align_corners
+        As they were given to `flow_grid`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. They always are.
+
+    Returns
+    -------
+    array of shape (N, *T, d) or (*T, d)
+        The cotangent of the flow, in the dtype and framework of `cotangent`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or an argument is no array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> stnkit.flow_grid_vjp(np.ones((4, 1)))
+    array([[0.5],
+           [0.5],
+           [0.5],
+           [0.5]])
+    """
+    check.flag("deterministic", deterministic)
+    (cotangent_,), leave = arrays.enter(cotangent=cotangent)
+    return leave(_scaled(cotangent_, "cotangent", units, align_corners))
+
+
+def flow_grid_jvp(
+    flow: Array, d_flow: Array, *, units: Units = "pixel", align_corners: bool = False
+) -> tuple[Array, Array]:
+    """Push a tangent of a flow forward through `flow_grid`.
+
+    Parameters
+    ----------
+    flow : array of shape (N, *T, d) or (*T, d)
+        The argument of `flow_grid`.
+    d_flow : array
+        Its tangent, of the same shape and dtype.
+    units, align_corners
+        The options of `flow_grid`.
+
+    Returns
+    -------
+    grid, d_grid : array of shape (N, *T, d) or (*T, d)
+        The grid and its tangent.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, or an argument is no array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> stnkit.flow_grid_jvp(np.zeros((2, 1)), np.ones((2, 1)))
+    (array([[-0.5],
+           [ 0.5]]), array([[1.],
+           [1.]]))
+    """
+    (flow_, flow_dot), leave = arrays.enter(flow=flow, d_flow=d_flow)
+    check.same_shape("d_flow", flow_dot.shape, "`flow`", flow_.shape)
+    check.same_dtype("d_flow", flow_dot.dtype, "`flow`", flow_.dtype)
+    grid = flow_grid(flow_, units=units, align_corners=align_corners)
+    return leave(grid), leave(_scaled(widened(flow_dot), "d_flow", units, align_corners))
+
+
+def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> np.ndarray:
+    """Multiply by d grid / d flow: 1, or what a pixel of the lattice is in normalised coordinates."""
+    check.coordinate_dtype(name, array.dtype)
+    ndim = check.grid_axes(array.shape, name)
+    align = check.flag("align_corners", align_corners)
+    if not check.units(units):
+        return array.copy()
+    steps = np.array(array.shape[-2 : -2 - ndim : -1]) - (1 if align else 0)
+    pixel = np.divide(2.0, steps, out=np.zeros(ndim), where=steps > 0)
+    return np.asarray(array * pixel, array.dtype)
+
+
+def flow_sample(
+    image: Array,
+    flow: Array,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    units: Units = "pixel",
+    data_format: DataFormat = "channels_first",
+    out: Array | None = None,
+) -> Array:
+    """Interpolate an image at the locations of the output, each moved by a flow.
+
+    Equals `grid_sample(image, flow_grid(flow))` with the same options, but the identity is added in the kernel,
+    in pixels, where small displacements keep their digits: the accurate choice in half precision.
+
+    Parameters
+    ----------
+    image : array of shape (N, C, *S) or (N, *S, C)
+        The input, of any dtype that `grid_sample` takes.
+    flow : array of shape (N, *T, d)
+        By how much to move each output location, in the order x, y, z. Half precision is widened to float32.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `grid_sample`.
+    units : {"pixel", "normalized"}
+        The unit of `flow`: pixels of its own lattice T, which are the input's where T = S, or normalised.
+    out : array, optional
+        Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
+
+    Returns
+    -------
+    array of shape (N, C, *T) or (N, *T, C)
+        In the dtype, the framework and the channel order of `image`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    With align_corners an axis of one location has no pixel pitch: a flow in pixels has no effect along it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> flow = np.array([[0.5], [0.0], [-1.0]])
+    >>> stnkit.flow_sample(image, flow)
+    array([[0.5, 1. , 1. ]])
+    """
+    (image_, flow_, out_), leave = arrays.enter("out", image=image, flow=flow, out=out)
+    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    result = forward(call, out_)
+    return leave(result) if out is None else out
+
+
+def flow_sample_vjp(
+    cotangent: Array,
+    image: Array,
+    flow: Array,
+    *,
+    wrt: Wrt = ("image", "flow"),
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    units: Units = "pixel",
+    data_format: DataFormat = "channels_first",
+    accumulate_into: Array | None = None,
+    deterministic: bool = False,
+) -> tuple[Array | None, Array | None]:
+    """Pull a cotangent of `flow_sample` back to its image and its flow.
+
+    Parameters
+    ----------
+    cotangent : array
+        Of the shape of the output, and of the dtype of `image`; beside an image of integers, of the
+        dtype of the arithmetic.
+    image, flow : array
+        The arguments of `flow_sample`.
+    wrt : {"image", "flow"} or a sequence of them
+        Which cotangents to compute; the work for the other is left out. An image of integers has none.
+    mode, padding_mode, fill_value, align_corners, units, data_format
+        The options of `flow_sample`.
+    accumulate_into : array, optional
+        Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
+        arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    d_image, d_flow : array or None
+        Each of the shape and dtype of its argument; None if it was not asked for. Over a shared batch axis it
+        is the sum. That of a half precision image is summed in the arithmetic's dtype and rounded once.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    Where interpolation has a knot, the slope is the right-hand one. It is 0 where "border" clamps, the edge
+    pixel's centre included, for "nearest", and at coordinates that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> flow = np.array([[0.5], [0.0], [-1.0]])
+    >>> d_image, d_flow = stnkit.flow_sample_vjp(np.ones((1, 3)), image, flow)
+    >>> d_image
+    array([[0.5, 2.5, 0. ]])
+    >>> d_flow
+    array([[1.],
+           [3.],
+           [3.]])
+    """
+    check.flag("deterministic", deterministic)
+    (cotangent_, image_, flow_, into), leave = arrays.enter(
+        "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
+    )
+    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+
+
+def flow_sample_jvp(
+    image: Array,
+    flow: Array,
+    d_image: Array | None,
+    d_flow: Array | None,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    units: Units = "pixel",
+    data_format: DataFormat = "channels_first",
+) -> tuple[Array, Array]:
+    """Push tangents of image and flow forward through `flow_sample`.
+
+    Parameters
+    ----------
+    image, flow : array
+        The arguments of `flow_sample`.
+    d_image, d_flow : array or None
+        Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
+        of integers has none.
+    mode, padding_mode, fill_value, align_corners, units, data_format
+        The options of `flow_sample`.
+
+    Returns
+    -------
+    out, d_out : array
+        The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
+        integers, that of the arithmetic.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> flow = np.array([[0.5], [0.0], [-1.0]])
+    >>> stnkit.flow_sample_jvp(image, flow, None, np.ones((3, 1)))
+    (array([[0.5, 1. , 1. ]]), array([[1., 3., 3.]]))
+    """
+    (image_, flow_, image_dot, source_dot), leave = arrays.enter(
+        "d_image", "d_flow", image=image, flow=flow, d_image=d_image, d_flow=d_flow
+    )
+    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    out, out_dot = jvp(call, image_dot, source_dot)
+    return leave(out), leave(out_dot)
+
+
+def flow_sample_double_vjp(
+    dd_image: Array | None,
+    dd_flow: Array | None,
+    cotangent: Array,
+    image: Array,
+    flow: Array,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    units: Units = "pixel",
+    data_format: DataFormat = "channels_first",
+    deterministic: bool = False,
+) -> tuple[Array, Array | None, Array]:
+    """Pull cotangents of the results of `flow_sample_vjp` back to its arguments: reverse mode, second order.
+
+    Parameters
+    ----------
+    dd_image, dd_flow : array or None
+        Cotangents of the results `d_image` and `d_flow`; None stands for zero, and costs nothing.
+    cotangent, image, flow : array
+        The arguments of `flow_sample_vjp`.
+    mode, padding_mode, fill_value, align_corners, units, data_format
+        The options of `flow_sample`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    d_cotangent, d_image, d_flow : array
+        Each of the shape and dtype of its argument; `d_image` is None for an image of integers.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    Derivatives of slopes are those between knots: what a slope jumps by at a knot does not count.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> flow = np.array([[0.5], [0.0], [-1.0]])
+    >>> dd_flow = np.ones((3, 1))
+    >>> d_cotangent, d_image, _ = stnkit.flow_sample_double_vjp(None, dd_flow, np.ones((1, 3)), image, flow)
+    >>> d_cotangent
+    array([[1., 3., 3.]])
+    >>> d_image
+    array([[-1., -1.,  2.]])
+    """
+    check.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, flow_), leave = arrays.enter(
+        "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
+    )
+    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    return out_bar_bar, image_bar, source_bar
+
+
+def _call(
+    image: np.ndarray,
+    flow: np.ndarray,
+    mode: str,
+    padding_mode: PaddingMode,
+    fill_value: FillValue,
+    align_corners: bool,
+    data_format: DataFormat,
+    units: Units,
+) -> Call:
+    ndim = check.grid_axes(flow.shape, "flow")
+    options = check.options(ndim, mode, padding_mode, align_corners, data_format, units=units)
+    return prepare(image, flow, FLOW, flow.shape[-1 - ndim : -1], options, fill_value)

@@ -1,0 +1,311 @@
+"""Sampling at the coordinates of a grid, and its derivatives."""
+
+import numpy as np
+
+from stnkit import arrays, check
+from stnkit.api.call import (
+    Array,
+    Call,
+    DataFormat,
+    FillValue,
+    PaddingMode,
+    Units,
+    Wrt,
+    double_vjp,
+    forward,
+    jvp,
+    leave_all,
+    prepare,
+    vjp,
+)
+from stnkit.spec import GRID
+
+
+def grid_sample(
+    image: Array,
+    grid: Array,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    coords: Units = "normalized",
+    data_format: DataFormat = "channels_first",
+    out: Array | None = None,
+) -> Array:
+    """Interpolate an image at the coordinates of a grid.
+
+    Parameters
+    ----------
+    image : array of shape (N, C, *S) or (N, *S, C)
+        The input, with 1 to 3 spatial axes S = (W,), (H, W) or (D, H, W). float16, bfloat16,
+        float32, float64 or uint8; any integer or bool with mode "nearest".
+    grid : array of shape (N, *T, d)
+        Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
+        and x runs along W. Half precision is widened to float32.
+    mode : {"bilinear", "nearest", "bicubic"}
+        Interpolation along each axis; "bilinear" (also "linear") is linear in 1-D and trilinear in 3-D.
+        "nearest" rounds half to even. "bicubic" is Keys' cubic convolution with a = -0.75.
+    padding_mode : {"zeros", "border", "reflection", "wrap"} or a sequence of them
+        What is read outside the image: `fill_value` ("zeros", also "constant"), the nearest edge pixel, the
+        image reflected about its edge, or the image repeated with period n. A sequence names one mode for
+        each axis, in the order x, y, z.
+    fill_value : float or one for each channel
+        What "zeros" padding reads outside the image, blended with the rim.
+    align_corners : bool
+        Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
+    coords : {"normalized", "pixel"}
+        The unit of `grid`. In pixels, 0 is the centre of the first pixel and n - 1 that of the last.
+    data_format : {"channels_first", "channels_last"}
+        Where the channel axis of `image`, and of the result, is.
+    out : array, optional
+        Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
+
+    Returns
+    -------
+    array of shape (N, C, *T) or (N, *T, C)
+        In the dtype, the framework and the channel order of `image`. float16 and bfloat16 are rounded once, to
+        nearest even; uint8 is rounded half to even and saturated.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported, an argument is no array, or the arrays belong to different frameworks.
+
+    Notes
+    -----
+    Values equal those of `torch.nn.functional.grid_sample`. A batch axis of 1 on either side is shared by
+    all items, and without one on both sides the result has none. A coordinate that is not finite reads
+    `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is.
+
+    References
+    ----------
+    Jaderberg, Simonyan, Zisserman and Kavukcuoglu, "Spatial Transformer Networks", 2015, section 3.3.
+    Keys, "Cubic convolution interpolation for digital image processing", 1981.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]])
+    >>> grid = np.array([[[0.5, 0.0], [2.0, 0.5]]])
+    >>> stnkit.grid_sample(image, grid, coords="pixel")
+    array([[[0.5, 3.5]]])
+    """
+    (image_, grid_, out_), leave = arrays.enter("out", image=image, grid=grid, out=out)
+    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    result = forward(call, out_)
+    return leave(result) if out is None else out
+
+
+def grid_sample_vjp(
+    cotangent: Array,
+    image: Array,
+    grid: Array,
+    *,
+    wrt: Wrt = ("image", "grid"),
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    coords: Units = "normalized",
+    data_format: DataFormat = "channels_first",
+    accumulate_into: Array | None = None,
+    deterministic: bool = False,
+) -> tuple[Array | None, Array | None]:
+    """Pull a cotangent of `grid_sample` back to its image and its grid.
+
+    Parameters
+    ----------
+    cotangent : array
+        Of the shape of the output, and of the dtype of `image`; beside an image of integers, of the
+        dtype of the arithmetic.
+    image, grid : array
+        The arguments of `grid_sample`.
+    wrt : {"image", "grid"} or a sequence of them
+        Which cotangents to compute; the work for the other is left out. An image of integers has none.
+    mode, padding_mode, fill_value, align_corners, coords, data_format
+        The options of `grid_sample`.
+    accumulate_into : array, optional
+        Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
+        arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    d_image, d_grid : array or None
+        Each of the shape and dtype of its argument; None if it was not asked for. Over a shared batch axis it
+        is the sum. That of a half precision image is summed in the arithmetic's dtype and rounded once.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    Where interpolation has a knot, the slope is the right-hand one. It is 0 where "border" clamps, the edge
+    pixel's centre included, for "nearest", and at coordinates that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[[0.0, 1.0, 4.0]]])
+    >>> grid = np.array([[[1.5, 0.0]]])
+    >>> d_image, d_grid = stnkit.grid_sample_vjp(np.ones((1, 1, 1)), image, grid, coords="pixel")
+    >>> d_image
+    array([[[0. , 0.5, 0.5]]])
+    >>> d_grid
+    array([[[ 3. , -2.5]]])
+    """
+    check.flag("deterministic", deterministic)
+    (cotangent_, image_, grid_, into), leave = arrays.enter(
+        "accumulate_into", cotangent=cotangent, image=image, grid=grid, accumulate_into=accumulate_into
+    )
+    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+
+
+def grid_sample_jvp(
+    image: Array,
+    grid: Array,
+    d_image: Array | None,
+    d_grid: Array | None,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    coords: Units = "normalized",
+    data_format: DataFormat = "channels_first",
+) -> tuple[Array, Array]:
+    """Push tangents of image and grid forward through `grid_sample`.
+
+    Parameters
+    ----------
+    image, grid : array
+        The arguments of `grid_sample`.
+    d_image, d_grid : array or None
+        Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
+        of integers has none.
+    mode, padding_mode, fill_value, align_corners, coords, data_format
+        The options of `grid_sample`.
+
+    Returns
+    -------
+    out, d_out : array
+        The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
+        integers, that of the arithmetic.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[[0.0, 1.0, 4.0]]])
+    >>> grid = np.array([[[1.5, 0.0]]])
+    >>> to_the_right = np.array([[[1.0, 0.0]]])
+    >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
+    (array([[[2.5]]]), array([[[3.]]]))
+    """
+    (image_, grid_, image_dot, source_dot), leave = arrays.enter(
+        "d_image", "d_grid", image=image, grid=grid, d_image=d_image, d_grid=d_grid
+    )
+    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    out, out_dot = jvp(call, image_dot, source_dot)
+    return leave(out), leave(out_dot)
+
+
+def grid_sample_double_vjp(
+    dd_image: Array | None,
+    dd_grid: Array | None,
+    cotangent: Array,
+    image: Array,
+    grid: Array,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    coords: Units = "normalized",
+    data_format: DataFormat = "channels_first",
+    deterministic: bool = False,
+) -> tuple[Array, Array | None, Array]:
+    """Pull cotangents of the results of `grid_sample_vjp` back to its arguments: reverse mode, second order.
+
+    Parameters
+    ----------
+    dd_image, dd_grid : array or None
+        Cotangents of the results `d_image` and `d_grid`; None stands for zero, and costs nothing.
+    cotangent, image, grid : array
+        The arguments of `grid_sample_vjp`.
+    mode, padding_mode, fill_value, align_corners, coords, data_format
+        The options of `grid_sample`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    d_cotangent, d_image, d_grid : array
+        Each of the shape and dtype of its argument; `d_image` is None for an image of integers.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    Derivatives of slopes are those between knots: what a slope jumps by at a knot does not count.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> image = np.array([[[0.0, 1.0, 4.0], [0.0, 2.0, 8.0]]])
+    >>> grid = np.array([[[1.5, 0.0]]])
+    >>> dd_grid = np.array([[[1.0, 0.0]]])
+    >>> _, _, d_grid = stnkit.grid_sample_double_vjp(None, dd_grid, np.ones((1, 1, 1)), image, grid, coords="pixel")
+    >>> d_grid
+    array([[[0., 3.]]])
+    """
+    check.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, grid_), leave = arrays.enter(
+        "dd_image", "dd_grid", dd_image=dd_image, dd_grid=dd_grid, cotangent=cotangent, image=image, grid=grid
+    )
+    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    return out_bar_bar, image_bar, source_bar
+
+
+def _call(
+    image: np.ndarray,
+    grid: np.ndarray,
+    mode: str,
+    padding_mode: PaddingMode,
+    fill_value: FillValue,
+    align_corners: bool,
+    data_format: DataFormat,
+    coords: Units,
+) -> Call:
+    ndim = check.grid_axes(grid.shape)
+    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    return prepare(image, grid, GRID, grid.shape[-1 - ndim : -1], options, fill_value)

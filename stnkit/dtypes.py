@@ -1,0 +1,31 @@
+"""Which dtype: of the arithmetic, of derivatives, and of sums, for the dtypes of a call's arrays."""
+
+from typing import Any
+
+import numpy as np
+
+from stnkit.spec import BFLOAT16, DTYPES, UINT8
+
+DType = np.dtype[Any]
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def is_float(given: DType) -> bool:
+    """Tell whether a dtype is one of floating point that kernels read."""
+    return DTYPES.get(given.name, UINT8) <= BFLOAT16
+
+
+def arithmetic(*dtypes: DType) -> DType:
+    """Return the dtype in which a call computes: float64 if any of its arrays is, else float32."""
+    return FLOAT64 if FLOAT64 in dtypes else FLOAT32
+
+
+def dot_dtype(image: DType, source: DType) -> DType:
+    """Return the dtype of tangents and cotangents: the image's, or the arithmetic's beside integers."""
+    return image if is_float(image) else arithmetic(image, source)
+
+
+def bar_dtype(image: DType, source: DType) -> DType:
+    """Return the dtype in which an image's cotangent is summed: the image's, or the arithmetic's for halves."""
+    return image if image in (FLOAT32, FLOAT64) else arithmetic(image, source)
