@@ -277,12 +277,12 @@ def knots(theme: Theme) -> Figure:
 def floors(theme: Theme) -> Figure:
     """Draw the house: every room on its floor."""
     stories = (
-        ("face", "what a user reads", ("api.py", "check.py")),
-        ("op", "whole arrays", ("ops.py", "plan.py", "arrays.py")),
-        ("loop", "order, threads, tiles", ("cpu.py", "tile.py", "threads.py")),
+        ("face", "what a user reads", ("api/", "check.py")),
+        ("op", "whole arrays", ("ops.py", "tangents.py", "plan.py", "arrays.py")),
+        ("loop", "order, threads, tiles", ("cpu.py", "cpu_tangent.py", "tile.py", "threads.py")),
         ("point", "one output location", ("point.py", "sources.py")),
-        ("axis", "one coordinate, one axis", ("axis.py",)),
-        ("words", "names and compile options", ("spec.py", "jit.py")),
+        ("axis", "one coordinate, one axis", ("axis.py", "formats.py")),
+        ("words", "names and compile options", ("spec.py", "dtypes.py", "jit.py")),
     )
     shades = (theme.rose, theme.orange, theme.teal, theme.blue, theme.blue, theme.soft)
     figure = _figure(8.2, 4.5)
