@@ -46,8 +46,18 @@ def uncompiled() -> Iterator[ModuleType]:
         sys.modules.update(compiled)
 
 
-@pytest.fixture(scope="module")
-def plain() -> Iterator[ModuleType]:
-    """Return the uncompiled stnkit, which is also what `import stnkit` finds while the fixture lives."""
+@pytest.fixture(scope="session")
+def plain() -> ModuleType:
+    """Return the uncompiled stnkit."""
     with uncompiled() as package:
-        yield package
+        return package
+
+
+@pytest.fixture(autouse=True)
+def _rooms(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let `import stnkit` find the uncompiled copy during the tests that ask for it, and only then.
+
+    stnkit imports its kernels at the first call, so the copy must be in place for as long as it is called.
+    """
+    with uncompiled() if "plain" in request.fixturenames else contextlib.nullcontext():
+        yield

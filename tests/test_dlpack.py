@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ml_dtypes import bfloat16
 
 from stnkit import arrays
 
@@ -105,6 +106,70 @@ def test_torch_affine(plain):
     out = plain.affine_sample(image, theta)
     assert [type(bar) for bar in plain.affine_sample_vjp(out, image, theta)] == [torch.Tensor] * 2
     assert plain.affine_sample_vjp(out, image, theta, wrt="image")[1] is None
+
+
+def everything():
+    """Return arguments of the functions with tangents and of those beside the samplers; None where there is none."""
+    image, grid = tensors()
+    theta = torch.eye(2, 3).repeat(2, 1, 1)
+    flow, out = grid[:, :, :2], torch.ones(2, 3, 3, 3)
+    moved, size, pixel = torch.ones_like(grid), {"size": (3, 3)}, {"coords": "pixel"}
+    return {
+        "grid_sample_jvp": [((image, grid, None, moved), {}), ((image, grid, image, None), {})],
+        "grid_sample_double_vjp": [((image, None, out, image, grid), {}), ((None, moved, out, image, grid), pixel)],
+        "affine_grid_jvp": [((theta, theta), size)],
+        "affine_sample_jvp": [((image, theta, None, None), size), ((image, theta, None, theta), {})],
+        "affine_sample_double_vjp": [((None, theta, out, image, theta), {})],
+        "flow_grid": [((flow,), {}), ((flow.bfloat16(),), {"units": "normalized"})],
+        "flow_grid_vjp": [((flow,), {})],
+        "flow_grid_jvp": [((flow, flow), {})],
+        "flow_sample": [((image, flow), {}), ((image.bfloat16(), flow.half()), {})],
+        "flow_sample_vjp": [((out[..., :2], image, flow), {}), ((out[..., :2], image, flow), {"wrt": "flow"})],
+        "flow_sample_jvp": [((image, flow, None, None), {}), ((image, flow, None, flow), {})],
+        "flow_sample_double_vjp": [((None, flow, out[..., :2], image, flow), {})],
+        "grid_splat": [((out, grid), size), ((out.bfloat16(), grid.bfloat16()), size)],
+        "grid_splat_vjp": [((image, out, grid), {}), ((image, out, grid), {"wrt": "grid"})],
+        "grid_count": [((grid,), size), ((grid.bfloat16(),), size)],
+        "grid_gradient": [((image, grid), {}), ((image.byte(), grid), {}), ((image.bfloat16(), grid), {})],
+    }
+
+
+def as_numpy(tensor):
+    if type(tensor) is not torch.Tensor:
+        return tensor
+    return tensor.view(torch.uint16).numpy().view(bfloat16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
+
+
+@pytest.mark.parametrize("name", everything())
+def test_torch_everywhere(plain, name):
+    """Every other function takes tensors and gives tensors of the same bits; what is None may be so, and stays so."""
+    for arguments, options in everything()[name]:
+        got = getattr(plain, name)(*arguments, **options)
+        expected = getattr(plain, name)(*map(as_numpy, arguments), **options)
+        pairs = zip(got, expected, strict=True) if isinstance(expected, tuple) else [(got, expected)]
+        for a, b in pairs:
+            assert type(a) is (torch.Tensor if b is not None else type(None))
+            assert b is None or as_numpy(a).dtype == b.dtype
+            np.testing.assert_array_equal(as_numpy(a), b)
+
+
+def test_every_function_is_tried_with_tensors():
+    import stnkit
+
+    above = {"grid_sample", "grid_sample_vjp", "affine_grid", "affine_grid_vjp", "affine_sample", "affine_sample_vjp"}
+    assert set(everything()) | above == set(stnkit.__all__)
+
+
+def test_tangents_of_another_framework_are_refused(plain):
+    image, grid = tensors()
+    with pytest.raises(TypeError, match=r"`d_grid` is a numpy array and `image` a torch array"):
+        plain.grid_sample_jvp(image, grid, None, grid.numpy())
+    with pytest.raises(TypeError, match=r"`d_grid` requires a gradient"):
+        plain.grid_sample_jvp(image, grid, None, grid.clone().requires_grad_())
+    with pytest.raises(TypeError, match=r"`cotangent` is a torch array and `dd_grid` a numpy array"):
+        plain.grid_sample_double_vjp(None, grid.numpy(), torch.ones(2, 3, 3, 3), image, grid)
+    with pytest.raises(TypeError, match=r"`d_flow` must be .*NoneType"):
+        plain.flow_grid_jvp(grid, None)
 
 
 def test_an_array_api_library_gets_its_own_arrays(plain):

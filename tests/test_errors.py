@@ -1,11 +1,13 @@
 """Every refusal: its type, and a message that names the argument, what was given and what is accepted."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 
 import stnkit
-from stnkit.spec import COORDS, DATA_FORMATS, DTYPES, MODES, PADDING_MODES
+from stnkit.spec import BFLOAT16, COORDS, DATA_FORMATS, DTYPES, MODES, PADDING_MODES, UINT8, UNITS
 
 IMAGE, GRID, THETA = np.ones((2, 3, 4, 5)), np.zeros((2, 6, 7, 2)), np.ones((2, 2, 3))
 OUT = np.ones((2, 3, 6, 7))
@@ -19,8 +21,23 @@ def vjp(cotangent=OUT, image=IMAGE, grid=GRID, **options):
     return stnkit.grid_sample_vjp(cotangent, image, grid, **options)
 
 
+def flow(image=IMAGE, flow=GRID, **options):
+    return stnkit.flow_sample(image, flow, **options)
+
+
 def affine(image=IMAGE, theta=THETA, size=None, **options):
     return stnkit.affine_sample(image, theta, size, **options)
+
+
+class Half:
+    """An array that would be shared, of a library that does not say where it lies."""
+
+    def __dlpack__(self, **options):
+        return IMAGE.__dlpack__(**options)
+
+
+BLENDED = [name for name, code in DTYPES.items() if code <= UINT8]
+FLOATS = [name for name, code in DTYPES.items() if code <= BFLOAT16]
 
 
 def quoted(table):
@@ -52,11 +69,15 @@ VALUES = [
     (lambda: sample(padding_mode="mirror"), ["`padding_mode`", "'mirror'", *quoted(PADDING_MODES)]),
     (lambda: sample(padding_mode=["zeros", "mirror"]), ["`padding_mode`", "'mirror'", *quoted(PADDING_MODES)]),
     (lambda: sample(padding_mode=["zeros"] * 3), ["`padding_mode`", "one per axis", "x, y", "3 names"]),
+    (lambda: flow(units="voxel"), ["`units`", "'voxel'", *quoted(UNITS)]),
+    (lambda: stnkit.flow_grid(GRID, units="voxel"), ["`units`", "'voxel'", *quoted(UNITS)]),
     (lambda: sample(coords="unit"), ["`coords`", "'unit'", *quoted(COORDS)]),
     (lambda: sample(data_format="NHWC"), ["`data_format`", "'NHWC'", *quoted(DATA_FORMATS)]),
     (lambda: sample(fill_value=[1.0, 2.0]), ["`fill_value`", "3", "each channel", "(2,)"]),
     (lambda: sample(fill_value=np.ones((3, 1))), ["`fill_value`", "(3, 1)"]),
     (lambda: sample(fill_value=[[1.0], [1.0, 2.0]]), ["`fill_value`", "[[1.0], [1.0, 2.0]]"]),
+    (lambda: sample(fill_value=10**400), ["`fill_value`", "float64 can hold", "1329 bits"]),
+    (lambda: sample(IMAGE.astype(int), mode="nearest", fill_value=10**400), ["`fill_value`", "an integer from"]),
     (lambda: vjp(wrt="theta"), ["`wrt`", "'theta'", "'image'", "'grid'"]),
     (lambda: vjp(wrt=("image", "theta")), ["`wrt`", "'theta'"]),
     (lambda: stnkit.affine_sample_vjp(OUT, IMAGE, THETA, wrt="grid"), ["`wrt`", "'grid'", "'theta'"]),
@@ -66,22 +87,26 @@ VALUES = [
 ]
 
 TYPES = [
-    (lambda: sample(IMAGE.astype(np.int32)), ["`image`", "int32", *DTYPES]),
-    (lambda: sample(IMAGE.astype(np.uint8)), ["`image`", "uint8", *DTYPES]),
-    (lambda: sample(IMAGE.astype(np.float16)), ["`image`", "float16", *DTYPES]),
-    (lambda: sample(grid=GRID.astype(int)), ["`grid`", "int64", *DTYPES]),
-    (lambda: affine(theta=THETA.astype(int)), ["`theta`", "int64", *DTYPES]),
-    (lambda: stnkit.affine_grid(THETA.astype(int), (2, 2)), ["`theta`", "int64", *DTYPES]),
-    (lambda: stnkit.affine_grid_vjp(GRID.astype(int)), ["`cotangent`", "int64", *DTYPES]),
-    (lambda: sample(IMAGE.astype(complex)), ["`image`", "complex128", "two channels", ".view("]),
+    (lambda: sample(IMAGE.astype(np.int32)), ["`image`", "int32", "'nearest'", *BLENDED]),
+    (lambda: sample(IMAGE.astype(bool), mode="bicubic"), ["`image`", "bool", "'nearest'", *BLENDED]),
+    (lambda: sample(IMAGE.astype(np.longdouble)), ["`image`", np.dtype(np.longdouble).name, *DTYPES]),
+    (lambda: sample(IMAGE.astype("M8[s]")), ["`image`", "datetime64", *DTYPES]),
+    (lambda: sample(grid=GRID.astype(int)), ["`grid`", "int64", *FLOATS]),
+    (lambda: flow(flow=GRID.astype(int)), ["`flow`", "int64", *FLOATS]),
+    (lambda: affine(theta=THETA.astype(int)), ["`theta`", "int64", *FLOATS]),
+    (lambda: stnkit.affine_grid(THETA.astype(int), (2, 2)), ["`theta`", "int64", *FLOATS]),
+    (lambda: stnkit.affine_grid_vjp(GRID.astype(int)), ["`cotangent`", "int64", *FLOATS]),
+    (lambda: stnkit.flow_grid(GRID.astype(int)), ["`flow`", "int64", *FLOATS]),
+    (lambda: sample(IMAGE.astype(complex)), ["`image`", "complex128", "two channels", "a real view"]),
     (lambda: sample(IMAGE.astype(object)), ["`image`", "object"]),
     (lambda: sample(IMAGE.tolist()), ["`image`", "DLPack", "list"]),
     (lambda: sample(grid=None), ["`grid`", "DLPack", "NoneType"]),
     (lambda: sample(np.ma.array(IMAGE)), ["`image`", "masked", ".filled("]),
-    (lambda: vjp(OUT.astype(np.float32)), ["`cotangent`", "`image`", "float64", "float32"]),
+    (lambda: vjp(OUT.astype(np.float32)), ["`cotangent`", "derivatives", "float64", "float32"]),
     (lambda: sample(mode=1), ["`mode`", "1"]),
     (lambda: sample(mode=["bilinear"]), ["`mode`", "['bilinear']"]),
     (lambda: sample(coords=None), ["`coords`", "None"]),
+    (lambda: flow(units=None), ["`units`", "None"]),
     (lambda: sample(data_format=True), ["`data_format`", "True"]),
     (lambda: sample(padding_mode=1), ["`padding_mode`", "got 1"]),
     (lambda: sample(padding_mode=["zeros", 1]), ["`padding_mode`", "1"]),
@@ -91,6 +116,8 @@ TYPES = [
     (lambda: sample(fill_value="0"), ["`fill_value`", "'0'", "real number"]),
     (lambda: sample(fill_value=1j), ["`fill_value`", "1j"]),
     (lambda: sample(fill_value=None), ["`fill_value`", "None"]),
+    (lambda: sample(fill_value=torch.ones(3, requires_grad=True)), ["`fill_value`", "gradient", ".detach()"]),
+    (lambda: sample(Half()), ["`image`", "DLPack", "test_errors.Half"]),
     (lambda: vjp(wrt=None), ["`wrt`", "None", "'image'", "'grid'"]),
     (lambda: affine(size=4), ["`size`", "sequence of 2 integers", "got 4"]),
     (lambda: affine(size=(4, 1.5)), ["`size`", "(4, 1.5)"]),
@@ -112,6 +139,35 @@ def test_refused(kind, call, parts):
         assert part in str(caught.value)
 
 
+DETERMINISTIC = {
+    "grid_sample_vjp": (OUT, IMAGE, GRID),
+    "grid_sample_double_vjp": (None, None, OUT, IMAGE, GRID),
+    "affine_grid_vjp": (GRID,),
+    "affine_sample_vjp": (OUT, IMAGE, THETA),
+    "affine_sample_double_vjp": (None, None, OUT, IMAGE, THETA),
+    "flow_grid_vjp": (GRID,),
+    "flow_sample_vjp": (OUT, IMAGE, GRID),
+    "flow_sample_double_vjp": (None, None, OUT, IMAGE, GRID),
+    "grid_splat_vjp": (IMAGE, OUT, GRID),
+}
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_deterministic_is_a_flag(plain, name):
+    """It changes nothing on a CPU, and is checked all the same."""
+    function = getattr(plain, name)
+    for given in ("yes", 1, None):
+        with pytest.raises(TypeError, match=r"`deterministic` must be True or False"):
+            function(*DETERMINISTIC[name], deterministic=given)
+    for given in (True, np.bool_(True)):
+        function(*DETERMINISTIC[name], deterministic=given)
+
+
+def test_which_functions_are_deterministic_on_demand():
+    takers = {name for name in stnkit.__all__ if "deterministic" in inspect.signature(getattr(stnkit, name)).parameters}
+    assert takers == set(DETERMINISTIC)
+
+
 def test_true_is_not_one():
     """A flag is refused or not whatever was called before."""
     sample(IMAGE[:, :, :, :0], GRID[:, :0], align_corners=True)
@@ -125,9 +181,7 @@ TORCH = [
     (lambda: sample(grid=torch.zeros(2, 6, 7, 2)), ["`grid`", "`image`", "numpy", "torch"]),
     (lambda: sample(torch.ones(2, 3, 4, 5, requires_grad=True), torch.zeros(2, 6, 7, 2)), ["`image`", ".detach()"]),
     (lambda: sample(torch.ones(2, 3, 4, 5, device="meta"), torch.zeros(2, 6, 7, 2)), ["`image`", "torch"]),
-    (lambda: sample(torch.ones(2, 3, 4, 5).bfloat16(), torch.zeros(2, 6, 7, 2)), ["`image`", "bfloat16"]),
-    (lambda: sample(torch.ones(2, 3, 4, 5).half(), torch.zeros(2, 6, 7, 2)), ["`image`", "float16", *DTYPES]),
-    (lambda: sample(torch.ones(2, 3, 4, 5).cfloat(), torch.zeros(2, 6, 7, 2)), ["`image`", "complex64", ".view("]),
+    (lambda: sample(torch.ones(2, 3, 4, 5).cfloat(), torch.zeros(2, 6, 7, 2)), ["`image`", "complex64", "a real view"]),
     (lambda: sample(torch.ones(2, 3, 4, 5).to_sparse(), torch.zeros(2, 6, 7, 2)), ["`image`", "torch"]),
 ]
 

@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import uncompiled
 
-from stnkit.spec import AFFINE, BICUBIC, BILINEAR, BORDER, NEAREST, REFLECTION, WRAP, ZEROS, Spec
+from stnkit.spec import AFFINE, BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS, Spec
 
 FLOATS = [np.float32, np.float64]
 SIZES = range(1, 7)
@@ -16,13 +17,14 @@ EIGHTHS = [Fraction(k, 8) for k in range(-160, 161)]  # exact in both types, kno
 HUGE = [2.0**22 + 1, 3e9, 1e20, 2.0**90]
 
 
-def spec(interp=BILINEAR, align=False, pixel=False, wide=False):
-    return Spec(2, interp, (0, 0, 0), align, pixel, False, AFFINE, 0, 0, wide, False, True, False, 0)
+def spec(interp=BILINEAR, align=False, pixel=False, wide=False, source=AFFINE):
+    return Spec(2, interp, align=align, pixel=pixel, wide=wide, source=source, source_bar=True)
 
 
 @pytest.fixture(scope="module")
 def axis(plain):
-    return importlib.import_module("stnkit.kernels.axis")
+    with uncompiled():
+        return importlib.import_module("stnkit.kernels.axis")
 
 
 def pixel(u, n, align):
@@ -52,8 +54,11 @@ def test_locate_and_chain(axis, n, align, T):
     for u in EIGHTHS:
         assert axis.locate(T(u), n, spec(align=align)) == pixel(u, n, align)
         assert axis.locate(T(u), n, spec(align=align, pixel=True)) == u
-    assert axis.chain(n, T(0), spec(align=align)) == pixel(Fraction(1), n, align) - pixel(Fraction(0), n, align)
-    assert axis.chain(n, T(0), spec(align=align, pixel=True)) == 1
+    for t in SIZES:
+        unit = pixel(Fraction(1), n, align) - pixel(Fraction(0), n, align)
+        assert axis.chain(n, t, T(0), spec(align=align)) == unit
+        assert axis.chain(n, t, T(0), spec(align=align, source=FLOW)) == unit
+        assert axis.chain(n, t, T(0), spec(align=align, pixel=True)) == 1
     for given, in_pixels in itertools.product([np.nan, np.inf, -np.inf], [False, True]):
         assert np.isnan(axis.locate(T(given), n, spec(align=align, pixel=in_pixels)))
     for u, in_pixels in itertools.product([*HUGE, float(np.finfo(T).max)], [False, True]):
@@ -65,6 +70,32 @@ def test_locate_and_chain(axis, n, align, T):
         else:
             assert there == [0, 0]
         assert type(there[0]) is T
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_drift(axis, n, align, T):
+    """A flow in pixels of the output's lattice: exact where the pitch is; nothing moves what has no pitch."""
+    for t, i, f in itertools.product((n, 2 * n, 1), range(2 * n), EIGHTHS[::16]):
+        if align:
+            pitch = Fraction(n - 1, t - 1) if t > 1 else Fraction(0)
+            origin = Fraction(0) if t > 1 else Fraction(n - 1, 2)
+        else:
+            pitch = Fraction(n, t)
+            origin = (pitch - 1) / 2
+        if pitch.denominator not in (1, 2) or i >= t:
+            continue
+        given = spec(align=align, pixel=True, source=FLOW)
+        assert axis.chain(n, t, T(0), given) == pitch
+        assert axis.drift(T(f), i, n, t, given) == i * pitch + origin + f * pitch
+        given = given._replace(pixel=False)
+        unit = Fraction(n - 1 if align else n, 2)
+        assert axis.drift(T(f), i, n, t, given) == i * pitch + origin + f * unit
+    for given, in_pixels in itertools.product([np.nan, np.inf, -np.inf], [False, True]):
+        assert np.isnan(axis.drift(T(given), 0, n, n, spec(align=align, pixel=in_pixels, source=FLOW)))
+    for u in HUGE[1:]:
+        assert np.isfinite(axis.drift(T(u), 0, n, n, spec(align=align, pixel=True, source=FLOW)))
 
 
 @pytest.mark.parametrize("T", FLOATS)
@@ -154,19 +185,22 @@ def test_tame_reads_the_same(axis, n, align, T):
 
 @pytest.mark.parametrize("T", FLOATS)
 def test_cubic(axis, T):
-    """Weights and slopes to 16 epsilon of Keys' polynomials; they sum to 1 and to 0."""
+    """Weights, slopes and curves to 16 epsilon of Keys' polynomials; they sum to 1, to 0 and to 0."""
     a, e = Fraction(-3, 4), float(np.finfo(T).eps)
     for k in range(257):
         t = Fraction(k, 256)
-        weights, slopes = axis.cubic(T(t))
-        for s, w, v, sign in zip((t + 1, t, 1 - t, 2 - t), weights, slopes, (1, 1, -1, -1), strict=True):
+        weights, slopes, curves = axis.cubic(T(t))
+        for s, w, v, q, sign in zip((t + 1, t, 1 - t, 2 - t), weights, slopes, curves, (1, 1, -1, -1), strict=True):
             near = s <= 1
             exact = (a + 2) * s**3 - (a + 3) * s**2 + 1 if near else a * (s**3 - 5 * s**2 + 8 * s - 4)
             slope = 3 * (a + 2) * s**2 - 2 * (a + 3) * s if near else a * (3 * s**2 - 10 * s + 8)
             assert abs(Fraction(float(w)) - exact) <= 16 * e
+            curve = 6 * (a + 2) * s - 2 * (a + 3) if near else a * (6 * s - 10)
             assert abs(Fraction(float(v)) - sign * slope) <= 16 * e
+            assert abs(Fraction(float(q)) - curve) <= 16 * e
         assert abs(sum(map(Fraction, map(float, weights))) - 1) <= 16 * e
         assert abs(sum(map(Fraction, map(float, slopes)))) <= 16 * e
+        assert abs(sum(map(Fraction, map(float, curves)))) <= 16 * e
 
 
 @pytest.mark.parametrize("T", FLOATS)
@@ -178,20 +212,22 @@ def test_taps(axis, n, align, padding, T):
     for x in EIGHTHS:
         y = Fraction(float(axis.settle(T(x), n, padding, spec(BILINEAR, align))[0]))
         slope = axis.settle(T(x), n, padding, spec(BILINEAR, align))[1]
-        (j, *_), (w, *_), (v, *_), scale = axis.taps(T(x), n, padding, spec(NEAREST, align))
-        assert (j, w, v, scale) == (reads(round(y), n, padding, align), 1, 0, 0)
-        js, ws, vs, scale = axis.taps(T(x), n, padding, spec(BILINEAR, align))
+        (j, *_), (w, *_), (v, *_), (q, *_), scale = axis.taps(T(x), n, padding, spec(NEAREST, align))
+        assert (j, w, v, q, scale) == (reads(round(y), n, padding, align), 1, 0, 0, 0)
+        js, ws, vs, qs, scale = axis.taps(T(x), n, padding, spec(BILINEAR, align))
         t = y - math.floor(y)
         assert (ws[:2], vs[:2], scale) == ((1 - t, t), (-1, 1), slope)
         assert js[0] == reads(math.floor(y), n, padding, align)
         assert t == 0 or js[1] == reads(math.floor(y) + 1, n, padding, align)
-        js, ws, vs, scale = axis.taps(T(x), n, padding, spec(BICUBIC, align))
+        assert qs == (0, 0, 0, 0)
+        js, ws, vs, qs, scale = axis.taps(T(x), n, padding, spec(BICUBIC, align))
         assert scale == 1
         assert list(js) == [reads(math.floor(x) + k, n, padding, align) for k in (-1, 0, 1, 2)]
         assert sum(ws) == 1  # exact: eighths have few bits
         assert sum(vs) == 0
+        assert sum(qs) == 0
     for interp, share in ((NEAREST, [1]), (BILINEAR, [0.5] * 2), (BICUBIC, [0.25] * 4)):
-        js, ws, _, scale = axis.taps(T(np.nan), n, padding, spec(interp, align))
+        js, ws, _, _, scale = axis.taps(T(np.nan), n, padding, spec(interp, align))
         count = axis.tap_count(spec(interp))
         assert (list(js[:count]), list(ws[:count]), scale) == ([-1] * count, share, 0)
 

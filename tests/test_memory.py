@@ -1,6 +1,7 @@
-"""Arrays as they lie in memory: any layout, read-only and shared memory, and planes beyond 32-bit offsets."""
+"""Arrays as they lie in memory: any layout, shared memory, planes beyond 32-bit offsets, and what a call allocates."""
 
 import mmap
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from strategies import LAYOUTS, numbers, pixels, shapes, strange
 
 import stnkit
+from stnkit.kernels import threads
 
 
 @given(layouts=st.tuples(*[st.sampled_from(sorted(LAYOUTS))] * 3), data=st.data())
@@ -137,3 +139,49 @@ def test_items_and_channels_far_apart(vast, axis):
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
+
+
+ITEMS, SIDE = 16, 256
+CUBIC = {"mode": "bicubic", "padding_mode": "border", "align_corners": True}
+ALLOCATING = {  # the function, and for each array its items and what it is, an image, or a grid or a flow
+    "grid_sample": ("grid_sample", "16 image, 1 grid", {}),
+    "vjp, shared grid": ("grid_sample_vjp", "16 image, 16 image, 1 grid", {}),
+    "vjp, shared grid alone": ("grid_sample_vjp", "16 image, 16 image, 1 grid", {"wrt": "grid"}),
+    "vjp, shared image": ("grid_sample_vjp", "16 image, 1 image, 16 grid", {}),
+    "jvp, shared grid": ("grid_sample_jvp", "16 image, 1 grid, 16 image, 1 grid", {}),
+    "double vjp, shared grid": ("grid_sample_double_vjp", "16 image, 1 grid, 16 image, 16 image, 1 grid", CUBIC),
+    "double vjp, shared image": ("grid_sample_double_vjp", "1 image, 16 grid, 16 image, 1 image, 16 grid", CUBIC),
+    "flow": ("flow_sample", "16 image, 1 grid", {}),
+    "flow vjp, shared flow": ("flow_sample_vjp", "16 image, 16 image, 1 grid", {"wrt": "flow"}),
+    "splat, shared values": ("grid_splat", "1 image, 16 grid", {"size": (SIDE, SIDE)}),
+    "splat, shared grid": ("grid_splat", "16 image, 1 grid", {"size": (SIDE, SIDE)}),
+    "splat vjp, shared grid": ("grid_splat_vjp", "16 image, 16 image, 1 grid", {}),
+    "count": ("grid_count", "16 grid", {"size": (SIDE, SIDE)}),
+    "gradient, shared grid": ("grid_gradient", "16 image, 1 grid", {}),
+}
+
+
+def material(items, kind):
+    """Draw an array between -1 and 1; each item of an image of two channels, or of a grid, takes half a MiB."""
+    shape = {"image": (2, SIDE, SIDE), "grid": (SIDE, SIDE, 2)}[kind]
+    return np.random.default_rng(0).uniform(-1, 1, (int(items), *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ALLOCATING)
+def test_a_call_allocates_its_results_alone(name, monkeypatch):
+    """Beyond its results a call takes less than one item, let alone one array of all: scratch, of one thread here."""
+    monkeypatch.setattr(threads, "SMALL", 1 << 62)
+    function, arrays, options = ALLOCATING[name]
+    inputs = [material(*array.split()) for array in arrays.split(", ")]
+    call = getattr(stnkit, function)
+    call(*inputs, **options)  # compiles it, and fills what is remembered
+    tracemalloc.start()
+    try:
+        results = call(*inputs, **options)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    results = [array for array in (results if isinstance(results, tuple) else [results]) if array is not None]
+    item = 4 * 2 * SIDE * SIDE
+    assert peak >= sum(array.nbytes for array in results)
+    assert peak - sum(array.nbytes for array in results) < item

@@ -12,15 +12,36 @@ import stnkit
 SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "fill_value": 0.0, "align_corners": False}
 GRID = SAMPLING | {"coords": "normalized", "data_format": "channels_first"}
 AFFINE = SAMPLING | {"data_format": "channels_first"}
+FLOW = SAMPLING | {"units": "pixel", "data_format": "channels_first"}
+SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
+COUNT = {name: default for name, default in SPLAT.items() if name != "data_format"}
+FIELD = {"units": "pixel", "align_corners": False}
 EXACT = {"deterministic": False}
+OUT, INTO = {"out": None}, {"accumulate_into": None}
 
 SIGNATURES = {  # positional parameters, and keywords with their defaults
-    "grid_sample": (["image", "grid"], GRID),
-    "grid_sample_vjp": (["cotangent", "image", "grid"], {"wrt": ("image", "grid")} | GRID | EXACT),
+    "grid_sample": (["image", "grid"], GRID | OUT),
+    "grid_sample_vjp": (["cotangent", "image", "grid"], {"wrt": ("image", "grid")} | GRID | INTO | EXACT),
+    "grid_sample_jvp": (["image", "grid", "d_image", "d_grid"], GRID),
+    "grid_sample_double_vjp": (["dd_image", "dd_grid", "cotangent", "image", "grid"], GRID | EXACT),
     "affine_grid": (["theta", "size"], {"align_corners": False}),
     "affine_grid_vjp": (["cotangent"], {"align_corners": False} | EXACT),
-    "affine_sample": (["image", "theta", "size"], AFFINE),
-    "affine_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | AFFINE | EXACT),
+    "affine_grid_jvp": (["theta", "d_theta", "size"], {"align_corners": False}),
+    "affine_sample": (["image", "theta", "size"], AFFINE | OUT),
+    "affine_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | AFFINE | INTO | EXACT),
+    "affine_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], AFFINE),
+    "affine_sample_double_vjp": (["dd_image", "dd_theta", "cotangent", "image", "theta"], AFFINE | EXACT),
+    "flow_grid": (["flow"], FIELD),
+    "flow_grid_vjp": (["cotangent"], FIELD | EXACT),
+    "flow_grid_jvp": (["flow", "d_flow"], FIELD),
+    "flow_sample": (["image", "flow"], FLOW | OUT),
+    "flow_sample_vjp": (["cotangent", "image", "flow"], {"wrt": ("image", "flow")} | FLOW | INTO | EXACT),
+    "flow_sample_jvp": (["image", "flow", "d_image", "d_flow"], FLOW),
+    "flow_sample_double_vjp": (["dd_image", "dd_flow", "cotangent", "image", "flow"], FLOW | EXACT),
+    "grid_splat": (["values", "grid", "size"], SPLAT),
+    "grid_splat_vjp": (["cotangent", "values", "grid"], {"wrt": ("values", "grid")} | SPLAT | EXACT),
+    "grid_count": (["grid", "size"], COUNT),
+    "grid_gradient": (["image", "grid"], GRID),
 }
 
 

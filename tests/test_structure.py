@@ -12,19 +12,23 @@ import numpy as np
 import pytest
 
 import stnkit
-from stnkit.plan import affine_spec
+from stnkit.plan import grid_spec
+from stnkit.spec import AFFINE
 
 ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
+    {"dtypes"},
     {"kernels.jit", "check", "arrays"},
-    {"kernels.axis"},
+    {"kernels.axis", "kernels.formats"},
     {"kernels.point", "kernels.sources"},
     {"kernels.tile"},
     {"kernels.cpu", "kernels.threads"},
-    {"plan"},
+    {"kernels.cpu_tangent", "plan"},
     {"ops"},
-    {"api"},
+    {"tangents"},
+    {"api", "api.call"},
+    {"api.grid", "api.affine", "api.flow", "api.splat"},
     {""},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -89,10 +93,10 @@ def test_leaf(leaf):
 
 
 def test_kernels_capture_their_spec_alone(plain):
-    cpu = importlib.import_module("stnkit.kernels.cpu")
-    spec = affine_spec(2, np.dtype("float32"), False)
-    factories = [f for f in vars(cpu).values() if isinstance(f, functools._lru_cache_wrapper)]
-    assert len(factories) >= 4
+    rooms = [importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_tangent")]
+    spec = grid_spec(2, np.dtype("float32"), AFFINE, False)
+    factories = [f for room in rooms for f in vars(room).values() if isinstance(f, functools._lru_cache_wrapper)]
+    assert len(factories) >= 7
     for factory in factories:
         kernel = factory(spec)
         assert kernel.__code__.co_freevars in (("spec",), ()), kernel
@@ -101,18 +105,25 @@ def test_kernels_capture_their_spec_alone(plain):
 
 def test_threads_are_started_in_one_room():
     users = {room for room, path in ROOMS.items() if "prange" in path.read_text()}
-    assert users == {"kernels.cpu"}
+    assert users == {"kernels.cpu", "kernels.cpu_tangent"}
 
 
 def test_importing_loads_no_framework():
-    """Nor does a call on NumPy arrays."""
+    """Nor does a call on NumPy arrays; and the kernels of tangents wait for a call that needs them."""
     script = """
 import sys
 import stnkit
 heavy = {"numba", "torch", "jax", "cupy", "scipy", "rich", "PIL", "matplotlib"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 import numpy as np
-stnkit.grid_sample(np.ones((1, 1, 2, 2)), np.zeros((1, 1, 1, 2)))
+image, grid = np.ones((1, 1, 2, 2)), np.zeros((1, 1, 1, 2))
+stnkit.grid_sample_vjp(stnkit.grid_sample(image, grid), image, grid)
+stnkit.grid_splat(stnkit.flow_sample(image, grid), stnkit.flow_grid(grid), (2, 2))
+tangents = {"stnkit.tangents", "stnkit.kernels.cpu_tangent"}
+assert not tangents & set(sys.modules)
+stnkit.flow_sample_jvp(image, grid, None, grid)
+stnkit.grid_gradient(image, grid)
+assert tangents <= set(sys.modules)
 assert not {"torch", "jax", "cupy", "numba.cuda"} & set(sys.modules)
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT.parent)}

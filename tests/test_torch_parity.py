@@ -14,7 +14,8 @@ from conftest import uncompiled
 
 import stnkit
 from stnkit.kernels import threads
-from stnkit.plan import affine_spec
+from stnkit.plan import grid_spec
+from stnkit.spec import AFFINE
 
 PARALLEL = ("line", "zeros-pixels", "border", "nearest-reflection", "cubic-border", "volume-reflection")
 
@@ -102,7 +103,7 @@ def test_large_work_takes_the_parallel_twin():
         taken.append(spec.parallel)
         return lambda *args: None
 
-    spec = affine_spec(2, np.dtype(np.float32), False)
+    spec = grid_spec(2, np.dtype(np.float32), AFFINE, False)
     threads.launch(note, spec, threads.SMALL - 1)
     threads.launch(note, spec, threads.SMALL)
     assert taken == [False, True]
