@@ -1,5 +1,6 @@
 """The command line: how it refuses, what the console sees, and what `stnkit info` says."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -170,13 +171,21 @@ def test_control_c_leaves_no_file(tmp_path: Path) -> None:
         try:
             while not list(tmp_path.iterdir()) and process.poll() is None:
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=120)
+            errors = _interrupt(process)
         finally:
             process.kill()
     assert process.returncode == 130
-    assert errors == "stnkit: interrupted\n"
+    assert errors.endswith("stnkit: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def _interrupt(process: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C, and again if Python was in a destructor, where it drops what is raised. Return what was said."""
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=6)[1]
+    pytest.fail("the process goes on")
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
