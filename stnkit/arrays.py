@@ -85,6 +85,9 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
             msg = f"`{name}` lies on DLPack device {(int(kind), index)}; pass an array in main memory (device 1)"
             raise TypeError(msg)
         if hasattr(array, "resolve_neg"):  # a sign change that torch has only noted: DLPack would lose it
+            if name in _WRITTEN and array.is_neg():
+                msg = f"`{name}` has its negative bit set, so that it cannot be written to; pass `{name}.resolve_neg()`"
+                raise TypeError(msg)
             array = array.resolve_neg()
         namespace: Any = (
             array.__array_namespace__() if hasattr(array, "__array_namespace__") else sys.modules.get(framework)

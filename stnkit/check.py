@@ -304,7 +304,7 @@ def fill(given: Any, channels: int, interp: int, image: np.dtype[Any], source: n
 def _constant(value: float, channels: int, like: np.dtype[Any], image: np.dtype[Any]) -> np.ndarray:
     _representable(np.asarray(value), image)
     try:
-        filled = np.full(channels, value).astype(like)
+        filled = np.full(channels, value or 0).astype(like)  # -0.0 and 0.0 are one key: both give 0.0
     except OverflowError as error:
         msg = f"`fill_value` must be a number that float64 can hold; got an integer of {int(value).bit_length()} bits"
         raise ValueError(msg) from error

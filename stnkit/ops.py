@@ -54,10 +54,10 @@ def sample(
             cpu.sample,
             call.spec,
             call.work,
-            *(out.ctypes.data, image.ctypes.data, source.ctypes.data, fill.ctypes.data),
+            *(address(out), address(image), address(source), address(fill)),
             *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
             *(out_strides(call, options), call.image, call.source),
-            *likes(call, "fill", "image", "source", "like", "index"),
+            *likes(call, "image", "source", "like", "index"),
         )
     return out
 
@@ -93,6 +93,12 @@ def sample_vjp(
         _launch_vjp(call, parts, asked, (image_bar, source_bar), cotangent, image, read, fill, options)
     image_bar = image_bar if image_bar is into else rounded(image_bar, image.dtype)
     return image_bar, None if source_bar is None else source_sums(source_bar, source, kind)
+
+
+def address(array: np.ndarray) -> int:
+    """Return where an array's first element lies; `array.ctypes.data` takes several times as long."""
+    where: int = array.__array_interface__["data"][0]
+    return where
 
 
 def splat(values: np.ndarray, grid: np.ndarray, shape: Shape, options: Options) -> np.ndarray:
@@ -136,7 +142,7 @@ def grid(source: np.ndarray, kind: int, size: Shape, align: bool, pixel: bool = 
         spec = grid_spec(ndim, source.dtype, kind, align, pixel)
         _, strides = source_layout(layout(source), kind, size)
         chunks = min(batch * math.prod(size[:-1]), CHUNKS)
-        addresses = out.ctypes.data, source.ctypes.data
+        addresses = address(out), address(source)
         launch(cpu.grid, spec, out.size, *addresses, batch, chunks, three(size, 1), strides, zero(source.dtype))
     return out
 
@@ -152,7 +158,7 @@ def grid_vjp(cotangent: np.ndarray, align: bool) -> np.ndarray:
             cpu.grid_vjp,
             grid_spec(ndim, cotangent.dtype, AFFINE, align),
             cotangent.size,
-            *(theta_bar.ctypes.data, cotangent.ctypes.data, batch * spans, spans),
+            *(address(theta_bar), address(cotangent), batch * spans, spans),
             *(min(batch * spans, CHUNKS), three(tuple(size), 1), zero(cotangent.dtype)),
         )
     return np.asarray(theta_bar.sum(axis=1), cotangent.dtype).reshape(batch, ndim, ndim + 1)
@@ -185,7 +191,7 @@ def _launch_vjp(
     options: Options,
 ) -> None:
     source_bar = bars[1]
-    cotangent, out_strides = walkable(cotangent, options)
+    cotangent, out_strides = walkable(cotangent, options, asked[1])
     source_bar_strides, witness = (0, 0), zero(FLOAT64)
     if source_bar is not None:
         rows, width = source_bar.shape[1:]
@@ -195,8 +201,8 @@ def _launch_vjp(
         cpu.sample_vjp,
         call.spec._replace(image_bar=asked[0], source_bar=asked[1]),
         call.work * sum(asked),
-        *(0 if bar is None else bar.ctypes.data for bar in bars),
-        *(cotangent.ctypes.data, image.ctypes.data, source.ctypes.data, fill.ctypes.data),
+        *(0 if bar is None else address(bar) for bar in bars),
+        *(address(cotangent), address(image), address(source), address(fill)),
         *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
         *(out_strides, call.image, call.source, source_bar_strides),
         *likes(call, "image", "dot", "image_bar", "source"),
@@ -212,11 +218,16 @@ def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any]) -> np.nd
     return np.ascontiguousarray(source, arithmetic(image_dtype, source.dtype))
 
 
-def walkable(cotangent: np.ndarray, options: Options) -> tuple[np.ndarray, Shape]:
-    """Return a cotangent and its (batch, channel, location) strides; copied if locations have no one stride."""
+def walkable(cotangent: np.ndarray, options: Options, pulled: bool = True) -> tuple[np.ndarray, Shape]:
+    """Return a cotangent and its (batch, channel, location) strides, copied where kernels could not walk it.
+
+    They read neighbouring channels in lanes, and neighbouring locations too where a source's cotangent is `pulled`.
+    """
     spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
     strides = tuple(s // cotangent.itemsize for s in cotangent.strides)
     step = collapse(cotangent.shape[spatial], strides[spatial])
-    if step is None:
-        return walkable(np.ascontiguousarray(cotangent), options)
+    in_lanes = options.channels_last and cotangent.shape[channel] > 1
+    inner = strides[channel] if in_lanes else (step if pulled else 1)
+    if step is None or (inner != 1 and not cotangent.flags.c_contiguous):
+        return walkable(np.ascontiguousarray(cotangent), options, pulled)
     return cotangent, (strides[0], strides[channel], step)

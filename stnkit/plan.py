@@ -13,12 +13,13 @@ import numpy as np
 from stnkit.dtypes import arithmetic, bar_dtype, dot_dtype
 from stnkit.kernels.jit import digest
 from stnkit.kernels.point import TILE
-from stnkit.spec import AFFINE, DTYPES, GRID, NEAREST, Options, Spec
+from stnkit.spec import AFFINE, DTYPES, GRID, Options, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
 
 PARTS = 16  # work is split at least so far, where the shapes allow it
+LANES = 8  # numbers that kernels do at once
 CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with scratch memory of its own
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
 
@@ -71,14 +72,18 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
     span = sum((n - 1) * abs(s) for n, s in zip(extent, image_strides[2:], strict=True))
     wide = max(span, *extent) >= NARROW
     like = arithmetic(image[2], source[2])
+    interleaved = options.channels_last and channels > 1
     spec = Spec(
         ndim=ndim,
         interp=options.interp,
         padding=options.padding,
         align=options.align,
         pixel=options.pixel,
-        interleaved=options.channels_last,
+        interleaved=interleaved,
+        lanes=min(channels, LANES) if interleaved else LANES,
+        packed=image_strides[1 if interleaved else 4] == 1,
         source=kind,
+        dense=kind != AFFINE and source_strides[3:] == (ndim, 1),
         image_dtype=DTYPES[image[2].name],
         dot_dtype=DTYPES[dot_dtype(image[2], source[2]).name],
         source_dtype=DTYPES[source[2].name],
@@ -98,7 +103,6 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
         source=source_strides,
         like=like,
         witnesses={
-            "fill": zero(image[2] if options.interp == NEAREST else like),
             "image": zero(image[2]),
             "dot": zero(dot_dtype(image[2], source[2])),
             "image_bar": zero(bar_dtype(image[2], source[2])),

@@ -72,7 +72,10 @@ class Spec(NamedTuple):
     align: bool = False
     pixel: bool = False
     interleaved: bool = False  # the channels of one pixel are neighbours (channels_last)
+    lanes: int = 1  # how many numbers the innermost loop does at once: locations, or channels if interleaved
+    packed: bool = False  # neighbours have no gaps: pixels of a row, or channels of a pixel if interleaved
     source: int = GRID
+    dense: bool = False  # the coordinates of a row of locations have no gaps
     image_dtype: int = FLOAT32
     dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the arithmetic's beside integers
     source_dtype: int = FLOAT32
@@ -84,3 +87,36 @@ class Spec(NamedTuple):
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
     parallel: bool = False
     digest: int = 0
+
+    @property
+    def taps(self) -> int:
+        """How many neighbours one axis reads."""
+        return (1, 2, 4)[self.interp]
+
+    @property
+    def rows(self) -> int:
+        """How many rows of taps, along x, one location reads."""
+        rows: int = self.taps ** (self.ndim - 1)
+        return rows
+
+    @property
+    def sloped(self) -> bool:
+        """Whether derivatives of the weights are staged: those of bilinear are constants."""
+        return self.interp == BICUBIC and (self.source_bar or self.source_dot)
+
+    @property
+    def serial(self) -> "Spec":
+        """The choices of the serial twin: leaves that are compiled for it serve the parallel one too."""
+        return self._replace(parallel=False)
+
+    @property
+    def reading(self) -> "Spec":
+        """The choices that staging and reading depend on: leaves compiled for one operation serve the others."""
+        return self._replace(
+            image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False, parallel=False
+        )
+
+    @property
+    def places(self) -> "Spec":
+        """The choices of loops over locations: where channels are in lanes, one location is done at a time."""
+        return self._replace(lanes=1) if self.interleaved else self

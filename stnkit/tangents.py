@@ -8,7 +8,7 @@ import numpy as np
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels import cpu_tangent
 from stnkit.kernels.threads import launch
-from stnkit.ops import readable, rounded, sample, source_bars, source_sums, walkable
+from stnkit.ops import address, readable, rounded, sample, source_bars, source_sums, walkable
 from stnkit.plan import (
     CHUNKS,
     Plan,
@@ -45,8 +45,7 @@ def sample_jvp(
     image, image_dot = _alike(image, image_dot)
     source, source_dot = _alike(readable(source, kind, image.dtype), _readable(source_dot, kind, image.dtype))
     call = plan(layout(image), layout(source), kind, size, options)
-    out = np.empty(call.out_shape, image.dtype)
-    out_dot = np.empty(call.out_shape, dot_dtype(image.dtype, source.dtype))
+    out, out_dot = _twins(call.out_shape, image.dtype, dot_dtype(image.dtype, source.dtype))
     if out.size:
         parts = forward_parts(call)
         launch(
@@ -56,7 +55,7 @@ def sample_jvp(
             *_addresses(out, out_dot, image, image_dot, source, source_dot, fill),
             *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
             *(out_strides(call, options), call.image, call.source),
-            *likes(call, "fill", "image", "dot", "source", "like", "index"),
+            *likes(call, "image", "dot", "source", "like", "index"),
         )
     return out, out_dot
 
@@ -141,8 +140,16 @@ def sample_gradient(
     return out
 
 
+def _twins(shape: Shape, dtype: np.dtype[Any], dot: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Allocate a result and its tangent: in one block where they are alike, which allocators keep for the next call."""
+    if dtype == dot:
+        out, out_dot = np.empty((2, *shape), dtype)
+        return out, out_dot
+    return np.empty(shape, dtype), np.empty(shape, dot)
+
+
 def _addresses(*arrays: Maybe) -> tuple[int, ...]:
-    return tuple(0 if array is None else array.ctypes.data for array in arrays)
+    return tuple(0 if array is None else address(array) for array in arrays)
 
 
 def _alike(array: np.ndarray, dot: Maybe) -> tuple[np.ndarray, Maybe]:

@@ -1,5 +1,6 @@
 """Every refusal: its type, and a message that names the argument, what was given and what is accepted."""
 
+import functools
 import inspect
 
 import numpy as np
@@ -192,3 +193,17 @@ def test_torch_refused(call, parts):
         call()
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["out", "accumulate_into"])
+def test_memory_that_is_read_negated_cannot_be_written(plain, name):
+    image, grid, memory = torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2, 2), torch._neg_view(torch.zeros(1, 1, 2, 2))
+    call = plain.grid_sample if name == "out" else functools.partial(plain.grid_sample_vjp, image)
+    with pytest.raises(TypeError, match=rf"`{name}` has its negative bit set.*resolve_neg"):
+        call(image, grid, **{name: memory})
+
+
+def test_a_fill_value_of_minus_zero_is_zero(plain):
+    image, grid = np.ones((1, 1, 2, 2)), np.full((1, 1, 1, 2), 9.0)
+    for fill in (-0.0, 0.0, -0.0):
+        assert not np.signbit(plain.grid_sample(image, grid, fill_value=fill)).any()

@@ -30,6 +30,10 @@ FLOATS = {**HALVES, "float32": np.dtype(np.float32), "float64": np.dtype(np.floa
 MOVED = ["bool", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 TORCH = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "uint8": torch.uint8}
 EVERY = np.arange(1 << 16).astype(np.uint16)
+NANS = {  # the payload all zeros but one, and all ones
+    np.float32: np.array([0x7F800001, 0x7FFFFFFF], np.uint32).view(np.float32),
+    np.float64: np.array([0x7FF0000000000001, 0x7FFFFFFFFFFFFFFF], np.uint64).view(np.float64),
+}
 PLANES = [(182, 182), (256, 256), (33, 1024)]
 
 
@@ -141,6 +145,14 @@ def test_narrowing_rounds_once_half_to_even(formats, name, T):
     np.testing.assert_array_equal(got, nearest_bits(values, name))
 
 
+@pytest.mark.parametrize("name", HALVES)
+def test_a_nan_of_any_payload_stays_one(formats, name):
+    """Rounding its bits up would make an infinity of the first, and a zero of the last."""
+    for nans in NANS.values():
+        got = np.array([formats.narrow(x, np.uint16(0), DTYPES[name]) for x in (*nans, *-nans)])
+        assert np.isnan(in_float64(got.view(HALVES[name]))).all()
+
+
 def test_the_oracle_of_rounding():
     """It is the cast of NumPy, and from float32 that of ml_dtypes; through float32, float64 would round twice."""
     for T in (np.float32, np.float64):
@@ -169,6 +181,9 @@ def test_compiled_rounding(name, T):
     image, lost = np.ones((1, len(values), 1, 1), HALVES[name]), np.full((1, 1, 1, 2), np.nan, T)
     got = stnkit.grid_sample(image, lost, fill_value=values, coords="pixel")
     np.testing.assert_array_equal(got.view(np.uint16).ravel(), nearest_bits(values, name))
+    nans = np.concatenate([NANS[T], -NANS[T]])
+    got = stnkit.grid_sample(image[:, : len(nans)], lost, fill_value=nans, coords="pixel")
+    assert np.isnan(in_float64(got)).all()
 
 
 @pytest.mark.parametrize("T", [np.float32, np.float64])

@@ -20,6 +20,7 @@ FLOORS = [
     {"spec"},
     {"dtypes"},
     {"kernels.jit", "check", "arrays"},
+    {"kernels.lanes"},
     {"kernels.axis", "kernels.formats"},
     {"kernels.point", "kernels.sources"},
     {"kernels.tile"},

@@ -5,9 +5,9 @@ weight; index -1 is a dead tap, which lies outside the image and reads the fill 
 its derivative, so nothing upstairs derives anything again.
 """
 
-from numba import int32, int64
+from numba import int32
 
-from stnkit.kernels.jit import leaf, step
+from stnkit.kernels.jit import leaf
 from stnkit.spec import BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
 
 
@@ -29,7 +29,7 @@ def chain(n, t, like, spec):
     return T(n - 1 if spec.align else n) / T(2)
 
 
-@step
+@leaf
 def locate(u, n, spec):
     """Map a coordinate as it is given to pixels; NaN where it is not finite.
 
@@ -47,7 +47,7 @@ def locate(u, n, spec):
     return ((v + T(1)) * T(n) - T(1)) / T(2) + finite
 
 
-@step
+@leaf
 def drift(f, i, n, t, spec):
     """Return the pixel that location `i` of `t` reads when it is moved by flow `f`; NaN if that is not finite.
 
@@ -74,14 +74,15 @@ def is_near(x):
 @leaf
 def period(n, padding, spec):
     """Return after how many pixels the padded image repeats itself, or 0 if it does not."""
+    K = type(n)
     if padding == WRAP:
         return n
     if padding == REFLECTION:
-        return 2 * (n - 1) if spec.align else 2 * n
-    return int64(0)
+        return K(2 * (n - 1)) if spec.align else K(2 * n)
+    return K(0)
 
 
-@step
+@leaf
 def tame(x, n, padding, spec):
     """Move a far pixel coordinate, finite, to a near one that reads the same.
 
@@ -99,10 +100,11 @@ def tame(x, n, padding, spec):
 
 
 @leaf
-def whole(x, spec):
-    """Round down to an integer. The caller has made `x` near, so that the cast is defined."""
-    i = int64(x) if spec.wide else int64(int32(x))
-    return i - 1 if type(x)(i) > x else i
+def whole(x, n):
+    """Round down to an integer of the type of `n`. The caller has made `x` near, so that the cast is defined."""
+    K = type(n)
+    i = K(x)
+    return K(i - 1) if type(x)(i) > x else i
 
 
 @leaf
@@ -160,7 +162,7 @@ def base(i, n, padding, spec):
     if padding == WRAP or (padding == REFLECTION and spec.interp == BICUBIC):
         span = period(n, padding, spec)
         if span > 0:
-            i = i % span if (i < 0 or i >= span) else i
+            i = type(n)(i % span) if (i < 0 or i >= span) else i
     return i
 
 
@@ -170,20 +172,21 @@ def neighbour(i, n, padding, spec):
 
     After `base`, a tap lies at most a footprint outside one period, so one or two steps bring it in.
     """
+    K = type(n)
     if padding == ZEROS:
-        return i if (i >= 0 and i < n) else int64(-1)
+        return i if (i >= 0 and i < n) else K(-1)
     if padding == BORDER or (spec.interp != BICUBIC and padding == REFLECTION):
-        return int64(0) if i < 0 else (n - 1 if i >= n else i)
+        return K(0) if i < 0 else (K(n - 1) if i >= n else i)
     span = period(n, padding, spec)
-    i = i + span if i < 0 else i
-    i = i - span if i >= span else i
-    i = i - span if i >= span else i
+    i = K(i + span) if i < 0 else i
+    i = K(i - span) if i >= span else i
+    i = K(i - span) if i >= span else i
     if padding == REFLECTION:
         if spec.align:
-            i = span - i if i >= n else i
+            i = K(span - i) if i >= n else i
         else:
-            i = span - 1 - i if i >= n else i
-    return int64(0) if n == 1 else i
+            i = K(span - 1 - i) if i >= n else i
+    return K(0) if n == 1 else i
 
 
 @leaf
@@ -211,47 +214,44 @@ def cubic(t):
 
 
 @leaf
-def tap_count(spec):
-    """Return how many neighbours one axis reads."""
-    if spec.interp == NEAREST:
-        return 1
-    return 4 if spec.interp == BICUBIC else 2
-
-
-@step
 def taps(x, n, padding, spec):
     """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, curves, padding's slope).
 
-    Four of each; those past `tap_count` are not used. Slopes are d weight / d pixel, and curves are
+    Four of each; those past `spec.taps` are not used. Slopes are d weight / d pixel, and curves are
     d slope / d pixel. At a knot the fraction is 0, so both are the right-hand ones. A coordinate that is not
     finite reads dead taps only, in equal shares, which sum to the fill value without rounding, and passes
     no gradient.
     """
-    T = type(x)
-    zero, one, dead = T(0), T(1), int64(-1)
+    T, K = type(x), type(n)
+    zero, one, dead = T(0), T(1), K(-1)
     none = (zero, zero, zero, zero)
     lost = x != x
     y, slope = settle(zero if lost else x, n, padding, spec)
-    i = whole(y, spec)
+    i = whole(y, n)
     t = y - T(i)
     slope = zero if lost else slope
     if spec.interp == NEAREST:
         odd = (i & 1) == 1
-        i = i + 1 if (t > T(0.5) or (t == T(0.5) and odd)) else i
+        i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and odd)) else i
         j = dead if lost else neighbour(base(i, n, padding, spec), n, padding, spec)
         return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
     if spec.interp == BILINEAR:
         i = base(i, n, padding, spec)
         j0 = dead if lost else neighbour(i, n, padding, spec)
-        j1 = dead if lost else neighbour(i + 1, n, padding, spec)
+        j1 = dead if lost else neighbour(K(i + 1), n, padding, spec)
         t = T(0.5) if lost else t
         return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
-    i = base(i - 1, n, padding, spec)
+    i = base(K(i - 1), n, padding, spec)
     j0 = dead if lost else neighbour(i, n, padding, spec)
-    j1 = dead if lost else neighbour(i + 1, n, padding, spec)
-    j2 = dead if lost else neighbour(i + 2, n, padding, spec)
-    j3 = dead if lost else neighbour(i + 3, n, padding, spec)
-    weights, slopes, curves = cubic(t)
-    share = T(0.25)
-    even = (share, share, share, share)
-    return (j0, j1, j2, j3), even if lost else weights, slopes, curves, slope
+    j1 = dead if lost else neighbour(K(i + 1), n, padding, spec)
+    j2 = dead if lost else neighbour(K(i + 2), n, padding, spec)
+    j3 = dead if lost else neighbour(K(i + 3), n, padding, spec)
+    (w0, w1, w2, w3), slopes, curves = cubic(t)
+    w0, w1, w2, w3 = fair(lost, w0), fair(lost, w1), fair(lost, w2), fair(lost, w3)
+    return (j0, j1, j2, j3), (w0, w1, w2, w3), slopes, curves, slope
+
+
+@leaf
+def fair(lost, w):
+    """Return a weight of four, or one quarter where the coordinate is lost."""
+    return type(w)(0.25) if lost else w

@@ -14,10 +14,11 @@ from typing import Any
 from numba import int64, prange
 
 from stnkit.kernels.formats import narrow, widen
-from stnkit.kernels.jit import View, kernel, leaf, pointer
-from stnkit.kernels.point import TILE, blend, pick, slot, spread
+from stnkit.kernels.jit import View, kernel, leaf, pointer, step
+from stnkit.kernels.lanes import full, lanes, load, store, total, width
+from stnkit.kernels.point import PITCH, TILE, blend, is_calm, pick, slot, spread
 from stnkit.kernels.sources import normalized
-from stnkit.kernels.tile import allocate, finish_bars, lowest, put_bars, stage, sum_bars
+from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
 from stnkit.spec import AFFINE, NEAREST, Spec
 
 
@@ -49,50 +50,83 @@ def sample(spec: Spec) -> Any:
 
     def sample(
         out_at, image_at, source_at, fill_at, batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides, fill_like, image_like, source_like, like, index_like,
+        out_strides, image_strides, source_strides,
+        image_like, source_like, like, index_like,
     ):  # fmt: skip
         points = size[0] * size[1] * size[2]
         items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec)
+        plane = lowest(image_strides, extent, spec.serial)
         for chunk in prange(chunks):
             out = View(pointer(out_at, image_like), out_strides)
             image = View(pointer(image_at, image_like), image_strides)
             source = View(pointer(source_at, source_like), source_strides)
-            fills = pointer(fill_at, fill_like)
-            tile = allocate(like, index_like, spec)
+            fills, raws = pointer(fill_at, like), pointer(fill_at, image_like)
+            many, places = lanes(like, spec), lanes(like, spec.places)
+            numbers, offsets = allocate(like, index_like, spec.serial)
+            tile = divide(numbers, offsets, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
                 for n in range(ns[0], ns[1]):
                     for t in range(ts[0], ts[1]):
                         first, count = span(t, points)
-                        clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
+                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
-                        if clean:
-                            fill_tile(out, to, image, at, fills, tile, count, cs, bool(1), spec)
-                        else:
-                            fill_tile(out, to, image, at, fills, tile, count, cs, bool(0), spec)
+                        fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec.serial)
+            release(numbers, offsets)
 
     return kernel(sample, spec)
 
 
-@leaf
-def fill_tile(out, to, image, at, fills, tile, count, cs, clean, spec):
+@step
+def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
+    number = tile.weights[0]
     for a in range(outer):
-        for b in range(inner):
-            p, c = (a, b) if spec.interleaved else (b, a)
-            c += cs[0]
-            where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
-            plane = at + c * image.strides[1]
-            if spec.interp == NEAREST:
-                out.memory[where] = pick(image.memory, plane, fills[c], tile, p, spec)
-            else:
-                value, _, _, _ = blend(image.memory, spec.image_dtype, plane, fills[c], tile, p, clean, spec)
-                out.memory[where] = narrow(value, out.memory[where], spec.image_dtype)
+        b = int64(0)
+        while b + width(many) <= vectored(inner, spec):
+            fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
+            b += width(many)
+        while b < inner:
+            fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
+            b += 1
+
+
+@leaf
+def fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec):
+    """Interpolate number `b` of the inner loop, or as many from there on as `many` has lanes."""
+    p, c = position(a, b, cs, spec)
+    where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
+    plane = at + c * image.strides[1]
+    if spec.interp == NEAREST:
+        stored = channel(raws, c, many, spec)
+        store(out.memory, where, pick(image.memory, plane, stored, tile, p, places, many, spec.reading))
+    else:
+        outside = channel(fills, c, many, spec)
+        calm = is_calm(tile, p, places, spec.reading)
+        value, _, _, _ = blend(image, spec.image_dtype, plane, outside, tile, p, calm, places, many, spec.reading)
+        store(out.memory, where, narrow(value, image.memory[0], spec.image_dtype))
+
+
+@leaf
+def vectored(inner, spec):
+    """Return how much of the inner loop may be done in lanes: channels only where they lie side by side."""
+    return inner if spec.packed or not spec.interleaved else int64(0)
+
+
+@leaf
+def position(a, b, cs, spec):
+    """Return (location, channel) of number `b` of the inner loop in round `a` of the outer loop."""
+    return (a, b + cs[0]) if spec.interleaved else (b, a + cs[0])
+
+
+@leaf
+def channel(fills, c, many, spec):
+    """Return the fill value of channel `c`, or of as many from there on as are done at once."""
+    return load(fills, c, many) if spec.interleaved else full(fills[c], many)
 
 
 @functools.cache
@@ -111,7 +145,7 @@ def sample_vjp(spec: Spec) -> Any:
     ):  # fmt: skip
         points = size[0] * size[1] * size[2]
         items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec)
+        plane = lowest(image_strides, extent, spec.serial)
         for chunk in prange(chunks):
             image_bar = View(pointer(image_bar_at, image_bar_like), image_strides)
             source_bar = View(pointer(source_bar_at, source_bar_like), source_bar_strides)
@@ -119,22 +153,25 @@ def sample_vjp(spec: Spec) -> Any:
             image = View(pointer(image_at, image_like), image_strides)
             source = View(pointer(source_at, source_like), source_strides)
             fills = pointer(fill_at, like)
-            tile = allocate(like, index_like, spec)
+            many, places = lanes(like, spec), lanes(like, spec.places)
+            numbers, offsets = allocate(like, index_like, spec.serial)
+            tile = divide(numbers, offsets, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
                 for n in range(ns[0], ns[1]):
                     for t in range(ts[0], ts[1]):
                         first, count = span(t, points)
-                        clean = stage(tile, n, first, count, source, size, extent, image_strides, like, spec)
+                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         if spec.image_bar:
-                            spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, bool(0), spec)
+                            spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec.serial)
                         if spec.source_bar:
-                            pull_tile(image, at, fills, out_bar, to, tile, count, cs, clean, spec)
-                            finish_bars(tile, count, size, extent, like, spec)
-                            put_source_bar(source_bar, tile, n, t, first, count, size, like, spec)
+                            pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec.serial)
+                            finish_bars(tile, count, size, extent, like, spec.serial)
+                            put_source_bar(source_bar, tile, n, t, first, count, size, like, spec.serial)
+            release(numbers, offsets)
 
     return kernel(sample_vjp, spec)
 
@@ -145,46 +182,91 @@ def put_source_bar(source_bar, tile, n, t, first, count, size, like, spec):
     at = n * source_bar.strides[0]
     if spec.source == AFFINE:
         at += t * source_bar.strides[1]
-        sum_bars(source_bar.memory, at, tile.bars, 0, TILE, 1, first, count, size, like, spec)
+        sum_bars(source_bar.memory, at, tile.bars, 0, PITCH, 1, first, count, size, like, spec)
     else:
         put_bars(source_bar.memory, at + first * source_bar.strides[1], tile, count, spec)
 
 
-@leaf
-def spread_tile(image_bar, at, out_bar, to, tile, count, cs, clean, bent, spec):
-    """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`."""
+@step
+def spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
+    """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`.
+
+    Locations are done one by one, as neighbours add to the same pixels; channels that lie side by side in lanes.
+    """
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
-    like = tile.weights[0]
+    number = tile.weights[0]
     for a in range(outer):
-        for b in range(inner):
-            p, c = (a, b) if spec.interleaved else (b, a)
-            c += cs[0]
-            g = widen(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]], like, spec.dot_dtype)
-            spread(image_bar.memory, at + c * image_bar.strides[1], g, tile, p, clean, bent, spec)
+        b = int64(0)
+        while spec.interleaved and b + width(many) <= vectored(inner, spec):
+            push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
+            b += width(many)
+        while b < inner:
+            push(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
+            b += 1
 
 
 @leaf
-def pull_tile(image, at, fills, out_bar, to, tile, count, cs, clean, spec):
+def push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec):
+    """Add to the image's cotangent what number `b` of the inner loop, or several channels from there on, bring."""
+    p, c = position(a, b, cs, spec)
+    where = to + p * out_bar.strides[2] + c * out_bar.strides[1]
+    g = widen(load(out_bar.memory, where, many), tile.weights[0], spec.dot_dtype)
+    spread(image_bar, at + c * image_bar.strides[1], g, tile, p, bent, spec.reading)
+
+
+@step
+def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
-    like = tile.weights[0]
+    number = tile.weights[0]
+    clear_bars(tile, count, spec)
+    for a in range(outer):
+        b = int64(0)
+        while b + width(many) <= vectored(inner, spec):
+            pull(image, at, fills, out_bar, to, tile, a, b, cs, places, many, spec)
+            b += width(many)
+        while b < inner:
+            pull(image, at, fills, out_bar, to, tile, a, b, cs, number, number, spec)
+            b += 1
+
+
+@leaf
+def pull(image, at, fills, out_bar, to, tile, a, b, cs, places, many, spec):
+    """Add to the cotangents of pixel coordinates what number `b` of the inner loop, or several, bring."""
+    p, c = position(a, b, cs, spec)
+    where = to + p * out_bar.strides[2] + c * out_bar.strides[1]
+    g = widen(load(out_bar.memory, where, many), tile.weights[0], spec.dot_dtype)
+    plane = at + c * image.strides[1]
+    outside = channel(fills, c, many, spec)
+    calm = is_calm(tile, p, places, spec.reading)
+    _, dx, dy, dz = blend(image, spec.image_dtype, plane, outside, tile, p, calm, places, many, spec.reading)
+    add_bars(tile, p, g * dx, g * dy, g * dz, places, spec)
+
+
+@leaf
+def clear_bars(tile, count, spec):
+    """Set the cotangents of pixel coordinates to 0."""
     for axis in range(spec.ndim):
         for p in range(count):
-            tile.bars[slot(axis, p)] = type(like)(0)
-    for a in range(outer):
-        for b in range(inner):
-            p, c = (a, b) if spec.interleaved else (b, a)
-            c += cs[0]
-            g = widen(out_bar.memory[to + p * out_bar.strides[2] + c * out_bar.strides[1]], like, spec.dot_dtype)
-            plane = at + c * image.strides[1]
-            _, dx, dy, dz = blend(image.memory, spec.image_dtype, plane, fills[c], tile, p, clean, spec)
-            tile.bars[slot(int64(0), p)] += g * dx
-            if spec.ndim > 1:
-                tile.bars[slot(int64(1), p)] += g * dy
-            if spec.ndim > 2:
-                tile.bars[slot(int64(2), p)] += g * dz
+            tile.bars[slot(axis, p)] = type(tile.bars[0])(0)
+
+
+@leaf
+def add_bars(tile, p, dx, dy, dz, places, spec):
+    """Add to the cotangents of pixel coordinates from `p` on; lanes of one location are summed."""
+    add_bar(tile, int64(0), p, dx, places, spec)
+    if spec.ndim > 1:
+        add_bar(tile, int64(1), p, dy, places, spec)
+    if spec.ndim > 2:
+        add_bar(tile, int64(2), p, dz, places, spec)
+
+
+@leaf
+def add_bar(tile, axis, p, bar, places, spec):
+    at = slot(axis, p)
+    store(tile.bars, at, load(tile.bars, at, places) + total(bar, places))
 
 
 @functools.cache
@@ -202,7 +284,7 @@ def grid(spec: Spec) -> Any:
                 for x in range(size[2]):
                     for axis in range(spec.ndim):
                         where = (row * size[2] + x) * spec.ndim + axis
-                        out[where] = normalized(source, n, (z, y, x), size, axis, like, spec)
+                        out[where] = normalized(source, n, (z, y, x), size, axis, like, spec.serial)
 
     return kernel(grid, spec)
 
@@ -221,7 +303,7 @@ def grid_vjp(spec: Spec) -> Any:
                 first, count = span(item % tiles, points)
                 at = (item // tiles * points + first) * spec.ndim
                 sum_bars(
-                    theta_bar, item * width, grid_bar, at, 1, spec.ndim, first, count, size, like, spec
+                    theta_bar, item * width, grid_bar, at, 1, spec.ndim, first, count, size, like, spec.serial
                 )  # fmt: skip
 
     return kernel(grid_vjp, spec)

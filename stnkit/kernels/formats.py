@@ -1,135 +1,139 @@
 """Storage formats: how a number is kept in memory, and how it comes to the arithmetic and back.
 
 Half precision is carried as 16-bit integers, which every device can load, and converted in the kernel: exactly
-on the way in, rounded once, half to even, on the way out. Integers are rounded half to even and saturated.
+on the way in, rounded once, half to even, on the way out. Bytes are rounded half to even and saturated. Numbers and
+lanes are converted by the same instructions.
 """
+
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import float32, types, uint16, uint32
-from numba.extending import intrinsic, overload
+from numba import types
+from numba.core import cgutils
 
-from stnkit.kernels.jit import leaf, step
+from stnkit.kernels.jit import rule
+from stnkit.kernels.lanes import alike
 from stnkit.spec import BFLOAT16, FLOAT16, UINT8
 
 
-def from_half(bits):
-    """Return the float32 that float16 `bits` stand for."""
-    return np.float32(np.uint16(bits).view(np.float16))
-
-
-def to_half(x):
-    """Return the bits of the float16 nearest to float32 `x`, half to even."""
-    return np.float32(x).astype(np.float16).view(np.uint16)
-
-
-def bits_of(x):
-    """Return the bits of a float32."""
-    return np.float32(x).view(np.uint32)
-
-
-def from_bits(bits):
-    """Return the float32 that `bits` stand for."""
-    return np.uint32(bits).view(np.float32)
-
-
-def _cast(result, argument, *chain):
-    """Make an intrinsic of LLVM casts, each (operation, type)."""
-
-    @intrinsic
-    def cast(typingctx, value):
-        def codegen(context, builder, signature, args):
-            value = args[0]
-            for operation, kind in chain:
-                value = getattr(builder, operation)(value, kind)
-            return value
-
-        return result(argument), codegen
-
-    return cast
-
-
-_from_half = _cast(types.float32, types.uint16, ("bitcast", ir.HalfType()), ("fpext", ir.FloatType()))
-_to_half = _cast(types.uint16, types.float32, ("fptrunc", ir.HalfType()), ("bitcast", ir.IntType(16)))
-_bits_of = _cast(types.uint32, types.float32, ("bitcast", ir.IntType(32)))
-_from_bits = _cast(types.float32, types.uint32, ("bitcast", ir.FloatType()))
-
-
-@overload(from_half, inline="always")
-def _overload_from_half(bits):
-    return lambda bits: _from_half(bits)
-
-
-@overload(to_half, inline="always")
-def _overload_to_half(x):
-    return lambda x: _to_half(x)
-
-
-@overload(bits_of, inline="always")
-def _overload_bits_of(x):
-    return lambda x: _bits_of(x)
-
-
-@overload(from_bits, inline="always")
-def _overload_from_bits(bits):
-    return lambda bits: _from_bits(bits)
-
-
-@leaf
-def widen(stored, like, dtype):
-    """Bring a stored number to the arithmetic."""
-    T = type(like)
+def widen(stored: Any, like: Any, dtype: int) -> Any:
+    """Bring what is stored to the arithmetic, whose type is that of number `like`."""
+    T = np.asarray(like).dtype
     if dtype == FLOAT16:
-        return T(from_half(uint16(stored)))
+        return stored.view(np.float16).astype(T)
     if dtype == BFLOAT16:
-        return T(from_bits(uint32(uint32(stored) << 16)))
-    return T(stored)
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(T)
+    return stored.astype(T)
 
 
-@step
-def single(x):
+def narrow(x: Any, stored: Any, dtype: int) -> Any:
+    """Bring a result of the arithmetic to the format of number `stored`."""
+    if dtype == FLOAT16:
+        return x.astype(np.float16).view(np.uint16)
+    if dtype == BFLOAT16:
+        f = x.astype(np.float32)
+        bits, back = f.view(np.uint32), f.astype(x.dtype)
+        beyond = np.where(x > 0, back > x, back < x)
+        bits = np.where((back != x) & (x == x), bits - beyond.astype(np.uint32) | np.uint32(1), bits)
+        up = np.uint32(32767) + (bits >> np.uint32(16) & np.uint32(1))
+        half = np.where(x == x, (bits + up) >> np.uint32(16), bits >> np.uint32(16) | np.uint32(64))
+        return half.astype(np.uint16)[()]
+    if dtype == UINT8:
+        return np.rint(np.minimum(np.where(x > 0, x, 0), 255)).astype(np.uint8)[()]
+    return x.astype(np.asarray(stored).dtype)
+
+
+def _resized(scalar: Any, like: Any) -> Any:
+    """Return an LLVM type, as many of it as the LLVM type `like` has lanes."""
+    return ir.VectorType(scalar, like.count) if isinstance(like, ir.VectorType) else scalar
+
+
+def _constant(like: Any, value: Any) -> Any:
+    return ir.Constant(like, [value] * like.count if isinstance(like, ir.VectorType) else value)
+
+
+def _float_cast(builder: Any, value: Any, to: Any) -> Any:
+    size = {"half": 2, "float": 4, "double": 8}
+    have, want = (size[str(getattr(kind, "element", kind))] for kind in (value.type, to))
+    return value if have == want else (builder.fpext if have < want else builder.fptrunc)(value, to)
+
+
+@rule(widen, lambda stored, like, dtype: alike(like, stored))
+def _widen(context, builder, signature, args):
+    stored, value = signature.args[0], args[0]
+    to = context.get_value_type(signature.return_type)
+    kind = getattr(stored, "dtype", stored)
+    if isinstance(kind, types.Float):
+        return _float_cast(builder, value, to)
+    number = (builder.sitofp if kind.signed else builder.uitofp)(value, to)
+    if kind != types.uint16:
+        return number
+    half, single, word = (_resized(t, to) for t in (ir.HalfType(), ir.FloatType(), ir.IntType(32)))
+    of_half = _float_cast(builder, builder.bitcast(value, half), to)
+    bits = builder.shl(builder.zext(value, word), _constant(word, 16))
+    of_brain = _float_cast(builder, builder.bitcast(bits, single), to)
+    return _choose(builder, args[2], ((FLOAT16, of_half), (BFLOAT16, of_brain)), number)
+
+
+@rule(narrow, lambda x, stored, dtype: alike(stored, x))
+def _narrow(context, builder, signature, args):
+    value, kind = args[0], getattr(signature.return_type, "dtype", signature.return_type)
+    to = context.get_value_type(signature.return_type)
+    if isinstance(kind, types.Float):
+        return _float_cast(builder, value, to)
+    if kind == types.uint16:
+        once = _odd(builder, value)
+        half = builder.bitcast(builder.fptrunc(once, _resized(ir.HalfType(), to)), to)
+        brain = builder.trunc(_brain(builder, once), to)
+        return _choose(builder, args[2], ((FLOAT16, half),), brain)
+    if kind == types.uint8:
+        none, most = _constant(value.type, 0.0), _constant(value.type, 255.0)
+        value = builder.select(builder.fcmp_ordered(">", value, none), value, none)
+        value = builder.select(builder.fcmp_ordered("<", value, most), value, most)
+        value = builder.call(_rint(builder.module, value.type), [value])
+        return builder.fptoui(value, to)
+    return (builder.fptosi if kind.signed else builder.fptoui)(value, to)
+
+
+def _rint(module: Any, kind: Any) -> Any:
+    """Declare the instruction that rounds half to even."""
+    scalar = "f64" if str(getattr(kind, "element", kind)) == "double" else "f32"
+    name = f"llvm.rint.v{kind.count}{scalar}" if isinstance(kind, ir.VectorType) else f"llvm.rint.{scalar}"
+    return cgutils.get_or_insert_function(module, ir.FunctionType(kind, [kind]), name)
+
+
+def _choose(builder: Any, dtype: Any, cases: Any, otherwise: Any) -> Any:
+    """Select by the format, which is a constant by the time instructions are chosen."""
+    for code, value in cases:
+        otherwise = builder.select(builder.icmp_signed("==", dtype, dtype.type(code)), value, otherwise)
+    return otherwise
+
+
+def _odd(builder: Any, x: Any) -> Any:
     """Round to float32 so that a second rounding, to fewer digits, errs no more than one: to odd.
 
     Boldo and Melquiond (2008), "Emulation of FMA and correctly rounded sums": an inexact result is cut off, and
     its last bit set.
     """
-    f = float32(x)
-    if x != x or type(x)(f) == x:
-        return f
-    bits = bits_of(f)
-    beyond = type(x)(f) > x if x > type(x)(0) else type(x)(f) < x
-    return from_bits(uint32(uint32(bits - uint32(1 if beyond else 0)) | uint32(1)))
+    single = _resized(ir.FloatType(), x.type)
+    f = _float_cast(builder, x, single)
+    if f is x:
+        return x
+    word = _resized(ir.IntType(32), x.type)
+    back = builder.fpext(f, x.type)
+    above = builder.fcmp_ordered(">", x, _constant(x.type, 0.0))
+    beyond = builder.select(above, builder.fcmp_ordered(">", back, x), builder.fcmp_ordered("<", back, x))
+    bits = builder.bitcast(f, word)
+    cut = builder.or_(builder.sub(bits, builder.zext(beyond, word)), _constant(word, 1))
+    return builder.bitcast(builder.select(builder.fcmp_ordered("!=", back, x), cut, bits), single)
 
 
-@step
-def half_bits(x, dtype):
-    """Return the 16 bits of float32 `x` in one of the two half formats, rounded half to even."""
-    if dtype == FLOAT16:
-        return uint32(to_half(x))
-    bits = bits_of(x)
-    if x != x:
-        return uint32((bits >> uint32(16)) | uint32(64))
-    even = uint32((bits >> uint32(16)) & uint32(1))
-    return uint32(uint32(bits + uint32(uint32(32767) + even)) >> uint32(16))
-
-
-@step
-def whole_byte(x):
-    """Round to the nearest integer in 0 .. 255, half to even; NaN becomes 0."""
-    T = type(x)
-    y = x if x > T(0) else T(0)
-    y = y if y < T(255) else T(255)
-    i = int(y)
-    t = y - T(i)
-    return i + 1 if t > T(0.5) or (t == T(0.5) and (i & 1) == 1) else i
-
-
-@leaf
-def narrow(x, stored, dtype):
-    """Bring a number of the arithmetic to the format of `stored`."""
-    S = type(stored)
-    if dtype in (FLOAT16, BFLOAT16):
-        return S(half_bits(single(x), dtype))
-    if dtype == UINT8:
-        return S(whole_byte(x))
-    return S(x)
+def _brain(builder: Any, f: Any) -> Any:
+    """Return, in 32 bits, the bfloat16 nearest to a float32, half to even; NaN stays NaN."""
+    word = _resized(ir.IntType(32), f.type)
+    bits, places = builder.bitcast(f, word), _constant(word, 16)
+    high = builder.lshr(bits, places)
+    up = builder.add(_constant(word, 32767), builder.and_(high, _constant(word, 1)))
+    near = builder.lshr(builder.add(bits, up), places)
+    return builder.select(builder.fcmp_unordered("uno", f, f), builder.or_(high, _constant(word, 64)), near)

@@ -15,13 +15,64 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba import njit, typeof, types
+from numba.core.imputils import lower_constant
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.extending import (
+    lower_builtin,
+    lower_getattr_generic,
+    models,
+    overload,
+    register_model,
+    type_callable,
+    typeof_impl,
+)
 
 from stnkit.spec import Spec
 
 leaf = njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 step = njit(inline="always", error_model="numpy")  # calls of leaves, spliced in before types are inferred
+
+
+class Choices(types.Type):  # type: ignore[misc]
+    """Numba's type of one `Spec`: its fields are constants to every leaf, also where that is compiled by itself."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        super().__init__(f"Choices{tuple(spec)}")
+
+
+register_model(Choices)(models.OpaqueModel)
+
+
+@typeof_impl.register(Spec)
+def _typeof_spec(spec, context):
+    return Choices(spec)
+
+
+@lower_constant(Choices)
+def _spec_constant(context, builder, kind, spec):
+    return context.get_dummy_value()
+
+
+@infer_getattr
+class _Fields(AttributeTemplate):  # type: ignore[misc]
+    key = Choices
+
+    def generic_resolve(self, kind: Choices, name: str) -> Any:
+        return typeof(getattr(kind.spec, name))
+
+
+@lower_getattr_generic(Choices)
+def _spec_field(context, builder, kind, value, name):
+    field = getattr(kind.spec, name)
+    return context.get_constant_generic(builder, typeof(field), field)
+
+
+def rule(function: Callable[..., Any], result: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `function`, uncompiled Python, a type in kernels, `result(*argument types)`, and the decorated code."""
+    type_callable(function)(lambda context: result)
+    return lower_builtin(function, types.VarArg(types.Any))  # type: ignore[no-any-return]
 
 
 def kernel(function: Callable[..., Any], spec: Spec) -> Any:
@@ -60,19 +111,19 @@ def pointer(address: int, witness: Any) -> Any:
     return np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
 
 
-@intrinsic
-def _pointer(typingctx, address, witness):
-    result = types.CPointer(witness)
-
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(result))
-
-    return result(address, witness), codegen
+@rule(pointer, lambda address, witness: types.CPointer(witness))
+def _pointer(context, builder, signature, args):
+    return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
 
-@overload(pointer)
-def _overload_pointer(address, witness):
-    return lambda address, witness: _pointer(address, witness)
+def beyond(memory: Any, count: int) -> Any:
+    """View memory from the value number `count` on; the compiler still knows that both are one block."""
+    return memory[count:]
+
+
+@rule(beyond, lambda memory, count: memory)
+def _beyond(context, builder, signature, args):
+    return builder.gep(args[0], [args[1]])
 
 
 class View(NamedTuple):

@@ -7,180 +7,230 @@ offset, so the offset of a corner, the sum over the axes, is negative if any of 
 
 from numba import int64, uint64
 
-from stnkit.kernels.axis import tap_count
-from stnkit.kernels.formats import widen
-from stnkit.kernels.jit import leaf, step
-from stnkit.spec import BICUBIC
+from stnkit.kernels.formats import narrow, widen
+from stnkit.kernels.jit import leaf
+from stnkit.kernels.lanes import even, full, gather, living, load, pairs, quads, store
+from stnkit.spec import BICUBIC, FLOAT32
 
-TILE = 1024  # locations that are staged together; a row of the stage is this long
+TILE = 1024  # locations that are staged together
+PITCH = TILE + 16  # a row of the stage: rows a power of two apart would compete for the same lines of the cache
 
 
 @leaf
 def slot(k, p):
     """Return where row `k` of the stage holds location `p`; unsigned, so that no index wraps around."""
-    return uint64(k * TILE + p)
-
-
-@step
-def read(image, at, offset, fill, like, clean, dtype):
-    """Read one tap: the image, or the fill value for a dead tap. `clean` promises that no tap is dead."""
-    if clean:
-        return widen(image[at + offset], like, dtype)
-    value = widen(image[at + (offset if offset >= 0 else 0)], like, dtype)
-    return value if offset >= 0 else fill
-
-
-@step
-def pick(image, at, fill, tile, p, spec):
-    """Return what location `p` reads by nearest, as it is stored; so is the fill value."""
-    offset = int64(tile.offsets[slot(int64(0), p)])
-    if spec.ndim > 1:
-        offset += tile.offsets[slot(int64(1), p)]
-    if spec.ndim > 2:
-        offset += tile.offsets[slot(int64(2), p)]
-    value = image[at + (offset if offset >= 0 else 0)]
-    return value if offset >= 0 else fill
+    return uint64(k * PITCH + p)
 
 
 @leaf
-def tap(tile, row, k, p, spec):
-    """Return (offset, weight, slope, curve) of tap `k` of location `p`; `row` is where its axis begins.
+def corner(tile, p, k, j, i, like, spec):
+    """Return the offset of one corner of location `p`."""
+    taps = spec.taps
+    offset = load(tile.offsets, slot(i, p), like)
+    if spec.ndim > 1:
+        offset = offset + load(tile.offsets, slot(taps + j, p), like)
+    if spec.ndim > 2:
+        offset = offset + load(tile.offsets, slot(2 * taps + k, p), like)
+    return offset
+
+
+@leaf
+def row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec):
+    """Read the taps of one row: the image, or the fill value for a dead tap; four, of which some may not count.
+
+    `calm` promises that no tap is dead, and that each is the next pixel after the one before.
+    """
+    if calm and spec.packed:
+        where, step = slot(spec.taps * k + j, p), image.strides[4]
+        if spec.interp == BICUBIC:
+            v0, v1, v2, v3 = quads(image.memory, at, tile.rows, where, step, places, many)
+        else:
+            v0, v1, v2, v3 = pairs(image.memory, at, tile.rows, where, step, places, many)
+        return widen(v0, number, dtype), widen(v1, number, dtype), widen(v2, number, dtype), widen(v3, number, dtype)
+    last = int64(3) if spec.interp == BICUBIC else int64(1)
+    v0 = read(image.memory, at, corner(tile, p, k, j, int64(0), places, spec), fill, many, number, dtype)
+    v1 = read(image.memory, at, corner(tile, p, k, j, int64(1), places, spec), fill, many, number, dtype)
+    v2 = read(image.memory, at, corner(tile, p, k, j, last - 1, places, spec), fill, many, number, dtype)
+    v3 = read(image.memory, at, corner(tile, p, k, j, last, places, spec), fill, many, number, dtype)
+    return v0, v1, v2, v3
+
+
+@leaf
+def read(image, at, offset, fill, many, number, dtype):
+    """Read one tap: the image, or the fill value for a dead tap."""
+    return living(offset, widen(gather(image, at, offset, many), number, dtype), fill)
+
+
+@leaf
+def pick(image, at, fill, tile, p, places, many, spec):
+    """Return what location `p` reads by nearest, as it is stored; so is the fill value."""
+    offset = corner(tile, p, int64(0), int64(0), int64(0), places, spec)
+    return living(offset, gather(image, at, offset, many), fill)
+
+
+@leaf
+def tap(tile, row, k, p, like, spec):
+    """Return (weight, slope, curve) of tap `k` of location `p`; `row` is where its axis begins.
 
     Slope and curve are derivatives of the weight per pixel: constant for bilinear, so that only bicubic
     stages them.
     """
     at = slot(row + k, p)
-    w = tile.weights[at]
-    T = type(w)
-    v, q = (T(1) if k > 0 else T(-1)), T(0)
-    if spec.interp == BICUBIC and has_slopes(spec):
-        v, q = tile.slopes[at], tile.curves[at]
-    return int64(tile.offsets[at]), w, v, q
+    w = load(tile.weights, at, like)
+    T = type(tile.weights[0])
+    v, q = full(T(1) if k > 0 else T(-1), like), full(T(0), like)
+    if spec.sloped:
+        v, q = load(tile.slopes, at, like), load(tile.curves, at, like)
+    return w, v, q
 
 
 @leaf
-def has_slopes(spec):
-    """Tell whether a kernel needs derivatives of the weights."""
-    return spec.source_bar or spec.source_dot
+def taps_x(tile, p, like, spec):
+    """Return the weights of a row's taps, their slopes and their curves: four of each, of which some may not count."""
+    last = int64(3) if spec.interp == BICUBIC else int64(1)
+    w0, v0, q0 = tap(tile, int64(0), int64(0), p, like, spec)
+    w1, v1, q1 = tap(tile, int64(0), int64(1), p, like, spec)
+    w2, v2, q2 = tap(tile, int64(0), last - 1, p, like, spec)
+    w3, v3, q3 = tap(tile, int64(0), last, p, like, spec)
+    return (w0, w1, w2, w3), (v0, v1, v2, v3), (q0, q1, q2, q3)
 
 
-@step
-def blend(image, dtype, at, fill, tile, p, clean, spec):
+@leaf
+def is_calm(tile, p, places, spec):
+    """Tell whether the rows of a location, or of all that are done at once, can be read as they lie in memory."""
+    return spec.packed and even(tile.odd, slot(int64(0), p), places)
+
+
+@leaf
+def mix(ws, vs, spec):
+    """Return the sum of the taps of one row, weighted."""
+    line = ws[0] * vs[0]
+    if spec.taps > 1:
+        line = line + ws[1] * vs[1]
+    if spec.taps > 2:
+        line = line + ws[2] * vs[2]
+        line = line + ws[3] * vs[3]
+    return line
+
+
+@leaf
+def blend(image, dtype, at, fill, tile, p, calm, places, many, spec):
     """Interpolate location `p` in the plane that begins at `at`: (value, d / d x, d / d y, d / d z).
 
-    `dtype` is the format of the image. Derivatives are per pixel. What the caller does not use, the compiler
+    `dtype` is the format of the image. `places` and `many` are witnesses:
+    of the locations from `p` on that are done at once, and of the values read for them, which are more where the
+    channels of one location are lanes. Derivatives are per pixel. What the caller does not use, the compiler
     leaves out. Sums begin at -0.0, the neutral element of floating-point addition, so that a first term costs
     no addition.
     """
-    like = tile.weights[0]
-    T = type(like)
-    none = T(-0.0)
-    taps = tap_count(spec)
+    number = tile.weights[0]
+    T = type(number)
+    none = full(T(-0.0), many)
+    taps = spec.taps
     value, dx, dy, dz = none, none, none, none
+    ws, slopes, _ = taps_x(tile, p, places, spec)
     for k in range(taps if spec.ndim > 2 else 1):
-        oz, wz, vz = int64(0), T(1), T(0)
-        if spec.ndim > 2:
-            oz, wz, vz, _ = tap(tile, 2 * taps, k, p, spec)
         plane, plane_dx, plane_dy = none, none, none
         for j in range(taps if spec.ndim > 1 else 1):
-            oy, wy, vy = int64(0), T(1), T(0)
+            vs = row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
+            line, line_dx = mix(ws, vs, spec), mix(slopes, vs, spec)
             if spec.ndim > 1:
-                oy, wy, vy, _ = tap(tile, taps, j, p, spec)
-            row, row_dx = none, none
-            for i in range(taps):
-                ox, wx, vx, _ = tap(tile, int64(0), i, p, spec)
-                v = read(image, at, ox + oy + oz, T(fill), like, clean, dtype)
-                row += wx * v
-                row_dx += vx * v
-            plane += wy * row
-            plane_dx += wy * row_dx
-            plane_dy += vy * row
-        value += wz * plane
-        dx += wz * plane_dx
-        dy += wz * plane_dy
-        dz += vz * plane
+                wy, vy, _ = tap(tile, taps, j, p, places, spec)
+                plane = plane + wy * line
+                plane_dx = plane_dx + wy * line_dx
+                plane_dy = plane_dy + vy * line
+            else:
+                plane, plane_dx = line, line_dx
+        if spec.ndim > 2:
+            wz, vz, _ = tap(tile, 2 * taps, k, p, places, spec)
+            value = value + wz * plane
+            dx = dx + wz * plane_dx
+            dy = dy + wz * plane_dy
+            dz = dz + vz * plane
+        else:
+            value, dx, dy = plane, plane_dx, plane_dy
     return value, dx, dy, dz
 
 
-@step
-def bend(image, dtype, at, fill, tile, p, clean, spec):
+@leaf
+def bend(image, dtype, at, fill, tile, p, calm, places, many, spec):
     """Differentiate the interpolation of location `p` along its tangent: (value', dx', dy', dz').
 
     Every sum of `blend` becomes a pair, itself and its derivative along the tangent of the pixel
     coordinates that is staged in `tile.dots`: (w r)' = w' r + w r', with w' = slope * dot on the weight's own
     axis. So value' is the gradient along the tangent, and (dx', dy', dz') the Hessian times it.
     """
-    like = tile.weights[0]
-    T = type(like)
-    none = T(-0.0)
-    taps = tap_count(spec)
-    ux = tile.dots[slot(int64(0), p)]
-    uy = tile.dots[slot(int64(1), p)] if spec.ndim > 1 else T(0)
-    uz = tile.dots[slot(int64(2), p)] if spec.ndim > 2 else T(0)
+    number = tile.weights[0]
+    T = type(number)
+    none = full(T(-0.0), many)
+    taps = spec.taps
+    ux = load(tile.dots, slot(int64(0), p), places)
+    uy = load(tile.dots, slot(int64(1), p), places) if spec.ndim > 1 else full(T(0), places)
+    uz = load(tile.dots, slot(int64(2), p), places) if spec.ndim > 2 else full(T(0), places)
     value_, dx_, dy_, dz_ = none, none, none, none
+    ws, slopes, curves = taps_x(tile, p, places, spec)
     for k in range(taps if spec.ndim > 2 else 1):
-        oz, wz, vz, qz = int64(0), T(1), T(0), T(0)
+        wz, vz, qz = full(T(1), places), full(T(0), places), full(T(0), places)
         if spec.ndim > 2:
-            oz, wz, vz, qz = tap(tile, 2 * taps, k, p, spec)
+            wz, vz, qz = tap(tile, 2 * taps, k, p, places, spec)
         plane, plane_, plane_dx, plane_dx_, plane_dy, plane_dy_ = none, none, none, none, none, none
         for j in range(taps if spec.ndim > 1 else 1):
-            oy, wy, vy, qy = int64(0), T(1), T(0), T(0)
+            wy, vy, qy = full(T(1), places), full(T(0), places), full(T(0), places)
             if spec.ndim > 1:
-                oy, wy, vy, qy = tap(tile, taps, j, p, spec)
-            row, row_dx, row_dx_ = none, none, none
-            for i in range(taps):
-                ox, wx, vx, qx = tap(tile, int64(0), i, p, spec)
-                v = read(image, at, ox + oy + oz, T(fill), like, clean, dtype)
-                row += wx * v
-                row_dx += vx * v
-                row_dx_ += qx * ux * v
-            row_ = row_dx * ux
-            plane += wy * row
-            plane_ += wy * row_ + vy * uy * row
-            plane_dx += wy * row_dx
-            plane_dx_ += wy * row_dx_ + vy * uy * row_dx
-            plane_dy += vy * row
-            plane_dy_ += vy * row_ + qy * uy * row
-        value_ += wz * plane_ + vz * uz * plane
-        dx_ += wz * plane_dx_ + vz * uz * plane_dx
-        dy_ += wz * plane_dy_ + vz * uz * plane_dy
-        dz_ += vz * plane_ + qz * uz * plane
+                wy, vy, qy = tap(tile, taps, j, p, places, spec)
+            vs = row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
+            line, line_dx, line_dx_ = mix(ws, vs, spec), mix(slopes, vs, spec), ux * mix(curves, vs, spec)
+            line_ = ux * line_dx
+            plane = plane + wy * line
+            plane_ = plane_ + (wy * line_ + vy * uy * line)
+            plane_dx = plane_dx + wy * line_dx
+            plane_dx_ = plane_dx_ + (wy * line_dx_ + vy * uy * line_dx)
+            plane_dy = plane_dy + vy * line
+            plane_dy_ = plane_dy_ + (vy * line_ + qy * uy * line)
+        value_ = value_ + (wz * plane_ + vz * uz * plane)
+        dx_ = dx_ + (wz * plane_dx_ + vz * uz * plane_dx)
+        dy_ = dy_ + (wz * plane_dy_ + vz * uz * plane_dy)
+        dz_ = dz_ + (vz * plane_ + qz * uz * plane)
     return value_, dx_, dy_, dz_
 
 
 @leaf
-def spread(image_bar, at, g, tile, p, clean, bent, spec):
+def spread(image_bar, at, g, tile, p, bent, spec):
     """Add the cotangent `g` of location `p` to the taps that it read: the adjoint of `blend` in the image.
 
-    With `bent` it is the adjoint of the first result of `bend`: weights differentiated along the tangent.
+    `g` may be that of several channels, in lanes. With `bent` it is the adjoint of the first result of `bend`:
+    weights are differentiated along the tangent.
     """
-    T = type(g)
-    taps = tap_count(spec)
+    number = tile.weights[0]
+    T = type(number)
+    taps, step = spec.taps, image_bar.strides[4]
+    calm = is_calm(tile, p, number, spec)
     ux, uy, uz = T(0), T(0), T(0)
     if bent:
         ux = tile.dots[slot(int64(0), p)]
         uy = tile.dots[slot(int64(1), p)] if spec.ndim > 1 else T(0)
         uz = tile.dots[slot(int64(2), p)] if spec.ndim > 2 else T(0)
     for k in range(taps if spec.ndim > 2 else 1):
-        oz, wz, vz, _ = int64(0), T(1), T(0), T(0)
+        wz, vz = T(1), T(0)
         if spec.ndim > 2:
-            oz, wz, vz, _ = tap(tile, 2 * taps, k, p, spec)
+            wz, vz, _ = tap(tile, 2 * taps, k, p, number, spec)
         for j in range(taps if spec.ndim > 1 else 1):
-            oy, wy, vy, _ = int64(0), T(1), T(0), T(0)
+            wy, vy = T(1), T(0)
             if spec.ndim > 1:
-                oy, wy, vy, _ = tap(tile, taps, j, p, spec)
+                wy, vy, _ = tap(tile, taps, j, p, number, spec)
+            w, v = wz * wy, T(0)
+            if bent:
+                w, v = wz * vy * uy + vz * uz * wy, wz * wy * ux
+            first = int64(tile.rows[slot(taps * k + j, p)]) if calm else int64(0)
             for i in range(taps):
-                ox, wx, vx, _ = tap(tile, int64(0), i, p, spec)
-                offset = ox + oy + oz
-                w = wz * wy * wx
-                if bent:
-                    w = wz * wy * vx * ux + (wz * vy * uy + vz * uz * wy) * wx
-                if clean or offset >= 0:
-                    add(image_bar, at + offset, g * w)
+                wx, vx, _ = tap(tile, int64(0), i, p, number, spec)
+                offset = first + i * step if calm else int64(corner(tile, p, k, j, i, number, spec))
+                if calm or offset >= 0:
+                    add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number)
 
 
 @leaf
-def add(array, at, value):
-    """Add in place, rounded to the array's own type."""
-    T = type(array[at])
-    array[at] = T(array[at] + value)
+def add(memory, at, value, number):
+    """Add in place, rounded to the memory's own type; `number` has the type of the arithmetic."""
+    had = widen(load(memory, at, value), number, FLOAT32)
+    store(memory, at, narrow(had + value, memory[at], FLOAT32))

@@ -5,6 +5,8 @@ output location on one axis (0, 1, 2 for x, y, z), in the units in which it was 
 numbers, so the same leaf reads tangents.
 """
 
+from numba import int64
+
 from stnkit.kernels.axis import drift, locate
 from stnkit.kernels.jit import leaf
 from stnkit.spec import AFFINE, FLOW
@@ -43,8 +45,9 @@ def coordinate(source, n, point, size, axis, like, spec):
         y = lattice(point[1], size[1], like, spec)
         z = lattice(point[0], size[0], like, spec)
         return affine(source.memory, at + axis * (spec.ndim + 1), x, y, z, like, spec)
-    at += point[0] * source.strides[1] + point[1] * source.strides[2] + point[2] * source.strides[3]
-    return type(like)(source.memory[at + axis * source.strides[4]])
+    step, along = (int64(spec.ndim), int64(1)) if spec.dense else (source.strides[3], source.strides[4])
+    at += point[0] * source.strides[1] + point[1] * source.strides[2]
+    return type(like)(source.memory[at + point[2] * step + axis * along])
 
 
 @leaf

@@ -2,13 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from numba import int64, uint64
+from numba import int32, int64, uint64
 
-from stnkit.kernels.axis import chain, is_near, tame, tap_count, taps
-from stnkit.kernels.jit import buffer, leaf, step
-from stnkit.kernels.point import TILE, add, has_slopes, slot
+from stnkit.kernels.axis import chain, is_near, tame, taps
+from stnkit.kernels.jit import beyond, buffer, leaf, pointer, step
+from stnkit.kernels.point import PITCH, corner, slot
 from stnkit.kernels.sources import coordinate, lattice, pixel
-from stnkit.spec import BICUBIC
 
 
 class Tile(NamedTuple):
@@ -17,6 +16,8 @@ class Tile(NamedTuple):
     coords: Any  # pixel coordinates, one row per axis
     scales: Any  # slope of the padding, one row per axis
     offsets: Any  # into a plane of the image, one row per axis and tap
+    rows: Any  # offsets of the first taps of all rows of a footprint, for locations that are not odd
+    odd: Any  # not 0 where a tap is dead, or the taps of a row do not lie side by side
     weights: Any
     slopes: Any  # d weight / d pixel, for bicubic only; elsewhere they are constants
     curves: Any  # d slope / d pixel, likewise
@@ -26,18 +27,45 @@ class Tile(NamedTuple):
 
 @leaf
 def allocate(like, index_like, spec):
-    rows = spec.ndim * tap_count(spec)
-    slopes = rows if spec.interp == BICUBIC and has_slopes(spec) else 0
-    return Tile(
-        buffer(spec.ndim * TILE, like),
-        buffer(spec.ndim * TILE, like),
-        buffer(rows * TILE, index_like),
-        buffer(rows * TILE, like),
-        buffer(slopes * TILE, like),
-        buffer(slopes * TILE, like),
-        buffer(spec.ndim * TILE if spec.source_dot else 0, like),
-        buffer(spec.ndim * TILE if spec.source_bar else 0, like),
+    """Allocate the memory of a stage: numbers, and offsets. Leaves get pointers, which need no reference counts."""
+    rows = spec.ndim * spec.taps
+    curved = 2 * rows if spec.sloped else 0
+    moving = (1 if spec.source_dot else 0) + (1 if spec.source_bar else 0)
+    return buffer((rows + curved + (2 + moving) * spec.ndim) * PITCH, like), buffer(
+        (rows + spec.rows + 1) * PITCH, index_like
     )
+
+
+@leaf
+def divide(numbers, offsets, like, index_like, spec):
+    """Divide the memory of a stage among its parts."""
+    rows = spec.ndim * spec.taps
+    curved = rows if spec.sloped else 0
+    reals, indices = pointer(numbers.ctypes.data, like), pointer(offsets.ctypes.data, index_like)
+    scales = spec.ndim * PITCH
+    weights = scales + spec.ndim * PITCH
+    slopes = weights + rows * PITCH
+    curves = slopes + curved * PITCH
+    dots = curves + curved * PITCH
+    bars = dots + (spec.ndim if spec.source_dot else 0) * PITCH
+    return Tile(
+        reals,
+        beyond(reals, scales),
+        indices,
+        beyond(indices, rows * PITCH),
+        beyond(indices, (rows + spec.rows) * PITCH),
+        beyond(reals, weights),
+        beyond(reals, slopes),
+        beyond(reals, curves),
+        beyond(reals, dots),
+        beyond(reals, bars),
+    )
+
+
+@leaf
+def release(numbers, offsets):
+    """Say that a stage is no longer used: its memory lives until here."""
+    return numbers.size + offsets.size
 
 
 @leaf
@@ -54,14 +82,14 @@ def fetch(tile, axis, n, first, count, source, size, extent, like, spec):
 
     Return 1 if any of them is far, else 0.
     """
-    far = 0
+    far = int32(0)
     p = 0
     while p < count:
         z, y, x, length = run(first, p, count, size)
         for i in range(length):
             px = pixel(source, n, (z, y, x + i), size, axis, extent, like, spec)
             tile.coords[slot(axis, p + i)] = px
-            far |= 0 if is_near(px) else 1
+            far = int32(far | (int32(0) if is_near(px) else int32(1)))
         p += length
     return far
 
@@ -84,41 +112,46 @@ def settle_far(tile, count, extent, spec):
 
 @leaf
 def place(tile, axis, count, n, stride, padding, spec):
-    """Stage the taps of the tile on one axis. Return whether all of them are inside the image.
+    """Stage the taps of the tile on one axis, and which locations have dead taps, or on x taps that lie apart.
 
     `stride` steps one pixel along the axis. Where it is negative, offsets count from the axis' far end, so
     that offsets of living taps are never negative.
     """
-    dead = 0
-    bias = (1 - n) * stride if stride < 0 else 0
-    row = axis * tap_count(spec)
+    K = type(tile.offsets[0])
+    n, stride = K(n), K(stride)
+    bias = K((1 - n) * stride) if stride < 0 else K(0)
+    row = axis * spec.taps
     for p in range(count):
         (j0, j1, j2, j3), ws, vs, qs, scale = taps(tile.coords[slot(axis, p)], n, padding, spec)
         tile.scales[slot(axis, p)] = scale
-        dead |= keep(tile, row, p, j0, ws[0], vs[0], qs[0], stride, bias, spec)
-        if tap_count(spec) > 1:
-            dead |= keep(tile, row + 1, p, j1, ws[1], vs[1], qs[1], stride, bias, spec)
-        if tap_count(spec) > 2:
-            dead |= keep(tile, row + 2, p, j2, ws[2], vs[2], qs[2], stride, bias, spec)
-            dead |= keep(tile, row + 3, p, j3, ws[3], vs[3], qs[3], stride, bias, spec)
-    return dead == 0
+        odd = tile.odd[slot(int64(0), p)] if axis > 0 else K(0)
+        odd = K(odd | keep(tile, row, p, j0, ws[0], vs[0], qs[0], stride, bias, spec))
+        if spec.taps > 1:
+            odd = K(odd | keep(tile, row + 1, p, j1, ws[1], vs[1], qs[1], stride, bias, spec))
+            odd = K(odd | K(j1 - j0 - 1)) if axis == 0 else odd
+        if spec.taps > 2:
+            odd = K(odd | keep(tile, row + 2, p, j2, ws[2], vs[2], qs[2], stride, bias, spec))
+            odd = K(odd | keep(tile, row + 3, p, j3, ws[3], vs[3], qs[3], stride, bias, spec))
+            odd = K(odd | K(j2 - j1 - 1) | K(j3 - j2 - 1)) if axis == 0 else odd
+        tile.odd[slot(int64(0), p)] = odd
 
 
 @leaf
 def keep(tile, row, p, j, w, v, q, stride, bias, spec):
     """Stage one tap. Return 1 if it is dead, else 0."""
-    far = -(1 << 61) if spec.wide else -(1 << 29)
-    tile.offsets[slot(row, p)] = j * stride + bias if j >= 0 else far
+    K = type(j)
+    far = K(-(1 << 61)) if spec.wide else K(-(1 << 29))
+    tile.offsets[slot(row, p)] = K(j * stride + bias) if j >= 0 else far
     tile.weights[slot(row, p)] = w
-    if spec.interp == BICUBIC and has_slopes(spec):
+    if spec.sloped:
         tile.slopes[slot(row, p)] = v
         tile.curves[slot(row, p)] = q
-    return 1 if j < 0 else 0
+    return K(1) if j < 0 else K(0)
 
 
 @step
 def stage(tile, n, first, count, source, size, extent, strides, like, spec):
-    """Stage locations first .. first + count of batch item `n`. Return whether every tap is inside."""
+    """Stage locations first .. first + count of batch item `n`."""
     far = fetch(tile, int64(0), n, first, count, source, size, extent[2], like, spec)
     if spec.ndim > 1:
         far |= fetch(tile, int64(1), n, first, count, source, size, extent[1], like, spec)
@@ -126,12 +159,23 @@ def stage(tile, n, first, count, source, size, extent, strides, like, spec):
         far |= fetch(tile, int64(2), n, first, count, source, size, extent[0], like, spec)
     if far:
         settle_far(tile, count, extent, spec)
-    clean = place(tile, int64(0), count, extent[2], strides[4], spec.padding[0], spec)
+    place(tile, int64(0), count, extent[2], strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
-        clean &= place(tile, int64(1), count, extent[1], strides[3], spec.padding[1], spec)
+        place(tile, int64(1), count, extent[1], strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
-        clean &= place(tile, int64(2), count, extent[0], strides[2], spec.padding[2], spec)
-    return clean
+        place(tile, int64(2), count, extent[0], strides[2], spec.padding[2], spec)
+    if spec.packed:
+        line_up(tile, count, spec)
+
+
+@leaf
+def line_up(tile, count, spec):
+    """Stage where the rows of footprints begin."""
+    taps = spec.taps
+    for k in range(taps if spec.ndim > 2 else 1):
+        for j in range(taps if spec.ndim > 1 else 1):
+            for p in range(count):
+                tile.rows[slot(taps * k + j, p)] = corner(tile, p, k, j, int64(0), int64(0), spec)
 
 
 @leaf
@@ -183,7 +227,7 @@ def put_bars(grid_bar, at, tile, count, spec):
     """Add the tile's cotangents to those of a grid's locations."""
     for p in range(count):
         for axis in range(spec.ndim):
-            add(grid_bar, at + p * spec.ndim + axis, tile.bars[slot(axis, p)])
+            grid_bar[at + p * spec.ndim + axis] += tile.bars[slot(axis, p)]
 
 
 @leaf
@@ -204,10 +248,10 @@ def sum_bars(theta_bar, to, bars, at, axis_step, step, first, count, size, like,
                 g = T(bars[uint64(at + axis * axis_step + i * step)])
                 total += g
                 moment += g * lattice(x + i - p, size[2], like, spec)
-            add(theta_bar, row_to, moment)
+            theta_bar[row_to] += moment
             if spec.ndim > 1:
-                add(theta_bar, row_to + 1, total * lattice(y, size[1], like, spec))
+                theta_bar[row_to + 1] += total * lattice(y, size[1], like, spec)
             if spec.ndim > 2:
-                add(theta_bar, row_to + 2, total * lattice(z, size[0], like, spec))
-            add(theta_bar, row_to + spec.ndim, total)
+                theta_bar[row_to + 2] += total * lattice(z, size[0], like, spec)
+            theta_bar[row_to + spec.ndim] += total
             p += length

@@ -1,0 +1,315 @@
+"""Lanes: several numbers side by side, on which one machine instruction works at once.
+
+A leaf written for a number takes lanes as well: `+`, `-` and `*` work on them, lane by lane, with the same
+rounding. Lanes are eight neighbouring output locations of one channel, or the channels of one location where these
+lie side by side. Functions here take a witness `like`, a number or lanes, and return what it is: one leaf serves both.
+Numba's own vectoriser makes neither of a gather.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import lower_builtin, models, register_model, type_callable
+
+from stnkit.kernels.jit import rule
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+class Lanes(types.Type):  # type: ignore[misc]
+    """Numba's type of `count` numbers of type `dtype`, kept in a vector register."""
+
+    def __init__(self, dtype: types.Type, count: int) -> None:
+        self.dtype, self.count = dtype, count
+        super().__init__(f"Lanes({dtype} x {count})")
+
+
+@register_model(Lanes)
+class _Model(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Lanes) -> None:
+        super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.dtype).get_value_type(), kind.count))
+
+
+# Uncompiled, lanes are NumPy arrays, which do the same arithmetic lane by lane.
+
+
+def lanes(like: Any, spec: Any) -> Any:
+    """Return as many 0 as the innermost loop does at once, of the type of number `like`."""
+    return np.full(spec.lanes, like) if spec.lanes > 1 else like
+
+
+def width(like: Any) -> int:
+    """Return how many lanes `like` has; 1 if it is a number."""
+    return int(np.size(like))
+
+
+def load(memory: Any, at: Any, like: Any) -> Any:
+    """Return one number of the memory, or as many neighbours as `like` has lanes."""
+    return memory[at] if np.ndim(like) == 0 else memory[int(at) : int(at) + len(like)].copy()
+
+
+def store(memory: Any, at: Any, value: Any) -> None:
+    """Write a number, or lanes to neighbours."""
+    if np.ndim(value) == 0:
+        memory[at] = value
+    else:
+        memory[int(at) : int(at) + len(value)] = value
+
+
+def full(x: Any, like: Any) -> Any:
+    """Return number `x`, in every lane if `like` has lanes."""
+    return x if np.ndim(like) == 0 or np.ndim(x) else np.full(len(like), x)
+
+
+def gather(memory: Any, at: Any, offset: Any, like: Any) -> Any:
+    """Return what stands at `offset`s from `at`, or from `at` itself where that is negative: a dead tap.
+
+    One offset with many lanes reads neighbours.
+    """
+    if np.ndim(offset) == 0:
+        return load(memory, at + (offset if offset >= 0 else 0), like)
+    return np.array([memory[at + max(int(o), 0)] for o in offset])
+
+
+def living(offset: Any, value: Any, fill: Any) -> Any:
+    """Return `value` where `offset` is not negative, and `fill` elsewhere."""
+    if np.ndim(offset) == 0:
+        return value if offset >= 0 else fill
+    return np.where(offset >= 0, value, fill)
+
+
+def unless_zero(u: Any, x: Any) -> Any:
+    """Return `x` where `u` is not 0, and 0 elsewhere, be `x` infinite there."""
+    return np.where(u != 0, x, np.zeros_like(x))[()]
+
+
+def pairs(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any) -> Any:
+    """Read the memory at the offsets from number `p` on, as many as `places`, and a step further.
+
+    Return four values, as `quads` does: both, and the first again. With many places the step is 1.
+    """
+    a, b = _neighbours(memory, at, offsets, p, step, places, many, 2)
+    return a, b, a, a
+
+
+def quads(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any) -> Any:
+    """Read the memory at the offsets from number `p` on, and one, two and three steps further."""
+    return _neighbours(memory, at, offsets, p, step, places, many, 4)
+
+
+def _neighbours(
+    memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any, taps: int
+) -> tuple[Any, ...]:
+    if np.ndim(places) == 0:
+        return tuple(load(memory, at + offsets[p] + k * step, many) for k in range(taps))
+    rows = np.array([memory[at + int(o) : at + int(o) + taps] for o in load(offsets, p, places)])
+    return tuple(rows.T)
+
+
+def even(memory: Any, at: Any, like: Any) -> Any:
+    """Tell whether a number of the memory, or all of as many neighbours as `like` has lanes, are 0."""
+    return not np.any(load(memory, at, like))
+
+
+def total(x: Any, like: Any) -> Any:
+    """Return the sum of all lanes if `like` is a number: of halves, until one is left; an odd last lane waits."""
+    if np.ndim(like) or not np.ndim(x):
+        return x
+    while len(x) > 1:
+        half = len(x) // 2
+        x = np.concatenate([x[:half] + x[half : 2 * half], x[2 * half :]])
+    return x[0]
+
+
+# Compiled, every function is one rule for its type and one for its instructions: nothing is left to inline.
+
+
+def _is_lanes(kind: Any) -> bool:
+    return isinstance(kind, Lanes)
+
+
+def alike(kind: Any, like: Any) -> Any:
+    """Return the type of `kind`s, as many as `like`."""
+    return Lanes(kind, like.count) if _is_lanes(like) else kind
+
+
+def _pick(builder: Any, value: Any, lanes: list[int]) -> Any:
+    order = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), order)
+
+
+def _join(builder: Any, parts: list[Any]) -> Any:
+    """Concatenate vectors of equal length, two and two."""
+    while len(parts) > 1:
+        n = 2 * parts[0].type.count
+        order = ir.Constant(ir.VectorType(I32, n), list(range(n)))
+        parts = [builder.shuffle_vector(*parts[k : k + 2], order) for k in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def _spread(builder: Any, value: Any, count: int) -> Any:
+    kind = ir.VectorType(value.type, count)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return _pick(builder, first, [0] * count)
+
+
+def _fit(builder: Any, kind: Any, value: Any, like: Any) -> Any:
+    """Return a number in all lanes, if `like` has lanes and it has not."""
+    return _spread(builder, value, like.count) if _is_lanes(like) and not _is_lanes(kind) else value
+
+
+def _word(builder: Any, value: Any) -> Any:
+    """Return an integer with 64 bits, for addresses."""
+    return value if value.type == I64 else builder.sext(value, I64)
+
+
+def _read(context: Any, builder: Any, number: Any, where: Any, count: int | None) -> Any:
+    """Read a number, or `count` neighbours, that need not be aligned as lanes."""
+    if count is not None:
+        where = builder.bitcast(where, ir.VectorType(where.type.pointee, count).as_pointer())
+    value = builder.load(where)
+    value.align = context.get_abi_sizeof(context.get_value_type(number))
+    return value
+
+
+@rule(lanes, lambda like, spec: Lanes(like, spec.spec.lanes) if spec.spec.lanes > 1 else like)
+def _lanes(context, builder, signature, args):
+    return ir.Constant(context.get_value_type(signature.return_type), None)
+
+
+@rule(width, lambda like: types.int64)
+def _width(context, builder, signature, args):
+    like = signature.args[0]
+    return ir.Constant(I64, like.count if _is_lanes(like) else 1)
+
+
+@rule(load, lambda memory, at, like: alike(memory.dtype, like))
+def _load(context, builder, signature, args):
+    memory, _, like = signature.args
+    where = builder.gep(args[0], [_word(builder, args[1])])
+    return _read(context, builder, memory.dtype, where, like.count if _is_lanes(like) else None)
+
+
+@rule(store, lambda memory, at, value: types.void)
+def _store(context, builder, signature, args):
+    memory, _, value = signature.args
+    where = builder.gep(args[0], [_word(builder, args[1])])
+    if _is_lanes(value):
+        where = builder.bitcast(where, args[2].type.as_pointer())
+    builder.store(args[2], where).align = context.get_abi_sizeof(context.get_value_type(memory.dtype))
+    return context.get_dummy_value()
+
+
+@rule(full, lambda x, like: x if _is_lanes(x) else alike(x, like))
+def _full(context, builder, signature, args):
+    return _fit(builder, signature.args[0], args[0], signature.args[1])
+
+
+@rule(gather, lambda memory, at, offset, like: alike(memory.dtype, like))
+def _gather(context, builder, signature, args):
+    memory, _, offset, like = signature.args
+    base = builder.gep(args[0], [_word(builder, args[1])])
+    zero = ir.Constant(args[2].type, None)
+    safe = builder.select(builder.icmp_signed(">=", args[2], zero), args[2], zero)
+    if not _is_lanes(offset):
+        where = builder.gep(base, [_word(builder, safe)])
+        return _read(context, builder, memory.dtype, where, like.count if _is_lanes(like) else None)
+    value = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
+    for k in range(offset.count):
+        lane = ir.Constant(I32, k)
+        where = builder.gep(base, [_word(builder, builder.extract_element(safe, lane))])
+        value = builder.insert_element(value, builder.load(where), lane)
+    return value
+
+
+@rule(living, lambda offset, value, fill: value)
+def _living(context, builder, signature, args):
+    _, value, fill = signature.args
+    alive = builder.icmp_signed(">=", args[0], ir.Constant(args[0].type, None))
+    return builder.select(alive, args[1], _fit(builder, fill, args[2], value))
+
+
+@rule(unless_zero, lambda u, x: x)
+def _unless_zero(context, builder, signature, args):
+    moves = builder.fcmp_unordered("!=", args[0], ir.Constant(args[0].type, None))
+    return builder.select(moves, args[1], ir.Constant(args[1].type, None))
+
+
+def _short_rows(function: Any, taps: int) -> None:
+    """Make `function` read `taps` neighbours at every offset."""
+
+    @rule(function, lambda memory, at, offsets, p, step, places, many: types.UniTuple(alike(memory.dtype, many), 4))
+    def code(context, builder, signature, args):
+        memory, places, many = (signature.args[k] for k in (0, 5, 6))
+        base = builder.gep(args[0], [_word(builder, args[1])])
+        first = builder.gep(args[2], [_word(builder, args[3])])
+        columns = []
+        if _is_lanes(places):  # one load for each place; then rows are turned to columns in registers
+            rows = []
+            for k in range(places.count):
+                offset = _word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
+                rows.append(_read(context, builder, memory.dtype, builder.gep(base, [offset]), taps))
+            whole = _join(builder, rows)
+            columns = [_pick(builder, whole, list(range(k, whole.type.count, taps))) for k in range(taps)]
+        else:
+            base = builder.gep(base, [_word(builder, builder.load(first))])
+            for _ in range(taps):
+                columns.append(_read(context, builder, memory.dtype, base, many.count if _is_lanes(many) else None))
+                base = builder.gep(base, [args[4]])
+        return context.make_tuple(builder, signature.return_type, columns + columns[:1] * (4 - taps))
+
+
+_short_rows(pairs, 2)
+_short_rows(quads, 4)
+
+
+@rule(even, lambda memory, at, like: types.boolean)
+def _even(context, builder, signature, args):
+    memory, _, like = signature.args
+    where = builder.gep(args[0], [_word(builder, args[1])])
+    value = _read(context, builder, memory.dtype, where, like.count if _is_lanes(like) else None)
+    odd = builder.icmp_signed("!=", value, ir.Constant(value.type, None))
+    if _is_lanes(like):
+        odd = builder.icmp_signed("!=", builder.bitcast(odd, ir.IntType(like.count)), ir.IntType(like.count)(0))
+    return builder.not_(odd)
+
+
+@rule(total, lambda x, like: x.dtype if _is_lanes(x) and not _is_lanes(like) else x)
+def _total(context, builder, signature, args):
+    value = args[0]
+    if _is_lanes(signature.return_type) or not _is_lanes(signature.args[0]):
+        return value
+    while value.type.count > 1:
+        half, last = value.type.count // 2, value.type.count
+        low, high = _pick(builder, value, list(range(half))), _pick(builder, value, list(range(half, 2 * half)))
+        both = builder.fadd(low, high)
+        if last % 2:
+            odd = builder.extract_element(value, ir.Constant(I32, last - 1))
+            both = builder.insert_element(_pick(builder, both, [*range(half), 0]), odd, ir.Constant(I32, half))
+        value = both
+    return builder.extract_element(value, ir.Constant(I32, 0))
+
+
+def _arithmetic(function: Any, on_floats: str, on_integers: str) -> None:
+    """Make an operator work on lanes, and on a number beside lanes."""
+
+    def result(a: Any, b: Any) -> Any:
+        return a if _is_lanes(a) else (b if _is_lanes(b) else None)
+
+    type_callable(function)(lambda context: result)
+
+    def code(context, builder, signature, args):
+        like = signature.return_type
+        sides = [_fit(builder, kind, value, like) for kind, value in zip(signature.args, args, strict=True)]
+        name = on_floats if isinstance(like.dtype, types.Float) else on_integers
+        return getattr(builder, name)(*sides)
+
+    for kinds in ((Lanes, Lanes), (Lanes, types.Number), (types.Number, Lanes)):
+        lower_builtin(function, *kinds)(code)
+
+
+_arithmetic(operator.add, "fadd", "add")
+_arithmetic(operator.mul, "fmul", "mul")
