@@ -1,1 +1,1 @@
-"""Benchmarks of stnkit: run them with `python -m bench.<name>` from the repository's top."""
+"""Benchmarks of stnkit: run them with `python -m bench` from the repository's top."""

@@ -1,7 +1,7 @@
-"""What a call costs before it computes anything: import, first call cold and warm, validation and dispatch.
+"""What a process waits for before its first result: import, and a first call with an empty and a warm cache.
 
-Run `python -m bench.startup`. Each figure of a whole process is the median of several processes, so that it
-includes what a user waits for; the cost of one call is the least of several batches, on an image of 4 x 4.
+Run `python -m bench.startup`. Each figure is the median of several processes, so that it includes what a user
+waits for.
 """
 
 import os
@@ -10,13 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import timeit
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
-
-import stnkit
 
 FIRST_CALL = """
 import numpy as np, stnkit
@@ -46,31 +42,22 @@ def import_seconds() -> float:
     return float(done.stdout)
 
 
-def call_seconds() -> dict[str, float]:
-    """Return what one call on a (1, 1, 4, 4) image takes, and how much of it the kernel."""
-    image = np.ones((1, 1, 4, 4), np.float32)
-    grid = np.zeros((1, 4, 4, 2), np.float32)
-    theta = np.eye(2, 3, dtype=np.float32)[None]
-    calls = {
-        "grid_sample": lambda: stnkit.grid_sample(image, grid),
-        "affine_sample": lambda: stnkit.affine_sample(image, theta),
+def figures(repeats: int = REPEATS) -> dict[str, float]:
+    """Return the seconds of each wait."""
+    with tempfile.TemporaryDirectory() as root:
+        cold = [process_seconds(FIRST_CALL, os.path.join(root, str(i))) for i in range(repeats)]
+        warm = [process_seconds(FIRST_CALL, os.path.join(root, "0")) for _ in range(repeats)]
+    return {
+        "import stnkit, over import numpy": statistics.median(import_seconds() for _ in range(repeats)),
+        "process with a first call, empty cache": statistics.median(cold),
+        "process with a first call, warm cache": statistics.median(warm),
     }
-    for call in calls.values():
-        call()
-    return {name: min(timeit.repeat(call, number=2000, repeat=15)) / 2000 for name, call in calls.items()}
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as root:
-        cold = [process_seconds(FIRST_CALL, os.path.join(root, str(i))) for i in range(REPEATS)]
-        warm = [process_seconds(FIRST_CALL, os.path.join(root, "0")) for _ in range(REPEATS)]
-    imports = [import_seconds() for _ in range(REPEATS)]
-    table = Table("what", "figure", title="stnkit start-up and per-call cost")
-    table.add_row("import stnkit, over import numpy", f"{statistics.median(imports) * 1e3:.1f} ms")
-    table.add_row("process with a first call, empty cache", f"{statistics.median(cold):.2f} s")
-    table.add_row("process with a first call, warm cache", f"{statistics.median(warm):.2f} s")
-    for name, seconds in call_seconds().items():
-        table.add_row(f"{name} on a (1, 1, 4, 4) image", f"{seconds * 1e6:.1f} us")
+    table = Table("what", "ms", title="stnkit start-up")
+    for what, seconds in figures().items():
+        table.add_row(what, f"{seconds * 1e3:.1f}")
     Console().print(table)
 
 

@@ -1,31 +1,8 @@
-"""Named workloads as data, shared by the tests and the benchmarks."""
-
-from typing import Any, NamedTuple
+"""Named workloads as data: the cases that the tests compare with torch, and how arrays are drawn for them."""
 
 import numpy as np
 
-
-class Case(NamedTuple):
-    """One call of `grid_sample`: shapes, options and dtype."""
-
-    name: str
-    batch: int
-    channels: int
-    extent: tuple[int, ...]  # of the image: (W,), (H, W) or (D, H, W)
-    size: tuple[int, ...]  # of the output
-    mode: str = "bilinear"
-    padding_mode: str = "zeros"
-    align_corners: bool = False
-    coords: str = "normalized"
-    data_format: str = "channels_first"
-    dtype: str = "float32"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keywords of the call."""
-        names = ("mode", "padding_mode", "align_corners", "coords", "data_format")
-        return {name: getattr(self, name) for name in names}
-
+from bench.cases import Case
 
 # Every value of every option, and every pair of mode, padding, number of axes and alignment, but for wrap,
 # which stands once in 2-D and once in 3-D.

@@ -1,0 +1,162 @@
+"""Measure stnkit beside its peers: `python -m bench [--cases GLOB] [--peers NAME,NAME] [--threads N] [--quick]`.
+
+Prints tables, and writes what it has measured to `bench/results` after every case. `python -m bench.report` then
+writes the documentation's page. A case that is not known, and a peer that is not, are one line of standard error and
+the exit status 2. An interrupt keeps the cases that are done, and gives 130.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import compiled, derivatives, harness, peers, results, startup, suite, threads
+from bench.memory import Gauge
+from bench.peers import Peer
+from bench.report import show
+from bench.suite import Section
+
+Advance = Callable[[str], None]
+
+
+class Words(argparse.ArgumentParser):
+    """A parser that leaves it to `main` to say what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    words = Words(prog="python -m bench", description="Measure stnkit beside the libraries that are installed.")
+    words.add_argument("--cases", metavar="GLOB", default="*", help="only the cases whose name fits")
+    words.add_argument("--peers", metavar="NAME,NAME", help=f"only these peers, of {', '.join(peers.PEERS)}")
+    words.add_argument("--threads", metavar="N", type=int, default=min(2, threads.usable()), help="of each library")
+    words.add_argument("--quick", action="store_true", help="every operation once, on small images, within a minute")
+    words.add_argument("--out", metavar="FILE", type=Path, help="the JSON file, else one in bench/results")
+    return words
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command line, and return the exit status."""
+    try:
+        options = parser().parse_args(words)
+        sections = suite.selected(suite.QUICK if options.quick else suite.SECTIONS, options.cases)
+        asked = peers.chosen(options.peers)
+        if not 1 <= options.threads <= threads.usable():
+            message = f"--threads must be from 1 to {threads.usable()}; got {options.threads}"
+            raise ValueError(message)
+    except ValueError as error:
+        print("bench:", error, file=sys.stderr)
+        return 2
+    try:
+        return carry_out(options, sections, asked)
+    except KeyboardInterrupt:  # before there was anything to show
+        print("bench: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"bench: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def carry_out(options: argparse.Namespace, sections: Sequence[Section], asked: dict[str, Peer]) -> int:
+    """Measure, write and show what was asked for, and return the exit status."""
+    threads.fix(options.threads)
+    if options.quick and options.peers is None:
+        asked = {name: peer for name, peer in asked.items() if not peer.compiles}
+    versions = {name: peers.version(peer) for name, peer in asked.items()}
+    threads.use(options.threads)
+    whole = not options.quick and options.cases == "*" and options.peers is None
+    run = results.started(options.threads, versions, whole=whole, quick=options.quick)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    path = options.out or results.FOLDER / f"{'quick-' if options.quick else ''}{stamp}.json"
+    status = 0
+    try:
+        measure(run, sections, [peer for name, peer in asked.items() if versions[name]], path)
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        status = 130
+    show(run)
+    print(f"results: {path}")
+    return status
+
+
+def measure(run: results.Run, sections: Sequence[Section], found: Sequence[Peer], path: Path) -> None:
+    """Measure all there is to measure, and write the run after every case."""
+    effort = harness.QUICK if run["quick"] else harness.THOROUGH
+    names = [case.name for section in sections for case in section.cases]
+    results.save(run, path)
+    with progress(len(names)) as advance, Gauge() as gauge:
+        advance("compiling kernels")
+        compiled.ahead(names, run["threads"])
+        run["bandwidth"] = harness.bandwidth(run["threads"])
+        for section in sections:
+            records: list[harness.Record] = []
+            run["sections"].append({"title": section.title, "cases": records})
+            wanted = [peer for peer in found if section.peers is None or peer.name in section.peers]
+            for case in section.cases:
+                advance(case.name)
+                record = harness.measure(case, wanted, run["bandwidth"], effort)
+                weigh(record, gauge, [] if run["quick"] else wanted)
+                records.append(record)
+                results.save(run, path)
+        if run["whole"]:
+            advance("start-up")
+            run["start"] = startup.figures()
+            advance("derivatives and formats")
+            run["relations"] = derivatives.figures(effort)
+            advance("threads")
+            run["scaling"] = scaling(run["threads"], found, effort)
+    run["complete"] = True
+    results.save(run, path)
+
+
+def weigh(record: harness.Record, gauge: Gauge, found: Sequence[Peer]) -> None:
+    """Add to the record of a case how much memory each side takes that was timed."""
+    sides = {"stnkit": record["stnkit"]} | {p.name: record["peers"].get(p.name, {}) for p in found if not p.compiles}
+    for name, side in sides.items():
+        if "median" in side:
+            side["memory"] = gauge.extra(name, record["name"])
+
+
+def scaling(most: int, found: Sequence[Peer], effort: harness.Effort) -> list[dict[str, Any]]:
+    """Time some cases on 1, 2, 4, ... threads, beside torch where it is there."""
+    numbers = [2**k for k in range(most.bit_length()) if 2**k < most] + [most]
+    rivals = [peer for peer in found if peer.name == "torch"]
+    entries = []
+    for case in suite.SCALED:
+        sides: dict[str, list[harness.Record]] = {}
+        for number in numbers:
+            threads.use(number)
+            record = harness.measure(case, rivals, 1.0, effort)
+            for name, times in ({"stnkit": record["stnkit"]} | record["peers"]).items():
+                if "median" in times:
+                    sides.setdefault(name, []).append(times)
+        entries.append({"name": case.name, "threads": numbers, "sides": sides})
+    threads.use(most)
+    return entries
+
+
+@contextmanager
+def progress(count: int) -> Iterator[Advance]:
+    """Show on standard error how far the run is, if that is a terminal."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    bar = Progress(*columns, console=console, transient=True)
+    with bar if console.is_terminal else nullcontext():
+        task = bar.add_task("", total=count, completed=-2)
+
+        def advance(name: str) -> None:
+            bar.update(task, advance=1, description=name)
+
+        yield advance
+
+
+if __name__ == "__main__":
+    sys.exit(main())

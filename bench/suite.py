@@ -1,0 +1,171 @@
+"""What the benchmark runs, in sections, and what groups of its cases are to reach."""
+
+from fnmatch import fnmatch
+from typing import NamedTuple
+
+from bench.cases import Case, Shape
+
+
+class Section(NamedTuple):
+    """Cases that stand together in a table; the peers are all, or those named."""
+
+    title: str
+    cases: tuple[Case, ...]
+    peers: tuple[str, ...] | None = None
+
+
+class Goal(NamedTuple):
+    """What a group of cases is to reach: on geometric average, and in each of them."""
+
+    title: str
+    cases: tuple[Case, ...]
+    against: str  # a peer: how many times as long it takes; or "floor": the fraction that is reached
+    average: float
+    least: float | None = None
+
+
+def case(op: str, shape: Shape, **choices: str) -> Case:
+    """Build a case whose output has the image's size; the name tells what differs from the defaults.
+
+    `op` may carry a derivative, as in "affine_sample.step".
+    """
+    operation, _, derivative = op.partition(".")
+    name = "/".join([op, "x".join(map(str, shape)), *choices.values()])
+    batch, channels, *extent = shape
+    derivative = derivative or "forward"
+    return Case(name, batch, channels, (*extent,), (*extent,), op=operation, derivative=derivative, **choices)
+
+
+def cases(op: str, shapes: tuple[Shape, ...], **choices: str) -> tuple[Case, ...]:
+    """Build a case for each shape."""
+    return tuple(case(op, shape, **choices) for shape in shapes)
+
+
+LAST = "channels_last"
+# N, C and the spatial axes: pictures, one photograph, one plane, features, digits, deep features.
+PLANES = (
+    (32, 3, 224, 224), (1, 3, 1080, 1920), (1, 1, 4096, 4096), (16, 64, 64, 64), (64, 1, 28, 28), (8, 256, 32, 32),
+)  # fmt: skip
+COLOURED = tuple(shape for shape in PLANES if shape[1] > 1)
+VOLUMES = ((1, 1, 128, 128, 128), (2, 16, 48, 48, 48))
+FRAMES = ((1, 1, 1080, 1920), (1, 3, 1080, 1920))
+MIDDLE = (16, 16, 64, 64)
+WIDE = (16, 64, 64, 64)
+SQUARES = tuple((1, 1, n, n) for n in (28, 64, 128, 256, 512, 1024, 2048, 8192))  # 4096 is one of PLANES
+
+SECTIONS = (
+    Section("Sampling at a grid", cases("grid_sample", PLANES)),
+    Section("Sampling under affine maps", cases("affine_sample", PLANES)),
+    Section("A training step of affine maps", cases("affine_sample.step", PLANES)),
+    Section(
+        "Channels last",
+        cases("grid_sample", COLOURED, data_format=LAST)
+        + cases("affine_sample", COLOURED, data_format=LAST)
+        + cases("affine_sample.step", COLOURED, data_format=LAST),
+        ("torch", "opencv"),
+    ),
+    Section("Volumes", cases("grid_sample", VOLUMES) + cases("affine_sample.step", VOLUMES), ("torch", "scipy", "jax")),
+    Section(
+        "Bicubic",
+        cases("grid_sample", PLANES, mode="bicubic") + cases("affine_sample.step", PLANES, mode="bicubic"),
+        ("torch",),
+    ),
+    Section(
+        "One frame, as OpenCV takes it",
+        cases("affine_sample", FRAMES[:1], data_format=LAST)  # that of 3 channels stands above
+        + cases("affine_sample", FRAMES, data_format=LAST, dtype="uint8")
+        + cases("grid_sample", FRAMES, data_format=LAST, dtype="uint8"),
+        ("opencv",),
+    ),
+    Section(
+        "Other operations and derivatives",
+        tuple(
+            case(op, MIDDLE)
+            for op in (
+                "grid_sample", "grid_sample.vjp", "grid_sample.jvp", "grid_sample.double_vjp",
+                "affine_sample.jvp", "affine_sample.double_vjp", "affine_grid", "affine_grid.vjp", "affine_grid.jvp",
+                "flow_sample", "flow_sample.step", "flow_sample.jvp", "flow_sample.double_vjp",
+                "flow_grid", "flow_grid.vjp", "flow_grid.jvp", "grid_splat", "grid_splat.vjp", "grid_count",
+                "grid_gradient",
+            )
+        ),
+        ("torch",),
+    ),
+    Section(
+        "Half precision",
+        (
+            case("grid_sample", WIDE, dtype="float16"),
+            case("grid_sample", WIDE, dtype="bfloat16"),
+        ),
+        (),
+    ),
+    Section("The cost of a call", cases("grid_sample", ((1, 1, 4, 4),)) + cases("affine_sample", ((1, 1, 4, 4),))),
+    Section("From small to large", cases("affine_sample", SQUARES), ("torch", "opencv")),
+)  # fmt: skip
+
+# Every public function once, on images so small that one thread takes them; on lines what few peers have,
+# because fewer axes compile sooner.
+SMALL, LINE = (2, 3, 32, 32), (2, 3, 256)
+QUICK = (
+    Section(
+        "Every operation, on small images",
+        tuple(
+            case(op, SMALL)
+            for op in (
+                "grid_sample", "grid_sample.step", "affine_sample", "affine_sample.step", "affine_grid",
+                "affine_grid.vjp",
+            )
+        )
+        + cases("affine_sample", (SMALL,), data_format=LAST)
+        + cases("affine_sample", (SMALL,), data_format=LAST, dtype="uint8"),
+    ),
+    Section(
+        "Every other operation, on lines",
+        tuple(
+            case(op, LINE)
+            for op in (
+                "grid_sample.jvp", "grid_sample.double_vjp", "affine_sample.jvp", "affine_sample.double_vjp",
+                "affine_grid.jvp", "flow_sample", "flow_sample.step", "flow_sample.jvp", "flow_sample.double_vjp",
+                "flow_grid", "flow_grid.vjp", "flow_grid.jvp",
+                "grid_splat", "grid_splat.vjp", "grid_count", "grid_gradient",
+            )
+        ),
+        (),
+    ),
+)  # fmt: skip
+
+SCALED = cases("grid_sample", PLANES[:2]) + cases("affine_sample.step", PLANES[:1])
+
+GOALS = (
+    Goal("torch grid_sample, forward", cases("grid_sample", PLANES), "torch", 2.0, 1.1),
+    Goal("torch affine_grid and grid_sample, forward", cases("affine_sample", PLANES), "torch", 4.0, 2.0),
+    Goal("torch, training step", cases("affine_sample.step", PLANES), "torch", 3.0, 1.8),
+    Goal("torch channels last, forward", cases("grid_sample", COLOURED, data_format=LAST), "torch", 4.0),
+    Goal("torch channels last, training step", cases("affine_sample.step", COLOURED, data_format=LAST), "torch", 3.0),
+    Goal("torch volumes, forward", cases("grid_sample", VOLUMES), "torch", 4.0),
+    Goal("torch volumes, training step", cases("affine_sample.step", VOLUMES), "torch", 3.0),
+    Goal("torch bicubic, forward", cases("grid_sample", PLANES, mode="bicubic"), "torch", 1.5),
+    Goal("torch bicubic, training step", cases("affine_sample.step", PLANES, mode="bicubic"), "torch", 1.5),
+    Goal("OpenCV warpAffine, float32", cases("affine_sample", FRAMES, data_format=LAST), "opencv", 0.8),
+    Goal("OpenCV warpAffine, uint8", cases("affine_sample", FRAMES, data_format=LAST, dtype="uint8"), "opencv", 0.6),
+    Goal("SciPy map_coordinates", cases("grid_sample", PLANES + VOLUMES), "scipy", 12.0),
+    Goal("SciPy affine_transform", cases("affine_sample", PLANES), "scipy", 12.0),
+    Goal("JAX map_coordinates", cases("grid_sample", PLANES + VOLUMES), "jax", 10.0),
+    Goal("the floor, many channels last", cases("grid_sample", PLANES[3::2], data_format=LAST), "floor", 0.5),
+    Goal("the floor, 3 channels first", cases("grid_sample", PLANES[:2]), "floor", 0.35),
+)
+
+
+def everything() -> dict[str, Case]:
+    """Return every case of the benchmark by its name."""
+    return {one.name: one for section in SECTIONS + QUICK for one in section.cases}
+
+
+def selected(sections: tuple[Section, ...], pattern: str) -> tuple[Section, ...]:
+    """Return the sections with only the cases whose name fits a pattern; refuse one that fits none."""
+    found = [s._replace(cases=tuple(one for one in s.cases if fnmatch(one.name, pattern))) for s in sections]
+    if not any(section.cases for section in found):
+        known = ", ".join(one.name for section in sections for one in section.cases)
+        message = f"--cases {pattern} fits no case; known are {known}"
+        raise ValueError(message)
+    return tuple(section for section in found if section.cases)

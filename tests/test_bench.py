@@ -1,0 +1,324 @@
+"""The benchmark tells the truth: sides agree, what goes wrong is reported, and the page follows from the JSON.
+
+No time is judged here. Most cases run uncompiled, on a few pixels.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from cases import CASES
+
+import stnkit
+from bench import __main__ as program
+from bench import agreement, calls, cases, harness, memory, peers, report, results, suite, tables
+from bench.calls import Side
+from bench.peers import Peer
+
+ONCE = harness.Effort(seconds=0.0, least=2, most=2, sample=0.0)
+SMALLEST = {one._replace(name=""): one for one in map(cases.reduced, suite.everything().values())}.values()
+CASE = cases.reduced(suite.case("grid_sample", (2, 3, 32, 32)))
+
+
+@pytest.mark.parametrize("case", SMALLEST, ids=lambda case: case.name)
+def test_peers_agree(case, plain):
+    inputs = cases.Inputs(case)
+    way = calls.stnkit(case, inputs)
+    mine = way.arrays(way.call())
+    for peer in peers.PEERS.values():
+        if peer.compiles or peers.version(peer) is None:
+            continue
+        side = peer.side(case, inputs)
+        if side is not None:
+            theirs = side.arrays(side.call())
+            assert agreement.disagreement(case, mine, theirs, peer.tolerances[case.dtype]) is None, peer.name
+
+
+def test_grid_and_matrices_are_those_of_theta(plain):
+    inputs = cases.Inputs(CASE._replace(dtype="float64", size=(4, 9)))
+    np.testing.assert_allclose(inputs["grid"], plain.affine_grid(inputs["theta"], (4, 9)), atol=1e-14)
+    identity = np.stack(np.meshgrid(np.arange(9.0), np.arange(4.0)), axis=-1)
+    carried = (
+        np.einsum("nij,hwj->nhwi", inputs["matrices"][..., :2], identity) + inputs["matrices"][:, None, None, :, 2]
+    )
+    np.testing.assert_allclose(inputs["pixels"], carried, atol=1e-12)
+
+
+def test_quick_covers_every_function():
+    covered = {name for section in suite.QUICK for case in section.cases for name in calls.functions(case)}
+    assert covered == set(stnkit.__all__)
+
+
+def test_names_are_unique_and_known():
+    names = [one.name for section in suite.SECTIONS + suite.QUICK for one in section.cases]
+    assert len(names) == len(set(names))
+    assert {case.name for goal in suite.GOALS for case in goal.cases} <= set(names)
+    assert {goal.against for goal in suite.GOALS} <= {"floor", *peers.PEERS}
+    assert all(type(one) is cases.Case for one in CASES)
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        (["--cases", "none/*"], ["none/*", *(one.name for section in suite.SECTIONS for one in section.cases)]),
+        (["--peers", "torch,numpy"], ["numpy", *peers.PEERS]),
+        (["--threads", "0"], ["--threads", "1"]),
+        (["--speed"], ["--speed"]),
+    ],
+)
+def test_bad_words_are_one_line(words, known, capsys):
+    assert program.main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert all(name in printed.err for name in known)
+
+
+def peer(name, call):
+    def prepare(case, inputs):
+        return Side(lambda: call(inputs), lambda answer: [answer])
+
+    return Peer(name, name, prepare, {"float32": agreement.ROUNDING})
+
+
+def fake_peers(plain):
+    count = iter(range(100))
+
+    def right(inputs):
+        return plain.grid_sample(inputs["image"], inputs["grid"])
+
+    def breaks(inputs):
+        raise RuntimeError("no such kernel\nand more")  # noqa: EM101
+
+    def tires(inputs):
+        return right(inputs) if next(count) == 0 else breaks(inputs)
+
+    return [
+        peer("right", right),
+        peer("wrong", lambda inputs: right(inputs) * np.float32(1.03)),
+        peer("breaks", breaks),
+        peer("tires", tires),
+        peer("flat", lambda inputs: right(inputs)[0]),
+        peer("lost", lambda inputs: right(inputs) * np.float32(np.nan)),
+        Peer("lacks", "lacks", lambda *_: None, {"float32": agreement.ROUNDING}),
+    ]
+
+
+def test_a_peer_that_fails_is_reported_and_not_timed(plain):
+    record = harness.measure(CASE, fake_peers(plain), 1e9, ONCE)
+    cells = dict(zip(("right", "wrong", "breaks", "tires", "flat", "lost", "lacks"), tables.row(record, (
+        "right", "wrong", "breaks", "tires", "flat", "lost", "lacks"))[3:-2], strict=True))  # fmt: skip
+    assert float(cells.pop("right")) > 0
+    assert cells == {
+        "wrong": "differs 3e-02", "breaks": "error", "tires": "error", "flat": "differs", "lost": "differs nan",
+        "lacks": "-",
+    }  # fmt: skip
+    assert record["peers"]["breaks"]["reason"] == "RuntimeError: no such kernel"
+    assert "median" in record["stnkit"]
+    json.dumps(record)
+
+
+def test_a_case_that_stnkit_refuses_is_reported(plain):
+    record = harness.measure(CASE._replace(mode="cubist"), fake_peers(plain), 1e9, ONCE)
+    assert tables.row(record, ("right",)) == (CASE.name, "error", "-", "-", "-", "-")
+
+
+def test_sides_are_timed_in_turn():
+    order = []
+    times, errors = harness.in_turn({name: lambda name=name: order.append(name) for name in "abc"}, ONCE)
+    assert "".join(order) == "aabbcc" + "abc" + "bca"
+    assert set(times) == set("abc")
+    assert errors == {}
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """Let a run neither compile, nor weigh, nor change the threads of the tests."""
+    monkeypatch.setattr(program.compiled, "ahead", lambda *_: None)
+    monkeypatch.setattr(program.threads, "fix", lambda *_: None)
+    monkeypatch.setattr(program.threads, "use", lambda *_: None)
+    monkeypatch.setattr(harness, "bandwidth", lambda *_: 1e10)
+    monkeypatch.setattr(memory.Gauge, "extra", lambda *_: None)
+
+
+def test_an_interrupt_keeps_what_is_done(idle, monkeypatch, tmp_path, capsys):
+    done = []
+
+    def measured(case, *_):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(case.name)
+        return {"name": case.name, "stnkit": {"failure": "error"}, "peers": {}}
+
+    monkeypatch.setattr(harness, "measure", measured)
+    assert program.main(["--quick", "--peers", "scipy", "--out", str(tmp_path / "run.json")]) == 130
+    run = results.load(tmp_path / "run.json")
+    assert list(results.records(run)) == done
+    assert not run["complete"]
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_one_line(idle, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert program.main(["--quick", "--peers", "scipy", "--out", str(tmp_path / "file" / "run.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_run_is_written_and_shown(idle, plain, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(harness, "QUICK", ONCE)
+    monkeypatch.setitem(peers.PEERS, "none", Peer("none", "no_such_module", lambda *_: None, {}))
+    words = ["--quick", "--peers", "none", "--cases", "grid_sample/2x3x32x32", "--out", str(tmp_path / "run.json")]
+    with monkeypatch.context() as patch:
+        patch.setattr(harness, "Inputs", lambda _: cases.Inputs(CASE))
+        assert program.main(words) == 0
+    run = results.load(tmp_path / "run.json")
+    assert run["complete"]
+    assert run["peers"] == {"none": None}
+    record = run["sections"][0]["cases"][0]
+    assert record["fraction"] == pytest.approx(record["floor"] / record["stnkit"]["median"])
+    assert "none not installed" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.skipif(not memory.RESET.exists(), reason="the peak is read from /proc")
+def test_memory_is_that_of_the_result():
+    """4 MiB, and scratch of a few hundred KB a thread; the kernel counts pages in batches, so it may say less."""
+    with memory.Gauge() as gauge:
+        taken = gauge.extra("stnkit", "affine_sample/1x1x1024x1024")
+        assert gauge.extra("scipy", "affine_sample/2x3x32x32/channels_last") is None
+    assert 3 * 2**20 < taken < 8 * 2**20
+
+
+RUN = {
+    "date": "2001-02-03 04:05 UTC", "complete": True, "quick": False, "whole": True, "threads": 2, "bandwidth": 2e10,
+    "machine": {"processor": "Abacus", "cores": 4}, "versions": {"stnkit": "1.2"},
+    "peers": {"torch": "3.4", "jax": None},
+    "sections": [
+        {"title": "Sampling", "cases": [
+            {
+                "name": "grid_sample/32x3x224x224", "bytes": 4e7, "floor": 2e-3, "fraction": 0.5,
+                "stnkit": {"median": 4e-3, "low": 3.8e-3, "high": 4.2e-3, "memory": 2**20},
+                "peers": {"torch": {"median": 1.2e-2, "low": 1.1e-2, "high": 1.3e-2, "ratio": 3.0}},
+            },
+            {
+                "name": "grid_sample/1x3x1080x1920", "bytes": 4e7, "floor": 2e-3, "fraction": 0.01,
+                "stnkit": {"median": 2e-1, "low": 2e-1, "high": 2e-1, "memory": None},
+                "peers": {"torch": {"failure": "error", "reason": "ValueError: no"}},
+            },
+        ]},
+    ],
+    "start": {"import": 0.0123},
+    "relations": [{"what": "jvp / forward", "cases": ["a", "b"], "seconds": 2e-3, "ratio": 1.5}],
+    "scaling": [{"name": "a", "threads": [1, 2], "sides": {"stnkit": [{"median": 4e-3}, {"median": 2e-3}]}}],
+}  # fmt: skip
+
+PAGE = """# Title
+
+By hand.
+
+<!-- run: generated by python -m bench.report -->
+old
+<!-- end of run -->
+
+Also by hand.
+<!-- goals: generated by python -m bench.report -->
+<!-- end of goals -->
+<!-- reasons: generated by python -m bench.report -->
+<!-- end of reasons -->
+<!-- sections: generated by python -m bench.report -->
+<!-- end of sections -->
+<!-- scaling: generated by python -m bench.report -->
+<!-- end of scaling -->
+<!-- relations: generated by python -m bench.report -->
+<!-- end of relations -->
+<!-- start: generated by python -m bench.report -->
+<!-- end of start -->
+"""
+
+REASONS = """# Reasons
+
+## the floor, 3 channels first
+
+Gathers.
+
+## another group
+
+Unseen.
+"""
+
+FILLED = """# Title
+
+By hand.
+
+<!-- run: generated by python -m bench.report -->
+
+<!-- from run.json -->
+
+2001-02-03 04:05 UTC: Abacus, 4 cores, 2 threads, a copy moves 20.0 GB/s; stnkit 1.2, torch 3.4, jax not installed.
+
+<!-- end of run -->
+
+Also by hand.
+<!-- goals: generated by python -m bench.report -->
+
+| group | cases | geometric mean | least | in | goal |  |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| torch grid_sample, forward | 1 of 6 | 3.00 | 3.00 | grid_sample/32x3x224x224 | 2.00, each 1.10 | short |
+| the floor, 3 channels first | 2 of 2 | 0.0707 | 0.0100 | grid_sample/1x3x1080x1920 | 0.350 | short |
+
+<!-- end of goals -->
+<!-- reasons: generated by python -m bench.report -->
+
+**torch grid_sample, forward.** Not understood yet.
+
+**the floor, 3 channels first.** Gathers.
+
+<!-- end of reasons -->
+<!-- sections: generated by python -m bench.report -->
+
+### Sampling
+
+| case | stnkit ms | spread | torch | jax | of the floor | memory MiB |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| grid_sample/32x3x224x224 | 4.00 | 10% | 3.00 | - | 0.500 | 1.0 |
+| grid_sample/1x3x1080x1920 | 200 | 0% | error | - | 0.0100 | - |
+
+<!-- end of sections -->
+<!-- scaling: generated by python -m bench.report -->
+
+| case | side | ms on one thread | times as fast on 1, 2 |
+| --- | ---: | ---: | ---: |
+| a | stnkit | 4.00 | 1.00, 2.00 |
+
+<!-- end of scaling -->
+<!-- relations: generated by python -m bench.report -->
+
+| what | ms of the second | ratio |
+| --- | ---: | ---: |
+| jvp / forward | 2.00 | 1.50 |
+
+<!-- end of relations -->
+<!-- start: generated by python -m bench.report -->
+
+| what | ms |
+| --- | ---: |
+| import | 12.3 |
+
+<!-- end of start -->
+"""
+
+
+def test_page_follows_from_the_run():
+    page = report.filled(PAGE, RUN, "run.json", REASONS)
+    assert page == FILLED
+    assert report.filled(page, RUN, "run.json", REASONS) == page
+
+
+def test_the_page_is_that_of_its_run():
+    page, path = report.PAGE.read_text(encoding="utf-8"), report.source()
+    assert report.filled(page, results.load(path), path.name, report.REASONS.read_text(encoding="utf-8")) == page
+
+
+def test_reasons_are_of_known_groups():
+    text = report.REASONS.read_text(encoding="utf-8")
+    named = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert set(named) <= {goal.title for goal in suite.GOALS}
