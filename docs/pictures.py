@@ -23,6 +23,10 @@ from matplotlib.patches import ConnectionPatch, FancyArrowPatch, FancyBboxPatch,
 import stnkit
 from stnkit.demo.data import load_digits
 
+sys.path.append(str(Path(__file__).parents[1]))  # the benchmark lives at the repository's top, outside the wheel
+
+from bench import plots, report, results
+
 HERO = Path(__file__).parent / "pages" / "pictures" / "hero.png"
 
 STYLE = {
@@ -281,7 +285,7 @@ def floors(theme: Theme) -> Figure:
         ("op", "whole arrays", ("ops.py", "tangents.py", "plan.py", "arrays.py")),
         ("loop", "order, threads, tiles", ("cpu.py", "cpu_tangent.py", "tile.py", "threads.py")),
         ("point", "one output location", ("point.py", "sources.py")),
-        ("axis", "one coordinate, one axis", ("axis.py", "formats.py")),
+        ("axis", "one coordinate, one axis", ("axis.py", "formats.py", "lanes.py")),
         ("words", "names and compile options", ("spec.py", "dtypes.py", "jit.py")),
     )
     shades = (theme.rose, theme.orange, theme.teal, theme.blue, theme.blue, theme.soft)
@@ -432,8 +436,19 @@ def parts(theme: Theme) -> Figure:
     return figure
 
 
+def ratios(theme: Theme) -> Figure:
+    """Draw what the run that the performance page shows says about groups of cases."""
+    return plots.ratios(results.load(report.source()), theme)
+
+
+def roofline(theme: Theme) -> Figure:
+    """Draw how near that run came to the bandwidth of the memory."""
+    return plots.roofline(results.load(report.source()), theme)
+
+
 PICTURES: dict[str, Callable[[Theme], Figure]] = {
-    draw.__name__: draw for draw in (coordinates, theta, padding, interpolation, knots, floors, call, parts)
+    draw.__name__: draw
+    for draw in (coordinates, theta, padding, interpolation, knots, floors, call, parts, ratios, roofline)
 }
 
 
