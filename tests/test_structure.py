@@ -19,7 +19,7 @@ ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
     {"dtypes"},
-    {"kernels.jit", "check", "arrays"},
+    {"kernels.jit", "check", "arrays", "doors"},
     {"kernels.lanes"},
     {"kernels.axis", "kernels.formats"},
     {"kernels.point", "kernels.sources"},

@@ -21,9 +21,11 @@ from stnkit.api.call import (
     theta_bars,
     vjp,
 )
+from stnkit.doors import front
 from stnkit.spec import AFFINE
 
 
+@front
 def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
     """Generate the grid that affine maps give for an output of a size.
 
@@ -71,6 +73,7 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
     return leave(grids(theta_, AFFINE, 3, out_size, align))
 
 
+@front
 def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, deterministic: bool = False) -> Array:
     """Pull a cotangent of `affine_grid` back to theta.
 
@@ -111,6 +114,7 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     return leave(theta_bars(cotangent_, ndim, align))
 
 
+@front
 def affine_grid_jvp(
     theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False
 ) -> tuple[Array, Array]:
@@ -161,6 +165,7 @@ def affine_grid_jvp(
     )
 
 
+@front
 def affine_sample(
     image: Array,
     theta: Array,
@@ -225,6 +230,7 @@ def affine_sample(
     return leave(result) if out is None else out
 
 
+@front
 def affine_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -297,6 +303,7 @@ def affine_sample_vjp(
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
+@front
 def affine_sample_jvp(
     image: Array,
     theta: Array,
@@ -357,6 +364,7 @@ def affine_sample_jvp(
     return leave(out), leave(out_dot)
 
 
+@front
 def affine_sample_double_vjp(
     dd_image: Array | None,
     dd_theta: Array | None,

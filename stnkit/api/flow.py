@@ -20,9 +20,11 @@ from stnkit.api.call import (
     vjp,
     widened,
 )
+from stnkit.doors import front
 from stnkit.spec import FLOW
 
 
+@front
 def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = False) -> Array:
     """Generate the grid of a flow: the locations of its own lattice, each moved by it.
 
@@ -62,6 +64,7 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     return leave(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
 
 
+@front
 def flow_grid_vjp(
     cotangent: Array, *, units: Units = "pixel", align_corners: bool = False, deterministic: bool = False
 ) -> Array:
@@ -103,6 +106,7 @@ def flow_grid_vjp(
     return leave(_scaled(cotangent_, "cotangent", units, align_corners))
 
 
+@front
 def flow_grid_jvp(
     flow: Array, d_flow: Array, *, units: Units = "pixel", align_corners: bool = False
 ) -> tuple[Array, Array]:
@@ -157,6 +161,7 @@ def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> 
     return np.asarray(array * pixel, array.dtype)
 
 
+@front
 def flow_sample(
     image: Array,
     flow: Array,
@@ -219,6 +224,7 @@ def flow_sample(
     return leave(result) if out is None else out
 
 
+@front
 def flow_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -295,6 +301,7 @@ def flow_sample_vjp(
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
+@front
 def flow_sample_jvp(
     image: Array,
     flow: Array,
@@ -351,6 +358,7 @@ def flow_sample_jvp(
     return leave(out), leave(out_dot)
 
 
+@front
 def flow_sample_double_vjp(
     dd_image: Array | None,
     dd_flow: Array | None,

@@ -18,9 +18,11 @@ from stnkit.api.call import (
     prepare,
     vjp,
 )
+from stnkit.doors import front
 from stnkit.spec import GRID
 
 
+@front
 def grid_sample(
     image: Array,
     grid: Array,
@@ -100,6 +102,7 @@ def grid_sample(
     return leave(result) if out is None else out
 
 
+@front
 def grid_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -174,6 +177,7 @@ def grid_sample_vjp(
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
+@front
 def grid_sample_jvp(
     image: Array,
     grid: Array,
@@ -231,6 +235,7 @@ def grid_sample_jvp(
     return leave(out), leave(out_dot)
 
 
+@front
 def grid_sample_double_vjp(
     dd_image: Array | None,
     dd_grid: Array | None,

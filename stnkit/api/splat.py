@@ -18,10 +18,12 @@ from stnkit.api.call import (
     vjp,
     widened,
 )
+from stnkit.doors import front
 from stnkit.dtypes import bar_dtype
 from stnkit.spec import GRID, Options
 
 
+@front
 def grid_splat(
     values: Array,
     grid: Array,
@@ -77,6 +79,7 @@ def grid_splat(
     return leave(_splat(values_, grid_, check.size(size, ndim), options))
 
 
+@front
 def grid_splat_vjp(
     cotangent: Array,
     values: Array,
@@ -154,6 +157,7 @@ def grid_splat_vjp(
     return first, second
 
 
+@front
 def grid_count(
     grid: Array,
     size: Sequence[int],
@@ -203,6 +207,7 @@ def grid_count(
     return leave(np.squeeze(counts, axis=-1 - ndim))
 
 
+@front
 def grid_gradient(
     image: Array,
     grid: Array,
