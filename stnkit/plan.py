@@ -114,13 +114,17 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
 
 
 def _image(image: Layout, options: Options) -> tuple[int, Shape, Shape]:
-    """Return an image's channels, spatial size and strides; a batch of one is shared by all items."""
+    """Return an image's channels, spatial size and strides; a batch of one is shared by all items.
+
+    The stride of an axis of one pixel is 0, so that the next pixel is the same.
+    """
     shape, strides, dtype = image
     n, *steps = (s // dtype.itemsize for s in strides)
     if options.channels_last:
         shape, steps = (shape[0], shape[-1], *shape[1:-1]), [steps[-1], *steps[:-1]]
     batch = 0 if shape[0] == 1 else n
-    return shape[1], shape[2:], (batch, steps[0], *three(tuple(steps[1:]), 0))
+    spatial = tuple(0 if many == 1 else step for many, step in zip(shape[2:], steps[1:], strict=True))
+    return shape[1], shape[2:], (batch, steps[0], *three(spatial, 0))
 
 
 def source_layout(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]:

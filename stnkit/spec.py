@@ -100,6 +100,16 @@ class Spec(NamedTuple):
         return rows
 
     @property
+    def adjacent(self) -> bool:
+        """Whether the pixels of a row have no gaps."""
+        return self.packed and not self.interleaved
+
+    @property
+    def paired(self) -> bool:
+        """Whether the two taps of a row lie within two neighbouring pixels, be they dead or one pixel twice."""
+        return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP
+
+    @property
     def sloped(self) -> bool:
         """Whether derivatives of the weights are staged: those of bilinear are constants."""
         return self.interp == BICUBIC and (self.source_bar or self.source_dot)

@@ -14,12 +14,14 @@ from typing import Any
 from numba import int64, prange
 
 from stnkit.kernels.formats import narrow, widen
-from stnkit.kernels.jit import View, kernel, leaf, pointer, step
-from stnkit.kernels.lanes import full, lanes, load, store, total, width
+from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, step
+from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.point import PITCH, TILE, blend, is_calm, pick, slot, spread
 from stnkit.kernels.sources import normalized
 from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
 from stnkit.spec import AFFINE, NEAREST, Spec
+
+AHEAD, AHEAD_LAST = 64, 16  # after how many locations a pixel is read that was asked for: planar, interleaved
 
 
 @leaf
@@ -88,11 +90,25 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, sp
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
+            approach(image, at, tile, a, b, cs, places, spec)
             fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
             b += width(many)
         while b < inner:
             fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
             b += 1
+
+
+@leaf
+def approach(image, at, tile, a, b, cs, places, spec):
+    """Ask for the pixels that locations further on will read, in the order of a map, which no processor foresees.
+
+    Past the last location, what the stage held before is asked for, which does no harm.
+    """
+    if spec.packed and spec.taps > 1 and not (spec.interleaved and b > 0):
+        p, c = position(a, b, cs, spec)
+        plane = beyond(image.memory, at + c * image.strides[1])
+        for row in range(spec.rows):
+            touch(plane, tile.rows, slot(row, p + (AHEAD_LAST if spec.interleaved else AHEAD)), places)
 
 
 @leaf
@@ -199,9 +215,11 @@ def spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
     for a in range(outer):
         b = int64(0)
         while spec.interleaved and b + width(many) <= vectored(inner, spec):
+            approach(image_bar, at, tile, a, b, cs, number, spec)
             push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
+            approach(image_bar, at, tile, a, b, cs, number, spec)
             push(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
@@ -225,6 +243,7 @@ def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
+            approach(image, at, tile, a, b, cs, places, spec)
             pull(image, at, fills, out_bar, to, tile, a, b, cs, places, many, spec)
             b += width(many)
         while b < inner:

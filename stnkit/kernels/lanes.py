@@ -81,6 +81,11 @@ def living(offset: Any, value: Any, fill: Any) -> Any:
     return np.where(offset >= 0, value, fill)
 
 
+def same(a: Any, b: Any, x: Any, y: Any) -> Any:
+    """Return `x` where `a` equals `b`, and `y` elsewhere."""
+    return np.where(a == b, x, y) if np.ndim(a) else (x if a == b else y)
+
+
 def unless_zero(u: Any, x: Any) -> Any:
     """Return `x` where `u` is not 0, and 0 elsewhere, be `x` infinite there."""
     return np.where(u != 0, x, np.zeros_like(x))[()]
@@ -98,6 +103,13 @@ def pairs(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, ma
 def quads(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any) -> Any:
     """Read the memory at the offsets from number `p` on, and one, two and three steps further."""
     return _neighbours(memory, at, offsets, p, step, places, many, 4)
+
+
+def touch(memory: Any, offsets: Any, p: Any, like: Any) -> None:
+    """Ask for what stands at the offset of number `p` and, if `like` has lanes, of that in the middle.
+
+    A hint to the processor: no address is wrong.
+    """
 
 
 def _neighbours(
@@ -232,6 +244,11 @@ def _living(context, builder, signature, args):
     return builder.select(alive, args[1], _fit(builder, fill, args[2], value))
 
 
+@rule(same, lambda a, b, x, y: x)
+def _same(context, builder, signature, args):
+    return builder.select(builder.icmp_signed("==", args[0], args[1]), args[2], args[3])
+
+
 @rule(unless_zero, lambda u, x: x)
 def _unless_zero(context, builder, signature, args):
     moves = builder.fcmp_unordered("!=", args[0], ir.Constant(args[0].type, None))
@@ -260,6 +277,20 @@ def _short_rows(function: Any, taps: int) -> None:
                 columns.append(_read(context, builder, memory.dtype, base, many.count if _is_lanes(many) else None))
                 base = builder.gep(base, [args[4]])
         return context.make_tuple(builder, signature.return_type, columns + columns[:1] * (4 - taps))
+
+
+@rule(touch, lambda memory, offsets, p, like: types.void)
+def _touch(context, builder, signature, args):
+    like = signature.args[3]
+    first = builder.gep(args[1], [_word(builder, args[2])])
+    byte = ir.IntType(8).as_pointer()
+    code = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+    prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], code)
+    for k in (0, like.count // 2) if _is_lanes(like) else (0,):
+        offset = _word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
+        where = builder.bitcast(builder.gep(args[0], [offset]), byte)
+        builder.call(prefetch, [where, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+    return context.get_dummy_value()
 
 
 _short_rows(pairs, 2)

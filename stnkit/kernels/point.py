@@ -9,7 +9,7 @@ from numba import int64, uint64
 
 from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import leaf
-from stnkit.kernels.lanes import even, full, gather, living, load, pairs, quads, store
+from stnkit.kernels.lanes import even, full, gather, living, load, pairs, quads, same, store
 from stnkit.spec import BICUBIC, FLOAT32
 
 TILE = 1024  # locations that are staged together
@@ -25,10 +25,16 @@ def slot(k, p):
 @leaf
 def corner(tile, p, k, j, i, like, spec):
     """Return the offset of one corner of location `p`."""
+    return load(tile.offsets, slot(i, p), like) + beside(tile, p, k, j, like, spec)
+
+
+@leaf
+def beside(tile, p, k, j, like, spec):
+    """Return what the axes but x add to the offsets of one row of taps."""
     taps = spec.taps
-    offset = load(tile.offsets, slot(i, p), like)
+    offset = full(type(tile.offsets[0])(0), like)
     if spec.ndim > 1:
-        offset = offset + load(tile.offsets, slot(taps + j, p), like)
+        offset = load(tile.offsets, slot(taps + j, p), like)
     if spec.ndim > 2:
         offset = offset + load(tile.offsets, slot(2 * taps + k, p), like)
     return offset
@@ -47,12 +53,26 @@ def row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
         else:
             v0, v1, v2, v3 = pairs(image.memory, at, tile.rows, where, step, places, many)
         return widen(v0, number, dtype), widen(v1, number, dtype), widen(v2, number, dtype), widen(v3, number, dtype)
+    if spec.paired:
+        step, first = image.strides[4], load(tile.starts, slot(int64(0), p), places)
+        v0, v1, _, _ = pairs(image.memory, at, tile.rows, slot(spec.taps * k + j, p), step, places, many)
+        v0, v1 = widen(v0, number, dtype), widen(v1, number, dtype)
+        w0 = choose(tile, p, k, j, int64(0), first, v0, v1, fill, places, spec)
+        w1 = choose(tile, p, k, j, int64(1), first, v0, v1, fill, places, spec)
+        return w0, w1, w0, w0
     last = int64(3) if spec.interp == BICUBIC else int64(1)
     v0 = read(image.memory, at, corner(tile, p, k, j, int64(0), places, spec), fill, many, number, dtype)
     v1 = read(image.memory, at, corner(tile, p, k, j, int64(1), places, spec), fill, many, number, dtype)
     v2 = read(image.memory, at, corner(tile, p, k, j, last - 1, places, spec), fill, many, number, dtype)
     v3 = read(image.memory, at, corner(tile, p, k, j, last, places, spec), fill, many, number, dtype)
     return v0, v1, v2, v3
+
+
+@leaf
+def choose(tile, p, k, j, i, first, v0, v1, fill, places, spec):
+    """Return what tap `i` reads: the pixel at `first`, its neighbour, or the fill value for a dead tap."""
+    pixel = same(load(tile.offsets, slot(i, p), places), first, v0, v1)
+    return living(corner(tile, p, k, j, i, places, spec), pixel, fill)
 
 
 @leaf

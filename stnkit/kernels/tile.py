@@ -2,12 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from numba import int32, int64, uint64
+from numba import int64, uint64
 
 from stnkit.kernels.axis import chain, is_near, tame, taps
 from stnkit.kernels.jit import beyond, buffer, leaf, pointer, step
-from stnkit.kernels.point import PITCH, corner, slot
+from stnkit.kernels.point import PITCH, beside, slot
 from stnkit.kernels.sources import coordinate, lattice, pixel
+from stnkit.spec import BILINEAR
 
 
 class Tile(NamedTuple):
@@ -16,7 +17,8 @@ class Tile(NamedTuple):
     coords: Any  # pixel coordinates, one row per axis
     scales: Any  # slope of the padding, one row per axis
     offsets: Any  # into a plane of the image, one row per axis and tap
-    rows: Any  # offsets of the first taps of all rows of a footprint, for locations that are not odd
+    starts: Any  # offsets along x where a row of taps can be read; those of bilinear are kept within the image
+    rows: Any  # offsets where the rows of a footprint can be read, or 0 if that would be outside
     odd: Any  # not 0 where a tap is dead, or the taps of a row do not lie side by side
     weights: Any
     slopes: Any  # d weight / d pixel, for bicubic only; elsewhere they are constants
@@ -32,7 +34,7 @@ def allocate(like, index_like, spec):
     curved = 2 * rows if spec.sloped else 0
     moving = (1 if spec.source_dot else 0) + (1 if spec.source_bar else 0)
     return buffer((rows + curved + (2 + moving) * spec.ndim) * PITCH, like), buffer(
-        (rows + spec.rows + 1) * PITCH, index_like
+        (rows + 1 + spec.rows + 1) * PITCH, index_like
     )
 
 
@@ -53,7 +55,8 @@ def divide(numbers, offsets, like, index_like, spec):
         beyond(reals, scales),
         indices,
         beyond(indices, rows * PITCH),
-        beyond(indices, (rows + spec.rows) * PITCH),
+        beyond(indices, (rows + 1) * PITCH),
+        beyond(indices, (rows + 1 + spec.rows) * PITCH),
         beyond(reals, weights),
         beyond(reals, slopes),
         beyond(reals, curves),
@@ -77,21 +80,33 @@ def run(first, p, count, size):
 
 
 @leaf
-def fetch(tile, axis, n, first, count, source, size, extent, like, spec):
-    """Stage the pixel coordinates of locations first .. first + count on one axis, row by row.
+def fetch(tile, n, first, count, source, size, extent, like, spec):
+    """Stage the pixel coordinates of locations first .. first + count, row by row.
 
-    Return 1 if any of them is far, else 0.
+    Tell whether any of them is far. One loop does all axes: the coordinates of a grid's locations are then
+    read as they lie in memory.
     """
-    far = int32(0)
+    far = False
     p = 0
     while p < count:
         z, y, x, length = run(first, p, count, size)
         for i in range(length):
-            px = pixel(source, n, (z, y, x + i), size, axis, extent, like, spec)
-            tile.coords[slot(axis, p + i)] = px
-            far = int32(far | (int32(0) if is_near(px) else int32(1)))
+            at = (z, y, x + i)
+            far |= fetch_axis(tile, p + i, int64(0), source, n, at, size, extent, like, spec)
+            if spec.ndim > 1:
+                far |= fetch_axis(tile, p + i, int64(1), source, n, at, size, extent, like, spec)
+            if spec.ndim > 2:
+                far |= fetch_axis(tile, p + i, int64(2), source, n, at, size, extent, like, spec)
         p += length
     return far
+
+
+@leaf
+def fetch_axis(tile, p, axis, source, n, at, size, extent, like, spec):
+    """Stage the pixel coordinate of one location on one axis, and tell whether it is far."""
+    px = pixel(source, n, at, size, axis, extent[2 - axis], like, spec)
+    tile.coords[slot(axis, p)] = px
+    return not is_near(px)
 
 
 @leaf
@@ -124,6 +139,8 @@ def place(tile, axis, count, n, stride, padding, spec):
     for p in range(count):
         (j0, j1, j2, j3), ws, vs, qs, scale = taps(tile.coords[slot(axis, p)], n, padding, spec)
         tile.scales[slot(axis, p)] = scale
+        if axis == 0:
+            tile.starts[slot(int64(0), p)] = K(start(j0, n, spec) * stride + bias)
         odd = tile.odd[slot(int64(0), p)] if axis > 0 else K(0)
         odd = K(odd | keep(tile, row, p, j0, ws[0], vs[0], qs[0], stride, bias, spec))
         if spec.taps > 1:
@@ -134,6 +151,17 @@ def place(tile, axis, count, n, stride, padding, spec):
             odd = K(odd | keep(tile, row + 3, p, j3, ws[3], vs[3], qs[3], stride, bias, spec))
             odd = K(odd | K(j2 - j1 - 1) | K(j3 - j2 - 1)) if axis == 0 else odd
         tile.odd[slot(int64(0), p)] = odd
+
+
+@leaf
+def start(j, n, spec):
+    """Return from which pixel the row of taps that begins with `j` can be read; for bilinear, also if it is dead."""
+    K = type(n)
+    if spec.interp != BILINEAR:
+        return j
+    last = K(n - 2)
+    j = j if j < last else last
+    return j if j > 0 else K(0)
 
 
 @leaf
@@ -152,12 +180,7 @@ def keep(tile, row, p, j, w, v, q, stride, bias, spec):
 @step
 def stage(tile, n, first, count, source, size, extent, strides, like, spec):
     """Stage locations first .. first + count of batch item `n`."""
-    far = fetch(tile, int64(0), n, first, count, source, size, extent[2], like, spec)
-    if spec.ndim > 1:
-        far |= fetch(tile, int64(1), n, first, count, source, size, extent[1], like, spec)
-    if spec.ndim > 2:
-        far |= fetch(tile, int64(2), n, first, count, source, size, extent[0], like, spec)
-    if far:
+    if fetch(tile, n, first, count, source, size, extent, like, spec):
         settle_far(tile, count, extent, spec)
     place(tile, int64(0), count, extent[2], strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
@@ -170,12 +193,14 @@ def stage(tile, n, first, count, source, size, extent, strides, like, spec):
 
 @leaf
 def line_up(tile, count, spec):
-    """Stage where the rows of footprints begin."""
+    """Stage where the rows of footprints can be read."""
+    K = type(tile.offsets[0])
     taps = spec.taps
     for k in range(taps if spec.ndim > 2 else 1):
         for j in range(taps if spec.ndim > 1 else 1):
             for p in range(count):
-                tile.rows[slot(taps * k + j, p)] = corner(tile, p, k, j, int64(0), int64(0), spec)
+                offset = K(tile.starts[slot(int64(0), p)] + beside(tile, p, k, j, int64(0), spec))
+                tile.rows[slot(taps * k + j, p)] = offset if offset > 0 else K(0)
 
 
 @leaf
