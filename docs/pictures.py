@@ -281,20 +281,20 @@ def knots(theme: Theme) -> Figure:
 def floors(theme: Theme) -> Figure:
     """Draw the house: every room on its floor."""
     stories = (
-        ("face", "what a user reads", ("api/", "check.py")),
-        ("op", "whole arrays", ("ops.py", "tangents.py", "plan.py", "arrays.py")),
-        ("loop", "order, threads, tiles", ("cpu.py", "cpu_tangent.py", "tile.py", "threads.py")),
+        ("face", "what a user reads", ("api/", "check.py", "doors.py")),
+        ("op", "whole arrays", ("ops.py", "tangents.py", "recipes.py", "plan.py", "arrays.py")),
+        ("loop", "order, threads, tiles", ("cpu.py", "cpu_tangent.py", "cpu_order.py", "tile.py", "threads.py")),
         ("point", "one output location", ("point.py", "sources.py")),
         ("axis", "one coordinate, one axis", ("axis.py", "formats.py", "lanes.py")),
         ("words", "names and compile options", ("spec.py", "dtypes.py", "jit.py")),
     )
     shades = (theme.rose, theme.orange, theme.teal, theme.blue, theme.blue, theme.soft)
-    figure = _figure(8.2, 4.5)
+    figure = _figure(10.4, 4.5)
     axes = figure.subplots()
-    _bare(axes, (-0.3, 12.2), (-0.15, 6.75))
+    _bare(axes, (-0.3, 15.9), (-0.15, 6.75))
     for k, (name, question, rooms) in enumerate(stories):
         bottom = 5 - k
-        axes.add_patch(Rectangle((0, bottom), 9, 0.94, fc=theme.fill, ec="none"))
+        axes.add_patch(Rectangle((0, bottom), 12.7, 0.94, fc=theme.fill, ec="none"))
         axes.add_patch(Rectangle((0, bottom), 0.09, 0.94, fc=shades[k], ec="none"))
         axes.text(
             0.32,
@@ -308,15 +308,15 @@ def floors(theme: Theme) -> Figure:
         axes.text(0.32, bottom + 0.26, question, color=theme.soft, va="center", fontsize=9)
         for i, room in enumerate(rooms):
             _room(axes, theme, (3.55 + 1.82 * i, bottom + 0.18), 1.62, room, shades[k])
-    axes.add_patch(Rectangle((9.45, 0), 2.45, 5.94, fc=theme.fill, ec="none"))
-    axes.text(10.67, 5.61, "annexes", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
-    axes.text(10.67, 5.26, "tools over the floors", color=theme.soft, va="center", ha="center", fontsize=9)
-    for i, room in enumerate(("cli.py", "warp.py", "demo.py", "data/")):
-        _room(axes, theme, (9.86, 4.18 - 0.95 * i), 1.62, room, theme.soft)
-    axes.add_patch(Polygon([(-0.2, 6.03), (9.2, 6.03), (4.5, 6.68)], fc=theme.line, ec="none"))
-    _arrow(axes, (12.15, 5.7), (12.15, 0.2), theme.soft)
+    axes.add_patch(Rectangle((13.05, 0), 2.45, 5.94, fc=theme.fill, ec="none"))
+    axes.text(14.27, 5.61, "annexes", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
+    axes.text(14.27, 5.26, "tools over the floors", color=theme.soft, va="center", ha="center", fontsize=9)
+    for i, room in enumerate(("torch/", "jax/", "transforms.py", "cli/", "demo/")):
+        _room(axes, theme, (13.46, 4.18 - 0.95 * i), 1.62, room, theme.soft)
+    axes.add_patch(Polygon([(-0.2, 6.03), (12.9, 6.03), (6.35, 6.68)], fc=theme.line, ec="none"))
+    _arrow(axes, (15.8, 5.7), (15.8, 0.2), theme.soft)
     axes.text(
-        12.42,
+        16.07,
         2.95,
         "imports go down only",
         rotation=270,

@@ -93,7 +93,7 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
             array.__array_namespace__() if hasattr(array, "__array_namespace__") else sys.modules.get(framework)
         )
         if str(getattr(array, "dtype", "")).endswith("bfloat16"):
-            view = np.from_dlpack(array.view(namespace.uint16)).view(_bfloat16(name))
+            view = np.from_dlpack(array.view(namespace.uint16)).view(bfloat16(name))
         else:
             view = np.from_dlpack(array)
     except (BufferError, RuntimeError, ValueError) as error:
@@ -110,7 +110,8 @@ def _export(namespace: Any, result: np.ndarray) -> Any:
     return namespace.from_dlpack(result)
 
 
-def _bfloat16(name: str) -> np.dtype[Any]:
+def bfloat16(name: str) -> np.dtype[Any]:
+    """Return the dtype of an argument that NumPy needs another package for."""
     try:
         from ml_dtypes import bfloat16
     except ImportError as error:

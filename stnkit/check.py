@@ -280,9 +280,7 @@ def fill(given: Any, channels: int, interp: int, image: np.dtype[Any], source: n
     like = image if interp == NEAREST else arithmetic(image, source)
     if type(given) is float or type(given) is int:
         return _constant(given, channels, like, image)
-    if getattr(given, "requires_grad", False):
-        msg = "`fill_value` requires a gradient, which no function here gives; pass `fill_value.detach()`"
-        raise TypeError(msg)
+    constant(given)
     try:
         values = np.asarray(given)
     except ValueError as error:
@@ -298,6 +296,13 @@ def fill(given: Any, channels: int, interp: int, image: np.dtype[Any], source: n
         raise ValueError(msg)
     _representable(values, image)
     return np.ascontiguousarray(values, like)
+
+
+def constant(fill_value: Any) -> None:
+    """Refuse a fill value that a derivative is asked of."""
+    if getattr(fill_value, "requires_grad", False):
+        msg = "`fill_value` requires a gradient, which no function here gives; pass `fill_value.detach()`"
+        raise TypeError(msg)
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,16 +6,16 @@ a door is opened only for an array in hand.
 """
 
 import functools
-import importlib
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from types import ModuleType
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-DOORS: dict[str, str] = {}  # the package that defines an array's type, and the room that takes such arrays
+PLAIN = frozenset((np.ndarray, str, bool, int, float, tuple, list, type(None)))  # for which no door is looked for
 
 
 def front(function: Callable[P, R]) -> Callable[P, R]:
@@ -23,20 +23,43 @@ def front(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:
-        if args and type(args[0]) is np.ndarray:
+        if args and type(args[0]) is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
             return function(*args, **options)
-        kind: Any
-        for kind in map(type, (*args, *options.values())):
-            room = door(kind)
+        for argument in (*args, *options.values()):
+            room = door(type(argument))
             if room is not None:
-                return getattr(importlib.import_module(room), function.__name__, function)(*args, **options)
+                return getattr(room, function.__name__, function)(*args, **options)
         return function(*args, **options)
 
     return call
 
 
-@functools.cache
-def door(kind: Any) -> str | None:
+# torch's compiler follows these functions: it can read a dictionary of types, and an import statement, but neither
+# `functools.cache` nor `importlib`.
+
+
+def door(kind: type) -> ModuleType | None:
     """Return the room that takes arrays of a type, or of one that it is derived from; None if there is none."""
-    packages = (base.__module__.partition(".")[0] for base in kind.__mro__)
-    return next((DOORS[package] for package in packages if package in DOORS), None)
+    if kind not in _found:
+        packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
+        doors = [DOORS[package] for package in packages if package in DOORS]
+        _found[kind] = doors[0]() if doors else None
+    return _found[kind]
+
+
+def _torch() -> ModuleType:
+    from stnkit import torch
+
+    return torch
+
+
+def _jax() -> ModuleType:
+    from stnkit import jax
+
+    return jax
+
+
+# The package that defines an array's type, and what opens the room that takes such arrays.
+DOORS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
+
+_found: dict[type, ModuleType | None] = {}

@@ -4,27 +4,24 @@ Everything here takes NumPy views with a batch axis that the face has validated;
 allocated here.
 """
 
+import ctypes
 import math
 from typing import Any
 
 import numpy as np
 
-from stnkit.dtypes import FLOAT64, arithmetic, bar_dtype
+from stnkit import recipes
+from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels import cpu
 from stnkit.kernels.threads import launch
 from stnkit.plan import (
     CHUNKS,
-    Plan,
+    Layout,
     Shape,
-    backward_parts,
     collapse,
     contiguous,
-    forward_parts,
     grid_spec,
     layout,
-    likes,
-    out_strides,
-    plan,
     source_layout,
     three,
     tiles,
@@ -33,6 +30,8 @@ from stnkit.plan import (
 from stnkit.spec import AFFINE, GRID, NEAREST, Options
 
 Bars = tuple[np.ndarray | None, np.ndarray | None]
+
+_word = ctypes.c_size_t.from_address
 
 
 def sample(
@@ -46,19 +45,10 @@ def sample(
 ) -> np.ndarray:
     """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`."""
     source = readable(source, kind, image.dtype)
-    call = plan(layout(image), layout(source), kind, size, options)
-    out = np.empty(call.out_shape, image.dtype) if out is None else out
+    shape, run = recipes.forward(layout(image), layout(source), kind, size, options)
+    out = np.empty(shape, image.dtype) if out is None else out
     if out.size:
-        parts = forward_parts(call)
-        launch(
-            cpu.sample,
-            call.spec,
-            call.work,
-            *(address(out), address(image), address(source), address(fill)),
-            *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
-            *(out_strides(call, options), call.image, call.source),
-            *likes(call, "image", "source", "like", "index"),
-        )
+        launch(*run.head, address(out), address(image), address(source), address(fill), *run.numbers)
     return out
 
 
@@ -83,22 +73,24 @@ def sample_vjp(
     if wrt[0] and into is None:
         image_bar = np.zeros(image.shape, bar_dtype(image.dtype, read.dtype))
     source_bar = source_bars(image, source, kind, size) if wrt[1] else None
-    # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
-    slopes = (wrt[0], wrt[1] and options.interp != NEAREST)
-    for asked in _passes(slopes, image, source, image_bar) if cotangent.size else ():
-        # The image's cotangent is contiguous whatever the image is: a pass that writes it walks its layout.
-        walked = layout(image) if not asked[0] else contiguous(image)
-        call = plan(walked, layout(read), kind, size, options)
-        parts = backward_parts(call, len(image), len(source), asked)
-        _launch_vjp(call, parts, asked, (image_bar, source_bar), cotangent, image, read, fill, options)
+    if cotangent.size:
+        cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp != NEAREST)
+        layouts = layout(image), contiguous(image), layout(read)
+        places = [0 if bar is None else address(bar) for bar in (image_bar, source_bar)]
+        places += map(address, (cotangent, image, read, fill))
+        for run in recipes.backward(*layouts, kind, size, options, wrt, strides, cotangent.size):
+            launch(*run.head, *places, *run.numbers)
     image_bar = image_bar if image_bar is into else rounded(image_bar, image.dtype)
     return image_bar, None if source_bar is None else source_sums(source_bar, source, kind)
 
 
 def address(array: np.ndarray) -> int:
-    """Return where an array's first element lies; `array.ctypes.data` takes several times as long."""
-    where: int = array.__array_interface__["data"][0]
-    return where
+    """Return where an array's first element lies.
+
+    NumPy's C interface has it as the first field of an array, after the head of every object. What Python offers for
+    it takes several times as long, which small calls would feel.
+    """
+    return _word(id(array) + object.__basicsize__).value
 
 
 def splat(values: np.ndarray, grid: np.ndarray, shape: Shape, options: Options) -> np.ndarray:
@@ -117,12 +109,8 @@ def rounded(image_bar: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray | 
 
 
 def source_bars(image: np.ndarray, source: np.ndarray, kind: int, size: Shape) -> np.ndarray:
-    """Allocate the memory that kernels add a source's cotangent to: the grid's own, or theta's tile by tile."""
-    ndim, points = len(size), math.prod(size)
-    if kind != AFFINE:
-        return np.zeros((len(source), points, ndim), source.dtype)
-    batch = max(len(image), len(source)) if len(image) and len(source) else 0
-    return np.zeros((batch, tiles(points), ndim * (ndim + 1)), FLOAT64)
+    """Allocate the memory that kernels add a source's cotangent to."""
+    return np.zeros(*recipes.bars_form(len(image), len(source), kind, size, source.dtype))
 
 
 def source_sums(source_bar: np.ndarray, source: np.ndarray, kind: int) -> np.ndarray:
@@ -140,75 +128,33 @@ def grid(source: np.ndarray, kind: int, size: Shape, align: bool, pixel: bool = 
     out = np.empty((batch, *size, ndim), source.dtype)
     if out.size:
         spec = grid_spec(ndim, source.dtype, kind, align, pixel)
-        _, strides = source_layout(layout(source), kind, size)
-        chunks = min(batch * math.prod(size[:-1]), CHUNKS)
-        addresses = address(out), address(source)
-        launch(cpu.grid, spec, out.size, *addresses, batch, chunks, three(size, 1), strides, zero(source.dtype))
+        launch(cpu.grid, spec, out.size, address(out), address(source), *grid_numbers(layout(source), kind, size))
     return out
+
+
+def grid_numbers(source: Layout, kind: int, size: Shape) -> recipes.Numbers:
+    """Return what the kernel that writes coordinates out takes after its addresses."""
+    batch = source[0][0]
+    _, strides = source_layout(source, kind, size)
+    return batch, min(batch * math.prod(size[:-1]), CHUNKS), three(size, 1), strides, zero(source[2])
 
 
 def grid_vjp(cotangent: np.ndarray, align: bool) -> np.ndarray:
     """Return the cotangent of affine maps from that of the grid they give."""
     batch, *size, ndim = cotangent.shape
     cotangent = np.ascontiguousarray(cotangent)
-    spans = tiles(math.prod(size))
-    theta_bar = np.zeros((batch, spans, ndim * (ndim + 1)), FLOAT64)
+    theta_bar = np.zeros(*recipes.bars_form(batch, batch, AFFINE, tuple(size), cotangent.dtype))
     if cotangent.size:
-        launch(
-            cpu.grid_vjp,
-            grid_spec(ndim, cotangent.dtype, AFFINE, align),
-            cotangent.size,
-            *(address(theta_bar), address(cotangent), batch * spans, spans),
-            *(min(batch * spans, CHUNKS), three(tuple(size), 1), zero(cotangent.dtype)),
-        )
+        spec = grid_spec(ndim, cotangent.dtype, AFFINE, align)
+        numbers = grid_vjp_numbers(batch, tuple(size), cotangent.dtype)
+        launch(cpu.grid_vjp, spec, cotangent.size, address(theta_bar), address(cotangent), *numbers)
     return np.asarray(theta_bar.sum(axis=1), cotangent.dtype).reshape(batch, ndim, ndim + 1)
 
 
-def _passes(
-    wrt: tuple[bool, bool], image: np.ndarray, source: np.ndarray, image_bar: np.ndarray | None
-) -> list[tuple[bool, bool]]:
-    """Decide which passes give the cotangents asked for.
-
-    One pass serves both, with whole batch items as parts, if the image's cotangent is laid out as the image
-    is and nothing is shared. It stages every tile once, but a small batch leaves threads idle.
-    """
-    if image_bar is None or not wrt[1]:
-        return [wrt] if any(wrt) else []
-    if image.flags.c_contiguous and min(len(image), len(source)) >= 8:
-        return [(True, True)]
-    return [(True, False), (False, True)]
-
-
-def _launch_vjp(
-    call: Plan,
-    parts: Shape,
-    asked: tuple[bool, bool],
-    bars: Bars,
-    cotangent: np.ndarray,
-    image: np.ndarray,
-    source: np.ndarray,
-    fill: np.ndarray,
-    options: Options,
-) -> None:
-    source_bar = bars[1]
-    cotangent, out_strides = walkable(cotangent, options, asked[1])
-    source_bar_strides, witness = (0, 0), zero(FLOAT64)
-    if source_bar is not None:
-        rows, width = source_bar.shape[1:]
-        source_bar_strides = (0 if len(source_bar) == 1 else rows * width, width)
-        witness = zero(source_bar.dtype)
-    launch(
-        cpu.sample_vjp,
-        call.spec._replace(image_bar=asked[0], source_bar=asked[1]),
-        call.work * sum(asked),
-        *(0 if bar is None else address(bar) for bar in bars),
-        *(address(cotangent), address(image), address(source), address(fill)),
-        *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
-        *(out_strides, call.image, call.source, source_bar_strides),
-        *likes(call, "image", "dot", "image_bar", "source"),
-        witness,
-        *likes(call, "like", "index"),
-    )
+def grid_vjp_numbers(batch: int, size: Shape, dtype: np.dtype[Any]) -> recipes.Numbers:
+    """Return what the kernel that sums a grid's cotangent takes after its addresses."""
+    spans = tiles(math.prod(size))
+    return batch * spans, spans, min(batch * spans, CHUNKS), three(size, 1), zero(dtype)
 
 
 def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any]) -> np.ndarray:

@@ -1,28 +1,25 @@
 """Whole arrays with tangents: forward mode, and the second order, as `ops` does for the plain operations."""
 
-import math
+import itertools
 from typing import Any
 
 import numpy as np
 
-from stnkit.dtypes import bar_dtype, dot_dtype
-from stnkit.kernels import cpu_tangent
+from stnkit.dtypes import FLOAT64, bar_dtype, dot_dtype
+from stnkit.kernels import cpu_order, cpu_tangent
 from stnkit.kernels.threads import launch
-from stnkit.ops import address, readable, rounded, sample, source_bars, source_sums, walkable
-from stnkit.plan import (
-    CHUNKS,
-    Plan,
-    Shape,
-    backward_parts,
-    contiguous,
-    forward_parts,
-    layout,
-    likes,
-    out_strides,
-    plan,
-    zero,
+from stnkit.ops import (
+    address,
+    readable,
+    rounded,
+    sample,
+    source_bars,
+    source_sums,
+    walkable,
 )
-from stnkit.spec import NEAREST, Options
+from stnkit.plan import Plan, Shape, backward_parts, contiguous, layout, out_strides, plan
+from stnkit.recipes import backward_numbers, forward_numbers
+from stnkit.spec import GRID, NEAREST, Options
 
 Maybe = np.ndarray | None
 
@@ -47,15 +44,12 @@ def sample_jvp(
     call = plan(layout(image), layout(source), kind, size, options)
     out, out_dot = _twins(call.out_shape, image.dtype, dot_dtype(image.dtype, source.dtype))
     if out.size:
-        parts = forward_parts(call)
         launch(
             cpu_tangent.sample_jvp,
             call.spec._replace(image_dot=image_dot is not None, source_dot=source_dot is not None),
             2 * call.work,
             *_addresses(out, out_dot, image, image_dot, source, source_dot, fill),
-            *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
-            *(out_strides(call, options), call.image, call.source),
-            *likes(call, "image", "dot", "source", "like", "index"),
+            *forward_numbers(call, options, "image", "dot", "source", "like", "index"),
         )
     return out, out_dot
 
@@ -104,18 +98,13 @@ def sample_double_vjp(
 def _launch_double_vjp(call: Plan, spec: Any, parts: Shape, arrays: tuple[Any, ...], options: Options) -> None:
     out_bar_bar, image_bar, source_bar, cotangent, *inputs = arrays
     cotangent, cotangent_strides = walkable(cotangent, options)
-    rows, width = source_bar.shape[1:]
+    strides = out_strides(call, options), cotangent_strides
     launch(
         cpu_tangent.sample_double_vjp,
         spec,
         3 * call.work,
         *_addresses(out_bar_bar, image_bar, source_bar, cotangent, *inputs),
-        *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
-        *(out_strides(call, options), cotangent_strides, call.image, call.source),
-        (0 if len(source_bar) == 1 else rows * width, width),
-        *likes(call, "image", "dot", "image_bar", "source"),
-        zero(source_bar.dtype),
-        *likes(call, "like", "index"),
+        *backward_numbers(call, parts, strides, source_bar.shape, source_bar.dtype),
     )
 
 
@@ -127,17 +116,43 @@ def sample_gradient(
     call = plan(layout(image), layout(source), kind, size, options)
     out = np.zeros((*call.out_shape, len(size)), dot_dtype(image.dtype, source.dtype))
     if out.size and options.interp != NEAREST:
-        parts = forward_parts(call)
         launch(
             cpu_tangent.sample_gradient,
             call.spec._replace(source_bar=True),
             2 * call.work,
             *_addresses(out, image, source, fill),
-            *(call.batch, call.channels, parts, min(math.prod(parts), CHUNKS), call.size, call.extent),
-            *(out_strides(call, options), call.image, call.source),
-            *likes(call, "image", "dot", "source", "like", "index"),
+            *forward_numbers(call, options, "image", "dot", "source", "like", "index"),
         )
     return out
+
+
+def splat_double_jvp(
+    values: np.ndarray, grid: np.ndarray, first: np.ndarray, second: np.ndarray, shape: Shape, options: Options
+) -> np.ndarray:
+    """Return the second derivative of `ops.splat` along two tangents of the grid.
+
+    It is a sum over all pairs of axes: values, times the first tangent on one and the second on the other, are splatted
+    with the weights of these axes differentiated.
+    """
+    image_bar = np.zeros(shape, bar_dtype(values.dtype, grid.dtype))
+    if values.size and options.interp != NEAREST:
+        image = np.broadcast_to(np.zeros((), values.dtype), shape)  # only its layout is read
+        call = plan(contiguous(image), layout(grid), GRID, grid.shape[1:-1], options)
+        parts = backward_parts(call, len(image), len(grid), (True, False))
+        for a, b in itertools.product(range(grid.shape[-1]), repeat=2):
+            along = values * np.expand_dims(first[..., a] * second[..., b], -1 if options.channels_last else 1)
+            along, strides = walkable(np.asarray(along, values.dtype), options, pulled=False)
+            launch(
+                cpu_order.splat_order,
+                call.spec._replace(source_bar=True),
+                call.work,
+                *_addresses(image_bar, along, grid),
+                *backward_numbers(call, parts, (strides,), (0, 0, 0), FLOAT64),
+                tuple((axis == a) + (axis == b) for axis in range(3)),
+            )
+    sums = rounded(image_bar, values.dtype)
+    assert sums is not None
+    return sums
 
 
 def _twins(shape: Shape, dtype: np.dtype[Any], dot: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -225,7 +225,7 @@ def affine_sample(
             [5., 4., 3.]]])
     """
     (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
-    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)
     return leave(result) if out is None else out
 
@@ -297,8 +297,8 @@ def affine_sample_vjp(
     (cotangent_, image_, theta_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
     )
-    size = check.output_size(cotangent_.shape, check.theta_axes(theta_.shape), data_format)
-    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    size = output_size(cotangent_, theta_, data_format)
+    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
@@ -359,7 +359,7 @@ def affine_sample_jvp(
     (image_, theta_, image_dot, source_dot), leave = arrays.enter(
         "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
     )
-    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     out, out_dot = jvp(call, image_dot, source_dot)
     return leave(out), leave(out_dot)
 
@@ -426,13 +426,18 @@ def affine_sample_double_vjp(
     (image_dot, source_dot, cotangent_, image_, theta_), leave = arrays.enter(
         "dd_image", "dd_theta", dd_image=dd_image, dd_theta=dd_theta, cotangent=cotangent, image=image, theta=theta
     )
-    size = check.output_size(cotangent_.shape, check.theta_axes(theta_.shape), data_format)
-    call = _call(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
+    size = output_size(cotangent_, theta_, data_format)
+    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
     return out_bar_bar, image_bar, source_bar
 
 
-def _call(
+def output_size(cotangent: np.ndarray, theta: np.ndarray, data_format: DataFormat) -> tuple[int, ...]:
+    """Return the spatial size of an output from its cotangent."""
+    return check.output_size(cotangent.shape, check.theta_axes(theta.shape), data_format)
+
+
+def prepared(
     image: np.ndarray,
     theta: np.ndarray,
     size: Sequence[int] | None,
@@ -442,6 +447,7 @@ def _call(
     align_corners: bool,
     data_format: DataFormat,
 ) -> Call:
+    """Check an image and affine maps, and bring them to one form."""
     ndim = check.theta_axes(theta.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format)
     _, spatial = check.image_shape(image.shape, ndim, options.channels_last)

@@ -83,7 +83,7 @@ def prepare(
     fill_value: FillValue,
 ) -> Call:
     """Check an image and a source of coordinates against each other, and bring them to one form."""
-    form = _form(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
+    form = form_of(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
     source = widened(source)
     return Call(
         image if image.ndim == len(size) + 2 else image[None],
@@ -94,7 +94,7 @@ def prepare(
 
 
 @functools.lru_cache(maxsize=4096)
-def _form(
+def form_of(
     image: tuple[int, ...],
     image_dtype: np.dtype[Any],
     source: tuple[int, ...],
@@ -103,6 +103,7 @@ def _form(
     size: tuple[int, ...],
     options: Options,
 ) -> Form:
+    """Check shapes and dtypes of an image and a source of coordinates against each other; return what follows."""
     name, ndim = NAMES[kind], len(size)
     check.image_dtype("image", image_dtype, options.interp)
     check.coordinate_dtype(name, source_dtype)
@@ -151,7 +152,7 @@ def vjp(call: Call, cotangent: np.ndarray, wrt: Wrt, into: Maybe) -> tuple[Maybe
     from stnkit import ops
 
     asked = check.names("wrt", wrt, ("image", NAMES[call.form.kind]))
-    _fits_output("cotangent", cotangent, call)
+    fits_output("cotangent", cotangent, call.form)
     if asked[0]:
         check.differentiable("image", call.form.image_dtype)
     if into is not None:
@@ -183,31 +184,39 @@ def double_vjp(
     from stnkit import tangents
 
     dots = _tangents(call, image_dot, source_dot, "dd_")
-    _fits_output("cotangent", cotangent, call)
+    fits_output("cotangent", cotangent, call.form)
     out_bar_bar, image_bar, source_bar = call.run(tangents.sample_double_vjp, *dots, call.batch(cotangent))
     image_bar = image_bar if is_float(call.form.image_dtype) else None
     return call.unbatch(out_bar_bar), call.like_image(image_bar), call.like_source(source_bar)
 
 
 def _tangents(call: Call, image_dot: Maybe, source_dot: Maybe, prefix: str) -> tuple[Maybe, Maybe]:
+    fits_inputs(prefix, image_dot, source_dot, call.form)
     if image_dot is not None:
-        name = f"{prefix}image"
-        check.differentiable(name, call.form.image_dtype)
-        check.same_shape(name, image_dot.shape, "`image`", call.form.image_shape)
-        check.same_dtype(name, image_dot.dtype, "`image`", call.form.image_dtype)
         image_dot = image_dot[None] if image_dot.ndim < call.image.ndim else image_dot
     if source_dot is not None:
-        name = f"{prefix}{NAMES[call.form.kind]}"
-        check.same_shape(name, source_dot.shape, f"`{NAMES[call.form.kind]}`", call.form.source_shape)
-        check.same_dtype(name, source_dot.dtype, f"`{NAMES[call.form.kind]}`", call.form.source_dtype)
         source_dot = widened(source_dot)
         source_dot = source_dot[None] if source_dot.ndim < call.source.ndim else source_dot
     return image_dot, source_dot
 
 
-def _fits_output(name: str, array: np.ndarray, call: Call) -> None:
-    check.same_shape(name, array.shape, "the output", call.form.out_shape)
-    check.same_dtype(name, array.dtype, "the derivatives", call.form.dot_dtype)
+def fits_inputs(prefix: str, image_dot: Array | None, source_dot: Array | None, form: Form) -> None:
+    """Refuse tangents that are not of the shape and dtype of what they belong to; their names begin with `prefix`."""
+    if image_dot is not None:
+        name = f"{prefix}image"
+        check.differentiable(name, form.image_dtype)
+        check.same_shape(name, image_dot.shape, "`image`", form.image_shape)
+        check.same_dtype(name, image_dot.dtype, "`image`", form.image_dtype)
+    if source_dot is not None:
+        source = NAMES[form.kind]
+        check.same_shape(f"{prefix}{source}", source_dot.shape, f"`{source}`", form.source_shape)
+        check.same_dtype(f"{prefix}{source}", source_dot.dtype, f"`{source}`", form.source_dtype)
+
+
+def fits_output(name: str, array: Array, form: Form) -> None:
+    """Refuse a cotangent that is not of the shape of the output and of the dtype of derivatives."""
+    check.same_shape(name, array.shape, "the output", form.out_shape)
+    check.same_dtype(name, array.dtype, "the derivatives", form.dot_dtype)
 
 
 def leave_all(results: Sequence[Maybe], leave: Leave) -> tuple[Array, ...]:

@@ -156,9 +156,14 @@ def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> 
     align = check.flag("align_corners", align_corners)
     if not check.units(units):
         return array.copy()
-    steps = np.array(array.shape[-2 : -2 - ndim : -1]) - (1 if align else 0)
-    pixel = np.divide(2.0, steps, out=np.zeros(ndim), where=steps > 0)
-    return np.asarray(array * pixel, array.dtype)
+    return np.asarray(array * pitches(array.shape[-1 - ndim : -1], align), array.dtype)
+
+
+def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
+    """Return what a pixel of a lattice is in normalised coordinates, in the order x, y, z."""
+    steps = np.array(size[::-1]) - (1 if align else 0)
+    pitch: np.ndarray = np.divide(2.0, steps, out=np.zeros(len(size)), where=steps > 0)
+    return pitch
 
 
 @front
@@ -219,7 +224,7 @@ def flow_sample(
     array([[0.5, 1. , 1. ]])
     """
     (image_, flow_, out_), leave = arrays.enter("out", image=image, flow=flow, out=out)
-    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     result = forward(call, out_)
     return leave(result) if out is None else out
 
@@ -296,7 +301,7 @@ def flow_sample_vjp(
     (cotangent_, image_, flow_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
     )
-    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
@@ -353,7 +358,7 @@ def flow_sample_jvp(
     (image_, flow_, image_dot, source_dot), leave = arrays.enter(
         "d_image", "d_flow", image=image, flow=flow, d_image=d_image, d_flow=d_flow
     )
-    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     out, out_dot = jvp(call, image_dot, source_dot)
     return leave(out), leave(out_dot)
 
@@ -421,12 +426,12 @@ def flow_sample_double_vjp(
     (image_dot, source_dot, cotangent_, image_, flow_), leave = arrays.enter(
         "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
     )
-    call = _call(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
+    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
     return out_bar_bar, image_bar, source_bar
 
 
-def _call(
+def prepared(
     image: np.ndarray,
     flow: np.ndarray,
     mode: str,
@@ -436,6 +441,7 @@ def _call(
     data_format: DataFormat,
     units: Units,
 ) -> Call:
+    """Check an image and a flow, and bring them to one form."""
     ndim = check.grid_axes(flow.shape, "flow")
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, units=units)
     return prepare(image, flow, FLOW, flow.shape[-1 - ndim : -1], options, fill_value)

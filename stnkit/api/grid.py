@@ -97,7 +97,7 @@ def grid_sample(
     array([[[0.5, 3.5]]])
     """
     (image_, grid_, out_), leave = arrays.enter("out", image=image, grid=grid, out=out)
-    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     result = forward(call, out_)
     return leave(result) if out is None else out
 
@@ -172,7 +172,7 @@ def grid_sample_vjp(
     (cotangent_, image_, grid_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, grid=grid, accumulate_into=accumulate_into
     )
-    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
@@ -230,7 +230,7 @@ def grid_sample_jvp(
     (image_, grid_, image_dot, source_dot), leave = arrays.enter(
         "d_image", "d_grid", image=image, grid=grid, d_image=d_image, d_grid=d_grid
     )
-    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     out, out_dot = jvp(call, image_dot, source_dot)
     return leave(out), leave(out_dot)
 
@@ -296,12 +296,12 @@ def grid_sample_double_vjp(
     (image_dot, source_dot, cotangent_, image_, grid_), leave = arrays.enter(
         "dd_image", "dd_grid", dd_image=dd_image, dd_grid=dd_grid, cotangent=cotangent, image=image, grid=grid
     )
-    call = _call(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
+    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
     return out_bar_bar, image_bar, source_bar
 
 
-def _call(
+def prepared(
     image: np.ndarray,
     grid: np.ndarray,
     mode: str,
@@ -311,6 +311,7 @@ def _call(
     data_format: DataFormat,
     coords: Units,
 ) -> Call:
+    """Check an image and a grid, and bring them to one form."""
     ndim = check.grid_axes(grid.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     return prepare(image, grid, GRID, grid.shape[-1 - ndim : -1], options, fill_value)

@@ -140,7 +140,7 @@ def grid_splat_vjp(
     ndim = check.grid_axes(grid_.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     spatial = check.output_size(cotangent_.shape, ndim, data_format)
-    shape, batched = _image_shape(values_, grid_, spatial, options)
+    shape, batched = image_shape(values_, grid_, spatial, options)
     check.same_shape("cotangent", cotangent_.shape, "the splat", shape if batched else shape[1:])
     check.same_dtype("cotangent", cotangent_.dtype, "`values`", values_.dtype)
     size = grid_.shape[-1 - ndim : -1]
@@ -259,17 +259,52 @@ def grid_gradient(
     return leave(call.unbatch(call.run(tangents.sample_gradient)))
 
 
+def splat_double_jvp(
+    values: np.ndarray,
+    grid: np.ndarray,
+    d_grid: np.ndarray,
+    dd_grid: np.ndarray,
+    size: Sequence[int],
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    align_corners: bool = False,
+    coords: Units = "normalized",
+    data_format: DataFormat = "channels_first",
+) -> np.ndarray:
+    """Return the second derivative of `grid_splat` along two tangents of its grid, for adapters."""
+    from stnkit import tangents
+
+    ndim = check.grid_axes(grid.shape)
+    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    for name, dot in (("d_grid", d_grid), ("dd_grid", dd_grid)):
+        check.same_shape(name, dot.shape, "`grid`", grid.shape)
+        check.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
+    wide, whole, shape, batched = _prepared(values, grid, check.size(size, ndim), options)
+    first, second = (widened(dot).reshape(wide.shape) for dot in (d_grid, dd_grid))
+    out = tangents.splat_double_jvp(whole, wide, first, second, shape, options)
+    return out if batched else out[0]
+
+
 def _splat(values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options) -> np.ndarray:
     from stnkit import ops
 
-    shape, batched = _image_shape(values, grid, spatial, options)
+    wide, whole, shape, batched = _prepared(values, grid, spatial, options)
+    out = ops.splat(whole, wide, shape, options)
+    return out if batched else out[0]
+
+
+def _prepared(
+    values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], bool]:
+    """Check values and a grid; return grid and values with a batch axis, the image's shape, and whether it keeps it."""
+    shape, batched = image_shape(values, grid, spatial, options)
     ndim = len(spatial)
     wide = widened(grid)
     wide = wide if wide.ndim == ndim + 2 else wide[None]
     values = values if values.ndim == ndim + 2 else values[None]
     check.not_empty(shape, spatial, wide.shape[1:-1])
-    out = ops.splat(np.broadcast_to(values, (shape[0], *values.shape[1:])), wide, shape, options)
-    return out if batched else out[0]
+    return wide, np.broadcast_to(values, (shape[0], *values.shape[1:])), shape, batched
 
 
 def _sum_of_items(call: Call) -> np.ndarray:
@@ -284,7 +319,7 @@ def _sum_of_items(call: Call) -> np.ndarray:
     return total
 
 
-def _image_shape(
+def image_shape(
     values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options
 ) -> tuple[tuple[int, ...], bool]:
     """Check values against a grid; return the shape of the image with its batch axis, and whether it keeps it."""

@@ -32,9 +32,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def pays(work: int) -> bool:
+    """Tell whether several threads are there and safe to use, and worth it for `work` taps."""
+    return work >= SMALL and not _forked and numba.get_num_threads() > 1
+
+
 def launch(factory: Callable[[Spec], Any], spec: Spec, work: int, *args: Any) -> None:
     """Run the kernel that `factory` builds for `spec` on `work` taps."""
-    if work < SMALL or _forked or numba.get_num_threads() == 1:
+    if not pays(work):
         factory(spec)(*args)
     elif numba.threading_layer() != "workqueue":
         factory(spec._replace(parallel=True))(*args)
