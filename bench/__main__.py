@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import compiled, derivatives, harness, peers, results, startup, suite, threads
+from bench import compiled, derivatives, harness, peers, results, startup, suite, threads, torch_step
 from bench.memory import Gauge
 from bench.peers import Peer
 from bench.report import show
@@ -113,6 +113,9 @@ def measure(run: results.Run, sections: Sequence[Section], found: Sequence[Peer]
             run["relations"] = derivatives.figures(effort)
             advance("threads")
             run["scaling"] = scaling(run["threads"], found, effort)
+            if "torch" in (peer.name for peer in found):
+                advance("training in torch")
+                run["training"], run["overhead"] = torch_step.figures(effort), torch_step.overhead(effort)
     run["complete"] = True
     results.save(run, path)
 

@@ -8,7 +8,7 @@ written by hand in `bench/reasons.md`, under the group's name, and is shown whil
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -32,11 +32,17 @@ MARKED = re.compile(
 
 def show(run: Run) -> None:
     """Print every table of a run."""
+    printed(tables.tables(run), where(run))
+
+
+def printed(shown: Sequence[Table], above: str = "") -> None:
+    """Print tables on the terminal, below a line of text."""
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(Text(_where(run)))
-    for table in tables.tables(run):
+    if above:
+        console.print(Text(above))
+    for table in shown:
         screen = Screen(title=table.title, title_justify="left")
         for number, column in enumerate(table.columns):
             screen.add_column(column, justify="right" if number else "left", no_wrap=not number)
@@ -45,7 +51,7 @@ def show(run: Run) -> None:
         console.print(screen)
 
 
-def _where(run: Run) -> str:
+def where(run: Run) -> str:
     versions = run["versions"] | {name: version or "not installed" for name, version in run["peers"].items()}
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     machine = f"{run['machine']['processor']}, {run['machine']['cores']} cores, {run['threads']} threads"
@@ -91,12 +97,14 @@ def filled(page: str, run: Run, source: str, text: str) -> str:
 
     """
     parts: dict[str, Callable[[], str]] = {
-        "run": lambda: f"<!-- from {source} -->\n\n{_where(run)}.\n",
+        "run": lambda: f"<!-- from {source} -->\n\n{where(run)}.\n",
         "goals": lambda: markdown(tables.goals(run), title=False),
         "reasons": lambda: reasons(run, text),
         "sections": lambda: "\n".join(map(markdown, tables.sections(run))),
         "scaling": lambda: markdown(tables.scaling(run), title=False),
         "relations": lambda: markdown(tables.relations(run), title=False),
+        "training": lambda: markdown(tables.training(run), title=False),
+        "overhead": lambda: markdown(tables.overhead(run), title=False),
         "start": lambda: markdown(tables.start(run), title=False),
     }
 

@@ -138,6 +138,30 @@ def relations(run: Run) -> Table:
     return Table("Derivatives and formats beside each other", ("what", "ms of the second", "ratio"), rows)
 
 
+def training(run: Run) -> Table:
+    """Return what a training step of a spatial transformer takes in torch, and how far apart the losses are."""
+    rows = []
+    for entry in run.get("training", ()):
+        cells = []
+        for part in ("sampling", "step"):
+            seconds = entry[part]
+            cells += [figure(seconds["stnkit"] * 1e3), figure(seconds["torch"] / seconds["stnkit"])]
+        fall = f"{figure(entry['first'])} to {figure(entry['last'])}"
+        rows.append((entry["name"], *cells, fall, f"{entry['gap']:.0e}"))
+    columns = ("model", "sampling ms", "torch", "whole step ms", "torch", "loss", "largest difference")
+    return Table("A training step in torch", columns, rows)
+
+
+def overhead(run: Run) -> Table:
+    """Return what a call on a few numbers takes."""
+    sides = ("kernel", "stnkit", "torch")
+    rows = [
+        (entry["what"], *(figure(entry["seconds"][side] * 1e6) for side in sides)) for entry in run.get("overhead", ())
+    ]
+    columns = ("us of", "on NumPy arrays", "on tensors", "torch's own")
+    return Table("A call on a few numbers in torch", columns, rows)
+
+
 def start(run: Run) -> Table:
     """Return what a process waits for before its first result."""
     rows = [(what, figure(seconds * 1e3)) for what, seconds in run["start"].items()]
@@ -160,4 +184,10 @@ def tables(run: Run) -> list[Table]:
     return [*sections(run), *rest, *(table for table in (failures(run), goals(run)) if table.rows)]
 
 
-EXTRAS = {"scaling": scaling, "relations": relations, "start": start}
+EXTRAS = {
+    "scaling": scaling,
+    "relations": relations,
+    "training": training,
+    "overhead": overhead,
+    "start": start,
+}

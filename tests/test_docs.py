@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
 PAGES = sorted((DOCS / "pages").glob("*.md"))
 TEXTS = [*PAGES, README] if README.exists() else PAGES
-COMPILED = {"README.md", "index.md", "quickstart.md"}
+COMPILED = {"README.md", "index.md", "quickstart.md", "torch.md"}
 
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE)
 
@@ -38,6 +38,9 @@ def run(page: Path) -> None:
             assert printed.getvalue().rstrip() == block["shown"].rstrip(), f"{page.name}, line {above + 1}"
 
 
+# torch loads rules of its forward mode by torch.jit.script, and copies trees by a type, which it deprecates itself.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
 def test_code_of_page(page: Path) -> None:
     with contextlib.nullcontext() if page.name in COMPILED else uncompiled():

@@ -1,0 +1,70 @@
+"""Public functions that are compositions of others, where derivatives or a compiler have to see the parts."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+import stnkit
+from stnkit import check
+from stnkit.torch.door import FUNCTIONS
+from stnkit.torch.linear import widened
+from stnkit.torch.record import recorded, stands_for_another, transformed
+
+
+def affine_grid_jvp(
+    theta: torch.Tensor, d_theta: torch.Tensor, size: Sequence[int], **options: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a grid and its tangent, which is linear in theta."""
+    _alike("d_theta", d_theta, "`theta`", theta)
+    return FUNCTIONS["affine_grid"](theta, size, **options), FUNCTIONS["affine_grid"](d_theta, size, **options)
+
+
+def flow_grid_jvp(flow: torch.Tensor, d_flow: torch.Tensor, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a flow's grid and its tangent: the flow's, scaled."""
+    _alike("d_flow", d_flow, "`flow`", flow)
+    return FUNCTIONS["flow_grid"](flow, **options), FUNCTIONS["flow_grid_vjp"](widened(d_flow), **options)
+
+
+def grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torch.Tensor:
+    """Splat ones."""
+    wide = widened(grid)
+    ndim = check.grid_axes((*grid.shape[:-1], *map(int, grid.shape[-1:])))
+    ones = wide.new_ones(()).expand(*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1])
+    counts: torch.Tensor = FUNCTIONS["grid_splat"](ones, wide, size, **options)
+    return counts.squeeze(-1 - ndim)
+
+
+def grid_gradient(image: torch.Tensor, grid: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Stack the tangents of sampling along each axis."""
+    steps = torch.eye(int(grid.shape[-1]), dtype=grid.dtype, device=grid.device)
+    slopes = [FUNCTIONS["grid_sample_jvp"](image, grid, None, step.expand(grid.shape), **options)[1] for step in steps]
+    return torch.stack(slopes, dim=-1)
+
+
+def _alike(name: str, dot: torch.Tensor, other: str, tensor: torch.Tensor) -> None:
+    check.same_shape(name, tuple(dot.shape), other, tuple(tensor.shape))
+    if dot.dtype != tensor.dtype:
+        msg = f"`{name}` must have the dtype of {other}, {tensor.dtype}; got {dot.dtype}"
+        raise TypeError(msg)
+
+
+def composed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a public function that is composed only where it must be, and is one call otherwise."""
+    plain = inspect.unwrap(getattr(stnkit, function.__name__))
+
+    @functools.wraps(plain)
+    def call(*args: Any, **options: Any) -> Any:
+        tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
+        if transformed() or recorded(tensors) or any(map(stands_for_another, tensors)):
+            return function(*args, **options)
+        return plain(
+            *(argument.detach() if isinstance(argument, torch.Tensor) else argument for argument in args), **options
+        )
+
+    return call
+
+
+COMPOSED = {f.__name__: composed(f) for f in (affine_grid_jvp, flow_grid_jvp, grid_count, grid_gradient)}

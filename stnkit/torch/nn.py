@@ -1,0 +1,264 @@
+"""Modules: a spatial transformer around any localisation network, and the samplers with their options kept.
+
+None of them has parameters of its own; a localisation network keeps its. `identity_head` makes the last layer of one,
+which starts at the identity, so that training begins with images as they are.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+
+import stnkit
+from stnkit import check
+from stnkit.api.call import DataFormat, PaddingMode, Units
+from stnkit.torch.refusals import refuse_tracing
+from stnkit.transforms import IDENTITIES, TRANSFORMS, axes_of, identity_parameters
+
+__all__ = ["AffineSample", "GridSample", "SpatialTransformer", "identity_", "identity_head"]
+
+
+class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followed
+    """What the samplers' modules share: the options of sampling, checked once and shown when printed."""
+
+    def __init__(
+        self,
+        own: dict[str, Any],
+        *,
+        mode: str = "bilinear",
+        padding_mode: PaddingMode = "zeros",
+        fill_value: float | Sequence[float] = 0.0,
+        align_corners: bool = False,
+        data_format: DataFormat = "channels_first",
+    ) -> None:
+        super().__init__()
+        padding_mode = padding_mode if isinstance(padding_mode, str) else tuple(padding_mode)
+        axes = 1 if isinstance(padding_mode, str) else len(padding_mode)
+        check.options(axes, mode, padding_mode, align_corners, data_format, **own)
+        self.options: dict[str, Any] = {
+            "mode": mode,
+            "padding_mode": padding_mode,
+            "fill_value": fill_value,
+            "align_corners": align_corners,
+            "data_format": data_format,
+            **own,
+        }
+
+    def extra_repr(self) -> str:
+        """Write the options, for `print`."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which calls this for every module it finds."""
+        msg = "torch.jit cannot script a module of stnkit; use torch.compile, or torch.export and its ONNX exporter"
+        raise NotImplementedError(msg)
+
+
+class GridSample(Sampler):
+    """`stnkit.grid_sample` as a module.
+
+    Parameters
+    ----------
+    coords : {"normalized", "pixel"}
+        The unit of the grids.
+    **options
+        The other options of `stnkit.grid_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
+        `data_format`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stnkit.torch.nn import GridSample
+    >>> sample = GridSample(coords="pixel", padding_mode="border")
+    >>> sample(torch.tensor([[[0.0, 1.0, 2.0]]]), torch.tensor([[[0.5], [9.0]]]))
+    tensor([[[0.5000, 2.0000]]])
+    """
+
+    def __init__(self, *, coords: Units = "normalized", **options: Any) -> None:
+        super().__init__({"coords": coords}, **options)
+
+    def forward(self, image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        """Interpolate an image of shape (N, C, *S) at a grid of shape (N, *T, d)."""
+        return stnkit.grid_sample(image, grid, **self.options)
+
+
+class AffineSample(Sampler):
+    """`stnkit.affine_sample` as a module: it samples under affine maps, and stores no grid.
+
+    Parameters
+    ----------
+    size : sequence of int, optional
+        The output's spatial size; the image's if left out.
+    **options
+        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
+        `data_format`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stnkit.torch.nn import AffineSample
+    >>> AffineSample(size=(2,))(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.tensor([[[-1.0, 0.0]]]))
+    tensor([[[3.5000, 1.5000]]])
+    """
+
+    def __init__(self, size: Sequence[int] | None = None, **options: Any) -> None:
+        super().__init__({}, **options)
+        axes = len(size) if isinstance(size, Sequence) else 2
+        self.size = None if size is None else check.size(size, axes)
+
+    def forward(self, image: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        """Interpolate an image of shape (N, C, *S) under maps of shape (N, d, d + 1)."""
+        return stnkit.affine_sample(image, theta, self.size, **self.options)
+
+    def extra_repr(self) -> str:
+        """Write the options, for `print`."""
+        return f"size={self.size}, {super().extra_repr()}"
+
+
+class SpatialTransformer(nn.Module):  # type: ignore[misc]
+    """A spatial transformer: a localisation network says where to look, and a sampler looks there.
+
+    Parameters
+    ----------
+    localization : Module
+        Outputs the transform's parameters, (N, K), from images.
+    transform : {"affine", "attention", "similarity", "rotation"} or callable
+        What the parameters mean, as in `stnkit.transforms`; or a function from them to theta, (N, d, d + 1).
+    size : sequence of int, optional
+        The output's spatial size; the images' if left out.
+    **options
+        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
+        `data_format`.
+
+    References
+    ----------
+    Jaderberg, Simonyan, Zisserman and Kavukcuoglu, "Spatial Transformer Networks", 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stnkit.torch.nn import SpatialTransformer, identity_head
+    >>> localization = torch.nn.Sequential(torch.nn.Flatten(), identity_head(28 * 28, "attention"))
+    >>> transformer = SpatialTransformer(localization, "attention", padding_mode="border")
+    >>> images = torch.rand(4, 1, 28, 28)
+    >>> torch.allclose(transformer(images), images, atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        localization: nn.Module,
+        transform: str | Callable[[torch.Tensor], torch.Tensor] = "affine",
+        size: Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(transform, str):
+            identity_parameters(transform)  # which knows the names
+        elif not callable(transform):
+            msg = f"`transform` must be one of {', '.join(map(repr, IDENTITIES))} or a function; got {transform!r}"
+            raise TypeError(msg)
+        super().__init__()
+        self.localization = localization
+        self.transform = transform
+        self.sample = AffineSample(size, **options)
+
+    def theta(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the maps for images: what the localisation network says, as theta."""
+        parameters = self.localization(image)
+        if isinstance(self.transform, str):
+            return TRANSFORMS[self.transform](parameters, xp=torch)
+        return self.transform(parameters)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Sample each image where the localisation network says."""
+        if (
+            torch.jit.is_tracing()
+        ):  # the sampler would say so, but transforms, which come first, would fail without a word
+            refuse_tracing()
+        return self.sample(image, self.theta(image))
+
+    def extra_repr(self) -> str:
+        """Write the options, for `print`."""
+        return f"transform={self.transform!r}"
+
+
+def identity_(layer: nn.Module, transform: str = "affine") -> nn.Module:
+    """Set a layer's weight to zero and its bias to the identity of a transform, in place.
+
+    Parameters
+    ----------
+    layer : Module
+        The last layer of a localisation network, with a `weight` and a `bias`.
+    transform : {"affine", "attention", "similarity", "rotation"}
+        What the layer's outputs mean.
+
+    Returns
+    -------
+    Module
+        The layer.
+
+    Raises
+    ------
+    ValueError
+        If the layer has no bias, or not as many outputs as the transform has parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stnkit.torch.nn import identity_
+    >>> identity_(torch.nn.Linear(8, 4), "similarity").bias.tolist()
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    bias = getattr(layer, "bias", None)
+    if bias is None:
+        msg = f"`layer` must have a bias, which holds the identity; got {layer}"
+        raise ValueError(msg)
+    numbers = identity_parameters(transform, axes_of(transform, tuple(bias.shape)))
+    with torch.no_grad():
+        nn.init.zeros_(layer.weight)
+        bias.copy_(bias.new_tensor(numbers))
+    return layer
+
+
+def identity_head(
+    in_features: int,
+    transform: str = "affine",
+    axes: int = 2,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Linear:
+    """Make the last layer of a localisation network, whose output is the identity whatever its input is.
+
+    Parameters
+    ----------
+    in_features : int
+        How many features the layer sees.
+    transform : {"affine", "attention", "similarity", "rotation"}
+        What its outputs mean.
+    axes : int
+        The number of spatial axes, 1 to 3.
+    device, dtype
+        Of the layer, as for `torch.nn.Linear`.
+
+    Returns
+    -------
+    Linear
+        With a weight of zero and a bias of the transform's identity. It learns from the first step on.
+
+    Raises
+    ------
+    ValueError
+        If the transform is unknown, or does not act on so many axes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from stnkit.torch.nn import identity_head
+    >>> identity_head(32, "attention")(torch.rand(2, 32)).tolist()
+    [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    """
+    layer = nn.Linear(in_features, len(identity_parameters(transform, axes)), device=device, dtype=dtype)
+    identity_(layer, transform)
+    return layer

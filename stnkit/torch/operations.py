@@ -1,0 +1,157 @@
+"""The table of operations: what each takes and gives. Schemas, shapes and rules of batching follow from it.
+
+An operation has the name of the public function that computes it on NumPy arrays. Its options and their defaults
+are read off that function, so that they are stated once.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import stnkit
+from stnkit.api.splat import splat_double_jvp
+
+NAMESPACE = "stnkit"
+
+# The options that operations have, and their types in a schema.
+_TYPES = {
+    "mode": "str",
+    "padding_mode": "str[]",
+    "fill_value": "float[]",
+    "align_corners": "bool",
+    "coords": "str",
+    "units": "str",
+    "data_format": "str",
+}
+
+
+class Operation(NamedTuple):
+    """What an operation takes and gives, by names: arrays of one name have one shape, and "out" is a shape too."""
+
+    name: str
+    source: str  # where coordinates come from: "grid", "theta" or "flow"
+    arrays: tuple[str, ...]
+    shapes: tuple[str, ...]  # of the arrays, by the name of the array whose shape they have
+    results: tuple[str, ...]  # and of the results
+    optional: tuple[str, ...]  # arrays that may be None, which stands for zero
+    sized: bool  # whether the output's size is an argument
+    chosen: bool  # whether `wrt` chooses among the results
+    plain: Callable[..., Any]  # the function on NumPy arrays
+    names: tuple[str, ...]  # of results, in the words of `wrt`
+    where: int  # which argument the coordinates come from
+    picture: int | None  # which argument gives results their channel axis, dtype and memory format
+    rounds: bool  # whether an image of integers is sampled, and the result rounded to them
+    options: dict[str, Any]  # and their defaults
+    schema: str
+
+    @property
+    def registered(self) -> Any:
+        """The operation as torch has it."""
+        return getattr(torch.ops.stnkit, self.name).default
+
+
+def _operation(
+    name: str,
+    source: str,
+    arrays: tuple[str, ...],
+    results: tuple[str, ...],
+    *,
+    shapes: tuple[str, ...] | None = None,
+    optional: tuple[str, ...] = (),
+    sized: bool = False,
+    chosen: bool = False,
+    plain: Callable[..., Any] | None = None,
+) -> Operation:
+    plain = plain or inspect.unwrap(getattr(stnkit, name))
+    options = {word: p.default for word, p in inspect.signature(plain).parameters.items() if word in _TYPES}
+    takes = [f"Tensor{'?' if array in optional else ''} {array}" for array in arrays]
+    takes += ["SymInt[] size"] * sized + ["bool[2] wrt"] * chosen + ["*"]
+    takes += [_TYPES[word] + " " + word + _default(_TYPES[word], given) for word, given in options.items()]
+    gives = "Tensor" if len(results) == 1 else f"({', '.join(['Tensor'] * len(results))})"
+    schema = f"{name}({', '.join(takes)}) -> {gives}"
+    pictures = [array for array in ("values", "image") if array in arrays]
+    shapes = shapes or arrays
+    return Operation(
+        name=name,
+        source=source,
+        arrays=arrays,
+        shapes=shapes,
+        results=results,
+        optional=optional,
+        sized=sized,
+        chosen=chosen,
+        plain=plain,
+        names=arrays[1:],
+        where=max(n for n, shape in enumerate(shapes) if shape == source and arrays[n] not in optional),
+        picture=arrays.index(pictures[0]) if pictures else None,
+        rounds=arrays[0] == "image" and len(results) == 1,
+        options=options,
+        schema=schema,
+    )
+
+
+def _default(kind: str, value: Any) -> str:
+    """Write a default in the words of a schema, where a list of names can have none."""
+    return {"str": f'="{value}"', "str[]": "", "float[]": f"=[{value}]", "bool": f"={value}"}[kind]
+
+
+def _sampler(name: str, source: str, *, sized: bool = False) -> list[Operation]:
+    pair = ("image", source)
+    dots, twice = ("d_image", f"d_{source}"), ("dd_image", f"dd_{source}")
+    backward = ("cotangent", *pair)
+    return [
+        _operation(name, source, pair, ("out",), sized=sized),
+        _operation(f"{name}_vjp", source, backward, pair, shapes=("out", *pair), chosen=True),
+        _operation(
+            f"{name}_jvp", source, (*pair, *dots), ("out", "out"), shapes=pair + pair, optional=dots, sized=sized
+        ),
+        _operation(
+            f"{name}_double_vjp",
+            source,
+            (*twice, *backward),
+            ("out", *pair),
+            shapes=(*pair, "out", *pair),
+            optional=twice,
+        ),
+    ]
+
+
+def _splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequence[int], **options: Any) -> Any:
+    """Return a splat and its tangent: splatting is linear in values, and the adjoint of sampling in the image.
+
+    So its tangent along a grid's is what the second order of sampling gives an image, of which nothing is read.
+    """
+    out = stnkit.grid_splat(values, grid, size, **options)
+    out_dot = np.zeros_like(out) if d_values is None else stnkit.grid_splat(d_values, grid, size, **options)
+    if d_grid is not None:
+        shared = out.shape[: -1 - grid.shape[-1]]
+        cotangent = np.broadcast_to(values, (*shared, *values.shape[-1 - grid.shape[-1] :]))
+        out_dot += stnkit.grid_sample_double_vjp(None, d_grid, cotangent, np.zeros_like(out), grid, **options)[1]
+    return out, out_dot
+
+
+_splat_jvp.__signature__ = inspect.signature(stnkit.grid_splat)  # type: ignore[attr-defined]
+
+
+OPERATIONS = {
+    operation.name: operation
+    for operation in [
+        *_sampler("grid_sample", "grid"),
+        *_sampler("affine_sample", "theta", sized=True),
+        *_sampler("flow_sample", "flow"),
+        _operation("affine_grid", "theta", ("theta",), ("grid",), sized=True),
+        _operation("affine_grid_vjp", "grid", ("cotangent",), ("theta",), shapes=("grid",)),
+        _operation("flow_grid", "flow", ("flow",), ("grid",)),
+        _operation("flow_grid_vjp", "grid", ("cotangent",), ("flow",), shapes=("grid",)),
+        _operation("grid_splat", "grid", ("values", "grid"), ("image",), shapes=("out", "grid"), sized=True),
+        _operation("grid_splat_vjp", "grid", ("cotangent", "values", "grid"), ("out", "grid"),
+                   shapes=("image", "out", "grid"), chosen=True),
+        _operation("grid_splat_jvp", "grid", ("values", "grid", "d_values", "d_grid"), ("image", "image"),
+                   shapes=("out", "grid") * 2, optional=("d_values", "d_grid"), sized=True, plain=_splat_jvp),
+        _operation("grid_splat_double_jvp", "grid", ("values", "grid", "d_grid", "dd_grid"), ("image",),
+                   shapes=("out", "grid", "grid", "grid"), sized=True, plain=splat_double_jvp),
+    ]
+}  # fmt: skip

@@ -1,0 +1,113 @@
+"""Running an operation on CPU tensors: the public function on NumPy views of their memory."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+import torch
+
+from stnkit.torch import memory
+from stnkit.torch.operations import Operation
+
+PICTURES = ("image", "out")  # the shapes that have a channel axis
+
+Maybe: TypeAlias = "torch.Tensor | None"
+
+
+def kernel(operation: Operation, tensors: Sequence[Maybe], rest: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Run an operation with the arguments of its schema: a result that is not asked for is an empty tensor."""
+    if operation.chosen:
+        wrt = [name for name, asked in zip(operation.names, rest[0], strict=True) if asked]
+        rest, options = (), {**options, "wrt": wrt}
+    results = run(operation, tensors, rest, options)
+    if type(results) is tuple:
+        return tuple([nothing(tensors[operation.where]) if result is None else result for result in results])
+    return results
+
+
+def nothing(like: Any) -> torch.Tensor:
+    """Return the empty tensor that stands for a result that is not asked for."""
+    return like.new_empty(0)
+
+
+def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Call the public function on views of CPU tensors; its results become tensors on the same memory.
+
+    Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
+    """
+    views = [None if tensor is None else memory.lend(tensor) for tensor in tensors]
+    if memory_format(operation, tensors, options) is torch.contiguous_format:
+        return _own(on_torchs_threads(operation.plain, *views, *size, **options))
+    turned = _turned(views, operation.shapes, memory.channels_to_end)
+    last = {**options, "data_format": "channels_last"}
+    try:
+        results = on_torchs_threads(operation.plain, *turned, *size, **last)
+    except ValueError:
+        operation.plain(*views, *size, **options)  # says it of the axes as they were given
+        raise
+    if len(operation.results) == 1:
+        return _own(memory.channels_to_front(results))
+    return _own(tuple(_turned(results, operation.results, memory.channels_to_front)))
+
+
+def _start_threads() -> None:
+    """Start Numba's threads: where they share GNU OpenMP with torch's, that sets torch's number, once."""
+    had = torch.get_num_threads()
+    numba.get_num_threads()
+    if torch.get_num_threads() != had:
+        torch.set_num_threads(had)
+
+
+_start_threads()
+
+
+def on_torchs_threads(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function, in which no more threads work than `torch.get_num_threads` allows."""
+    allowed = torch.get_num_threads()
+    if allowed >= numba.config.NUMBA_NUM_THREADS:
+        return function(*args, **options)
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(before, allowed))
+    try:
+        return function(*args, **options)
+    finally:
+        numba.set_num_threads(before)
+
+
+def _own(results: Any) -> Any:
+    if type(results) is tuple:
+        return tuple([None if result is None else memory.own(result) for result in results])
+    return memory.own(results)
+
+
+def _turned(
+    arrays: Sequence[np.ndarray | None], shapes: Sequence[str], turn: Callable[[np.ndarray], np.ndarray]
+) -> list[np.ndarray | None]:
+    pairs = zip(arrays, shapes, strict=True)
+    return [turn(array) if shape in PICTURES and array is not None else array for array, shape in pairs]
+
+
+def memory_format(operation: Operation, tensors: Sequence[Maybe], options: dict[str, Any]) -> torch.memory_format:
+    """Return the memory format that an operation's pictures have, and its results are to have."""
+    if operation.picture is None or options.get("data_format", "channels_first") != "channels_first":
+        return torch.contiguous_format
+    picture = tensors[operation.picture]
+    assert picture is not None
+    found = memory.memory_format(picture)
+    if found is torch.contiguous_format:
+        return found
+    ndim = axes(operation, tensors)
+    for tensor, shape in zip(tensors, operation.shapes, strict=True):
+        if shape in PICTURES and tensor is not None and tensor.dim() != ndim + 2:
+            return torch.contiguous_format  # there is an item without its batch axis, or an error to be found
+    return found
+
+
+def axes(operation: Operation, tensors: Sequence[Maybe]) -> int:
+    """Return on how many axes an operation acts, as the shape of its source says."""
+    source = tensors[operation.where]
+    assert source is not None
+    if source.dim() < 2:
+        return 0
+    return int(source.shape[-2 if operation.source == "theta" else -1])
