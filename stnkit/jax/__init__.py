@@ -1,0 +1,43 @@
+"""The door of JAX: the public functions on JAX arrays and tracers, as operations with every rule.
+
+`stnkit.grid_sample` and its like come here when an argument is a JAX array, so there is nothing to import. They work
+in `jax.jit`, `jax.grad`, `jax.vmap` and all that is made of them, to any order.
+"""
+
+from stnkit.jax.release import check_release
+
+check_release()
+
+from functools import partial  # noqa: E402
+
+from stnkit.api import affine, flow, grid, splat  # noqa: E402
+from stnkit.jax import grids, registration, samplers  # noqa: E402, F401
+from stnkit.jax.call import signed  # noqa: E402
+from stnkit.spec import AFFINE, FLOW, GRID  # noqa: E402
+
+grid_sample = signed(grid.grid_sample, partial(samplers.sample, GRID))
+grid_sample_vjp = signed(grid.grid_sample_vjp, partial(samplers.sample_vjp, GRID))
+grid_sample_jvp = signed(grid.grid_sample_jvp, partial(samplers.sample_jvp, GRID))
+grid_sample_double_vjp = signed(grid.grid_sample_double_vjp, partial(samplers.sample_double_vjp, GRID))
+
+affine_sample = signed(affine.affine_sample, partial(samplers.sample, AFFINE))
+affine_sample_vjp = signed(affine.affine_sample_vjp, partial(samplers.sample_vjp, AFFINE))
+affine_sample_jvp = signed(affine.affine_sample_jvp, partial(samplers.sample_jvp, AFFINE))
+affine_sample_double_vjp = signed(affine.affine_sample_double_vjp, partial(samplers.sample_double_vjp, AFFINE))
+
+flow_sample = signed(flow.flow_sample, partial(samplers.sample, FLOW))
+flow_sample_vjp = signed(flow.flow_sample_vjp, partial(samplers.sample_vjp, FLOW))
+flow_sample_jvp = signed(flow.flow_sample_jvp, partial(samplers.sample_jvp, FLOW))
+flow_sample_double_vjp = signed(flow.flow_sample_double_vjp, partial(samplers.sample_double_vjp, FLOW))
+
+affine_grid = signed(affine.affine_grid, grids.affine_grid)
+affine_grid_vjp = signed(affine.affine_grid_vjp, grids.affine_grid_vjp)
+affine_grid_jvp = signed(affine.affine_grid_jvp, grids.affine_grid_jvp)
+flow_grid = signed(flow.flow_grid, grids.flow_grid)
+flow_grid_vjp = signed(flow.flow_grid_vjp, grids.flow_grid_vjp)
+flow_grid_jvp = signed(flow.flow_grid_jvp, grids.flow_grid_jvp)
+
+grid_splat = signed(splat.grid_splat, grids.grid_splat)
+grid_splat_vjp = signed(splat.grid_splat_vjp, grids.grid_splat_vjp)
+grid_count = signed(splat.grid_count, grids.grid_count)
+grid_gradient = signed(splat.grid_gradient, samplers.gradient)

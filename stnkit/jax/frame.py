@@ -1,0 +1,174 @@
+"""XLA's call frame in machine code: what a handler gets, checked before it is trusted, and how it answers.
+
+These functions are compiled into every handler. A frame, like all that it points to, is an integer: an address.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from stnkit.jax.layout import OFFSETS, VALUES, VERSION
+
+inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+# A constant of compiled code must be a number of its own.
+EXTENSION, API, STAGE = (OFFSETS["CallFrame"][name] for name in ("extension_start", "api", "stage"))
+COUNT, ARGS = OFFSETS["Args"]["size"], OFFSETS["CallFrame"]["args"] + OFFSETS["Args"]["args"]
+ARG_COUNT, RET_COUNT = (OFFSETS["CallFrame"][name] + COUNT for name in ("args", "rets"))
+RETS = OFFSETS["CallFrame"]["rets"] + OFFSETS["Rets"]["rets"]
+ATTRS, ATTR_COUNT, ATTR_TYPES = (
+    OFFSETS["CallFrame"]["attrs"] + OFFSETS["Attrs"][name] for name in ("attrs", "size", "types")
+)
+DTYPE, DATA, RANK, DIMS = (OFFSETS["Buffer"][name] for name in ("dtype", "data", "rank", "dims"))
+LENGTH, ITEMS = OFFSETS["Array"]["size"], OFFSETS["Array"]["data"]
+EXTENSION_TYPE, METADATA = OFFSETS["Extension_Base"]["type"], OFFSETS["Metadata_Extension"]["metadata"]
+MAJOR, MINOR = (
+    OFFSETS["Metadata"]["api_version"] + OFFSETS["Api_Version"][name] for name in ("major_version", "minor_version")
+)
+TRAITS = OFFSETS["Metadata"]["traits"]
+CREATE = OFFSETS["Api"]["Error_Create"]
+IS_METADATA, IS_EXECUTE, IS_ARRAY = (
+    VALUES[name] for name in ("Extension_Metadata", "ExecutionStage_EXECUTE", "AttrType_ARRAY")
+)
+
+READY, DONE, ODD_CALL, ODD_BUFFER = range(4)  # what `examine` finds
+HEAD = 2  # words of the attribute before those of the buffers: how many operands, and how many results
+ABOUT = 3  # words for each buffer: its format, its number of elements, and how many bytes to clear
+
+
+@intrinsic
+def word(context, address, offset):  # type: ignore[no-untyped-def]
+    """Read the 8 bytes at an offset from an address."""
+    return types.int64(types.int64, types.int64), lambda _, b, __, args: b.load(_at(b, args[0], args[1], 64))
+
+
+@intrinsic
+def half(context, address, offset):  # type: ignore[no-untyped-def]
+    """Read the 4 bytes at an offset from an address."""
+    return types.int32(types.int64, types.int64), lambda _, b, __, args: b.load(_at(b, args[0], args[1], 32))
+
+
+@intrinsic
+def write(context, address, offset, value):  # type: ignore[no-untyped-def]
+    """Write 4 bytes at an offset from an address."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        builder.store(args[2], _at(builder, args[0], args[1], 32))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int32), generate
+
+
+@intrinsic
+def clear(context, address, count):  # type: ignore[no-untyped-def]
+    """Set bytes to 0."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        memory = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        cgutils.memset(builder, memory, args[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def refuse(context, frame, reason):  # type: ignore[no-untyped-def]
+    """Let XLA make an error with a message, and return its address."""
+    offsets, errc = OFFSETS["Error_Create_Args"], VALUES["Error_Code_INVALID_ARGUMENT"]
+    size = offsets["errc"] + 4
+    text = f"stnkit: {reason.literal_value}" if isinstance(reason, types.StringLiteral) else None
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        number, byte = ir.IntType(64), ir.IntType(8).as_pointer()
+        given = cgutils.alloca_once(builder, ir.ArrayType(number, -(-size // 8)))
+        start = builder.ptrtoint(given, number)
+        message = builder.ptrtoint(context.insert_const_string(builder.module, text), number)
+        for name, value in (("struct_size", number(size)), ("extension_start", number(0)), ("message", message)):
+            builder.store(value, _at(builder, start, number(offsets[name]), 64))
+        builder.store(ir.IntType(32)(errc), _at(builder, start, number(offsets["errc"]), 32))
+        create = load(builder, load(builder, args[0], API), CREATE)
+        function = builder.inttoptr(create, ir.FunctionType(byte, [byte]).as_pointer())
+        return builder.ptrtoint(builder.call(function, [builder.inttoptr(start, byte)]), number)
+
+    return (types.int64(types.int64, reason), generate) if text else None
+
+
+def _at(builder: Any, address: Any, offset: Any, bits: int) -> Any:
+    """Return a pointer to a number of so many bits."""
+    return builder.inttoptr(builder.add(address, offset), ir.IntType(bits).as_pointer())
+
+
+def load(builder: Any, address: Any, offset: int) -> Any:
+    """Build the code that reads the 8 bytes at an offset from an address."""
+    return builder.load(_at(builder, address, ir.IntType(64)(offset), 64))
+
+
+def data(builder: Any, frame: Any, place: int | None, operands: int) -> Any:
+    """Build the code that reads where the memory of buffer number `place` lies; that of none is 0."""
+    if place is None:
+        return ir.IntType(64)(0)
+    table, i = (ARGS, place) if place < operands else (RETS, place - operands)
+    return load(builder, load(builder, load(builder, frame, table), 8 * i), DATA)
+
+
+@inline
+def buffer(frame, i, operands):  # type: ignore[no-untyped-def]
+    """Return buffer number `i`: an operand, or past these a result."""
+    if i < operands:
+        return word(word(frame, ARGS), 8 * i)
+    return word(word(frame, RETS), 8 * (i - operands))
+
+
+@inline
+def words(frame):  # type: ignore[no-untyped-def]
+    """Return the numbers that were written at lowering: the only attribute."""
+    return word(word(word(frame, ATTRS), 0), ITEMS)
+
+
+@inline
+def size(found):  # type: ignore[no-untyped-def]
+    """Return the number of elements of a buffer."""
+    total, dims = 1, word(found, DIMS)
+    for axis in range(word(found, RANK)):
+        total *= word(dims, 8 * axis)
+    return total
+
+
+@inline
+def greet(frame):  # type: ignore[no-untyped-def]
+    """Answer a query for the version of the interface; tell whether it was one."""
+    extension = word(frame, EXTENSION)
+    if extension == 0 or half(extension, EXTENSION_TYPE) != IS_METADATA:
+        return False
+    metadata = word(extension, METADATA)
+    write(metadata, MAJOR, VERSION[0])
+    write(metadata, MINOR, VERSION[1])
+    write(metadata, TRAITS, 0)
+    return True
+
+
+@inline
+def examine(frame, count):  # type: ignore[no-untyped-def]
+    """Tell whether there is work to do, and whether the buffers are those that the numbers were written for.
+
+    `count` is how many numbers there must be. Results that are added to are cleared.
+    """
+    if greet(frame) or half(frame, STAGE) != IS_EXECUTE:
+        return DONE
+    if word(frame, ATTR_COUNT) != 1 or half(word(frame, ATTR_TYPES), 0) != IS_ARRAY:
+        return ODD_CALL
+    if word(word(word(frame, ATTRS), 0), LENGTH) != count:
+        return ODD_CALL
+    numbers = words(frame)
+    operands, results = word(numbers, 0), word(numbers, 8)
+    if word(frame, ARG_COUNT) != operands or word(frame, RET_COUNT) != results:
+        return ODD_CALL
+    for i in range(operands + results):
+        found, about = buffer(frame, i, operands), 8 * (HEAD + ABOUT * i)
+        if half(found, DTYPE) != word(numbers, about) or size(found) != word(numbers, about + 8):
+            return ODD_BUFFER
+        clear(word(found, DATA), word(numbers, about + 16))
+    return READY

@@ -1,0 +1,52 @@
+"""What differs between the releases of JAX, and which of them will do."""
+
+from typing import Any
+
+import jax
+
+OLDEST = (0, 7, 0)
+
+
+def check_release() -> None:
+    """Refuse a JAX that is too old."""
+    if jax.__version_info__ < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        msg = f"stnkit needs jax {wanted} or newer for JAX arrays; got jax {jax.__version__}; pip install -U jax"
+        raise ImportError(msg)
+
+
+def enable_x64() -> Any:
+    """Return the context in which 64-bit types are kept, whatever the user has chosen."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    from jax.experimental import enable_x64
+
+    return enable_x64(True)
+
+
+def vary_alike(*arrays: Any) -> tuple[Any, ...]:
+    """Mark arrays, of which some differ between the devices of a `shard_map`, as differing all alike.
+
+    The cotangent of an array that did not differ is then summed over the devices.
+    """
+    axes = [_varying(array) for array in arrays]
+    every = frozenset().union(*axes)
+    return tuple(
+        _vary(array, tuple(every - own)) if every - own else array for array, own in zip(arrays, axes, strict=True)
+    )
+
+
+def _varying(array: Any) -> frozenset[Any]:
+    aval = jax.typeof(array)
+    mine: frozenset[Any] = aval.manual_axis_type.varying if hasattr(aval, "manual_axis_type") else aval.vma
+    return mine
+
+
+def _vary(array: Any, axes: tuple[Any, ...]) -> Any:
+    return jax.lax.pcast(array, axes, to="varying") if hasattr(jax.lax, "pcast") else jax.lax.pvary(array, axes)
+
+
+def described(operand: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return a result as JAX describes it, which differs between devices where `operand` does."""
+    replicated = jax.sharding.NamedSharding(operand.sharding.mesh, jax.sharding.PartitionSpec(*(None for _ in shape)))
+    return operand.update(shape=shape, dtype=dtype, weak_type=False, sharding=replicated)

@@ -1,0 +1,87 @@
+"""SciPy's way to ask for samples, as JAX has it, at the speed of `stnkit`."""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.ndimage
+
+from stnkit.dtypes import is_float
+from stnkit.jax import grid_sample
+
+# Each mode of `jax.scipy.ndimage`, with the padding and the alignment that reads the same pixels.
+MODES = {
+    "constant": ("zeros", False),
+    "nearest": ("border", False),
+    "wrap": ("wrap", False),
+    "mirror": ("reflection", True),
+    "reflect": ("reflection", False),
+}
+
+
+def map_coordinates(
+    input: Any, coordinates: Sequence[Any], order: int, mode: str = "constant", cval: Any = 0.0
+) -> jax.Array:
+    """Interpolate an array at coordinates: a faster `jax.scipy.ndimage.map_coordinates`.
+
+    Parameters
+    ----------
+    input : array of shape S
+        What to read.
+    coordinates : sequence of arrays
+        Where, in pixels: one array for each axis of `input`, in the order of its axes.
+    order : {0, 1}
+        0 for the nearest pixel, where halves are rounded away from 0, and 1 for linear interpolation.
+    mode : {"constant", "nearest", "wrap", "mirror", "reflect"}
+        What is read outside: `cval`, the nearest edge pixel, the array repeated, or reflected about the centres of its
+        edge pixels or about their outer edges.
+    cval : float
+        What "constant" reads outside.
+
+    Returns
+    -------
+    array of the shape of the coordinates
+        In the dtype of `input`.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many coordinates as axes.
+    NotImplementedError
+        If an order or a mode is unknown.
+
+    Notes
+    -----
+    What `stnkit` does not do is left to JAX's own function: an `input` of integers or of more than three axes,
+    and coordinates that are integers. Along an axis that the mode clamps or reflects, slopes
+    with respect to coordinates are those of `stnkit.grid_sample`. A coordinate that is not finite reads `cval`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from stnkit.jax.scipy import map_coordinates
+    >>> image = jnp.arange(6.0).reshape(2, 3)
+    >>> map_coordinates(image, [jnp.array([0.5]), jnp.array([1.5])], order=1)
+    Array([3.], dtype=float32)
+    """
+    image, axes = jnp.asarray(input), [jnp.asarray(axis) for axis in coordinates]
+    known = order in (0, 1) and mode in MODES and isinstance(cval, numbers.Real)
+    shaped = 1 <= image.ndim <= 3 and len(axes) == image.ndim and all(image.shape)
+    if not (known and shaped and all(is_float(array.dtype) for array in (image, *axes))):
+        return jax.scipy.ndimage.map_coordinates(input, coordinates, order, mode, cval)
+    if order == 0:
+        axes = [jax.lax.round(axis, jax.lax.RoundingMethod.AWAY_FROM_ZERO) for axis in axes]
+    grid = jnp.stack(jnp.broadcast_arrays(*reversed(axes)), axis=-1)
+    padding, align = MODES[mode]
+    out = grid_sample(
+        image[None],
+        grid.reshape(*(1,) * (image.ndim - 1), -1, image.ndim),
+        mode=("nearest", "bilinear")[order],
+        padding_mode=padding,
+        fill_value=float(cval),
+        align_corners=align,
+        coords="pixel",
+    )
+    return out.reshape(grid.shape[:-1])

@@ -1,0 +1,318 @@
+"""JAX arrays with compiled kernels: handlers in the program, formats, transformations, errors; and the way back.
+
+The rules themselves are tested uncompiled, in `test_jax_rules`.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import uncompiled
+
+import stnkit
+from stnkit.jax import ffi, layout, release
+
+SHAPE, LAST = (2, 5, 6, 3), {"data_format": "channels_last"}
+
+
+def draw(shape=SHAPE, dtype=np.float32, seed=0):
+    values = np.random.default_rng(seed).uniform(0, 1, shape)
+    return (values * 255).astype(dtype) if np.dtype(dtype).kind == "u" else values.astype(dtype)
+
+
+def points(batch=2, dtype=np.float32, seed=1):
+    return np.random.default_rng(seed).uniform(-1.3, 1.3, (batch, 4, 3, 2)).astype(dtype)
+
+
+def sample(image, grid):
+    return stnkit.grid_sample(image, grid, **LAST)
+
+
+def loss(image, grid):
+    return (sample(image, grid) ** 2).sum()
+
+
+TARGET = re.compile(r'custom_call_target="(\w+)"')
+
+
+def test_the_program_holds_a_custom_call_and_no_callback():
+    for function in (sample, jax.grad(loss, (0, 1)), lambda x, u: jax.jvp(sample, (x, u), (x, u))):
+        program = jax.jit(function).lower(draw(), points()).compile().as_text()
+        assert {target.partition("_")[0] for target in TARGET.findall(program)} == {"stnkit"}
+
+
+def test_values_and_derivatives_are_those_of_numpy():
+    image, grid = draw(), points()
+    mine = jax.jit(sample)(image, grid)
+    np.testing.assert_array_equal(mine, sample(image, grid))
+    np.testing.assert_array_equal(sample(jnp.asarray(image), jnp.asarray(grid)), mine)
+    expected = stnkit.grid_sample_vjp(2 * np.asarray(mine), image, grid, **LAST)
+    for one, other in zip(jax.jit(jax.grad(loss, (0, 1)))(image, grid), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    dots = draw(seed=2), points(seed=3)
+    for one, other in zip(
+        jax.jit(lambda *a: jax.jvp(sample, a[:2], a[2:]))(image, grid, *dots),
+        stnkit.grid_sample_jvp(image, grid, *dots, **LAST),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_second_order_in_machine_code():
+    """Kernels of higher order agree with those of the second order, which are others; on lines, to compile sooner."""
+    image, grid, g = draw((2, 6, 3)), points()[:, 0, :, :1], draw((2, 3, 3), seed=4)
+    dots = draw((2, 6, 3), seed=2), points(seed=3)[:, 0, :, :1]
+
+    def first(g, x, u):
+        return jax.vjp(sample, x, u)[1](g)
+
+    with uncompiled() as plain:
+        expected = plain.grid_sample_double_vjp(*dots, g, image, grid, **LAST)
+    for mine, theirs in zip(jax.jit(lambda *a: jax.vjp(first, *a)[1](dots))(g, image, grid), expected, strict=True):
+        # The same sums in another order: 3 locations of 3 channels with 2 taps each, and no term is above 3 * 3,
+        # the squared slope of a coordinate.
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=3 * 3 * 2 * 9 * 2**-23)
+
+
+def test_affine_maps_are_fused_and_pulled_back():
+    image, theta = draw(), np.array([[[0.9, 0.1, 0.2], [-0.1, 1.1, 0.0]]], np.float32)
+
+    def function(x, t):
+        return stnkit.affine_sample(x, t, **LAST)
+
+    out, back = jax.vjp(jax.jit(function), image, theta)
+    np.testing.assert_array_equal(out, function(image, theta))
+    image_bar, theta_bar = back(out)
+    expected = stnkit.affine_sample_vjp(np.asarray(out), image, theta, **LAST)
+    np.testing.assert_array_equal(image_bar, expected[0])
+    np.testing.assert_allclose(theta_bar, expected[1], rtol=2**-23)  # partial sums of 64 bits, rounded once
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "uint8"])
+def test_formats(dtype):
+    image, grid = draw((2, 6, 3), jnp.dtype(dtype)), points()[:, 0, :, :1]
+    mine = jax.jit(sample)(image, grid)
+    assert mine.dtype == image.dtype
+    np.testing.assert_array_equal(mine, sample(image, grid))
+
+
+def test_64_bits_are_for_those_who_ask():
+    assert sample(jnp.asarray(draw(dtype=np.float64)), points(dtype=np.float64)).dtype == np.float32
+
+
+def test_inside_scan_cond_checkpoint_and_with_donated_buffers():
+    image, grid = jnp.asarray(draw()), jnp.asarray(points())
+    plain = jax.grad(loss, (0, 1))(image, grid)
+
+    def scanned(x, u):
+        return jax.lax.scan(lambda total, _: (total + loss(x, u) / 3, None), jnp.float32(0), None, 3)[0]
+
+    def branched(x, u):
+        return jax.lax.cond(u.sum() < 100, loss, lambda x, u: x.sum(), x, u)
+
+    for function in (scanned, branched, jax.checkpoint(loss)):
+        for one, other in zip(jax.jit(jax.grad(function, (0, 1)))(image, grid), plain, strict=True):
+            np.testing.assert_allclose(one, other, rtol=4 * 2**-23, atol=1e-6)  # scan adds three thirds
+    step = jax.jit(lambda x, u: (x - jax.grad(loss)(x, u), u), donate_argnums=0)
+    np.testing.assert_array_equal(step(jnp.array(image), grid)[0], image - plain[0])
+
+
+def test_numpy_arrays_beside_jax_arrays():
+    """A program closes over NumPy constants, as it does for other JAX functions."""
+    image, grid = draw(), points()
+    expected = sample(image, grid)
+    np.testing.assert_array_equal(jax.jit(lambda u: sample(image, u))(grid), expected)
+    np.testing.assert_array_equal(jax.jit(lambda x: stnkit.grid_sample(x, grid=grid, **LAST))(image), expected)
+
+
+ERRORS = {
+    "batch": lambda a: stnkit.grid_sample(a((2, 1, 4, 4)), a((3, 2, 2, 2))),
+    "axes": lambda a: stnkit.grid_sample(a((2, 1, 4, 4)), a((3, 2, 2, 4))),
+    "mode": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)), a((1, 2, 2, 2)), mode="cubic"),
+    "option": lambda a: stnkit.affine_sample(a((1, 1, 4, 4)), a((1, 2, 3)), coords="pixel"),
+    "theta": lambda a: stnkit.affine_sample(a((1, 1, 4, 4)), a((1, 2, 2))),
+    "size": lambda a: stnkit.affine_grid(a((1, 2, 3)), (4,)),
+    "empty": lambda a: stnkit.grid_sample(a((1, 1, 0, 4)), a((1, 2, 2, 2))),
+    "dtype": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)).astype(np.int32), a((1, 2, 2, 2))),
+    "complex": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)).astype(np.complex64), a((1, 2, 2, 2))),
+    "cotangent": lambda a: stnkit.grid_sample_vjp(a((1, 1, 2, 3)), a((1, 1, 4, 4)), a((1, 2, 2, 2))),
+    "wrt": lambda a: stnkit.grid_sample_vjp(a((1, 1, 2, 2)), a((1, 1, 4, 4)), a((1, 2, 2, 2)), wrt="theta"),
+    "tangent": lambda a: stnkit.grid_sample_jvp(a((1, 1, 4, 4)), a((1, 2, 2, 2)), a((1, 1, 4)), None),
+    "fill": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)), a((1, 2, 2, 2)), fill_value=[1.0, 2.0]),
+    "splat": lambda a: stnkit.grid_splat(a((1, 1, 2, 3)), a((1, 2, 2, 2)), (4, 4)),
+    "flow": lambda a: stnkit.flow_sample(a((1, 1, 4, 4)), a((1, 2, 2, 2)), units="metre"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_come_when_a_program_is_traced_in_the_words_of_numpy(name):
+    call = ERRORS[name]
+    with pytest.raises((TypeError, ValueError)) as expected:
+        call(lambda shape: np.zeros(shape, np.float32))
+    with pytest.raises(expected.type) as found:
+        jax.eval_shape(lambda zero: call(lambda shape: jnp.zeros(shape, np.float32) + zero), np.float32(0))
+    assert str(found.value) == str(expected.value)
+
+
+def test_errors_of_jax_alone():
+    image, grid = jnp.zeros((1, 1, 4, 4)), jnp.zeros((1, 2, 2, 2))
+    with pytest.raises(TypeError, match="`out` cannot be written to"):
+        stnkit.grid_sample(image, grid, out=jnp.zeros((1, 1, 2, 2)))
+    with pytest.raises(TypeError, match="`accumulate_into` cannot be written to"):
+        stnkit.grid_sample_vjp(jnp.zeros((1, 1, 2, 2)), image, grid, accumulate_into=image)
+    with pytest.raises(TypeError, match="`fill_value` is traced"):
+        jax.jit(lambda fill: stnkit.grid_sample(image, grid, fill_value=fill))(1.0)
+    with pytest.raises(TypeError, match=r"`grid` must be a JAX array.*got builtins\.list"):
+        stnkit.grid_sample(image, [[0.0]])
+
+
+def test_a_handler_refuses_buffers_that_it_was_not_made_for():
+    """With an error of XLA, rather than by reading wild memory."""
+    program = jax.jit(sample).lower(draw(), points()).as_text()
+    name = program.partition("custom_call @")[2].partition("(")[0]
+    numbers = np.array(json.loads(program.partition("words = dense<")[2].partition(">")[0]), np.int64)
+    image, grid, fill = jnp.asarray(draw()), jnp.asarray(points()), jnp.zeros(3)
+    form = jax.ShapeDtypeStruct((2, 4, 3, 3), np.float32)
+
+    def call(*operands, words=numbers, form=form):
+        return jax.block_until_ready(jax.jit(lambda *a: jax.ffi.ffi_call(name, form)(*a, words=words))(*operands))
+
+    np.testing.assert_array_equal(call(image, grid, fill), sample(draw(), points()))
+    for odd in (
+        lambda: call(image[:1], grid, fill),
+        lambda: call(image.astype(np.float16), grid, fill),
+        lambda: call(image, grid, fill, form=jax.ShapeDtypeStruct((2, 4, 3, 4), np.float32)),
+    ):
+        with pytest.raises(Exception, match="stnkit: a buffer of a custom call has another dtype or size"):
+            odd()
+    for odd in (lambda: call(image, grid), lambda: call(image, grid, fill, words=numbers[:-1])):
+        with pytest.raises(Exception, match="stnkit: a custom call has other operands, results or attributes"):
+            odd()
+
+
+def test_handlers_run_at_once_in_several_threads():
+    """Each on work that is large enough for threads of its own."""
+    image, grid = draw((4, 64, 64, 3)), np.random.default_rng(5).uniform(-1, 1, (4, 64, 64, 2)).astype(np.float32)
+    program = jax.jit(sample).lower(image, grid).compile()
+    expected, found = sample(image, grid), {}
+
+    def work(i):
+        found[i] = [np.asarray(program(image, grid)) for _ in range(20)]
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for results in found.values():
+        for result in results:
+            np.testing.assert_array_equal(result, expected)
+
+
+HEADER = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
+
+
+def test_the_header_of_jaxlib_has_the_layout_that_handlers_read():
+    assert layout.is_known()
+    assert layout.agrees(HEADER.read_text())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("#define XLA_FFI_API_MAJOR 0", "#define XLA_FFI_API_MAJOR 1"),
+        ("XLA_FFI_DataType_F32 = 11", "XLA_FFI_DataType_F32 = 12"),
+        ("XLA_FFI_ExecutionStage_EXECUTE = 3", "XLA_FFI_ExecutionStage_EXECUTE = 4"),
+        ("  int64_t rank;", "  int32_t rank;\n  int32_t more;\n  int64_t still;"),
+        ("  const XLA_FFI_Api* api;\n", ""),
+        ("const XLA_FFI_InternalApi* internal_api;", ""),
+        ("XLA_FFI_Metadata* metadata;", "void* more; XLA_FFI_Metadata* metadata;"),
+    ],
+)
+def test_another_layout_is_noticed(before, after):
+    text = HEADER.read_text()
+    assert before in text
+    assert not layout.agrees(text.replace(before, after))
+
+
+def test_an_unknown_layout_is_left_to_callbacks_with_one_warning(monkeypatch):
+    monkeypatch.setattr(layout, "is_known", lambda: False)
+    ffi.known.cache_clear()
+    image, grid = draw((1, 5, 6, 3)), points(1)
+    try:
+        with pytest.warns(RuntimeWarning, match="its operations run by callbacks") as warned:
+            out, bars = jax.jit(lambda x, u: (sample(x, u), jax.grad(loss, (0, 1))(x, u)))(image, grid)
+        assert len(warned) == 1
+        program = jax.jit(sample).lower(image, grid).compile().as_text()
+        assert not any(target.startswith("stnkit") for target in TARGET.findall(program))
+    finally:
+        ffi.known.cache_clear()
+    np.testing.assert_array_equal(out, sample(image, grid))
+    for one, other in zip(bars, stnkit.grid_sample_vjp(2 * np.asarray(out), image, grid, **LAST), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_old_jax_gets_one_clear_message(monkeypatch):
+    monkeypatch.setattr(release, "jax", types.SimpleNamespace(__version__="0.4.30", __version_info__=(0, 4, 30)))
+    with pytest.raises(ImportError, match=r"stnkit needs jax 0\.\d+\.0 or newer for JAX arrays; got jax 0\.4\.30"):
+        release.check_release()
+
+
+def run(script, **environment):
+    """Run a script in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np, stnkit
+from jax.sharding import PartitionSpec as P
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("n",))
+random = np.random.default_rng(0)
+image, theta = random.normal(size=(4, 5, 6, 3)).astype("f"), random.normal(size=(4, 2, 3)).astype("f") * 0.5
+one = image[:1]
+function = lambda x, t: stnkit.affine_sample(x, t, data_format="channels_last")
+for x, spec in ((image, P("n")), (one, P())):  # an image for each map, and one that the devices share
+    split = jax.shard_map(function, mesh=mesh, in_specs=(spec, P("n")), out_specs=P("n"))
+    loss = lambda f: lambda x, t: (f(x, t) ** 2).sum()
+    assert len(jax.devices()) == 2
+    np.testing.assert_array_equal(jax.jit(split)(x, theta), function(x, theta))
+    mine, theirs = (jax.jit(jax.grad(loss(f), (0, 1)))(x, theta) for f in (split, function))
+    for mine, theirs in zip(mine, theirs):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6 * abs(theirs).max())  # sums of two devices
+print("same")
+"""
+
+
+def test_shard_map_over_two_devices():
+    flags = "--xla_force_host_platform_device_count=2"
+    assert run(SHARDED, XLA_FLAGS=flags, JAX_PLATFORMS="cpu", NUMBA_DISABLE_JIT="1") == "same\n"
+
+
+WORKQUEUE = """
+import numba
+numba.config.THREADING_LAYER = "workqueue"
+import threading, jax, numpy as np, stnkit
+image, grid = np.ones((4, 64, 64, 3), "f"), np.zeros((4, 64, 64, 2), "f")
+program = jax.jit(lambda x, u: stnkit.grid_sample(x, u, data_format="channels_last")).lower(image, grid).compile()
+assert numba.threading_layer() == "workqueue"
+workers = [threading.Thread(target=lambda: [program(image, grid) for _ in range(50)]) for _ in range(3)]
+[worker.start() for worker in workers], [worker.join() for worker in workers]
+print(float(program(image, grid).sum()))
+"""
+
+
+def test_workqueue_is_not_entered_from_several_threads():
+    assert run(WORKQUEUE, JAX_PLATFORMS="cpu") == f"{4 * 64 * 64 * 3:.1f}\n"

@@ -1,0 +1,97 @@
+"""`stnkit.jax.scipy.map_coordinates` is `jax.scipy.ndimage.map_coordinates`, and the layer is `affine_sample`."""
+
+import doctest
+import importlib
+import inspect
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.ndimage
+import numpy as np
+import pytest
+
+SIZES = {1: (7,), 2: (5, 7), 3: (3, 5, 4)}
+
+
+@pytest.fixture(autouse=True)
+def _precise():
+    with jax.enable_x64(True):
+        yield
+
+
+def draw(ndim, shape):
+    """Draw an array, and coordinates that reach one length beyond it, halves among them."""
+    random = np.random.default_rng(ndim)
+    where = [random.integers(-2 * n, 4 * n, shape) / 2 + random.choice([0, 0.3], shape) for n in SIZES[ndim]]
+    return jnp.asarray(random.normal(size=SIZES[ndim])), [jnp.asarray(axis) for axis in where]
+
+
+@pytest.mark.parametrize("mode", ["constant", "nearest", "wrap", "mirror", "reflect"])
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_values_are_those_of_jax(ndim, order, mode, plain):
+    from stnkit.jax.scipy import map_coordinates
+
+    image, where = draw(ndim, (4, 5))
+    mine = map_coordinates(image, where, order, mode, 0.25)
+    expected = jax.scipy.ndimage.map_coordinates(image, where, order, mode, 0.25)
+    np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-13)
+
+
+def test_gradients_are_those_of_jax(plain):
+    from stnkit.jax.scipy import map_coordinates
+
+    image, where = draw(2, (6,))
+    where = [jnp.floor(axis) + 0.3 for axis in where]  # apart from knots
+    mine, expected = (
+        jax.grad(lambda image, where, f=f: (f(image, where, 1) ** 2).sum(), (0, 1))(image, where)
+        for f in (map_coordinates, jax.scipy.ndimage.map_coordinates)
+    )
+    for one, other in zip(jax.tree.leaves(mine), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_not_done_here_is_left_to_jax(plain):
+    from stnkit.jax.scipy import map_coordinates
+
+    image, where = draw(2, (6,))
+    whole = (image * 100).astype(int)
+    for arguments in (
+        (whole, where, 1),
+        (image, [axis.astype(int) for axis in where], 1),
+        (image[..., None, None], where + where, 1),
+    ):
+        np.testing.assert_array_equal(map_coordinates(*arguments), jax.scipy.ndimage.map_coordinates(*arguments))
+    with pytest.raises(NotImplementedError, match="mode"):
+        map_coordinates(image, where, 1, "extend")
+    with pytest.raises(ValueError, match="length"):
+        map_coordinates(image, where[:1], 1)
+
+
+def test_the_layer_is_a_pytree_and_says_what_it_wants(plain):
+    import stnkit
+    from stnkit.jax.nn import SpatialTransformer
+
+    images, theta = jnp.ones((2, 1, 3, 4)), jnp.array([[1.0, 0, 0.2, 0, 1, 0]] * 2)
+    layer = SpatialTransformer(jax.tree_util.Partial(lambda theta, images: theta, theta), size=(2, 2), mode="nearest")
+    assert jax.tree.leaves(layer)[0] is theta
+    expected = stnkit.affine_sample(images, theta.reshape(2, 2, 3), (2, 2), mode="nearest")
+    np.testing.assert_array_equal(jax.jit(lambda layer, images: layer(images))(layer, images), expected)
+    with pytest.raises(ValueError, match="2, 6 or 12 numbers"):
+        SpatialTransformer(lambda images: theta[:, :5])(images)
+
+
+@pytest.mark.parametrize("room", ["scipy", "nn"])
+def test_examples(room, plain):
+    with jax.enable_x64(False):  # as users have it
+        found = doctest.testmod(importlib.import_module(f"stnkit.jax.{room}"))
+    assert found.attempted > 2
+    assert found.failed == 0
+
+
+def test_the_door_has_every_public_function_with_its_signature():
+    import stnkit
+    import stnkit.jax
+
+    for name in stnkit.__all__:
+        assert inspect.signature(getattr(stnkit.jax, name)) == inspect.signature(getattr(stnkit, name))
