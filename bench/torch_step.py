@@ -111,8 +111,8 @@ def batches(setting: Setting) -> list[tuple[Any, Any]]:
         image[0, y : y + 28, x : x + 28] = digit / np.float32(255)
     whole = range(0, len(digits) - setting.batch + 1, setting.batch)
     canvas = (canvas - canvas.mean()) / canvas.std()
-    both = torch.from_numpy(canvas), torch.from_numpy(labels.astype(np.int64))
-    return [tuple(array[i : i + setting.batch] for array in both) for i in whole]  # type: ignore[misc]
+    images, classes = torch.from_numpy(canvas), torch.from_numpy(labels.astype(np.int64))
+    return [(images[i : i + setting.batch], classes[i : i + setting.batch]) for i in whole]
 
 
 def trainer(setting: Setting, sampler: Sampler) -> Callable[[Any, Any], float]:

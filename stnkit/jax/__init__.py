@@ -4,16 +4,16 @@
 in `jax.jit`, `jax.grad`, `jax.vmap` and all that is made of them, to any order.
 """
 
-from stnkit.jax.release import check_release
+from stnkit.jax.release import OLDEST as OLDEST  # first: what follows needs a JAX that is new enough
 
-check_release()
+# isort: split
+from functools import partial
 
-from functools import partial  # noqa: E402
-
-from stnkit.api import affine, flow, grid, splat  # noqa: E402
-from stnkit.jax import grids, registration, samplers  # noqa: E402, F401
-from stnkit.jax.call import signed  # noqa: E402
-from stnkit.spec import AFFINE, FLOW, GRID  # noqa: E402
+from stnkit.api import affine, flow, grid, splat
+from stnkit.jax import grids, samplers
+from stnkit.jax import registration as registration  # which registers the operations
+from stnkit.jax.call import signed
+from stnkit.spec import AFFINE, FLOW, GRID
 
 grid_sample = signed(grid.grid_sample, partial(samplers.sample, GRID))
 grid_sample_vjp = signed(grid.grid_sample_vjp, partial(samplers.sample_vjp, GRID))

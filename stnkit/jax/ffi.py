@@ -75,14 +75,16 @@ def invoke(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[
     assert len(numbers) == frames.HEAD + frames.ABOUT * (len(operands) + len(call.results)) + count_of(kinds)
     kernel = call._replace(spec=call.spec._replace(parallel=not serial), numbers=kinds)
     name = target(kernel, len(operands), len(numbers))
-    return jax.ffi.ffi_lowering(name)(here, *operands, words=numbers)  # type: ignore[no-any-return]
+    values: Sequence[Any] = jax.ffi.ffi_lowering(name)(here, *operands, words=numbers)
+    return values
 
 
 def zeros(context: Any, operands: Sequence[Any]) -> Sequence[Any]:
     """Lower what has nothing to read: results are 0, or have no elements."""
     made = mlir.lower_fun(lambda *_: [jnp.zeros(aval.shape, aval.dtype) for aval in context.avals_out])
     with enable_x64():
-        return made(context.replace(primitive=None), *operands)  # type: ignore[no-any-return]
+        values: Sequence[Any] = made(context.replace(primitive=None), *operands)
+    return values
 
 
 @functools.cache
@@ -139,7 +141,7 @@ def handler(kernel: Invocation, operands: int, count: int) -> Any:
     examine, words, refuse = frames.examine, frames.words, frames.refuse
     ready, odd_call, odd_buffer = frames.READY, frames.ODD_CALL, frames.ODD_BUFFER
 
-    def handle(frame):  # type: ignore[no-untyped-def]
+    def handle(frame):  # type: ignore[no-untyped-def]  # Numba types it
         found = examine(frame, count)
         if found == odd_call:
             return refuse(frame, "a custom call has other operands, results or attributes than it was lowered with")
@@ -165,7 +167,7 @@ def caller(kernel: Invocation, operands: int) -> Any:
     where = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
     @intrinsic
-    def call(context, frame, words):  # type: ignore[no-untyped-def]
+    def call(context, frame, words):  # type: ignore[no-untyped-def]  # Numba's, as the next
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             at = iter(range(0, 8 * count_of(kernel.numbers), 8))
 
@@ -205,4 +207,5 @@ def called_back(context: Any, operands: Sequence[Any], call: Invocation) -> Sequ
 
     forms = [jax.ShapeDtypeStruct(*result[:2]) for result in call.results]
     with enable_x64():  # partial sums have 64 bits whatever users may have
-        return mlir.lower_fun(buffer_callback(fill, forms))(context, *operands)  # type: ignore[no-any-return]
+        values: Sequence[Any] = mlir.lower_fun(buffer_callback(fill, forms))(context, *operands)
+    return values

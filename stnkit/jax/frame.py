@@ -40,22 +40,22 @@ ABOUT = 3  # words for each buffer: its format, its number of elements, and how 
 
 
 @intrinsic
-def word(context, address, offset):  # type: ignore[no-untyped-def]
+def word(context, address, offset):
     """Read the 8 bytes at an offset from an address."""
     return types.int64(types.int64, types.int64), lambda _, b, __, args: b.load(_at(b, args[0], args[1], 64))
 
 
 @intrinsic
-def half(context, address, offset):  # type: ignore[no-untyped-def]
+def half(context, address, offset):
     """Read the 4 bytes at an offset from an address."""
     return types.int32(types.int64, types.int64), lambda _, b, __, args: b.load(_at(b, args[0], args[1], 32))
 
 
 @intrinsic
-def write(context, address, offset, value):  # type: ignore[no-untyped-def]
+def write(context, address, offset, value):
     """Write 4 bytes at an offset from an address."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         builder.store(args[2], _at(builder, args[0], args[1], 32))
         return context.get_dummy_value()
 
@@ -63,10 +63,10 @@ def write(context, address, offset, value):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def clear(context, address, count):  # type: ignore[no-untyped-def]
+def clear(context, address, count):
     """Set bytes to 0."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         memory = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
         cgutils.memset(builder, memory, args[1], 0)
         return context.get_dummy_value()
@@ -75,13 +75,13 @@ def clear(context, address, count):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def refuse(context, frame, reason):  # type: ignore[no-untyped-def]
+def refuse(context, frame, reason):
     """Let XLA make an error with a message, and return its address."""
     offsets, errc = OFFSETS["Error_Create_Args"], VALUES["Error_Code_INVALID_ARGUMENT"]
     size = offsets["errc"] + 4
     text = f"stnkit: {reason.literal_value}" if isinstance(reason, types.StringLiteral) else None
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         number, byte = ir.IntType(64), ir.IntType(8).as_pointer()
         given = cgutils.alloca_once(builder, ir.ArrayType(number, -(-size // 8)))
         start = builder.ptrtoint(given, number)
@@ -115,7 +115,7 @@ def data(builder: Any, frame: Any, place: int | None, operands: int) -> Any:
 
 
 @inline
-def buffer(frame, i, operands):  # type: ignore[no-untyped-def]
+def buffer(frame, i, operands):
     """Return buffer number `i`: an operand, or past these a result."""
     if i < operands:
         return word(word(frame, ARGS), 8 * i)
@@ -123,13 +123,13 @@ def buffer(frame, i, operands):  # type: ignore[no-untyped-def]
 
 
 @inline
-def words(frame):  # type: ignore[no-untyped-def]
+def words(frame):
     """Return the numbers that were written at lowering: the only attribute."""
     return word(word(word(frame, ATTRS), 0), ITEMS)
 
 
 @inline
-def size(found):  # type: ignore[no-untyped-def]
+def size(found):
     """Return the number of elements of a buffer."""
     total, dims = 1, word(found, DIMS)
     for axis in range(word(found, RANK)):
@@ -138,7 +138,7 @@ def size(found):  # type: ignore[no-untyped-def]
 
 
 @inline
-def greet(frame):  # type: ignore[no-untyped-def]
+def greet(frame):
     """Answer a query for the version of the interface; tell whether it was one."""
     extension = word(frame, EXTENSION)
     if extension == 0 or half(extension, EXTENSION_TYPE) != IS_METADATA:
@@ -151,7 +151,7 @@ def greet(frame):  # type: ignore[no-untyped-def]
 
 
 @inline
-def examine(frame, count):  # type: ignore[no-untyped-def]
+def examine(frame, count):
     """Tell whether there is work to do, and whether the buffers are those that the numbers were written for.
 
     `count` is how many numbers there must be. Results that are added to are cleared.

@@ -38,7 +38,8 @@ def tangent(image: Array, source: Array, source_dot: Maybe, image_dot: Maybe, fo
 
 def vjp(g: Array, image: Array, source: Array, form: Form, image_too: bool) -> list[Array]:
     """Return the cotangents of image, if it is asked for, and of source."""
-    return p.vjp_p.bind(*vary_alike(g, image, source), form=form, image_too=image_too)  # type: ignore[no-any-return]
+    bars: list[Array] = p.vjp_p.bind(*vary_alike(g, image, source), form=form, image_too=image_too)
+    return bars
 
 
 def lattice(source: Array, kind: int, size: Shape, align: bool, pixel: bool = False) -> Array:

@@ -52,7 +52,8 @@ OPERATIONS = (
 @functools.cache
 def compiled(primitive: Any, form: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     """Return an operation as a program of its own, for arrays that are there: JAX keeps one for each shape."""
-    return jax.jit(functools.partial(primitive.bind, **dict(form)))  # type: ignore[no-any-return]
+    program: Callable[..., Any] = jax.jit(functools.partial(primitive.bind, **dict(form)))
+    return program
 
 
 for _rules in OPERATIONS:

@@ -50,3 +50,6 @@ def described(operand: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Return a result as JAX describes it, which differs between devices where `operand` does."""
     replicated = jax.sharding.NamedSharding(operand.sharding.mesh, jax.sharding.PartitionSpec(*(None for _ in shape)))
     return operand.update(shape=shape, dtype=dtype, weak_type=False, sharding=replicated)
+
+
+check_release()

@@ -116,7 +116,7 @@ class AffineSample(Sampler):
         return f"size={self.size}, {super().extra_repr()}"
 
 
-class SpatialTransformer(nn.Module):  # type: ignore[misc]
+class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
     """A spatial transformer: a localisation network says where to look, and a sampler looks there.
 
     Parameters

@@ -133,7 +133,7 @@ def _splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequenc
     return out, out_dot
 
 
-_splat_jvp.__signature__ = inspect.signature(stnkit.grid_splat)  # type: ignore[attr-defined]
+_splat_jvp.__signature__ = inspect.signature(stnkit.grid_splat)  # type: ignore[attr-defined]  # mypy lacks it
 
 
 OPERATIONS = {
