@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stnkit import __version__
-from stnkit.cli import arguments
+from stnkit.cli import arguments, interrupts
 from stnkit.spec import MODES, PADDING_MODES, ZEROS
 
 app = App(
@@ -49,7 +49,8 @@ def run(words: Sequence[str]) -> int:
     """
     try:
         command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
-        command(*bound.args, **bound.kwargs)
+        with interrupts.kept():
+            command(*bound.args, **bound.kwargs)
     except KeyboardInterrupt:
         return refuse("interrupted", 130)
     except MemoryError:
