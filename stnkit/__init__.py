@@ -1,8 +1,9 @@
 """Spatial transformer sampling for any array: grids, interpolation and every derivative, on CPU threads.
 
 `grid_sample` reads an image at given coordinates, `affine_grid` generates coordinates from affine maps, and
-`affine_sample` does both at once without storing a grid; `flow_grid` and `flow_sample` do the same for a flow.
-Each has a `_vjp` (reverse mode) and a `_jvp` (forward mode), and the samplers a `_double_vjp` (second order).
+`affine_sample` does both at once without storing a grid; so do `projective_grid` and `projective_sample`,
+`thin_plate_spline_grid` and `thin_plate_spline_sample`, and `flow_grid` and `flow_sample` for a flow.
+Each has a `_vjp` (reverse mode) and a `_jvp` (forward mode), and most samplers a `_double_vjp` (second order).
 `grid_splat` is the adjoint of sampling, and `grid_gradient` the spatial derivative of an image.
 """
 
@@ -25,7 +26,23 @@ from stnkit.api.flow import (
     flow_sample_vjp,
 )
 from stnkit.api.grid import grid_sample, grid_sample_double_vjp, grid_sample_jvp, grid_sample_vjp
+from stnkit.api.projective import (
+    projective_grid,
+    projective_grid_jvp,
+    projective_grid_vjp,
+    projective_sample,
+    projective_sample_jvp,
+    projective_sample_vjp,
+)
 from stnkit.api.splat import grid_count, grid_gradient, grid_splat, grid_splat_vjp
+from stnkit.api.thin_plate_spline import (
+    thin_plate_spline_grid,
+    thin_plate_spline_grid_jvp,
+    thin_plate_spline_grid_vjp,
+    thin_plate_spline_sample,
+    thin_plate_spline_sample_jvp,
+    thin_plate_spline_sample_vjp,
+)
 
 __all__ = [
     "affine_grid",
@@ -50,6 +67,18 @@ __all__ = [
     "grid_sample_vjp",
     "grid_splat",
     "grid_splat_vjp",
+    "projective_grid",
+    "projective_grid_jvp",
+    "projective_grid_vjp",
+    "projective_sample",
+    "projective_sample_jvp",
+    "projective_sample_vjp",
+    "thin_plate_spline_grid",
+    "thin_plate_spline_grid_jvp",
+    "thin_plate_spline_grid_vjp",
+    "thin_plate_spline_sample",
+    "thin_plate_spline_sample_jvp",
+    "thin_plate_spline_sample_vjp",
 ]
 
 __version__ = "0.1.0"

@@ -217,6 +217,34 @@ def theta_axes(shape: Shape) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
+def projective_axes(shape: Shape) -> int:
+    """Return on how many axes a projective map acts, or refuse its shape."""
+    if len(shape) not in (2, 3) or shape[-1] - 1 not in _AXES or shape[-2] != shape[-1]:
+        msg = f"`theta` must have shape (N, 2, 2), (N, 3, 3) or (N, 4, 4), N optional; got {shape}"
+        raise ValueError(msg)
+    return shape[-1] - 1
+
+
+def control_axes(control: Shape) -> int:
+    """Return on how many axes a thin plate spline acts, or refuse the shape of its control points."""
+    if len(control) != 2 or control[-1] not in _AXES:
+        msg = f"`control_points` must have shape (K, 1), (K, 2) or (K, 3); got {control}"
+        raise ValueError(msg)
+    return control[-1]
+
+
+@functools.lru_cache(maxsize=1024)
+def spline_axes(theta: Shape, control: Shape) -> int:
+    """Return on how many axes a thin plate spline acts, or refuse the shapes of its numbers and control points."""
+    ndim = control_axes(control)
+    if len(theta) not in (2, 3) or theta[-2:] != control:
+        many, _ = control
+        msg = f"`theta` must have shape (N, {many}, {ndim}), N optional, for `control_points` of {control}; got {theta}"
+        raise ValueError(msg)
+    return ndim
+
+
+@functools.lru_cache(maxsize=1024)
 def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image") -> tuple[int, Shape]:
     """Return an image's channels and spatial size, or refuse its shape."""
     if len(shape) not in (ndim + 1, ndim + 2):
@@ -256,6 +284,19 @@ def not_empty(image: Shape, spatial: Shape, size: Shape) -> None:
     if 0 not in size and 0 in spatial:
         msg = f"`image` must have at least one pixel along every spatial axis; got shape {image}"
         raise ValueError(msg)
+
+
+def lattice(given: Any) -> Shape:
+    """Return how many points a lattice has along each axis."""
+    try:
+        counts = tuple(operator.index(n) for n in given)
+    except TypeError as error:
+        msg = f"`shape` must be a sequence of 1 to 3 integers; got {given!r}"
+        raise TypeError(msg) from error
+    if len(counts) not in _AXES or min(counts) < 2:
+        msg = f"`shape` must be 1 to 3 integers, each 2 or more; got {counts}"
+        raise ValueError(msg)
+    return counts
 
 
 def size(given: Any, ndim: int) -> Shape:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stnkit import recipes
+from stnkit import recipes, spline
 from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels import cpu
 from stnkit.kernels.threads import launch
@@ -27,7 +27,7 @@ from stnkit.plan import (
     tiles,
     zero,
 )
-from stnkit.spec import AFFINE, GRID, NEAREST, Options
+from stnkit.spec import AFFINE, GRID, MAPS, NEAREST, THIN_PLATE_SPLINE, Options
 
 Bars = tuple[np.ndarray | None, np.ndarray | None]
 
@@ -44,7 +44,7 @@ def sample(
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`."""
-    source = readable(source, kind, image.dtype)
+    source = readable(source, kind, image.dtype, options.control)
     shape, run = recipes.forward(layout(image), layout(source), kind, size, options)
     out = np.empty(shape, image.dtype) if out is None else out
     if out.size:
@@ -68,11 +68,11 @@ def sample_vjp(
     That of the image is added to `into` if there is one. For half precision images it is summed in memory of
     the arithmetic's dtype, as large as the image, and rounded once.
     """
-    read = readable(source, kind, image.dtype)
+    read = readable(source, kind, image.dtype, options.control)
     image_bar = into
     if wrt[0] and into is None:
         image_bar = np.zeros(image.shape, bar_dtype(image.dtype, read.dtype))
-    source_bar = source_bars(image, source, kind, size) if wrt[1] else None
+    source_bar = source_bars(image, read, kind, size) if wrt[1] else None
     if cotangent.size:
         cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp != NEAREST)
         layouts = layout(image), contiguous(image), layout(read)
@@ -81,7 +81,7 @@ def sample_vjp(
         for run in recipes.backward(*layouts, kind, size, options, wrt, strides, cotangent.size):
             launch(*run.head, *places, *run.numbers)
     image_bar = image_bar if image_bar is into else rounded(image_bar, image.dtype)
-    return image_bar, None if source_bar is None else source_sums(source_bar, source, kind)
+    return image_bar, None if source_bar is None else source_sums(source_bar, source, kind, options.control)
 
 
 def address(array: np.ndarray) -> int:
@@ -108,21 +108,23 @@ def rounded(image_bar: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray | 
     return image_bar if image_bar is None else np.asarray(image_bar, dtype)
 
 
-def source_bars(image: np.ndarray, source: np.ndarray, kind: int, size: Shape) -> np.ndarray:
-    """Allocate the memory that kernels add a source's cotangent to."""
-    return np.zeros(*recipes.bars_form(len(image), len(source), kind, size, source.dtype))
+def source_bars(image: np.ndarray, read: np.ndarray, kind: int, size: Shape) -> np.ndarray:
+    """Allocate the memory that kernels add a source's cotangent to; `read` is what they read."""
+    return np.zeros(*recipes.bars_form(len(image), read.shape, kind, size, read.dtype))
 
 
-def source_sums(source_bar: np.ndarray, source: np.ndarray, kind: int) -> np.ndarray:
+def source_sums(source_bar: np.ndarray, source: np.ndarray, kind: int, control: bytes = b"") -> np.ndarray:
     """Return a source's cotangent from the memory that kernels added to; partial sums in their order."""
-    if kind != AFFINE:
+    if kind not in MAPS:
         return source_bar.reshape(source.shape)
     sums = source_bar.sum(axis=(0, 1) if len(source) == 1 else 1)
+    if kind == THIN_PLATE_SPLINE:
+        sums = spline.pull(sums, control, source.shape[-1])
     return np.asarray(sums, source.dtype).reshape(source.shape)
 
 
 def grid(source: np.ndarray, kind: int, size: Shape, align: bool, pixel: bool = False) -> np.ndarray:
-    """Write out the coordinates that affine maps, or a flow, give for an output of `size`."""
+    """Write out the coordinates that affine or projective maps, or a flow, give for an output of `size`."""
     batch, ndim = len(source), len(size)
     source = np.ascontiguousarray(source)
     out = np.empty((batch, *size, ndim), source.dtype)
@@ -143,7 +145,7 @@ def grid_vjp(cotangent: np.ndarray, align: bool) -> np.ndarray:
     """Return the cotangent of affine maps from that of the grid they give."""
     batch, *size, ndim = cotangent.shape
     cotangent = np.ascontiguousarray(cotangent)
-    theta_bar = np.zeros(*recipes.bars_form(batch, batch, AFFINE, tuple(size), cotangent.dtype))
+    theta_bar = np.zeros(*recipes.bars_form(batch, (batch, ndim, ndim + 1), AFFINE, tuple(size), cotangent.dtype))
     if cotangent.size:
         spec = grid_spec(ndim, cotangent.dtype, AFFINE, align)
         numbers = grid_vjp_numbers(batch, tuple(size), cotangent.dtype)
@@ -157,11 +159,12 @@ def grid_vjp_numbers(batch: int, size: Shape, dtype: np.dtype[Any]) -> recipes.N
     return batch * spans, spans, min(batch * spans, CHUNKS), three(size, 1), zero(dtype)
 
 
-def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any]) -> np.ndarray:
-    """Return a grid as it is, and the few numbers of theta contiguous, in the type of the arithmetic."""
-    if kind != AFFINE:
+def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any], control: bytes = b"") -> np.ndarray:
+    """Return a grid as it is, and the few numbers of a map contiguous, in the type of the arithmetic."""
+    if kind not in MAPS:
         return source
-    return np.ascontiguousarray(source, arithmetic(image_dtype, source.dtype))
+    numbers = spline.block(source, control) if kind == THIN_PLATE_SPLINE else source
+    return np.ascontiguousarray(numbers, arithmetic(image_dtype, source.dtype))
 
 
 def walkable(cotangent: np.ndarray, options: Options, pulled: bool = True) -> tuple[np.ndarray, Shape]:

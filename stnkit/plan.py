@@ -13,7 +13,7 @@ import numpy as np
 from stnkit.dtypes import arithmetic, bar_dtype, dot_dtype
 from stnkit.kernels.jit import digest
 from stnkit.kernels.point import TILE
-from stnkit.spec import AFFINE, DTYPES, GRID, Options, Spec
+from stnkit.spec import DTYPES, GRID, MAPS, THIN_PLATE_SPLINE, Options, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
@@ -83,7 +83,7 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
         lanes=min(channels, LANES) if interleaved else LANES,
         packed=image_strides[1 if interleaved else 4] == 1,
         source=kind,
-        dense=kind != AFFINE and source_strides[3:] == (ndim, 1),
+        dense=kind not in MAPS and source_strides[3:] == (ndim, 1),
         image_dtype=DTYPES[image[2].name],
         dot_dtype=DTYPES[dot_dtype(image[2], source[2]).name],
         source_dtype=DTYPES[source[2].name],
@@ -128,12 +128,18 @@ def _image(image: Layout, options: Options) -> tuple[int, Shape, Shape]:
 
 
 def source_layout(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]:
-    """Return the output's size and the source's strides; a grid without gaps is walked as one long row."""
+    """Return the output's size and the source's strides; a grid without gaps is walked as one long row.
+
+    A map has a stride along the batch alone. In place of its last, that of a thin plate spline tells how many control
+    points it has.
+    """
     shape, strides, dtype = source
     n, *steps = (s // dtype.itemsize for s in strides)
     batch = 0 if shape[0] == 1 else n
-    if kind == AFFINE:
-        return three(size, 1), (batch, 0, 0, 0, 0)
+    if kind in MAPS:
+        ndim = len(size)
+        many = (shape[1] - ndim * (ndim + 1)) // (2 * ndim) if kind == THIN_PLATE_SPLINE else 0
+        return three(size, 1), (batch, 0, 0, 0, many)
     step = collapse(shape[1:-1], tuple(steps[:-1])) if kind == GRID else None
     if step is None:
         return three(size, 1), (batch, *three(tuple(steps[:-1]), 0), steps[-1])
@@ -172,7 +178,7 @@ def backward_parts(layout: Plan, images: int, sources: int, wrt: tuple[bool, boo
     if wrt[0]:
         owners = 1 if images == 1 else layout.batch
         return owners, max(1, min(layout.channels, -(-PARTS // owners))), 1
-    shared = layout.spec.source != AFFINE and sources == 1
+    shared = not layout.spec.mapped and sources == 1
     return 1 if shared else layout.batch, 1, layout.tiles
 
 

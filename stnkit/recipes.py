@@ -25,7 +25,7 @@ from stnkit.plan import (
     tiles,
     zero,
 )
-from stnkit.spec import AFFINE, NEAREST, Options, Spec
+from stnkit.spec import MAPS, NEAREST, Options, Spec
 
 Numbers = tuple[Any, ...]  # integers, tuples of integers, and zeros that carry types
 
@@ -65,7 +65,7 @@ def backward(
     `strides` are those of the output's cotangent, and `outputs` is how many numbers it has: one or more.
     """
     images, sources = image[0][0], source[0][0]
-    bars = bars_form(images, sources, kind, size, source[2]) if wrt[1] else ((0, 0, 0), FLOAT64)
+    bars = bars_form(images, source[0], kind, size, source[2]) if wrt[1] else ((0, 0, 0), FLOAT64)
     # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
     slopes = (wrt[0], wrt[1] and options.interp != NEAREST)
     runs = []
@@ -121,14 +121,14 @@ def passes(wrt: tuple[bool, bool], alike: bool, images: int, sources: int, outpu
 
 
 def bars_form(
-    images: int, sources: int, kind: int, size: Shape, dtype: np.dtype[Any]
+    images: int, source: Shape, kind: int, size: Shape, dtype: np.dtype[Any]
 ) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """Return the shape and dtype of what a source's cotangent is added to: the grid's own, or theta's tile by tile.
+    """Return the shape and dtype of what a source's cotangent is added to: the grid's own, or a map's tile by tile.
 
-    `images` and `sources` are batch sizes.
+    `images` is a batch size, and `source` the shape of what the kernel reads.
     """
-    ndim, points = len(size), math.prod(size)
-    if kind != AFFINE:
-        return (sources, points, ndim), dtype
+    points, sources = math.prod(size), source[0]
+    if kind not in MAPS:
+        return (sources, points, len(size)), dtype
     batch = max(images, sources) if images and sources else 0
-    return (batch, tiles(points), ndim * (ndim + 1)), FLOAT64
+    return (batch, tiles(points), math.prod(source[1:])), FLOAT64

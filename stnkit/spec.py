@@ -28,7 +28,8 @@ UNITS = {"pixel": True, "normalized": False}
 DATA_FORMATS = {"channels_first": False, "channels_last": True}
 
 # Where a coordinate comes from: one leaf in `kernels/sources.py` for each.
-GRID, AFFINE, FLOW = 0, 1, 2
+GRID, AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE = range(5)
+MAPS = (AFFINE, PROJECTIVE, THIN_PLATE_SPLINE)  # a few numbers for a whole output, and not some for each location
 
 # Storage formats that kernels read, by NumPy name. Integers but uint8 are only moved, by nearest.
 FLOAT32, FLOAT64, FLOAT16, BFLOAT16, UINT8 = range(5)
@@ -57,6 +58,7 @@ class Options(NamedTuple):
     align: bool
     pixel: bool
     channels_last: bool
+    control: bytes = b""  # the control points of a thin plate spline: float64, one after the other
 
 
 class Spec(NamedTuple):
@@ -110,6 +112,16 @@ class Spec(NamedTuple):
         return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP
 
     @property
+    def mapped(self) -> bool:
+        """Whether the source is a few numbers for a whole output."""
+        return self.source in MAPS
+
+    @property
+    def lines(self) -> int:
+        """How many rows the matrix of a map has."""
+        return self.ndim + (self.source == PROJECTIVE)
+
+    @property
     def sloped(self) -> bool:
         """Whether derivatives of the weights are staged: those of bilinear are constants."""
         return self.interp == BICUBIC and (self.source_bar or self.source_dot)
@@ -130,3 +142,8 @@ class Spec(NamedTuple):
     def places(self) -> "Spec":
         """The choices of loops over locations: where channels are in lanes, one location is done at a time."""
         return self._replace(lanes=1) if self.interleaved else self
+
+    @property
+    def sums(self) -> "Spec":
+        """The choices of sums over locations, which are in lanes whatever the layout of channels is."""
+        return self._replace(lanes=8)

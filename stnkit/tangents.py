@@ -19,7 +19,7 @@ from stnkit.ops import (
 )
 from stnkit.plan import Plan, Shape, backward_parts, contiguous, layout, out_strides, plan
 from stnkit.recipes import backward_numbers, forward_numbers
-from stnkit.spec import GRID, NEAREST, Options
+from stnkit.spec import GRID, NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Options
 
 Maybe = np.ndarray | None
 
@@ -40,7 +40,7 @@ def sample_jvp(
         out = sample(image, source, kind, size, options, fill)
         return out, np.zeros(out.shape, dot_dtype(image.dtype, source.dtype))
     image, image_dot = _alike(image, image_dot)
-    source, source_dot = _alike(readable(source, kind, image.dtype), _readable(source_dot, kind, image.dtype))
+    source, source_dot = _read(source, source_dot, kind, image.dtype, options)
     call = plan(layout(image), layout(source), kind, size, options)
     out, out_dot = _twins(call.out_shape, image.dtype, dot_dtype(image.dtype, source.dtype))
     if out.size:
@@ -68,10 +68,11 @@ def sample_double_vjp(
     """Return the cotangents of the arguments of `ops.sample_vjp`, from those of its results, None for zero."""
     source_dot = source_dot if options.interp != NEAREST else None  # it has no slope
     image, image_dot = _alike(image, image_dot)
-    read, source_dot = _alike(readable(source, kind, image.dtype), _readable(source_dot, kind, image.dtype))
+    assert kind not in (PROJECTIVE, THIN_PLATE_SPLINE), "the second order is not written for this source"
+    read, source_dot = _read(source, source_dot, kind, image.dtype, options)
     out_bar_bar = np.zeros(cotangent.shape, cotangent.dtype)
     image_bar = np.zeros(image.shape, bar_dtype(image.dtype, read.dtype))
-    source_bar = source_bars(image, source, kind, size)
+    source_bar = source_bars(image, read, kind, size)
     if cotangent.size and not (image_dot is None and source_dot is None):
         arrays = (out_bar_bar, image_bar, source_bar, cotangent, image, image_dot, read, source_dot, fill)
         slopes = options.interp != NEAREST
@@ -112,7 +113,7 @@ def sample_gradient(
     image: np.ndarray, source: np.ndarray, kind: int, size: Shape, options: Options, fill: np.ndarray
 ) -> np.ndarray:
     """Return the derivatives of `ops.sample` with respect to its coordinates, one for each axis."""
-    source = readable(source, kind, image.dtype)
+    source = readable(source, kind, image.dtype, options.control)
     call = plan(layout(image), layout(source), kind, size, options)
     out = np.zeros((*call.out_shape, len(size)), dot_dtype(image.dtype, source.dtype))
     if out.size and options.interp != NEAREST:
@@ -174,5 +175,9 @@ def _alike(array: np.ndarray, dot: Maybe) -> tuple[np.ndarray, Maybe]:
     return np.ascontiguousarray(array), np.ascontiguousarray(dot)
 
 
-def _readable(source_dot: Maybe, kind: int, image_dtype: np.dtype[Any]) -> Maybe:
-    return None if source_dot is None else readable(source_dot, kind, image_dtype)
+def _read(
+    source: np.ndarray, source_dot: Maybe, kind: int, image_dtype: np.dtype[Any], options: Options
+) -> tuple[np.ndarray, Maybe]:
+    """Return what kernels read of a source and its tangent, laid out alike."""
+    read = readable(source, kind, image_dtype, options.control)
+    return _alike(read, None if source_dot is None else readable(source_dot, kind, image_dtype, options.control))

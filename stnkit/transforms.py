@@ -9,6 +9,8 @@ axes; `IDENTITIES` has those that leave an image as it is.
 from collections.abc import Callable
 from typing import Any
 
+from stnkit.api.thin_plate_spline import control_lattice as control_lattice
+
 Array = Any  # of any framework that array-api-compat knows
 Namespace = Any
 Rows = list[list[Array]]

@@ -204,3 +204,30 @@ def affine_grid_vjp(d_grid: np.ndarray, align_corners: bool = False) -> np.ndarr
     return np.einsum(
         "npi,pj->nij", d_grid.astype(float).reshape(n, lattice[..., 0].size, d), lattice.reshape(-1, d + 1)
     )
+
+
+def projective_grid(theta: np.ndarray, size: Sequence[int], align_corners: bool = False) -> np.ndarray:
+    """Return (theta [x, y, z, 1]), divided by its last row, in float64; NaN where that is not positive."""
+    rows = affine_grid(theta, size, align_corners)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(rows[..., -1:] > 0, rows[..., :-1] / rows[..., -1:], np.nan)
+
+
+def thin_plate_spline_table(control: np.ndarray, size: Sequence[int], align_corners: bool = False) -> np.ndarray:
+    """Return the matrix (*T, K) that takes theta to the grid, in float64: row by row from the system, transposed.
+
+    The spline's value is b(p) [w; A], where the system L [w; A] = [theta; 0] is symmetric: so it is the solution of
+    L x = b(p), times [theta; 0].
+    """
+    count, d = control.shape
+    bend = {1: lambda r: r**3, 2: lambda r: r**2 * np.log(np.maximum(r, 1e-99) ** 2), 3: lambda r: r}[d]
+
+    def row(places: np.ndarray) -> np.ndarray:
+        apart = np.linalg.norm(places[..., None, :] - control, axis=-1)
+        return np.concatenate([bend(apart), places, np.ones((*places.shape[:-1], 1))], axis=-1)
+
+    system = np.zeros((count + d + 1,) * 2)
+    system[:count] = row(control.astype(float))
+    system[count:] = system[:, count:].T
+    rows = row(base(size, align_corners)[..., :-1])
+    return np.moveaxis(np.linalg.solve(system, rows.reshape(-1, count + d + 1).T)[:count].reshape(count, *size), 0, -1)

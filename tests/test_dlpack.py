@@ -114,6 +114,8 @@ def everything():
     theta = torch.eye(2, 3).repeat(2, 1, 1)
     flow, out = grid[:, :, :2], torch.ones(2, 3, 3, 3)
     moved, size, pixel = torch.ones_like(grid), {"size": (3, 3)}, {"coords": "pixel"}
+    square, control = torch.eye(3).repeat(2, 1, 1), torch.tensor([[-1.0, -1.0], [1.0, -1.0], [0.0, 1.0]])
+    bent = control.repeat(2, 1, 1) / 2
     return {
         "grid_sample_jvp": [((image, grid, None, moved), {}), ((image, grid, image, None), {})],
         "grid_sample_double_vjp": [((image, None, out, image, grid), {}), ((None, moved, out, image, grid), pixel)],
@@ -127,6 +129,18 @@ def everything():
         "flow_sample_vjp": [((out[..., :2], image, flow), {}), ((out[..., :2], image, flow), {"wrt": "flow"})],
         "flow_sample_jvp": [((image, flow, None, None), {}), ((image, flow, None, flow), {})],
         "flow_sample_double_vjp": [((None, flow, out[..., :2], image, flow), {})],
+        "projective_grid": [((square,), size), ((square.half(),), size)],
+        "projective_grid_vjp": [((moved, square), {})],
+        "projective_grid_jvp": [((square, square), size)],
+        "projective_sample": [((image, square), {}), ((image.bfloat16(), square.bfloat16()), size)],
+        "projective_sample_vjp": [((out, image, square), {}), ((out, image, square), {"wrt": "theta"})],
+        "projective_sample_jvp": [((image, square, None, None), {}), ((image, square, None, square), {})],
+        "thin_plate_spline_grid": [((bent, control), size), ((bent.half(), control), size)],
+        "thin_plate_spline_grid_vjp": [((moved, bent, control), {})],
+        "thin_plate_spline_grid_jvp": [((bent, bent, control), size)],
+        "thin_plate_spline_sample": [((image, bent, control), {}), ((image.bfloat16(), bent.bfloat16(), control), {})],
+        "thin_plate_spline_sample_vjp": [((out, image, bent, control), {"wrt": wrt}) for wrt in ("image", "theta")],
+        "thin_plate_spline_sample_jvp": [((image, bent, None, dot, control), {}) for dot in (None, bent)],
         "grid_splat": [((out, grid), size), ((out.bfloat16(), grid.bfloat16()), size)],
         "grid_splat_vjp": [((image, out, grid), {}), ((image, out, grid), {"wrt": "grid"})],
         "grid_count": [((grid,), size), ((grid.bfloat16(),), size)],

@@ -12,6 +12,7 @@ from stnkit.spec import BFLOAT16, COORDS, DATA_FORMATS, DTYPES, MODES, PADDING_M
 
 IMAGE, GRID, THETA = np.ones((2, 3, 4, 5)), np.zeros((2, 6, 7, 2)), np.ones((2, 2, 3))
 OUT = np.ones((2, 3, 6, 7))
+SQUARE, CONTROL = np.stack([np.eye(3)] * 2), np.array([[-1.0, -1.0], [1.0, -1.0], [0.0, 1.0]])
 
 
 def sample(image=IMAGE, grid=GRID, **options):
@@ -149,6 +150,10 @@ DETERMINISTIC = {
     "flow_grid_vjp": (GRID,),
     "flow_sample_vjp": (OUT, IMAGE, GRID),
     "flow_sample_double_vjp": (None, None, OUT, IMAGE, GRID),
+    "projective_grid_vjp": (GRID, SQUARE),
+    "projective_sample_vjp": (OUT, IMAGE, SQUARE),
+    "thin_plate_spline_grid_vjp": (GRID, CONTROL[None].repeat(2, 0), CONTROL),
+    "thin_plate_spline_sample_vjp": (OUT, IMAGE, CONTROL[None].repeat(2, 0), CONTROL),
     "grid_splat_vjp": (IMAGE, OUT, GRID),
 }
 

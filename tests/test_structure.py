@@ -21,16 +21,17 @@ FLOORS = [
     {"dtypes"},
     {"kernels.jit", "check", "arrays", "doors"},
     {"kernels.lanes"},
-    {"kernels.axis", "kernels.formats"},
+    {"kernels.axis", "kernels.formats", "kernels.radial"},
     {"kernels.point", "kernels.sources"},
+    {"kernels.maps"},
     {"kernels.tile"},
     {"kernels.cpu", "kernels.threads"},
-    {"kernels.cpu_order", "kernels.cpu_tangent", "plan"},
+    {"kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent", "plan", "spline"},
     {"recipes"},
     {"ops"},
-    {"tangents"},
+    {"maps", "tangents"},
     {"api", "api.call"},
-    {"api.grid", "api.affine", "api.flow", "api.splat"},
+    {"api.grid", "api.affine", "api.flow", "api.projective", "api.splat", "api.thin_plate_spline"},
     {""},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -63,7 +64,17 @@ def test_a_room_imports_from_floors_below_it(room):
 def test_every_room_has_a_floor():
     """What is not on a floor is an annex, and known as one."""
     annexes = {room.partition(".")[0] for room in set(ROOMS) - set(FLOOR)}
-    assert annexes <= {"__main__", "cli", "demo", "jax", "pixel_affine", "transforms", "torch", "kernels"}
+    assert annexes <= {
+        "__main__",
+        "cli",
+        "coordinates",
+        "demo",
+        "jax",
+        "pixel_affine",
+        "transforms",
+        "torch",
+        "kernels",
+    }
     assert {room for room in set(ROOMS) - set(FLOOR) if room.startswith("kernels.")} == set()
 
 
@@ -96,10 +107,12 @@ def test_leaf(leaf):
 
 
 def test_kernels_capture_their_spec_alone(plain):
-    rooms = [importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_order", "cpu_tangent")]
+    rooms = [
+        importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_maps", "cpu_order", "cpu_tangent")
+    ]
     spec = grid_spec(2, np.dtype("float32"), AFFINE, False)
     factories = [f for room in rooms for f in vars(room).values() if isinstance(f, functools._lru_cache_wrapper)]
-    assert len(factories) >= 9
+    assert len(factories) >= 12
     for factory in factories:
         kernel = factory(spec)
         assert kernel.__code__.co_freevars in (("spec",), ()), kernel
@@ -108,7 +121,7 @@ def test_kernels_capture_their_spec_alone(plain):
 
 def test_threads_are_started_in_one_room():
     users = {room for room, path in ROOMS.items() if "prange" in path.read_text()}
-    assert users == {"kernels.cpu", "kernels.cpu_order", "kernels.cpu_tangent"}
+    assert users == {"kernels.cpu", "kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent"}
 
 
 def test_importing_loads_no_framework():

@@ -13,7 +13,7 @@ import numpy as np
 from stnkit import check
 from stnkit.arrays import Leave
 from stnkit.dtypes import bar_dtype, dot_dtype, is_float
-from stnkit.spec import AFFINE, FLOW, GRID, Options
+from stnkit.spec import FLOW, GRID, MAPS, Options
 
 Array = Any  # an array of any framework that `stnkit.arrays` can view
 FillValue = float | Sequence[float] | np.ndarray
@@ -23,7 +23,7 @@ Units = Literal["normalized", "pixel"]
 DataFormat = Literal["channels_first", "channels_last"]
 Maybe = np.ndarray | None
 
-NAMES = {GRID: "grid", AFFINE: "theta", FLOW: "flow"}
+NAMES = {GRID: "grid", FLOW: "flow"} | dict.fromkeys(MAPS, "theta")
 
 
 class Form(NamedTuple):
@@ -108,7 +108,7 @@ def form_of(
     check.image_dtype("image", image_dtype, options.interp)
     check.coordinate_dtype(name, source_dtype)
     channels, spatial = check.image_shape(image, ndim, options.channels_last)
-    axes = 3 if kind == AFFINE else ndim + 2
+    axes = 3 if kind in MAPS else ndim + 2
     batch = check.batch(image, source, ndim, name, axes)
     check.not_empty(image, spatial, size)
     batched = len(image) == ndim + 2 or len(source) == axes
@@ -233,6 +233,30 @@ def grids(
     wide = widened(source)
     out = ops.grid(wide if wide.ndim == axes else wide[None], kind, size, align, pixel)
     return out if source.ndim == axes else out[0]
+
+
+def map_grids(theta: np.ndarray, kind: int, size: tuple[int, ...], align: bool, control: bytes = b"") -> np.ndarray:
+    """Write out the coordinates of maps as a grid."""
+    from stnkit import maps
+
+    wide = widened(theta)
+    out = maps.map_grid(wide if wide.ndim == 3 else wide[None], kind, size, align, control)
+    return out if theta.ndim == 3 else out[0]
+
+
+def map_bars(
+    cotangent: np.ndarray, theta: np.ndarray, ndim: int, kind: int, align: bool, control: bytes = b""
+) -> np.ndarray:
+    """Return the cotangent of maps from that of their grids, in the shape and dtype of theta."""
+    from stnkit import maps
+
+    size = cotangent.shape[-1 - ndim : -1]
+    check.same_shape("cotangent", cotangent.shape, "the grid", (*theta.shape[:-2], *size, ndim))
+    check.same_dtype("cotangent", cotangent.dtype, "the grid", widened(theta).dtype)
+    wide = widened(theta)
+    wide, cotangent = (wide, cotangent) if wide.ndim == 3 else (wide[None], cotangent[None])
+    theta_bar = maps.map_grid_vjp(cotangent, wide, kind, align, control)
+    return np.asarray(theta_bar.reshape(theta.shape), theta.dtype)
 
 
 def theta_bars(cotangent: np.ndarray, ndim: int, align: bool) -> np.ndarray:

@@ -160,7 +160,7 @@ def lower_vjp(context: Any, *operands: Value, form: Form, image_too: bool) -> Se
     if not call.work:
         return zeros(context, operands)
     images, sources = image.shape[0], source.shape[0]
-    bars, dtype = recipes.bars_form(images, sources, form.kind, form.size, source.dtype)
+    bars, dtype = recipes.bars_form(images, source.shape, form.kind, form.size, source.dtype)
     image_bar = Result(image.shape, bar_dtype(image.dtype, source.dtype), summed=True)
     values: list[Value] = []
     for asked in recipes.passes((image_too, True), True, images, sources, g.size):
@@ -208,7 +208,7 @@ def lower_lattice_vjp(context: Any, grid_bar: Value, *, align: bool) -> Sequence
     """Lower `lattice_vjp`."""
     (given,) = context.avals_in
     batch, *size, ndim = given.shape
-    form = Result(*recipes.bars_form(batch, batch, AFFINE, tuple(size), given.dtype), summed=True)
+    form = Result(*recipes.bars_form(batch, (batch, ndim, ndim + 1), AFFINE, tuple(size), given.dtype), summed=True)
     numbers = ops.grid_vjp_numbers(batch, tuple(size), given.dtype)
     spec = grid_spec(ndim, given.dtype, AFFINE, align)
     kernel = Invocation(cpu.grid_vjp, spec, given.size, (1, 0), numbers, (form,))

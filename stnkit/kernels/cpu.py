@@ -16,10 +16,11 @@ from numba import int64, prange
 from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, step
 from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
+from stnkit.kernels.maps import spread_out, sum_bends, through
 from stnkit.kernels.point import PITCH, TILE, blend, is_calm, pick, slot, spread
 from stnkit.kernels.sources import normalized
 from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
-from stnkit.spec import AFFINE, NEAREST, Spec
+from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
 AHEAD, AHEAD_LAST = 64, 16  # after how many locations a pixel is read that was asked for: planar, interleaved
 
@@ -186,21 +187,35 @@ def sample_vjp(spec: Spec) -> Any:
                         if spec.source_bar:
                             pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec.serial)
                             finish_bars(tile, count, size, extent, like, spec.serial)
-                            put_source_bar(source_bar, tile, n, t, first, count, size, like, spec.serial)
+                            put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec.serial)
             release(numbers, offsets)
 
     return kernel(sample_vjp, spec)
 
 
 @leaf
-def put_source_bar(source_bar, tile, n, t, first, count, size, like, spec):
+def put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec):
     """Add the tile's cotangents to those of the grid, or to the tile's own partial sum of those of theta."""
     at = n * source_bar.strides[0]
-    if spec.source == AFFINE:
+    if spec.mapped:
         at += t * source_bar.strides[1]
-        sum_bars(source_bar.memory, at, tile.bars, 0, PITCH, 1, first, count, size, like, spec)
+        put_map_bar(source_bar.memory, at, source, tile, n, first, count, size, like, spec)
     else:
         put_bars(source_bar.memory, at + first * source_bar.strides[1], tile, count, spec)
+
+
+@leaf
+def put_map_bar(theta_bar, to, source, tile, n, first, count, size, like, spec):
+    """Add the tile's cotangents to those of theta, from `to` on. Coordinates and slopes are no longer needed."""
+    if spec.source == PROJECTIVE or spec.source == THIN_PLATE_SPLINE:
+        spread_out(tile.coords, first, count, size, like, spec)
+    if spec.source == PROJECTIVE:
+        through(tile.bars, tile.coords, source, n, count, like, spec)
+    if spec.source == THIN_PLATE_SPLINE:
+        many = lanes(like, spec.sums)
+        sum_bends(theta_bar, to, tile.bars, tile.coords, tile.scales, source, n, count, like, many, spec)
+        to += 2 * source.strides[4] * spec.ndim
+    sum_bars(theta_bar, to, tile.bars, 0, PITCH, 1, first, count, size, like, spec)
 
 
 @step

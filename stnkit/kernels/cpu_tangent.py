@@ -64,7 +64,7 @@ def sample_jvp(spec: Spec) -> Any:
                         first, count = span(t, points)
                         stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
                         if spec.source_dot:
-                            stage_dots(tile, n, first, count, source_dot, size, extent, like, spec.serial)
+                            stage_dots(tile, n, first, count, source, source_dot, size, extent, like, spec.serial)
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         fill_tile_jvp(
@@ -200,7 +200,7 @@ def sample_double_vjp(spec: Spec) -> Any:
                         first, count = span(t, points)
                         stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
                         if spec.source_dot:
-                            stage_dots(tile, n, first, count, source_dot, size, extent, like, spec.serial)
+                            stage_dots(tile, n, first, count, source, source_dot, size, extent, like, spec.serial)
                         at = n * image_strides[0] + plane
                         g_at = n * out_bar_strides[0] + first * out_bar_strides[2]
                         if spec.image_bar:
@@ -213,7 +213,7 @@ def sample_double_vjp(spec: Spec) -> Any:
                             )  # fmt: skip
                         if spec.source_bar:
                             finish_bars(tile, count, size, extent, like, spec.serial)
-                            put_source_bar(source_bar, tile, n, t, first, count, size, like, spec.serial)
+                            put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec.serial)
             release(numbers, offsets)
 
     return kernel(sample_double_vjp, spec)

@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 from numba import int64, uint64
 
-from stnkit.kernels.axis import chain, is_near, tame, taps
+from stnkit.kernels.axis import chain, is_near, locate, tame, taps
 from stnkit.kernels.jit import beyond, buffer, leaf, pointer, step
+from stnkit.kernels.maps import bend_out, run, spread_out
 from stnkit.kernels.point import PITCH, beside, slot
-from stnkit.kernels.sources import coordinate, lattice, pixel
-from stnkit.spec import BILINEAR
+from stnkit.kernels.sources import lattice, pixel, tangent
+from stnkit.spec import BILINEAR, THIN_PLATE_SPLINE
 
 
 class Tile(NamedTuple):
@@ -24,7 +25,7 @@ class Tile(NamedTuple):
     slopes: Any  # d weight / d pixel, for bicubic only; elsewhere they are constants
     curves: Any  # d slope / d pixel, likewise
     dots: Any  # tangents of the pixel coordinates, one row per axis
-    bars: Any  # cotangents of the pixel coordinates, one row per axis
+    bars: Any  # cotangents of the pixel coordinates, one row per axis; in the end, of the rows of a map
 
 
 @leaf
@@ -32,8 +33,8 @@ def allocate(like, index_like, spec):
     """Allocate the memory of a stage: numbers, and offsets. Leaves get pointers, which need no reference counts."""
     rows = spec.ndim * spec.taps
     curved = 2 * rows if spec.sloped else 0
-    moving = (1 if spec.source_dot else 0) + (1 if spec.source_bar else 0)
-    return buffer((rows + curved + (2 + moving) * spec.ndim) * PITCH, like), buffer(
+    moving = (spec.ndim if spec.source_dot else 0) + (spec.lines if spec.source_bar else 0)
+    return buffer((rows + curved + 2 * spec.ndim + moving) * PITCH, like), buffer(
         (rows + 1 + spec.rows + 1) * PITCH, index_like
     )
 
@@ -72,14 +73,6 @@ def release(numbers, offsets):
 
 
 @leaf
-def run(first, p, count, size):
-    """Return where the locations from `p` of a tile on stand, (z, y, x), and how many of them are in that row."""
-    row, x = (first + p) // size[2], (first + p) % size[2]
-    rest = size[2] - x
-    return row // size[1], row % size[1], x, rest if rest < count - p else count - p
-
-
-@leaf
 def fetch(tile, n, first, count, source, size, extent, like, spec):
     """Stage the pixel coordinates of locations first .. first + count, row by row.
 
@@ -87,6 +80,15 @@ def fetch(tile, n, first, count, source, size, extent, like, spec):
     read as they lie in memory.
     """
     far = False
+    if spec.source == THIN_PLATE_SPLINE:
+        spread_out(tile.scales, first, count, size, like, spec)  # which are staged later
+        bend_out(tile.coords, tile.scales, source, n, count, like, spec)
+        for axis in range(spec.ndim):
+            for p in range(count):
+                px = locate(tile.coords[slot(axis, p)], extent[2 - axis], spec)
+                tile.coords[slot(axis, p)] = px
+                far |= not is_near(px)
+        return far
     p = 0
     while p < count:
         z, y, x, length = run(first, p, count, size)
@@ -204,12 +206,15 @@ def line_up(tile, count, spec):
 
 
 @leaf
-def stage_dots(tile, n, first, count, source_dot, size, extent, like, spec):
-    """Stage the tangents of pixel coordinates. Every source is linear in its parameters, up to a constant.
+def stage_dots(tile, n, first, count, source, source_dot, size, extent, like, spec):
+    """Stage the tangents of pixel coordinates, of which the places are no longer needed.
 
     A coordinate on which the padding has no slope, or that is not finite, moves nothing: exactly 0.
     """
     zero = type(like)(0)
+    if spec.source == THIN_PLATE_SPLINE:
+        spread_out(tile.coords, first, count, size, like, spec)
+        bend_out(tile.dots, tile.coords, source_dot, n, count, like, spec)
     for axis in range(spec.ndim):
         unit = chain(extent[2 - axis], size[2 - axis], like, spec)
         p = 0
@@ -217,7 +222,10 @@ def stage_dots(tile, n, first, count, source_dot, size, extent, like, spec):
             z, y, x, length = run(first, p, count, size)
             for i in range(length):
                 scale = tile.scales[slot(axis, p + i)]
-                dot = coordinate(source_dot, n, (z, y, x + i), size, axis, like, spec) * scale * unit
+                if spec.source == THIN_PLATE_SPLINE:
+                    dot = tile.dots[slot(axis, p + i)] * scale * unit
+                else:
+                    dot = tangent(source, source_dot, n, (z, y, x + i), size, axis, like, spec) * scale * unit
                 tile.dots[slot(axis, p + i)] = dot if scale != zero else zero
             p += length
 
@@ -260,10 +268,10 @@ def sum_bars(theta_bar, to, bars, at, axis_step, step, first, count, size, like,
     """Add coordinates' cotangents, times the location they stand at, to those of an affine map.
 
     With u = theta [x, y, z, 1]: theta_bar = sum of u_bar [x, y, z, 1]. y and z are constant along a row, so
-    a row needs two sums.
+    a row needs two sums. A projective map has one more row of theta.
     """
     T = type(like)
-    for axis in range(spec.ndim):
+    for axis in range(spec.lines):
         row_to = to + axis * (spec.ndim + 1)
         p = 0
         while p < count:

@@ -155,7 +155,7 @@ def _backward(operation: Operation, views: Sequence[np.ndarray], rest: Sequence[
     image, source = contiguous(call.image), contiguous(call.source)
     asked = form.kind, form.size, form.options, wrt, strides, cotangent.size
     runs = recipes.backward(image, image, source, *asked)
-    bars = recipes.bars_form(image[0][0], source[0][0], form.kind, form.size, source[2])
+    bars = recipes.bars_form(image[0][0], source[0], form.kind, form.size, source[2])
     like = np.empty(*source[::2])
 
     def pull(cotangent: torch.Tensor, image: torch.Tensor, source: torch.Tensor) -> tuple[Any, Any]:

@@ -1,0 +1,475 @@
+"""Grids of thin plate splines, sampling under them without a grid, the derivatives of both, and control points."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stnkit import arrays, check
+from stnkit.api.call import (
+    Array,
+    Call,
+    DataFormat,
+    FillValue,
+    PaddingMode,
+    Wrt,
+    forward,
+    jvp,
+    leave_all,
+    map_bars,
+    map_grids,
+    prepare,
+    vjp,
+)
+from stnkit.doors import front
+from stnkit.dtypes import FLOAT64
+from stnkit.spec import THIN_PLATE_SPLINE
+
+
+def control_lattice(shape: Sequence[int]) -> np.ndarray:
+    """Lay control points out as a regular lattice from -1 to 1 along every axis.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        How many points there are along each axis: (W,), (H, W) or (D, H, W), 2 or more each.
+
+    Returns
+    -------
+    numpy.ndarray of shape (K, d)
+        Positions in x, y, z order, K of them, the last axis of `shape` running fastest. As `theta`, they are the
+        identity.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 1 or more than 3 axes, or fewer than 2 points along one.
+    TypeError
+        If `shape` is no sequence of integers.
+
+    Examples
+    --------
+    >>> from stnkit.transforms import control_lattice
+    >>> control_lattice((2, 2))
+    array([[-1., -1.],
+           [ 1., -1.],
+           [-1.,  1.],
+           [ 1.,  1.]])
+    """
+    counts = check.lattice(shape)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in counts), indexing="ij")
+    return np.stack([axis.ravel() for axis in axes[::-1]], axis=-1)
+
+
+@front
+def thin_plate_spline_grid(
+    theta: Array, control_points: Array, size: Sequence[int], *, align_corners: bool = False
+) -> Array:
+    """Generate the grid that thin plate splines give for an output of a size.
+
+    A spline reads control point k of the output at theta[k] in the input, and between them it bends as little as
+    possible. It is linear in theta.
+
+    Parameters
+    ----------
+    theta : array of shape (N, K, d) or (K, d)
+        Where the input is read for each control point, in normalised coordinates, for d = 1, 2 or 3. Half precision
+        gives a grid of float32.
+    control_points : array of shape (K, d)
+        Positions in the output, in normalised coordinates: d + 1 or more, not all on one line or plane, and no two at
+        one place. They are constants, of any framework. `stnkit.transforms.control_lattice` lays out regular ones.
+    size : sequence of int
+        The output's spatial size T: (W,), (H, W) or (D, H, W).
+    align_corners : bool
+        Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
+
+    Returns
+    -------
+    array of shape (N, *T, d) or (*T, d)
+        Normalised coordinates in the order x, y, z.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or the control points determine no spline.
+    TypeError
+        If a dtype is not supported, an argument is no array, or the arrays belong to different frameworks.
+
+    Notes
+    -----
+    The linear system of a lattice is solved once, in float64, and remembered.
+
+    References
+    ----------
+    Bookstein, "Principal Warps: Thin-Plate Splines and the Decomposition of Deformations", 1989.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> points = np.array([[-1.0], [0.0], [1.0]])
+    >>> stnkit.thin_plate_spline_grid(points + [[0.0], [0.5], [0.0]], points, (5,), align_corners=True)
+    array([[-1.     ],
+           [-0.15625],
+           [ 0.5    ],
+           [ 0.84375],
+           [ 1.     ]])
+    """
+    (theta_,), leave = arrays.enter(theta=theta)
+    control = entered(control_points)
+    check.coordinate_dtype("theta", theta_.dtype)
+    ndim = check.spline_axes(theta_.shape, control.shape)
+    out_size, align = check.size(size, ndim), check.flag("align_corners", align_corners)
+    return leave(map_grids(theta_, THIN_PLATE_SPLINE, out_size, align, fixed(control)))
+
+
+@front
+def thin_plate_spline_grid_vjp(
+    cotangent: Array, theta: Array, control_points: Array, *, align_corners: bool = False, deterministic: bool = False
+) -> Array:
+    """Pull a cotangent of `thin_plate_spline_grid` back to theta.
+
+    Parameters
+    ----------
+    cotangent : array of shape (N, *T, d) or (*T, d)
+        Of the grid, and of its dtype.
+    theta : array of shape (N, K, d) or (K, d)
+        The argument of `thin_plate_spline_grid`; the grid is linear in it, so its shape and dtype alone count.
+    control_points : array of shape (K, d)
+        As they were given to `thin_plate_spline_grid`.
+    align_corners : bool
+        Likewise.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    array
+        The cotangent of theta, of its shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or the control points determine no spline.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> points = np.array([[-1.0], [1.0]])
+    >>> stnkit.thin_plate_spline_grid_vjp(np.ones((4, 1)), points, points).round(6)
+    array([[2.],
+           [2.]])
+    """
+    check.flag("deterministic", deterministic)
+    (cotangent_, theta_), leave = arrays.enter(cotangent=cotangent, theta=theta)
+    control = entered(control_points)
+    check.coordinate_dtype("theta", theta_.dtype)
+    ndim, align = check.spline_axes(theta_.shape, control.shape), check.flag("align_corners", align_corners)
+    return leave(map_bars(cotangent_, theta_, ndim, THIN_PLATE_SPLINE, align, fixed(control)))
+
+
+@front
+def thin_plate_spline_grid_jvp(
+    theta: Array, d_theta: Array, control_points: Array, size: Sequence[int], *, align_corners: bool = False
+) -> tuple[Array, Array]:
+    """Push a tangent of theta forward through `thin_plate_spline_grid`.
+
+    Parameters
+    ----------
+    theta : array of shape (N, K, d) or (K, d)
+        The argument of `thin_plate_spline_grid`.
+    d_theta : array
+        Its tangent, of the same shape and dtype.
+    control_points : array of shape (K, d)
+        As for `thin_plate_spline_grid`.
+    size : sequence of int
+        The output's spatial size T.
+    align_corners : bool
+        The option of `thin_plate_spline_grid`.
+
+    Returns
+    -------
+    grid, d_grid : array of shape (N, *T, d) or (*T, d)
+        The grid and its tangent. A grid is linear in theta, so the tangent is the grid of `d_theta`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or the control points determine no spline.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> points = np.array([[-1.0], [1.0]])
+    >>> _, d_grid = stnkit.thin_plate_spline_grid_jvp(points, np.array([[0.0], [1.0]]), points, (2,))
+    >>> d_grid.round(6)
+    array([[0.25],
+           [0.75]])
+    """
+    (theta_, theta_dot), leave = arrays.enter(theta=theta, d_theta=d_theta)
+    control = entered(control_points)
+    check.coordinate_dtype("theta", theta_.dtype)
+    check.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
+    check.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
+    ndim, align = check.spline_axes(theta_.shape, control.shape), check.flag("align_corners", align_corners)
+    given = THIN_PLATE_SPLINE, check.size(size, ndim), align, fixed(control)
+    return leave(map_grids(theta_, *given)), leave(map_grids(theta_dot, *given))
+
+
+@front
+def thin_plate_spline_sample(
+    image: Array,
+    theta: Array,
+    control_points: Array,
+    size: Sequence[int] | None = None,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    data_format: DataFormat = "channels_first",
+    out: Array | None = None,
+) -> Array:
+    """Interpolate an image under thin plate splines, without storing a grid.
+
+    Equals `grid_sample(image, thin_plate_spline_grid(theta, control_points, size))` with the same options; the
+    coordinates are computed where they are used.
+
+    Parameters
+    ----------
+    image : array of shape (N, C, *S) or (N, *S, C)
+        The input, of any dtype that `grid_sample` takes.
+    theta : array of shape (N, K, d) or (K, d)
+        Where the input is read for each control point, in normalised coordinates. Half precision is widened to
+        float32.
+    control_points : array of shape (K, d)
+        Positions in the output, as for `thin_plate_spline_grid`. They are constants.
+    size : sequence of int, optional
+        The output's spatial size T; that of the image by default.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `grid_sample`.
+    out : array, optional
+        Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
+
+    Returns
+    -------
+    array of shape (N, C, *T) or (N, *T, C)
+        In the dtype, the framework and the channel order of `image`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a name is unknown, or the control points determine no spline.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    References
+    ----------
+    Jaderberg et al., "Spatial Transformer Networks", 2015, section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> from stnkit.transforms import control_lattice
+    >>> image = np.arange(6.0).reshape(1, 2, 3)
+    >>> points = control_lattice((2, 2))
+    >>> stnkit.thin_plate_spline_sample(image, -points, points).round(6)  # each corner reads the one across
+    array([[[5., 4., 3.],
+            [2., 1., 0.]]])
+    """
+    (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
+    control = entered(control_points)
+    call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
+    result = forward(call, out_)
+    return leave(result) if out is None else out
+
+
+@front
+def thin_plate_spline_sample_vjp(
+    cotangent: Array,
+    image: Array,
+    theta: Array,
+    control_points: Array,
+    *,
+    wrt: Wrt = ("image", "theta"),
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    data_format: DataFormat = "channels_first",
+    accumulate_into: Array | None = None,
+    deterministic: bool = False,
+) -> tuple[Array | None, Array | None]:
+    """Pull a cotangent of `thin_plate_spline_sample` back to its image and its theta.
+
+    Parameters
+    ----------
+    cotangent : array
+        Of the shape of the output, which gives the size, and of the dtype of `image`; beside an image of
+        integers, of the dtype of the arithmetic.
+    image, theta, control_points : array
+        The arguments of `thin_plate_spline_sample`.
+    wrt : {"image", "theta"} or a sequence of them
+        Which cotangents to compute; the work for the other is left out. An image of integers has none.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `thin_plate_spline_sample`.
+    accumulate_into : array, optional
+        Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
+        arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+
+    Returns
+    -------
+    d_image, d_theta : array or None
+        Each of the shape and dtype of its argument; None if it was not asked for. Over a shared batch axis it
+        is the sum. That of a half precision image is summed in the arithmetic's dtype and rounded once.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a name is unknown, or the control points determine no spline.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Notes
+    -----
+    Where interpolation has a knot, the slope is the right-hand one. It is 0 where "border" clamps, the edge
+    pixel's centre included, for "nearest", and at coordinates that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> from stnkit.transforms import control_lattice
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> points = control_lattice((2,))
+    >>> theta = points + 0.2
+    >>> _, d_theta = stnkit.thin_plate_spline_sample_vjp(np.ones((1, 3)), image, theta, points, wrt="theta")
+    >>> d_theta.round(6)
+    array([[ 2.5],
+           [-2.5]])
+    """
+    check.flag("deterministic", deterministic)
+    (cotangent_, image_, theta_, into), leave = arrays.enter(
+        "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
+    )
+    control = entered(control_points)
+    size = check.output_size(cotangent_.shape, check.control_axes(control.shape), data_format)
+    call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+
+
+@front
+def thin_plate_spline_sample_jvp(
+    image: Array,
+    theta: Array,
+    d_image: Array | None,
+    d_theta: Array | None,
+    control_points: Array,
+    size: Sequence[int] | None = None,
+    *,
+    mode: str = "bilinear",
+    padding_mode: PaddingMode = "zeros",
+    fill_value: FillValue = 0.0,
+    align_corners: bool = False,
+    data_format: DataFormat = "channels_first",
+) -> tuple[Array, Array]:
+    """Push tangents of image and theta forward through `thin_plate_spline_sample`.
+
+    Parameters
+    ----------
+    image, theta : array
+        The arguments of `thin_plate_spline_sample`.
+    d_image, d_theta : array or None
+        Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
+        of integers has none.
+    control_points : array of shape (K, d)
+        As for `thin_plate_spline_sample`.
+    size : sequence of int, optional
+        The output's spatial size T; that of the image by default.
+    mode, padding_mode, fill_value, align_corners, data_format
+        The options of `thin_plate_spline_sample`.
+
+    Returns
+    -------
+    out, d_out : array
+        The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
+        integers, that of the arithmetic.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a name is unknown, or the control points determine no spline.
+    TypeError
+        If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
+        frameworks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import stnkit
+    >>> from stnkit.transforms import control_lattice
+    >>> image = np.array([[0.0, 1.0, 4.0]])  # one channel of a 1-D image
+    >>> points = control_lattice((2,))
+    >>> out, d_out = stnkit.thin_plate_spline_sample_jvp(image, points + 0.2, None, np.ones((2, 1)), points)
+    >>> d_out.round(6)
+    array([[ 1.5,  4.5, -6. ]])
+    """
+    (image_, theta_, image_dot, source_dot), leave = arrays.enter(
+        "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
+    )
+    control = entered(control_points)
+    call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
+    out, out_dot = jvp(call, image_dot, source_dot)
+    return leave(out), leave(out_dot)
+
+
+def prepared(
+    image: np.ndarray,
+    theta: np.ndarray,
+    control: np.ndarray,
+    size: Sequence[int] | None,
+    mode: str,
+    padding_mode: PaddingMode,
+    fill_value: FillValue,
+    align_corners: bool,
+    data_format: DataFormat,
+) -> Call:
+    """Check an image and thin plate splines, and bring them to one form."""
+    ndim = check.spline_axes(theta.shape, control.shape)
+    options = check.options(ndim, mode, padding_mode, align_corners, data_format)._replace(control=fixed(control))
+    _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
+    out_size = spatial if size is None else check.size(size, ndim)
+    return prepare(image, theta, THIN_PLATE_SPLINE, out_size, options, fill_value)
+
+
+def entered(control_points: Array) -> np.ndarray:
+    """View control points, which are constants: they may be of another framework than what has derivatives."""
+    if getattr(control_points, "requires_grad", False):
+        msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
+        raise TypeError(msg)
+    views, _ = arrays.enter(control_points=control_points)
+    control: np.ndarray = views[0]
+    return control
+
+
+def fixed(control: np.ndarray) -> bytes:
+    """Return control points as what their lattice is known by; refuse those that determine no spline."""
+    from stnkit import spline
+
+    check.coordinate_dtype("control_points", control.dtype)
+    key = np.ascontiguousarray(control, FLOAT64).tobytes()
+    spline.solution(key, control.shape[-1])
+    return key
