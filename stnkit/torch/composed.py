@@ -11,7 +11,9 @@ import stnkit
 from stnkit import check
 from stnkit.torch.door import FUNCTIONS
 from stnkit.torch.linear import widened
+from stnkit.torch.maps import MAPS
 from stnkit.torch.record import recorded, stands_for_another, transformed
+from stnkit.torch.run import on_torchs_threads
 
 
 def affine_grid_jvp(
@@ -60,11 +62,11 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if transformed() or recorded(tensors) or any(map(stands_for_another, tensors)):
             return function(*args, **options)
-        return plain(
-            *(argument.detach() if isinstance(argument, torch.Tensor) else argument for argument in args), **options
-        )
+        given = [argument.detach() if isinstance(argument, torch.Tensor) else argument for argument in args]
+        return on_torchs_threads(plain, *given, **options)
 
     return call
 
 
-COMPOSED = {f.__name__: composed(f) for f in (affine_grid_jvp, flow_grid_jvp, grid_count, grid_gradient)}
+_PARTS: list[Callable[..., Any]] = [affine_grid_jvp, flow_grid_jvp, grid_count, grid_gradient, *MAPS]
+COMPOSED = {function.__name__: composed(function) for function in _PARTS}

@@ -74,17 +74,17 @@ def _picture_shapes(
     source = shapes[operation.source]
     points = () if operation.source == "theta" else source[-1 - ndim : -1]
     axes = 3 if operation.source == "theta" else ndim + 2
-    channels, spatial = _unremembered(check.image_shape)(shapes[here], ndim, last, name)
-    batch = _unremembered(check.batch)(shapes[here], source, ndim, operation.source, axes, name)
+    channels, spatial = unremembered(check.image_shape)(shapes[here], ndim, last, name)
+    batch = unremembered(check.batch)(shapes[here], source, ndim, operation.source, axes, name)
     if here == "out":
         check.same_shape(name, spatial, "the grid's locations", points)
     if size is not None:
         size = _size(size, ndim)
     elif here == "out" or operation.source == "theta":
-        size = _unremembered(check.image_shape)(shapes[there], ndim, last, "cotangent")[1]
+        size = unremembered(check.image_shape)(shapes[there], ndim, last, "cotangent")[1]
     else:
         size = points
-    _unremembered(check.not_empty)(shapes[here], *((spatial, size) if here == "image" else (size, spatial)))
+    unremembered(check.not_empty)(shapes[here], *((spatial, size) if here == "image" else (size, spatial)))
     made = (*size, channels) if last else (channels, *size)
     return {there: (batch, *made) if len(shapes[here]) == ndim + 2 or len(source) == axes else made}
 
@@ -92,8 +92,8 @@ def _picture_shapes(
 def _axes(source: str, shape: Shape) -> int:
     """Return on how many axes coordinates are; that number is never a symbol."""
     if source == "theta":
-        return int(_unremembered(check.theta_axes)((*shape[:-2], *map(int, shape[-2:]))))
-    return int(_unremembered(check.grid_axes)((*shape[:-1], *map(int, shape[-1:])), source))
+        return int(unremembered(check.theta_axes)((*shape[:-2], *map(int, shape[-2:]))))
+    return int(unremembered(check.grid_axes)((*shape[:-1], *map(int, shape[-1:])), source))
 
 
 def _size(size: Any, ndim: int) -> Shape:
@@ -101,7 +101,8 @@ def _size(size: Any, ndim: int) -> Shape:
     return tuple(size) if any(isinstance(n, torch.SymInt) for n in size) else check.size(size, ndim)
 
 
-def _unremembered(function: Callable[..., Any]) -> Callable[..., Any]:
+def unremembered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a check that takes shapes of symbols, which cannot be looked up."""
     unwrapped: Callable[..., Any] = inspect.unwrap(function)
     return unwrapped
 

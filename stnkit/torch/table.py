@@ -1,0 +1,69 @@
+"""What the grid of thin plate splines takes of theta: a table, made of the control points alone."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+
+from stnkit import check, spline
+from stnkit.dtypes import FLOAT64
+from stnkit.torch.operations import NAMESPACE
+from stnkit.torch.record import transformed
+from stnkit.torch.registry import LIBRARY
+
+
+def table(control_points: Any, size: tuple[Any, ...], align: bool, like: torch.Tensor) -> torch.Tensor:
+    """Return what theta is multiplied by. A compiler, which does not know the control points, records the call."""
+    if isinstance(control_points, np.ndarray):
+        control_points = torch.from_numpy(control_points)
+    _refuse_derivative(control_points)
+    if transformed():
+        found = getattr(torch.ops, NAMESPACE).thin_plate_spline_table(control_points, size, align)
+    else:
+        found = _computed(control_points, size, align)
+    return found.to(like.dtype).to(like.device)
+
+
+def _refuse_derivative(control_points: torch.Tensor) -> None:
+    moves = forward_ad._current_level >= 0 and forward_ad.unpack_dual(control_points).tangent is not None
+    if control_points.requires_grad or moves:
+        msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
+        raise TypeError(msg)
+
+
+def _computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
+    refuse_integers("control_points", control_points)
+    control = np.ascontiguousarray(control_points.detach().double().cpu().numpy(), FLOAT64)
+    return torch.from_numpy(spline.table(control.tobytes(), tuple(size), align))
+
+
+def _kept(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
+    """Be the operation: its result is the caller's own."""
+    return _computed(control_points, size, align).clone()
+
+
+def _described(control_points: torch.Tensor, size: Sequence[Any], align: bool) -> torch.Tensor:
+    points = functools.reduce(lambda a, b: a * b, size, 1)
+    return control_points.new_empty((points, control_points.shape[0]), dtype=torch.float64)
+
+
+def register() -> None:
+    """Register what compilers record, once in a process."""
+    name = "thin_plate_spline_table"
+    if not hasattr(getattr(torch.ops, NAMESPACE), name):
+        schema = f"{name}(Tensor control_points, SymInt[] size, bool align_corners) -> Tensor"
+        LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+        LIBRARY.impl(name, _kept, "CPU")
+        torch.library.register_fake(f"{NAMESPACE}::{name}", _described, lib=LIBRARY)
+
+
+def refuse_integers(name: str, tensor: torch.Tensor) -> None:
+    """Refuse a tensor that is no floating point."""
+    if not tensor.is_floating_point():
+        check.coordinate_dtype(name, np.dtype(str(tensor.dtype).removeprefix("torch.")))
+
+
+register()
