@@ -9,8 +9,8 @@ from stnkit.jax.release import OLDEST as OLDEST  # first: what follows needs a J
 # isort: split
 from functools import partial
 
-from stnkit.api import affine, flow, grid, splat
-from stnkit.jax import grids, samplers
+from stnkit.api import affine, flow, grid, projective, splat, thin_plate_spline
+from stnkit.jax import grids, maps, samplers
 from stnkit.jax import registration as registration  # which registers the operations
 from stnkit.jax.call import signed
 from stnkit.spec import AFFINE, FLOW, GRID
@@ -36,6 +36,19 @@ affine_grid_jvp = signed(affine.affine_grid_jvp, grids.affine_grid_jvp)
 flow_grid = signed(flow.flow_grid, grids.flow_grid)
 flow_grid_vjp = signed(flow.flow_grid_vjp, grids.flow_grid_vjp)
 flow_grid_jvp = signed(flow.flow_grid_jvp, grids.flow_grid_jvp)
+
+projective_grid = signed(projective.projective_grid, maps.projective_grid)
+projective_grid_vjp = signed(projective.projective_grid_vjp, maps.projective_grid_vjp)
+projective_grid_jvp = signed(projective.projective_grid_jvp, maps.projective_grid_jvp)
+projective_sample = signed(projective.projective_sample, maps.projective_sample)
+projective_sample_vjp = signed(projective.projective_sample_vjp, maps.projective_sample_vjp)
+projective_sample_jvp = signed(projective.projective_sample_jvp, maps.projective_sample_jvp)
+thin_plate_spline_grid = signed(thin_plate_spline.thin_plate_spline_grid, maps.thin_plate_spline_grid)
+thin_plate_spline_grid_vjp = signed(thin_plate_spline.thin_plate_spline_grid_vjp, maps.thin_plate_spline_grid_vjp)
+thin_plate_spline_grid_jvp = signed(thin_plate_spline.thin_plate_spline_grid_jvp, maps.thin_plate_spline_grid_jvp)
+thin_plate_spline_sample = signed(thin_plate_spline.thin_plate_spline_sample, maps.thin_plate_spline_sample)
+thin_plate_spline_sample_vjp = signed(thin_plate_spline.thin_plate_spline_sample_vjp, maps.thin_plate_spline_sample_vjp)
+thin_plate_spline_sample_jvp = signed(thin_plate_spline.thin_plate_spline_sample_jvp, maps.thin_plate_spline_sample_jvp)
 
 grid_splat = signed(splat.grid_splat, grids.grid_splat)
 grid_splat_vjp = signed(splat.grid_splat_vjp, grids.grid_splat_vjp)
