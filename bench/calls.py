@@ -15,7 +15,15 @@ class Side(NamedTuple):
     arrays: Callable[[Any], Sequence[np.ndarray]]
 
 
-_SOURCES = {"grid_sample": "grid", "affine_sample": "theta", "flow_sample": "flow"}
+_SOURCES = {
+    "grid_sample": "grid",
+    "affine_sample": "theta",
+    "flow_sample": "flow",
+    "projective_sample": "projection",
+    "thin_plate_spline_sample": "spline",
+}
+_WORDS = {"projection": "theta", "spline": "theta"}  # of `wrt`, where they differ
+_FIXED = {"spline": " control"}  # constants beside a source
 _ARGUMENTS = {
     "affine_grid": "theta size",
     "affine_grid.vjp": "grid_bar",
@@ -23,16 +31,23 @@ _ARGUMENTS = {
     "flow_grid": "flow",
     "flow_grid.vjp": "grid_bar",
     "flow_grid.jvp": "flow d_flow",
+    "projective_grid": "projection size",
+    "projective_grid.vjp": "grid_bar projection",
+    "projective_grid.jvp": "projection d_projection size",
+    "thin_plate_spline_grid": "spline control size",
+    "thin_plate_spline_grid.vjp": "grid_bar spline control",
+    "thin_plate_spline_grid.jvp": "spline d_spline control size",
     "grid_splat": "cotangent grid size",
     "grid_splat.vjp": "image cotangent grid",
     "grid_count": "grid size",
     "grid_gradient": "image grid",
 }
 for _op, _source in _SOURCES.items():
+    _rest = _FIXED.get(_source, "")
     _ARGUMENTS |= {
-        _op: f"image {_source}",
-        f"{_op}.vjp": f"cotangent image {_source}",
-        f"{_op}.jvp": f"image {_source} d_image d_{_source}",
+        _op: f"image {_source}{_rest}",
+        f"{_op}.vjp": f"cotangent image {_source}{_rest}",
+        f"{_op}.jvp": f"image {_source} d_image d_{_source}{_rest}",
         f"{_op}.double_vjp": f"d_image d_{_source} cotangent image {_source}",
     }
 
@@ -49,10 +64,10 @@ def arguments(case: Case) -> list[str]:
 
 def keywords(case: Case) -> dict[str, Any]:
     """Return the options that a case's function takes."""
-    if case.op in ("affine_grid", "flow_grid"):
+    if case.op.endswith("_grid"):
         return {"align_corners": case.align_corners}
-    absent = {"affine_sample": "coords", "flow_sample": "coords", "grid_count": "data_format"}.get(case.op)
-    return {name: value for name, value in case.options.items() if name != absent}
+    absent = {"grid_count": "data_format"} | {op: "coords" for op in _SOURCES if op != "grid_sample"}
+    return {name: value for name, value in case.options.items() if name != absent.get(case.op)}
 
 
 def results(answer: Any) -> tuple[np.ndarray, ...]:
@@ -75,7 +90,7 @@ def stnkit(case: Case, inputs: Inputs) -> Side:
     given = [inputs[name] for name in arguments(case)]
     if case.derivative in ("vjp_image", "vjp_source"):
         source = _SOURCES[case.op]
-        options |= {"wrt": "image" if case.derivative == "vjp_image" else source}
+        options |= {"wrt": "image" if case.derivative == "vjp_image" else _WORDS.get(source, source)}
     if not before:
         return Side(lambda: last(*given, **options), results)
     forward = before[0]

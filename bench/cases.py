@@ -116,6 +116,30 @@ class Inputs:
     def _d_theta(self) -> np.ndarray:
         return self._draw(4, self["theta"].shape, self._coordinate)
 
+    def _projection(self) -> np.ndarray:
+        """The maps of `theta`, seen at a slant: no horizon is in sight."""
+        theta, (n, d) = self["theta"], (self.case.batch, len(self.case.extent))
+        last = np.random.default_rng(8).uniform(-0.2 / d, 0.2 / d, (n, 1, d))
+        return np.concatenate([theta, np.concatenate([last, np.ones((n, 1, 1))], axis=-1)], axis=1).astype(theta.dtype)
+
+    def _d_projection(self) -> np.ndarray:
+        return self._draw(9, self["projection"].shape, self._coordinate)
+
+    def _control(self) -> np.ndarray:
+        """Four control points along every axis."""
+        d = len(self.case.extent)
+        axes = np.meshgrid(*[np.linspace(-1, 1, 4)] * d, indexing="ij")[::-1]
+        return np.stack([axis.ravel() for axis in axes], axis=-1)
+
+    def _spline(self) -> np.ndarray:
+        """The maps of `theta`, bent: every control point is moved by up to a tenth."""
+        theta, control = self["theta"].astype(float), self["control"]
+        moved = np.einsum("nij,kj->nki", theta[..., :-1], control) + theta[:, None, :, -1]
+        return (moved + np.random.default_rng(10).uniform(-0.1, 0.1, moved.shape)).astype(self._coordinate)
+
+    def _d_spline(self) -> np.ndarray:
+        return self._draw(11, self["spline"].shape, self._coordinate)
+
     def _grid(self) -> np.ndarray:
         theta, d = self["theta"], len(self.case.size)
         axes = [((2 * np.arange(n) + 1) / n - 1).astype(self._coordinate) for n in self.case.size]
@@ -155,6 +179,19 @@ class Inputs:
         linear, shift = theta[..., :-1], theta[..., -1]
         moved = n / 2 * (linear @ (1 / m - 1) + shift + 1) - 0.5
         return np.concatenate([linear * (n / 2)[:, None] * (2 / m), moved[..., None]], axis=-1)
+
+    def _homographies(self) -> np.ndarray:
+        """The projection in pixels, (N, d + 1, d + 1) in float64, from output to input."""
+        d = len(self.case.size)
+
+        def unit(extent: Shape) -> np.ndarray:
+            """Return the matrix that takes pixels to normalised coordinates."""
+            n = np.array(extent[::-1], float)
+            matrix = np.diag([*(2 / n), 1.0])
+            matrix[:d, d] = 1 / n - 1
+            return matrix
+
+        return np.linalg.inv(unit(self.case.extent)) @ self["projection"].astype(float) @ unit(self.case.size)
 
 
 def _dtype(name: str) -> np.dtype:

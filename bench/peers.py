@@ -111,7 +111,7 @@ def _linear(case: Case, *ops: str) -> bool:
 def _opencv(case: Case, inputs: Inputs) -> Side | None:
     interleaved = case.last or case.channels == 1
     flat = len(case.extent) == 2 and case.channels <= 4 and interleaved
-    if not (_linear(case, "grid_sample", "affine_sample") and flat):
+    if not (_linear(case, "grid_sample", "affine_sample", "projective_sample") and flat):
         return None
     import cv2
 
@@ -123,10 +123,10 @@ def _opencv(case: Case, inputs: Inputs) -> Side | None:
         calls = Side(lambda: [cv2.remap(image, px, None, linear, borderMode=border) for image, px in pairs], list)
     else:
         flags, canvas = linear | cv2.WARP_INVERSE_MAP, case.size[::-1]
-        pairs = list(zip(images, inputs["matrices"], strict=True))
-        calls = Side(
-            lambda: [cv2.warpAffine(image, m, canvas, flags=flags, borderMode=border) for image, m in pairs], list
-        )
+        affine = case.op == "affine_sample"
+        warp, matrices = (cv2.warpAffine, "matrices") if affine else (cv2.warpPerspective, "homographies")
+        pairs = list(zip(images, inputs[matrices], strict=True))
+        calls = Side(lambda: [warp(image, m, canvas, flags=flags, borderMode=border) for image, m in pairs], list)
     return calls._replace(arrays=lambda answer: [np.stack(answer).reshape(case.planes(case.size))])
 
 

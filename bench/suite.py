@@ -92,6 +92,19 @@ SECTIONS = (
         ("torch",),
     ),
     Section(
+        "Projective maps and thin plate splines of 16 control points",
+        cases("projective_sample", FRAMES[:1], data_format=LAST)
+        + tuple(
+            case(op, MIDDLE)
+            for root in ("projective", "thin_plate_spline")
+            for op in (
+                f"{root}_sample", f"{root}_sample.step", f"{root}_sample.jvp",
+                f"{root}_grid", f"{root}_grid.vjp", f"{root}_grid.jvp",
+            )
+        ),
+        ("opencv",),
+    ),
+    Section(
         "Half precision",
         (
             case("grid_sample", WIDE, dtype="float16"),
@@ -127,6 +140,10 @@ QUICK = (
                 "grid_sample.jvp", "grid_sample.double_vjp", "affine_sample.jvp", "affine_sample.double_vjp",
                 "affine_grid.jvp", "flow_sample", "flow_sample.step", "flow_sample.jvp", "flow_sample.double_vjp",
                 "flow_grid", "flow_grid.vjp", "flow_grid.jvp",
+                "projective_sample", "projective_sample.step", "projective_sample.jvp",
+                "projective_grid", "projective_grid.vjp", "projective_grid.jvp",
+                "thin_plate_spline_sample", "thin_plate_spline_sample.step", "thin_plate_spline_sample.jvp",
+                "thin_plate_spline_grid", "thin_plate_spline_grid.vjp", "thin_plate_spline_grid.jvp",
                 "grid_splat", "grid_splat.vjp", "grid_count", "grid_gradient",
             )
         ),

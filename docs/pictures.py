@@ -284,8 +284,8 @@ def floors(theme: Theme) -> Figure:
         ("face", "what a user reads", ("api/", "check.py", "doors.py")),
         ("op", "whole arrays", ("ops.py", "tangents.py", "recipes.py", "plan.py", "arrays.py")),
         ("loop", "order, threads, tiles", ("cpu.py", "cpu_tangent.py", "cpu_order.py", "tile.py", "threads.py")),
-        ("point", "one output location", ("point.py", "sources.py")),
-        ("axis", "one coordinate, one axis", ("axis.py", "formats.py", "lanes.py")),
+        ("point", "one output location", ("point.py", "sources.py", "maps.py")),
+        ("axis", "one coordinate, one axis", ("axis.py", "radial.py", "formats.py", "lanes.py")),
         ("words", "names and compile options", ("spec.py", "dtypes.py", "jit.py")),
     )
     shades = (theme.rose, theme.orange, theme.teal, theme.blue, theme.blue, theme.soft)
