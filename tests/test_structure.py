@@ -29,7 +29,9 @@ FLOORS = [
     {"recipes"},
     {"ops"},
     {"tangents"},
-    {"api", "api.call"},
+    {"api", "api.call", "api.shifts"},
+    {"api.footprints", "api.tools"},
+    {"api.antialias"},
     {"api.grid", "api.affine", "api.flow", "api.splat"},
     {""},
 ]
