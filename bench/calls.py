@@ -51,8 +51,11 @@ def keywords(case: Case) -> dict[str, Any]:
     """Return the options that a case's function takes."""
     if case.op in ("affine_grid", "flow_grid"):
         return {"align_corners": case.align_corners}
+    own: dict[str, Any] = {"antialias": case.antialias} if case.antialias else {}
+    if case.op == "affine_sample" and case.size != case.extent:
+        own["size"] = case.size
     absent = {"affine_sample": "coords", "flow_sample": "coords", "grid_count": "data_format"}.get(case.op)
-    return {name: value for name, value in case.options.items() if name != absent}
+    return own | {name: value for name, value in case.options.items() if name != absent}
 
 
 def results(answer: Any) -> tuple[np.ndarray, ...]:

@@ -290,6 +290,24 @@ def test_an_item_is_antialiased_for_itself(plain, kind, dtype, shared):
             np.testing.assert_array_equal(mine, np.concatenate(others))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("one_map", [False, True])
+def test_portions_of_a_batch_are_put_together(plain, kind, one_map, monkeypatch):
+    """One item at a time, as with large images: the same bits, but for the sum over what shares a map."""
+    from stnkit.api import antialias
+
+    given = image, source, cotangent, image_dot, source_dot = drawn("affine", 2, batch=3)
+    if one_map:
+        given = image, source[:1], cotangent, image_dot, source_dot[:1]
+    expected = call(plain, "affine", kind, given, antialias=2)
+    monkeypatch.setattr(antialias, "NUMPY", antialias.NUMPY._replace(portion=1))
+    for mine, other in zip(call(plain, "affine", kind, given, antialias=2), expected, strict=True):
+        if mine.shape == (1, 2, 3):
+            np.testing.assert_allclose(mine, other, rtol=0, atol=64 * EPS * np.abs(other).max())
+        else:
+            np.testing.assert_array_equal(mine, other)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_rounded_once(plain, dtype):
     ml_dtypes = pytest.importorskip("ml_dtypes")

@@ -17,7 +17,7 @@ import numpy as np
 
 from stnkit import arrays, check
 from stnkit.api.call import NAMES, Form, fits_inputs, fits_out, fits_output, fits_sums, form_of, widened
-from stnkit.api.footprints import FOOTPRINTS, MOST, Factors, groups
+from stnkit.api.footprints import FOOTPRINTS, MOST, Factors, Group, groups
 from stnkit.api.shifts import MOVES, Lattice, Steps
 from stnkit.api.tools import GIVES, KINDS, NUMPY, OUTPUTS, TAKES, WHERE, Array, Call, Tools, Words, dtype_name
 from stnkit.spec import AFFINE
@@ -64,7 +64,8 @@ def antialiased(function: Callable[..., Any], arguments: Words, tools: Tools, in
     parts = groups(antialias or 1, lattice, lengths)
     if all(max(factors) == 1 for _, factors in parts):
         return function(*given, **words, **({} if into is None else {WRITTEN[kind]: into}))
-    columns = zip(*(_group(call, lattice, items, factors) for items, factors in parts), strict=True)
+    groups_done = (_group(call, lattice, items, factors) for items, factors in _portions(call, parts))
+    columns = zip(*groups_done, strict=True)
     results = [_whole(call, role, column, into) for role, column in zip(GIVES[kind], columns, strict=True)]
     return results[0] if kind == "" else tuple(results)
 
@@ -73,6 +74,21 @@ def _kinds(function: Callable[..., Any]) -> tuple[int, str]:
     """Return where a public function's coordinates come from, and which derivative it is."""
     name, _, kind = function.__name__.partition("_sample")
     return KINDS[name], kind
+
+
+def _portions(call: Call, parts: list[Group]) -> list[Group]:
+    """Cut groups, so that a portion's images stay in a cache while all places of its locations are read."""
+    if call.tools.portion == 0 or call.common("image") or call.image.size == 0:
+        return parts
+    count = len(call.image)
+    each = max(1, call.tools.portion * count // call.image.nbytes)
+    portions: list[Group] = []
+    for items, factors in parts:
+        start, stop, _ = items.indices(count)
+        cuts = range(start, stop, each)
+        whole = max(factors) == 1 or len(cuts) == 1
+        portions += [(items, factors)] if whole else [(slice(i, min(i + each, stop)), factors) for i in cuts]
+    return portions
 
 
 def _group(call: Call, lattice: Lattice, items: slice, factors: Factors) -> tuple[Array, ...]:
@@ -117,10 +133,8 @@ def _plus(total: Array, term: Array) -> Array:
 
 
 def _items(call: Call, role: str, array: Array, items: slice) -> Array:
-    """Return the items of an array; several groups have maps of their own, and may share an image."""
-    if array is None or items == slice(None) or (role == "image" and call.shared):
-        return array
-    return array[items]
+    """Return the items of an array, or what all items share."""
+    return array if array is None or items == slice(None) or call.common(role) else array[items]
 
 
 def _wide(call: Call, role: str, array: Array) -> Array:
@@ -144,7 +158,7 @@ def _whole(call: Call, role: str, column: Sequence[Array], into: np.ndarray | No
     """Put a result of all groups together: what they share, they add to."""
     if column[0] is None or (role == "image" and dtype_name(call.image) == "uint8"):
         return None
-    whole = functools.reduce(_plus, column) if role == "image" and call.shared else call.tools.join(column, 0)
+    whole = functools.reduce(_plus, column) if call.common(role) else call.tools.join(column, 0)
     if into is not None and role == "out":
         np.copyto(into, whole)
         return into
