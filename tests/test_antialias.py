@@ -395,6 +395,7 @@ def test_empty(plain, antialias):
     out = plain.affine_sample(np.ones((2, 0, 4, 5)), np.eye(2, 3) * 3, (0, 2), antialias=antialias)
     assert out.shape == (2, 0, 0, 2)
     assert plain.flow_sample(np.ones((2, 3, 4, 5)), np.zeros((0, 2, 2)), antialias=antialias).shape == (2, 3, 0, 2)
+    assert plain.flow_sample(np.ones((1, 3, 4, 5)), np.zeros((0, 2, 2, 2)), antialias=antialias).shape == (0, 3, 2, 2)
     d_image, d_flow = plain.flow_sample_vjp(
         np.ones((1, 3, 1)), np.ones((1, 9, 1)), np.zeros((3, 1, 2)), antialias=antialias
     )
@@ -478,6 +479,9 @@ def test_jax(plain, op):
 def test_compiled():
     """On a line, in machine code: the bits of plain Python."""
     given = [array.astype("float32") for array in drawn("affine", 1)]
+    given[1] = np.concatenate([given[1], given[1]])
+    given[1][:2] = [[[np.inf, -np.inf]], [[3e38, 0]]]  # without a warning
+    given[0] = given[0][0]
     (result,) = call(stnkit, "affine", "", given, antialias=True)
     with uncompiled() as package:
         (expected,) = call(package, "affine", "", given, antialias=True)

@@ -37,7 +37,8 @@ def antialiased_here(function: Callable[..., R], arguments: Words) -> R:
     written = {name: words.pop(name) for name in (WRITTEN.get(kind),) if name}
     views, leave = arrays.enter(*optional, *written, **{name: words[name] for name in names}, **written)
     into = views[len(names)] if written else None
-    results: Any = antialiased(function, words | dict(zip(names, views, strict=False)), NUMPY, into)
+    with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite are moved, too
+        results: Any = antialiased(function, words | dict(zip(names, views, strict=False)), NUMPY, into)
     if kind == "":
         results = leave(results) if into is None else written["out"]
     else:
@@ -56,11 +57,15 @@ def antialiased(function: Callable[..., Any], arguments: Words, tools: Tools, in
     given = tuple(words.pop(name) for name in [*words][: len(TAKES[kind])])
     call = Call(function, kind, source, given, words, tools)
     if tools.checks():
-        _check(call, into)
+        form = _check(call, into)
+        if words.get("size") is not None:
+            words["size"] = form.size
     lattice = call.lattice()
     lengths = None
     if antialias is True:
-        lengths = FOOTPRINTS[source](widened(tools.see(NAMES[source], call.source)), lattice)
+        numbers = widened(tools.see(NAMES[source], call.source))
+        with np.errstate(invalid="ignore", over="ignore"):  # of maps that are not finite
+            lengths = FOOTPRINTS[source](numbers, lattice)
     parts = groups(antialias or 1, lattice, lengths)
     if all(max(factors) == 1 for _, factors in parts):
         return function(*given, **words, **({} if into is None else {WRITTEN[kind]: into}))
@@ -167,8 +172,8 @@ def _whole(call: Call, role: str, column: Sequence[Array], into: np.ndarray | No
     return whole if role in OUTPUTS else call.tools.cast(whole, getattr(call, role).dtype)
 
 
-def _check(call: Call, into: np.ndarray | None) -> None:
-    """Refuse what the plain function would refuse, in its words, before dtypes are changed; and means of integers."""
+def _check(call: Call, into: np.ndarray | None) -> Form:
+    """Refuse what the plain function would, in its words, before dtypes are changed; and means of integers."""
     stand_ins = [_stand_in(array) for array in call.given]
     cotangent = dict(zip(TAKES[call.kind], stand_ins, strict=True)).get("out_dot")
     image, source = (stand_ins[n] for n in WHERE[call.kind])
@@ -188,6 +193,7 @@ def _check(call: Call, into: np.ndarray | None) -> None:
         fits_out(into, form, call.image, call.source)
     elif into is not None:
         fits_sums(into, form, asked[0], *call.given)
+    return form
 
 
 def _form(call: Call, image: np.ndarray, source: np.ndarray, cotangent: np.ndarray | None) -> Form:

@@ -38,7 +38,7 @@ def _of_theta(theta: np.ndarray, lattice: Lattice) -> np.ndarray:
     """Return the lengths of the Jacobian's columns, (N, d): it is the same everywhere."""
     d = len(lattice.pitches)
     jacobian = theta[..., :d] * np.array(lattice.halves)[:, None] * np.array(lattice.pitches)
-    lengths: np.ndarray = np.sqrt((jacobian**2).sum(axis=-2)).reshape(-1, d)
+    lengths: np.ndarray = np.hypot.reduce(abs(jacobian), axis=-2).reshape(-1, d)
     return lengths
 
 
@@ -51,10 +51,10 @@ def _of_flow(flow: np.ndarray, lattice: Lattice) -> np.ndarray:
     columns = []
     for j, own in enumerate(np.diag(halves * pitches)):
         moved = np.diff(items, axis=-2 - j) * units if items.shape[-2 - j] > 1 else np.zeros((len(items), *[1] * d, d))
-        squares = ((moved + own) ** 2).sum(axis=-1).reshape(len(items), -1)
-        columns.append(np.where(np.isfinite(squares), squares, 0).max(axis=1, initial=0))
-    lengths: np.ndarray = np.sqrt(np.stack(columns, axis=-1))
-    return lengths
+        steps = np.hypot.reduce(abs(moved + own), axis=-1)
+        columns.append(np.where(np.isfinite(steps), steps, 0).max(axis=tuple(range(1, d + 1)), initial=0))
+    return np.stack(columns, axis=-1)
 
 
+# How long the steps along each axis of the output are for the items of a batch, (N, d).
 FOOTPRINTS: dict[int, Callable[[np.ndarray, Lattice], np.ndarray]] = {AFFINE: _of_theta, FLOW: _of_flow}
