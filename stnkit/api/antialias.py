@@ -69,8 +69,8 @@ def antialiased(function: Callable[..., Any], arguments: Words, tools: Tools, in
     parts = groups(antialias or 1, lattice, lengths)
     if all(max(factors) == 1 for _, factors in parts):
         return function(*given, **words, **({} if into is None else {WRITTEN[kind]: into}))
-    groups_done = (_group(call, lattice, items, factors) for items, factors in _portions(call, parts))
-    columns = zip(*groups_done, strict=True)
+    done = [_group(call, lattice, items, factors) for items, factors in _portions(call, parts)]
+    columns = zip(*done, strict=True)
     results = [_whole(call, role, column, into) for role, column in zip(GIVES[kind], columns, strict=True)]
     return results[0] if kind == "" else tuple(results)
 
@@ -97,16 +97,13 @@ def _portions(call: Call, parts: list[Group]) -> list[Group]:
 
 
 def _group(call: Call, lattice: Lattice, items: slice, factors: Factors) -> tuple[Array, ...]:
-    """Return the results for items of the batch that have the same number of places."""
-    roles, one_place = TAKES[call.kind], max(factors) == 1
-    given = [_items(call, role, array, items) for role, array in zip(roles, call.given, strict=True)]
-    if not (one_place and "out" in GIVES[call.kind]):  # whose rounding is the plain call's own
-        given = [_wide(call, role, array) for role, array in zip(roles, given, strict=True)]
-    if one_place:
-        results = call.run(given)
-    else:
-        places = itertools.product(*([(k + 0.5) / m - 0.5 for k in range(m)] for m in factors))
-        results = _mean((_beside(call, lattice, given, steps) for steps in places), math.prod(factors))
+    """Return the results for items of the batch that have the same number of places; of one, the location is it."""
+    given = [
+        _wide(call, role, _items(call, role, array, items))
+        for role, array in zip(TAKES[call.kind], call.given, strict=True)
+    ]
+    places = itertools.product(*([(k + 0.5) / m - 0.5 for k in range(m)] for m in factors))
+    results = _mean((_beside(call, lattice, given, steps) for steps in places), math.prod(factors))
     return tuple(_rounded(call, role, one) for role, one in zip(GIVES[call.kind], results, strict=True))
 
 
