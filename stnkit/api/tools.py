@@ -29,7 +29,7 @@ GIVES = {
 }
 WHERE = {"": (0, 1), "_vjp": (1, 2), "_jvp": (0, 1), "_double_vjp": (3, 4)}  # the image and the source themselves
 OUTPUTS = ("out", "out_dot")
-CACHED = 1 << 22  # bytes that are read again from a cache: a batch of small pictures is done twice as fast so
+CACHED = 1 << 22  # bytes that are read again from a cache: 32 small pictures took 1.5 times as long without
 NARROW = ("float16", "bfloat16", "uint8")  # whose means are taken in the arithmetic's dtype, and rounded once
 
 
