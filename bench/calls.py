@@ -66,8 +66,11 @@ def keywords(case: Case) -> dict[str, Any]:
     """Return the options that a case's function takes."""
     if case.op.endswith("_grid"):
         return {"align_corners": case.align_corners}
+    own: dict[str, Any] = {"antialias": case.antialias} if case.antialias else {}
+    if case.op == "affine_sample" and case.size != case.extent:
+        own["size"] = case.size
     absent = {"grid_count": "data_format"} | {op: "coords" for op in _SOURCES if op != "grid_sample"}
-    return {name: value for name, value in case.options.items() if name != absent.get(case.op)}
+    return own | {name: value for name, value in case.options.items() if name != absent.get(case.op)}
 
 
 def results(answer: Any) -> tuple[np.ndarray, ...]:

@@ -23,6 +23,7 @@ class Case(NamedTuple):
     dtype: str = "float32"
     op: str = "grid_sample"
     derivative: str = "forward"  # or a name in DERIVATIVES
+    antialias: int = 0  # places along each axis; 0 leaves the option out
 
     @property
     def options(self) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def _torch_function(case: Case) -> tuple[Callable[..., Any], tuple[str, ...]]:
     """Return what a user of torch writes for an operation, and the names of its arguments."""
     from torch.nn import functional
 
-    size, align = [case.batch, case.channels, *case.size], case.align_corners
+    finer, align = max(case.antialias, 1), case.align_corners  # a finer output, of which blocks are averaged
+    size = [case.batch, case.channels, *(n * finer for n in case.size)]
 
     def affine_grid(theta: Any) -> Any:
         return functional.affine_grid(theta, size, align_corners=align)
@@ -94,7 +95,8 @@ def _torch_function(case: Case) -> tuple[Callable[..., Any], tuple[str, ...]]:
         return functional.grid_sample(image, grid, case.mode, case.padding_mode, align)
 
     def affine_sample(image: Any, theta: Any) -> Any:
-        return grid_sample(image, affine_grid(theta))
+        out = grid_sample(image, affine_grid(theta))
+        return functional.avg_pool2d(out, finer) if case.antialias else out
 
     return {
         "affine_grid": (affine_grid, ("theta",)),
@@ -105,7 +107,7 @@ def _torch_function(case: Case) -> tuple[Callable[..., Any], tuple[str, ...]]:
 
 def _linear(case: Case, *ops: str) -> bool:
     """Tell whether a case is the forward pass of one of some operations, bilinear."""
-    return case.op in ops and case.derivative == "forward" and case.mode == "bilinear"
+    return case.op in ops and case.derivative == "forward" and case.mode == "bilinear" and not case.antialias
 
 
 def _opencv(case: Case, inputs: Inputs) -> Side | None:

@@ -41,6 +41,14 @@ def cases(op: str, shapes: tuple[Shape, ...], **choices: str) -> tuple[Case, ...
     return tuple(case(op, shape, **choices) for shape in shapes)
 
 
+def shrunk(shape: Shape, times: int) -> Case:
+    """Build a case whose output is smaller, and antialiased by as many places along each axis."""
+    batch, channels, *extent = shape
+    size = tuple(n // times for n in extent)
+    name = "/".join(["affine_sample", "x".join(map(str, shape)), f"antialias={times}"])
+    return Case(name, batch, channels, (*extent,), size, op="affine_sample", antialias=times)
+
+
 LAST = "channels_last"
 # N, C and the spatial axes: pictures, one photograph, one plane, features, digits, deep features.
 PLANES = (
@@ -91,6 +99,7 @@ SECTIONS = (
         ),
         ("torch",),
     ),
+    Section("Antialiased, to a quarter of the size", tuple(shrunk(shape, 4) for shape in PLANES[:2]), ("torch",)),
     Section(
         "Projective maps and thin plate splines of 16 control points",
         cases("projective_sample", FRAMES[:1], data_format=LAST)

@@ -311,7 +311,7 @@ def floors(theme: Theme) -> Figure:
     axes.add_patch(Rectangle((13.05, 0), 2.45, 5.94, fc=theme.fill, ec="none"))
     axes.text(14.27, 5.61, "annexes", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
     axes.text(14.27, 5.26, "tools over the floors", color=theme.soft, va="center", ha="center", fontsize=9)
-    for i, room in enumerate(("torch/", "jax/", "transforms.py", "cli/", "demo/")):
+    for i, room in enumerate(("torch/", "jax/", "transforms/", "cli/", "demo/")):
         _room(axes, theme, (13.46, 4.18 - 0.95 * i), 1.62, room, theme.soft)
     axes.add_patch(Polygon([(-0.2, 6.03), (12.9, 6.03), (6.35, 6.68)], fc=theme.line, ec="none"))
     _arrow(axes, (15.8, 5.7), (15.8, 0.2), theme.soft)

@@ -96,6 +96,21 @@ def flag(argument: str, given: Any) -> bool:
     return bool(given)
 
 
+def antialias(given: Any, most: int) -> bool | int:
+    """Return whether a map's footprint is to be covered, or by how many places along each axis."""
+    if isinstance(given, bool | np.bool_):
+        return bool(given)
+    try:
+        places = operator.index(given)
+    except TypeError as error:
+        msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
+        raise TypeError(msg) from error
+    if not 1 <= places <= most:
+        msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
+        raise ValueError(msg)
+    return places
+
+
 def _word(argument: str, name: Any, table: dict[str, Any]) -> Any:
     if not isinstance(name, str):
         msg = f"`{argument}` must be a name; got {name!r}"
@@ -156,6 +171,13 @@ def differentiable(argument: str, given: np.dtype[Any]) -> None:
             f"`{argument}`: an image of dtype {given.name} has no derivative; "
             "convert the image to floating point, or leave it out"
         )
+        raise TypeError(msg)
+
+
+def averaged(given: np.dtype[Any]) -> None:
+    """Refuse to average an image of integers, but of uint8."""
+    if DTYPES[given.name] > UINT8:
+        msg = f"`antialias` takes means, which an image of dtype {given.name} cannot hold; convert it to floating point"
         raise TypeError(msg)
 
 

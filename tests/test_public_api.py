@@ -11,8 +11,8 @@ import stnkit
 
 SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "fill_value": 0.0, "align_corners": False}
 GRID = SAMPLING | {"coords": "normalized", "data_format": "channels_first"}
-AFFINE = SAMPLING | {"data_format": "channels_first"}
-FLOW = SAMPLING | {"units": "pixel", "data_format": "channels_first"}
+AFFINE = SAMPLING | {"data_format": "channels_first", "antialias": False}
+FLOW = SAMPLING | {"units": "pixel", "data_format": "channels_first", "antialias": False}
 SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
 COUNT = {name: default for name, default in SPLAT.items() if name != "data_format"}
 FIELD = {"units": "pixel", "align_corners": False}

@@ -30,7 +30,9 @@ FLOORS = [
     {"recipes"},
     {"ops"},
     {"maps", "tangents"},
-    {"api", "api.call"},
+    {"api", "api.call", "api.shifts"},
+    {"api.footprints", "api.tools"},
+    {"api.antialias"},
     {"api.grid", "api.affine", "api.flow", "api.projective", "api.splat", "api.thin_plate_spline"},
     {""},
 ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stnkit import arrays, check
+from stnkit.api.antialias import antialiased_here
 from stnkit.api.call import (
     Array,
     Call,
@@ -176,6 +177,7 @@ def affine_sample(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image under affine maps, without storing a grid.
@@ -194,6 +196,9 @@ def affine_sample(
         The output's spatial size T; that of the image by default.
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
+    antialias : bool or int
+        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
+        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -210,6 +215,14 @@ def affine_sample(
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
 
+    Notes
+    -----
+    With `antialias=True`, the number of places along an axis is how many pixels of the image one step of the output
+    along it spans, rounded up, for each item of the batch, and 16 at most. A map that shrinks nothing has one place and
+    the bits of the plain call. The number has no derivative: it jumps, and between jumps derivatives are exact. A call
+    costs as many plain ones as a location has places. An image of half precision or uint8 is copied to the dtype of the
+    arithmetic, and the mean is rounded once.
+
     References
     ----------
     Jaderberg et al., "Spatial Transformer Networks", 2015, section 3.
@@ -224,6 +237,8 @@ def affine_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
+    if antialias is not False:
+        return antialiased_here(affine_sample, locals())
     (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)
@@ -242,6 +257,7 @@ def affine_sample_vjp(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -256,7 +272,7 @@ def affine_sample_vjp(
         The arguments of `affine_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -293,6 +309,8 @@ def affine_sample_vjp(
     >>> d_theta.round(6)
     array([[-5.,  0.]])
     """
+    if antialias is not False:
+        return antialiased_here(affine_sample_vjp, locals())
     check.flag("deterministic", deterministic)
     (cotangent_, image_, theta_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
@@ -316,6 +334,7 @@ def affine_sample_jvp(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
 ) -> tuple[Array, Array]:
     """Push tangents of image and maps forward through `affine_sample`.
 
@@ -328,7 +347,7 @@ def affine_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
 
     Returns
@@ -356,6 +375,8 @@ def affine_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
+    if antialias is not False:
+        return antialiased_here(affine_sample_jvp, locals())
     (image_, theta_, image_dot, source_dot), leave = arrays.enter(
         "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
     )
@@ -377,6 +398,7 @@ def affine_sample_double_vjp(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     deterministic: bool = False,
 ) -> tuple[Array, Array | None, Array]:
     """Pull cotangents of the results of `affine_sample_vjp` back to its arguments: reverse mode, second order.
@@ -387,7 +409,7 @@ def affine_sample_double_vjp(
         Cotangents of the results `d_image` and `d_theta`; None stands for zero, and costs nothing.
     cotangent, image, theta : array
         The arguments of `affine_sample_vjp`.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
     deterministic : bool
         Whether results must be the same, bit for bit, run after run. On a CPU they always are.
@@ -422,6 +444,8 @@ def affine_sample_double_vjp(
     >>> d_image.round(6)
     array([[-1.5,  0. ,  0. ]])
     """
+    if antialias is not False:
+        return antialiased_here(affine_sample_double_vjp, locals())
     check.flag("deterministic", deterministic)
     (image_dot, source_dot, cotangent_, image_, theta_), leave = arrays.enter(
         "dd_image", "dd_theta", dd_image=dd_image, dd_theta=dd_theta, cotangent=cotangent, image=image, theta=theta

@@ -140,9 +140,7 @@ def forward(call: Call, out: Maybe) -> np.ndarray:
 
     if out is None:
         return call.unbatch(call.run(ops.sample))
-    check.same_shape("out", out.shape, "the output", call.form.out_shape)
-    check.same_dtype("out", out.dtype, "the output", call.form.image_dtype)
-    check.writable("out", out, image=call.image, **{NAMES[call.form.kind]: call.source})
+    fits_out(out, call.form, call.image, call.source)
     call.run(ops.sample, then=(call.batch(out),))
     return out
 
@@ -156,13 +154,7 @@ def vjp(call: Call, cotangent: np.ndarray, wrt: Wrt, into: Maybe) -> tuple[Maybe
     if asked[0]:
         check.differentiable("image", call.form.image_dtype)
     if into is not None:
-        if not asked[0]:
-            msg = "`accumulate_into` is for the cotangent of the image, which `wrt` does not name"
-            raise ValueError(msg)
-        check.same_shape("accumulate_into", into.shape, "`image`", call.form.image_shape)
-        check.same_dtype("accumulate_into", into.dtype, "the sum", bar_dtype(call.form.image_dtype, call.source.dtype))
-        source = {NAMES[call.form.kind]: call.source}
-        check.writable("accumulate_into", into, cotangent=cotangent, image=call.image, **source)
+        fits_sums(into, call.form, asked[0], cotangent, call.image, call.source)
     sums = None if into is None else into.reshape(call.image.shape)
     image_bar, source_bar = call.run(ops.sample_vjp, call.batch(cotangent), then=(asked, sums))
     return into if into is not None else call.like_image(image_bar), call.like_source(source_bar)
@@ -217,6 +209,25 @@ def fits_output(name: str, array: Array, form: Form) -> None:
     """Refuse a cotangent that is not of the shape of the output and of the dtype of derivatives."""
     check.same_shape(name, array.shape, "the output", form.out_shape)
     check.same_dtype(name, array.dtype, "the derivatives", form.dot_dtype)
+
+
+def fits_out(out: np.ndarray, form: Form, image: np.ndarray, source: np.ndarray) -> None:
+    """Refuse an array to write a result into that is not of its shape and dtype, or cannot be written to."""
+    check.same_shape("out", out.shape, "the output", form.out_shape)
+    check.same_dtype("out", out.dtype, "the output", form.image_dtype)
+    check.writable("out", out, image=image, **{NAMES[form.kind]: source})
+
+
+def fits_sums(
+    into: np.ndarray, form: Form, asked: bool, cotangent: np.ndarray, image: np.ndarray, source: np.ndarray
+) -> None:
+    """Refuse an array to add the image's cotangent to that does not fit, or if that is not asked for."""
+    if not asked:
+        msg = "`accumulate_into` is for the cotangent of the image, which `wrt` does not name"
+        raise ValueError(msg)
+    check.same_shape("accumulate_into", into.shape, "`image`", form.image_shape)
+    check.same_dtype("accumulate_into", into.dtype, "the sum", bar_dtype(form.image_dtype, form.source_dtype))
+    check.writable("accumulate_into", into, cotangent=cotangent, image=image, **{NAMES[form.kind]: source})
 
 
 def leave_all(results: Sequence[Maybe], leave: Leave) -> tuple[Array, ...]:

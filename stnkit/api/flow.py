@@ -3,6 +3,7 @@
 import numpy as np
 
 from stnkit import arrays, check
+from stnkit.api.antialias import antialiased_here
 from stnkit.api.call import (
     Array,
     Call,
@@ -177,6 +178,7 @@ def flow_sample(
     align_corners: bool = False,
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image at the locations of the output, each moved by a flow.
@@ -194,6 +196,9 @@ def flow_sample(
         The options of `grid_sample`.
     units : {"pixel", "normalized"}
         The unit of `flow`: pixels of its own lattice T, which are the input's where T = S, or normalised.
+    antialias : bool or int
+        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
+        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -214,6 +219,13 @@ def flow_sample(
     -----
     With align_corners an axis of one location has no pixel pitch: a flow in pixels has no effect along it.
 
+    With `antialias=True`, the number of places along an axis is how many pixels of the image one step of the output
+    along it spans, the largest of the item's, rounded up, and 16 at most. Between locations the flow is interpolated
+    linearly, with its derivative; beyond the outermost ones its last straight line goes on. A flow that shrinks nothing
+    has one place and the bits of the plain call. The number has no derivative: it jumps, and between jumps derivatives
+    are exact. A call costs as many plain ones as a location has places. An image of half precision or uint8 is copied
+    to the dtype of the arithmetic, and the mean is rounded once.
+
     Examples
     --------
     >>> import numpy as np
@@ -223,6 +235,8 @@ def flow_sample(
     >>> stnkit.flow_sample(image, flow)
     array([[0.5, 1. , 1. ]])
     """
+    if antialias is not False:
+        return antialiased_here(flow_sample, locals())
     (image_, flow_, out_), leave = arrays.enter("out", image=image, flow=flow, out=out)
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     result = forward(call, out_)
@@ -242,6 +256,7 @@ def flow_sample_vjp(
     align_corners: bool = False,
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -256,7 +271,7 @@ def flow_sample_vjp(
         The arguments of `flow_sample`.
     wrt : {"image", "flow"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, units, data_format
+    mode, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -297,6 +312,8 @@ def flow_sample_vjp(
            [3.],
            [3.]])
     """
+    if antialias is not False:
+        return antialiased_here(flow_sample_vjp, locals())
     check.flag("deterministic", deterministic)
     (cotangent_, image_, flow_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
@@ -319,6 +336,7 @@ def flow_sample_jvp(
     align_corners: bool = False,
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
 ) -> tuple[Array, Array]:
     """Push tangents of image and flow forward through `flow_sample`.
 
@@ -329,7 +347,7 @@ def flow_sample_jvp(
     d_image, d_flow : array or None
         Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
         of integers has none.
-    mode, padding_mode, fill_value, align_corners, units, data_format
+    mode, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
 
     Returns
@@ -355,6 +373,8 @@ def flow_sample_jvp(
     >>> stnkit.flow_sample_jvp(image, flow, None, np.ones((3, 1)))
     (array([[0.5, 1. , 1. ]]), array([[1., 3., 3.]]))
     """
+    if antialias is not False:
+        return antialiased_here(flow_sample_jvp, locals())
     (image_, flow_, image_dot, source_dot), leave = arrays.enter(
         "d_image", "d_flow", image=image, flow=flow, d_image=d_image, d_flow=d_flow
     )
@@ -377,6 +397,7 @@ def flow_sample_double_vjp(
     align_corners: bool = False,
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     deterministic: bool = False,
 ) -> tuple[Array, Array | None, Array]:
     """Pull cotangents of the results of `flow_sample_vjp` back to its arguments: reverse mode, second order.
@@ -387,7 +408,7 @@ def flow_sample_double_vjp(
         Cotangents of the results `d_image` and `d_flow`; None stands for zero, and costs nothing.
     cotangent, image, flow : array
         The arguments of `flow_sample_vjp`.
-    mode, padding_mode, fill_value, align_corners, units, data_format
+    mode, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
     deterministic : bool
         Whether results must be the same, bit for bit, run after run. On a CPU they always are.
@@ -422,6 +443,8 @@ def flow_sample_double_vjp(
     >>> d_image
     array([[-1., -1.,  2.]])
     """
+    if antialias is not False:
+        return antialiased_here(flow_sample_double_vjp, locals())
     check.flag("deterministic", deterministic)
     (image_dot, source_dot, cotangent_, image_, flow_), leave = arrays.enter(
         "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow

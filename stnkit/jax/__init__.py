@@ -12,6 +12,7 @@ from functools import partial
 from stnkit.api import affine, flow, grid, projective, splat, thin_plate_spline
 from stnkit.jax import grids, maps, samplers
 from stnkit.jax import registration as registration  # which registers the operations
+from stnkit.jax.antialias import antialiasing
 from stnkit.jax.call import signed
 from stnkit.spec import AFFINE, FLOW, GRID
 
@@ -20,15 +21,15 @@ grid_sample_vjp = signed(grid.grid_sample_vjp, partial(samplers.sample_vjp, GRID
 grid_sample_jvp = signed(grid.grid_sample_jvp, partial(samplers.sample_jvp, GRID))
 grid_sample_double_vjp = signed(grid.grid_sample_double_vjp, partial(samplers.sample_double_vjp, GRID))
 
-affine_sample = signed(affine.affine_sample, partial(samplers.sample, AFFINE))
-affine_sample_vjp = signed(affine.affine_sample_vjp, partial(samplers.sample_vjp, AFFINE))
-affine_sample_jvp = signed(affine.affine_sample_jvp, partial(samplers.sample_jvp, AFFINE))
-affine_sample_double_vjp = signed(affine.affine_sample_double_vjp, partial(samplers.sample_double_vjp, AFFINE))
+affine_sample = antialiasing(affine.affine_sample, partial(samplers.sample, AFFINE))
+affine_sample_vjp = antialiasing(affine.affine_sample_vjp, partial(samplers.sample_vjp, AFFINE))
+affine_sample_jvp = antialiasing(affine.affine_sample_jvp, partial(samplers.sample_jvp, AFFINE))
+affine_sample_double_vjp = antialiasing(affine.affine_sample_double_vjp, partial(samplers.sample_double_vjp, AFFINE))
 
-flow_sample = signed(flow.flow_sample, partial(samplers.sample, FLOW))
-flow_sample_vjp = signed(flow.flow_sample_vjp, partial(samplers.sample_vjp, FLOW))
-flow_sample_jvp = signed(flow.flow_sample_jvp, partial(samplers.sample_jvp, FLOW))
-flow_sample_double_vjp = signed(flow.flow_sample_double_vjp, partial(samplers.sample_double_vjp, FLOW))
+flow_sample = antialiasing(flow.flow_sample, partial(samplers.sample, FLOW))
+flow_sample_vjp = antialiasing(flow.flow_sample_vjp, partial(samplers.sample_vjp, FLOW))
+flow_sample_jvp = antialiasing(flow.flow_sample_jvp, partial(samplers.sample_jvp, FLOW))
+flow_sample_double_vjp = antialiasing(flow.flow_sample_double_vjp, partial(samplers.sample_double_vjp, FLOW))
 
 affine_grid = signed(affine.affine_grid, grids.affine_grid)
 affine_grid_vjp = signed(affine.affine_grid_vjp, grids.affine_grid_vjp)

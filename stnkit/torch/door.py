@@ -11,6 +11,7 @@ import torch
 
 import stnkit
 from stnkit import check
+from stnkit.torch.antialias import composed
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.record import in_short, perform, recorded, unwatched
 from stnkit.torch.run import axes, run
@@ -30,6 +31,8 @@ def door(operation: Operation) -> Callable[..., Any]:
                 return operation.plain(*args, **options)  # says what is missing
             args = (*args, *(options.pop(name) for name in missing))
         tensors, rest = args[:count], args[count:]
+        if options.get("antialias") is False:
+            del options["antialias"]
         results = in_short(operation, tensors, rest, options)
         if results is not None:
             return results
@@ -40,6 +43,8 @@ def door(operation: Operation) -> Callable[..., Any]:
             return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
+        if "antialias" in options:
+            return composed(function, operation, tensors, rest, _unwritten(options))
         return performed(operation, tensors, rest, options, alone)
 
     return function
@@ -49,12 +54,7 @@ def performed(
     operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: dict[str, Any], alone: bool
 ) -> Any:
     """Perform a call whose arguments are those of a public function."""
-    for word in _WRITTEN:
-        if word in options and options.pop(word) is not None:
-            msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
-            raise TypeError(msg)
-    if "deterministic" in options:
-        check.flag("deterministic", options.pop("deterministic"))
+    options = _unwritten(options)
     wrt: Sequence[bool] = (True,) * len(operation.results)
     if operation.sized:
         rest = (_size(operation, tensors, rest[0] if rest else options.pop("size", None), options),)
@@ -66,6 +66,17 @@ def performed(
     if len(operation.results) == 1:
         return results
     return tuple(result if asked and result.dim() > 1 else None for result, asked in zip(results, wrt, strict=True))
+
+
+def _unwritten(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options without those of memory, which is not written to here, and of an order that is kept anyway."""
+    for word in _WRITTEN:
+        if options.get(word) is not None:
+            msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
+            raise TypeError(msg)
+    if "deterministic" in options:
+        check.flag("deterministic", options["deterministic"])
+    return {word: value for word, value in options.items() if word not in (*_WRITTEN, "deterministic")}
 
 
 def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict[str, Any]) -> list[Any]:

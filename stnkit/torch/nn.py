@@ -13,6 +13,7 @@ from torch import nn
 import stnkit
 from stnkit import check
 from stnkit.api.call import DataFormat, PaddingMode, Units
+from stnkit.api.footprints import MOST
 from stnkit.torch.refusals import refuse_tracing
 from stnkit.transforms import IDENTITIES, TRANSFORMS, axes_of, identity_parameters
 
@@ -90,8 +91,10 @@ class AffineSample(Sampler):
     ----------
     size : sequence of int, optional
         The output's spatial size; the image's if left out.
+    antialias : bool or int
+        Whether a location is the mean of places around it, for maps that shrink, or of how many along each axis.
     **options
-        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
+        The other options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
         `data_format`.
 
     Examples
@@ -102,8 +105,9 @@ class AffineSample(Sampler):
     tensor([[[3.5000, 1.5000]]])
     """
 
-    def __init__(self, size: Sequence[int] | None = None, **options: Any) -> None:
+    def __init__(self, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any) -> None:
         super().__init__({}, **options)
+        self.options["antialias"] = check.antialias(antialias, MOST)
         axes = len(size) if isinstance(size, Sequence) else 2
         self.size = None if size is None else check.size(size, axes)
 
@@ -128,8 +132,8 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
     size : sequence of int, optional
         The output's spatial size; the images' if left out.
     **options
-        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
-        `data_format`.
+        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners`, `data_format`
+        and `antialias`.
 
     References
     ----------

@@ -1,0 +1,121 @@
+"""What an antialiased call is made of: the roles of its arrays, and the framework that they are of."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stnkit.api.shifts import Lattice, rulers
+from stnkit.spec import AFFINE, FLOW
+
+Array = Any
+Words = dict[str, Any]
+
+KINDS = {"affine": AFFINE, "flow": FLOW}  # by how the names of their samplers begin
+
+# What a sampler and its derivatives take and give, in order. A "dot" is a tangent of the source; "out" and "out_dot"
+# are laid out as the output is, the one in the image's dtype, the other in that of derivatives.
+TAKES = {
+    "": ("image", "source"),
+    "_vjp": ("out_dot", "image", "source"),
+    "_jvp": ("image", "source", "image", "dot"),
+    "_double_vjp": ("image", "dot", "out_dot", "image", "source"),
+}
+GIVES = {
+    "": ("out",),
+    "_vjp": ("image", "source"),
+    "_jvp": ("out", "out_dot"),
+    "_double_vjp": ("out_dot", "image", "source"),
+}
+WHERE = {"": (0, 1), "_vjp": (1, 2), "_jvp": (0, 1), "_double_vjp": (3, 4)}  # the image and the source themselves
+OUTPUTS = ("out", "out_dot")
+CACHED = 1 << 22  # bytes that are read again from a cache: 32 small pictures took 1.5 times as long without
+NARROW = ("float16", "bfloat16", "uint8")  # whose means are taken in the arithmetic's dtype, and rounded once
+
+
+class Tools(NamedTuple):
+    """What differs between frameworks."""
+
+    module: Any  # with `concatenate`, `round`, `clip` and the dtypes
+    cast: Callable[[Array, Any], Array]
+    see: Callable[[str, Array], np.ndarray]  # the numbers of an array, or an error that says they are not known
+    checks: Callable[[], bool]  # whether shapes are known, and can be checked
+    portion: int = 0  # bytes of images whose places are read before those of others; 0 where all are read at once
+
+    def join(self, parts: Sequence[Array], axis: int) -> Array:
+        """Put arrays one after another along an axis."""
+        return parts[0] if len(parts) == 1 else self.module.concatenate(list(parts), axis=axis)
+
+
+NUMPY = Tools(np, lambda array, dtype: array.astype(dtype, copy=False), lambda _, array: array, lambda: True, CACHED)
+
+
+class Call(NamedTuple):
+    """An antialiased call: what it takes, and which plain function it is made of."""
+
+    function: Callable[..., Any]
+    kind: str  # a key of TAKES
+    source_kind: int  # a key of MOVES
+    given: tuple[Array, ...]
+    words: Words
+    tools: Tools
+
+    @property
+    def image(self) -> Array:
+        """The image itself."""
+        return self.given[WHERE[self.kind][0]]
+
+    @property
+    def source(self) -> Array:
+        """Theta or the flow itself."""
+        return self.given[WHERE[self.kind][1]]
+
+    @property
+    def axes(self) -> int:
+        """On how many spatial axes it acts."""
+        return int(self.source.shape[-2 if self.source_kind == AFFINE else -1])
+
+    def common(self, role: str) -> bool:
+        """Tell whether all items of the batch have one array of a role; then it has no batch axis, or one of 1."""
+        if role in OUTPUTS:
+            return False
+        affine = self.source_kind == AFFINE and role != "image"
+        array, batched = self.image if role == "image" else self.source, 3 if affine else self.axes + 2
+        return bool(array.ndim < batched or array.shape[0] == 1)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether means are taken in another dtype than the image's."""
+        return dtype_name(self.image) in NARROW
+
+    @property
+    def wide(self) -> Any:
+        """The dtype of the arithmetic."""
+        double = "float64" in (dtype_name(self.image), dtype_name(self.source))
+        return getattr(self.tools.module, "float64" if double else "float32")
+
+    def run(self, given: Sequence[Array]) -> tuple[Array, ...]:
+        """Call the plain function."""
+        results = self.function(*given, **self.words)
+        return results if isinstance(results, tuple) else (results,)
+
+    def lattice(self) -> Lattice:
+        """Return the rulers of the call."""
+        last, d = self.words["data_format"] == "channels_last", self.axes
+
+        def spatial(array: Array) -> Sequence[int]:
+            return tuple(array.shape[-1 - d : -1] if last else array.shape[-d:])
+
+        size = self.words.get("size")
+        if self.source_kind == FLOW:
+            size = tuple(self.source.shape[-1 - d : -1])
+        elif size is None:
+            outputs = [array for role, array in zip(TAKES[self.kind], self.given, strict=True) if role in OUTPUTS]
+            size = spatial(outputs[0] if outputs else self.image)
+        pixel = self.words.get("units") == "pixel"
+        return rulers(spatial(self.image), size, bool(self.words["align_corners"]), pixel)
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an array's dtype, as NumPy has it."""
+    return str(array.dtype).rpartition(".")[-1]

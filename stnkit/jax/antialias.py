@@ -1,0 +1,47 @@
+"""Antialiasing on JAX arrays: composed of the operations, so that it has all their rules, to any order."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stnkit.api.antialias import antialiased
+from stnkit.api.tools import Tools
+from stnkit.jax.call import enter, signed
+
+
+def antialiasing(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a rule as `signed` does, for a public function that can antialias."""
+
+    def either(*, antialias: Any, **arguments: Any) -> Any:
+        if antialias is False:
+            return rule(**arguments)
+        arrays = {name: array for name, array in arguments.items() if name in names}
+        entered = enter(*(name for name in names if name.startswith("d")), **arrays)
+        taken = arguments | dict(zip(arrays, entered, strict=True)) | {"antialias": antialias}
+        return antialiased(call, taken, JAX._replace(see=functools.partial(_seen, arrays)))
+
+    call = signed(face, either)
+    parameters = inspect.signature(face).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "size"]
+    return call
+
+
+def _seen(given: dict[str, Any], name: str, _: Any = None) -> np.ndarray:
+    """Return an array's numbers as it was given: `jax.grad` and its like know them, and `jit` and `vmap` do not."""
+    array = given[name]
+    value = jax.lax.stop_gradient(array) if isinstance(array, jax.core.Tracer) else array
+    if isinstance(value, jax.core.Tracer):
+        msg = (
+            f"`antialias=True` takes the numbers of `{name}`, which JAX does not know while it traces; pass how many "
+            "places to read along each axis, as antialias=4"
+        )
+        raise TypeError(msg)
+    return np.asarray(value)
+
+
+JAX = Tools(jnp, lambda array, dtype: array.astype(dtype), lambda _, array: np.asarray(array), lambda: True)

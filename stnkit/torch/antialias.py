@@ -1,0 +1,71 @@
+"""Antialiasing on tensors that autograd, a transform or a compiler watches: composed of what they know.
+
+What nobody watches is done on shared memory by the NumPy function.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+
+from stnkit.api.antialias import antialiased
+from stnkit.api.tools import Tools
+from stnkit.torch import memory
+from stnkit.torch.operations import Operation
+from stnkit.torch.record import stands_for_another
+from stnkit.torch.refusals import refuse_rounding
+
+Options = dict[str, Any]
+
+_functorch = torch._C._functorch
+
+
+def composed(
+    function: Callable[..., Any], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
+) -> Any:
+    """Do a call of a public function by plain calls of it."""
+    if operation.rounds:
+        _refuse_rounding(operation, tensors, options)
+    given = {word: value for word, value in _defaults(operation).items() if word not in operation.arrays}
+    sizes = {"size": rest[0]} if rest else {}
+    arguments = dict(zip(operation.arrays, tensors, strict=True)) | given | sizes | options
+    if torch.compiler.is_dynamo_compiling() and options["antialias"] is True:
+        return _uncompiled(function, arguments, TORCH)
+    return antialiased(function, arguments, TORCH)
+
+
+def _defaults(operation: Operation) -> Options:
+    """Return the options of a public function, but those of memory."""
+    parameters = inspect.signature(operation.plain).parameters
+    own = ("out", "accumulate_into", "deterministic")
+    return {word: parameter.default for word, parameter in parameters.items() if word not in own}
+
+
+def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Options) -> None:
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        refuse_rounding("requires a gradient", operation, tensors, options)
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+        refuse_rounding("has a tangent", operation, tensors, options)
+
+
+_UNKNOWN = (
+    "`antialias=True` takes the numbers of {}, which are not known where torch compiles, exports or maps; pass how "
+    "many places to read along each axis, as antialias=4"
+)
+_uncompiled = torch.compiler.disable(antialiased, reason=_UNKNOWN.format("theta or the flow"))
+
+
+def _seen(name: str, tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor's numbers: `torch.func.grad` and its like wrap them, `torch.vmap` and exports have none."""
+    while _functorch.is_gradtrackingtensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    if stands_for_another(tensor):
+        raise TypeError(_UNKNOWN.format(f"`{name}`"))
+    with torch._C._DisableFuncTorch():
+        return memory.lend(tensor.detach())
+
+
+TORCH = Tools(torch, lambda array, dtype: array.to(dtype), _seen, lambda: not torch.compiler.is_compiling())
