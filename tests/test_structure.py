@@ -63,7 +63,7 @@ def test_a_room_imports_from_floors_below_it(room):
 def test_every_room_has_a_floor():
     """What is not on a floor is an annex, and known as one."""
     annexes = {room.partition(".")[0] for room in set(ROOMS) - set(FLOOR)}
-    assert annexes <= {"__main__", "cli", "demo", "jax", "pixel_affine", "transforms", "torch", "kernels"}
+    assert annexes <= {"__main__", "cli", "demo", "jax", "nn", "pixel_affine", "transforms", "torch", "kernels"}
     assert {room for room in set(ROOMS) - set(FLOOR) if room.startswith("kernels.")} == set()
 
 
