@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import importlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -110,7 +111,9 @@ def test_broken_data_are_refused_with_the_layout(rooms, tmp_path):
 @pytest.mark.parametrize("script", ["mnist", "cluttered", "traffic_signs"])
 def test_scripts_refuse_in_one_line(tmp_path, script):
     command = [sys.executable, str(EXAMPLES / f"{script}.py"), "--data", str(tmp_path / "none")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    paths = os.pathsep.join([str(EXAMPLES.parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": paths}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "expected is" in done.stderr
