@@ -22,7 +22,7 @@ rotated, keeps inside the canvas of 42 x 42.
 P and E: the canvas is 28 x 28. Corners and control points are those of that frame, 5 and 1.5 pixels are its pixels, and
 the digit is scaled before they move. Corners that make no convex quadrilateral are drawn again: no projective map of
 the digit is one. For E the 16 points are a regular 4 x 4 lattice from edge to edge.
-Clutter: patches of 6 x 6 are cut anywhere from other digits of the same split, and laid on by the maximum.
+TC: pieces of 6 x 6 are cut anywhere from other digits of the same batch, and laid over by the maximum.
 """
 
 
