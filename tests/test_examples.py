@@ -395,5 +395,9 @@ def test_broken_traffic_signs_are_refused_with_the_layout(rooms, signs):
         rooms.traffic_signs.load(signs)
 
 
-def test_the_documentation_shows_the_kept_results(rooms):
-    assert rooms.table.text(rooms.table.RESULTS) in rooms.table.PAGE.read_text(encoding="utf-8")
+def test_the_documentation_shows_the_kept_results(rooms, tmp_path):
+    page = rooms.table.PAGE.read_text(encoding="utf-8")
+    assert rooms.table.text(rooms.table.RESULTS) in page
+    (tmp_path / "page.md").write_text(page.replace("150,000", "1"), encoding="utf-8")
+    rooms.table.write(tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == page

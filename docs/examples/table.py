@@ -13,7 +13,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "pages" / "experiments.md"
-OPEN, CLOSE = "<!-- table: written by docs/examples/table.py -->\n\n", "\n<!-- end of the table -->"
+OPEN, CLOSE = "<!-- table: written by docs/examples/table.py -->\n", "<!-- end of the table -->"
 KINDS = ("R", "RTS", "P", "E", "TC")
 
 PAPER = {  # per cent wrong; there is no entry where the paper has no such run
@@ -76,9 +76,9 @@ def row(kind: str, network: str, found: list[dict[str, Any]], paper: float | Non
 def write(page: Path = PAGE) -> None:
     """Put the table of the kept results into the documentation."""
     before = page.read_text(encoding="utf-8")
-    above, _, rest = before.partition(OPEN)
-    _, _, below = rest.partition(CLOSE)
-    page.write_text(f"{above}{OPEN}{text(RESULTS)}\n{CLOSE}{below}", encoding="utf-8")
+    above, rest = before.split(OPEN)
+    _, below = rest.split(CLOSE)
+    page.write_text(f"{above}{OPEN}\n{text(RESULTS)}\n\n{CLOSE}{below}", encoding="utf-8")
 
 
 if __name__ == "__main__":
