@@ -12,7 +12,6 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -21,9 +20,27 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
 import stnkit
-from stnkit.demo.data import load_digits
 
+sys.path.append(str(Path(__file__).parent))  # which a test that loads this file by its path does not know
 sys.path.append(str(Path(__file__).parents[1]))  # the benchmark lives at the repository's top, outside the wheel
+
+import scenes
+from strokes import (
+    NIGHT,
+    THEMES,
+    Theme,
+    arrow,
+    bare,
+    blank,
+    curve,
+    digit,
+    inks,
+    inverse,
+    pose,
+    quad,
+    shades,
+    ticks,
+)
 
 from bench import plots, report, results
 
@@ -42,40 +59,11 @@ STYLE = {
 }
 
 
-class Theme(NamedTuple):
-    """The colours of one kind of page."""
-
-    ink: str
-    soft: str
-    line: str
-    page: str
-    fill: str
-    blue: str
-    teal: str
-    orange: str
-    rose: str
-
-
-THEMES = {
-    "light": Theme(
-        ink="#1f2430", soft="#5f6775", line="#cfd4de", page="#ffffff", fill="#eef0f6",
-        blue="#4353c9", teal="#0b8f7d", orange="#d2691e", rose="#c92a5f",
-    ),
-    "dark": Theme(
-        ink="#e8eaf0", soft="#a3abba", line="#4a5162", page="#1e2129", fill="#2a2f3b",
-        blue="#93a0ff", teal="#4fd1bd", orange="#ffab5e", rose="#ff7fa6",
-    ),
-}  # fmt: skip
-
-CORNERS = np.array([[[45, 212, 191], [129, 140, 248]], [[251, 191, 36], [244, 114, 182]]]) / 255.0
-NIGHT, SKY = "#12172a", "#1b2238"
-
-
 def coordinates(theme: Theme) -> Figure:
     """Draw the pixels of one axis with the rulers that name positions on it, and the axes of an image."""
-    figure = _figure(8.8, 3.0)
+    figure = blank(8.8, 3.0)
     rulers, plane = figure.subplots(1, 2, width_ratios=(2.1, 1))
-    _bare(rulers, (-2.35, 3.75), (3.35, -0.95))
+    bare(rulers, (-2.35, 3.75), (3.35, -0.95))
     shades = (theme.blue, theme.teal, theme.orange, theme.rose)
     for i, shade in enumerate(shades):
         rulers.add_patch(Rectangle((i - 0.5, -0.5), 1, 1, fc=shade, ec=theme.page, lw=2.5, alpha=0.85))
@@ -88,15 +76,15 @@ def coordinates(theme: Theme) -> Figure:
     _ruler(rulers, theme, 2.0, "align_corners=False", halves, (-0.5, 3.5))
     _ruler(rulers, theme, 3.0, "align_corners=True", {0: "−1", 1: "−⅓", 2: "⅓", 3: "1"}, (0, 3))
 
-    _bare(plane, (-2.0, 5.2), (3.6, -2.0))
+    bare(plane, (-2.0, 5.2), (3.6, -2.0))
     plane.set_aspect("equal")
     for y in range(3):
         for x in range(4):
             plane.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=theme.fill, ec=theme.line, lw=1.2))
             plane.plot(x, y, "o", ms=2.5, color=theme.soft)
     plane.add_patch(Rectangle((-0.5, -0.5), 4, 3, fc="none", ec=theme.ink, lw=1.4))
-    _arrow(plane, (-0.5, -1.5), (3.6, -1.5), theme.blue)
-    _arrow(plane, (-1.3, -0.5), (-1.3, 2.6), theme.rose)
+    arrow(plane, (-0.5, -1.5), (3.6, -1.5), theme.blue)
+    arrow(plane, (-1.3, -0.5), (-1.3, 2.6), theme.rose)
     plane.text(1.5, -1.72, "x, along W", color=theme.blue, ha="center", va="bottom")
     plane.text(-1.52, 1, "y, along H", color=theme.rose, ha="right", va="center", rotation=90)
     for at, label, side in (((-0.5, -0.5), "(−1, −1)", -0.62), ((3.5, 2.5), "(1, 1)", 3.12)):
@@ -126,7 +114,7 @@ def theta(theme: Theme) -> Figure:
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(wspace=0.45, left=0.01, right=0.99, top=0.9, bottom=0.02)
     matrix = np.array([[0.5, -0.28, 0.18], [0.28, 0.5, -0.12]])
-    image = _digit(3)
+    image = digit(3)
     out = stnkit.affine_sample(image, matrix, (48, 48))[0]
     points = stnkit.affine_grid(np.eye(2, 3), (7, 7)).reshape(-1, 2)
     landed = points @ matrix[:, :2].T + matrix[:, 2]
@@ -134,11 +122,11 @@ def theta(theme: Theme) -> Figure:
         (left, out, points, np.eye(2, 3), "output"),
         (right, image[0], landed, matrix, "input"),
     ):
-        _bare(axes, (-1.12, 1.12), (1.12, -1.12))
+        bare(axes, (-1.12, 1.12), (1.12, -1.12))
         axes.set_aspect("equal")
-        axes.imshow(picture, extent=(-1, 1, 1, -1), cmap=_inks(), vmin=0, vmax=1, interpolation="nearest")
-        _quad(axes, frame, theme.orange)
-        axes.scatter(*places.T, s=20, c=_shades(7).reshape(-1, 3), edgecolors=NIGHT, linewidths=0.5, zorder=4)
+        axes.imshow(picture, extent=(-1, 1, 1, -1), cmap=inks(), vmin=0, vmax=1, interpolation="nearest")
+        quad(axes, frame, theme.orange)
+        axes.scatter(*places.T, s=20, c=shades(7).reshape(-1, 3), edgecolors=NIGHT, linewidths=0.5, zorder=4)
         axes.set_title(title, color=theme.ink, fontsize=12)
     k = 12
     for start, end, (source, a), (target, b), style in (
@@ -160,7 +148,7 @@ def padding(theme: Theme) -> Figure:
     """Draw an image and what each padding puts around it."""
     n = 22
     y, x = np.mgrid[0 : 1 : n * 1j, 0 : 1 : n * 1j]
-    ink = stnkit.affine_sample(_digit(2), 0.92 * np.eye(2, 3), (n, n))
+    ink = stnkit.affine_sample(digit(2), 0.92 * np.eye(2, 3), (n, n))
     ground = np.stack([0.20 + 0.65 * x, 0.45 + 0.25 * y - 0.2 * x, 0.75 - 0.45 * y])
     image = ground * (1 - ink) + ink
     reach = np.arange(-n, 2 * n, dtype=float)
@@ -173,10 +161,10 @@ def padding(theme: Theme) -> Figure:
         ('"wrap"', {"padding_mode": "wrap"}),
         ('("wrap", "border")', {"padding_mode": ("wrap", "border")}),
     ]
-    figure = _figure(8.2, 5.9)
+    figure = blank(8.2, 5.9)
     for axes, (title, options) in zip(figure.subplots(2, 3).flat, cases, strict=True):
         padded = stnkit.grid_sample(image, grid, coords="pixel", mode="nearest", **options)
-        _bare(axes, (-n - 0.5, 2 * n - 0.5), (2 * n - 0.5, -n - 0.5))
+        bare(axes, (-n - 0.5, 2 * n - 0.5), (2 * n - 0.5, -n - 0.5))
         edges = (-n - 0.5, 2 * n - 0.5, 2 * n - 0.5, -n - 0.5)
         axes.imshow(np.clip(padded, 0, 1).transpose(1, 2, 0), extent=edges, interpolation="nearest")
         axes.add_patch(Rectangle((-0.5, -0.5), n, n, fc="none", ec="white", lw=2.2))
@@ -187,12 +175,12 @@ def padding(theme: Theme) -> Figure:
 
 def interpolation(theme: Theme) -> Figure:
     """Draw each mode's weights, its passage through a step, and a small image enlarged by it."""
-    figure = _figure(8.2, 6.6)
+    figure = blank(8.2, 6.6)
     rows = figure.subplots(3, 3, height_ratios=(1, 1, 1.55))
     impulse = np.zeros((1, 9))
     impulse[0, 4] = 1.0
     step = np.array([[0.0, 0, 0, 0, 1, 1, 1, 1]])
-    patch = stnkit.affine_sample(_digit(5), np.array([[0.62, 0.0, 0.02], [0.0, 0.62, -0.06]]), (9, 9))
+    patch = stnkit.affine_sample(digit(5), np.array([[0.62, 0.0, 0.02], [0.0, 0.62, -0.06]]), (9, 9))
     fine = (np.arange(9 * 16) + 0.5) / 16 - 0.5
     plane = np.stack(np.meshgrid(fine, fine), axis=-1)
     for column, (mode, color) in enumerate(
@@ -201,19 +189,19 @@ def interpolation(theme: Theme) -> Figure:
         weights, edge, enlarged = rows[:, column]
         s = np.linspace(-2.4, 2.4, 961)
         w = stnkit.grid_sample(impulse, s[:, None] + 4, coords="pixel", mode=mode)[0]
-        _curve(weights, theme, s, w, color, fill=True)
+        curve(weights, theme, s, w, color, fill=True)
         weights.set(xlim=(-2.5, 2.5), ylim=(-0.22, 1.12), xticks=range(-2, 3), yticks=(0, 1))
         weights.set_title(f'"{mode}"', color=color, family="DejaVu Sans Mono", fontsize=11)
 
         x = np.linspace(0.8, 6.2, 1081)
         v = stnkit.grid_sample(step, x[:, None], coords="pixel", mode=mode, padding_mode="border")[0]
-        _curve(edge, theme, x, v, color)
+        curve(edge, theme, x, v, color)
         edge.plot(np.arange(1, 7), step[0, 1:7], "o", ms=5, color=theme.ink, zorder=5)
         edge.set(xlim=(0.7, 6.3), ylim=(-0.22, 1.22), xticks=range(1, 7), yticks=(0, 1))
 
         big = stnkit.grid_sample(patch, plane, coords="pixel", mode=mode, padding_mode="border")[0]
-        _bare(enlarged, (-0.5, 8.5), (8.5, -0.5))
-        enlarged.imshow(big, extent=(-0.5, 8.5, 8.5, -0.5), cmap=_inks(), vmin=0, vmax=1, interpolation="nearest")
+        bare(enlarged, (-0.5, 8.5), (8.5, -0.5))
+        enlarged.imshow(big, extent=(-0.5, 8.5, 8.5, -0.5), cmap=inks(), vmin=0, vmax=1, interpolation="nearest")
     for axes, label in zip(
         rows[:, 0], ("weight of a pixel\nat distance s", "a step", "9 × 9 pixels,\nenlarged"), strict=True
     ):
@@ -233,14 +221,14 @@ def interpolation(theme: Theme) -> Figure:
 def knots(theme: Theme) -> Figure:
     """Draw the bilinear value and its slope, and what the slope is at each knot."""
     image = np.array([[1.0, 2.0, 4.0, 3.0]])
-    figure = _figure(8.2, 4.1)
+    figure = blank(8.2, 4.1)
     rows = figure.subplots(2, 2, sharex=True, height_ratios=(1.1, 1))
     whole = np.arange(-2.0, 6.0)
     for column, mode in enumerate(("zeros", "border")):
         values, slopes = rows[:, column]
         x = np.linspace(-1.7, 4.7, 641)
         sample = functools.partial(stnkit.grid_sample, image, coords="pixel", padding_mode=mode)
-        _curve(values, theme, x, sample(x[:, None])[0], theme.blue)
+        curve(values, theme, x, sample(x[:, None])[0], theme.blue)
         values.plot(np.arange(4), image[0], "o", ms=5.5, color=theme.ink, zorder=5)
         values.set(ylim=(-0.4, 4.6), yticks=(0, 2, 4))
         values.set_title(f'padding_mode="{mode}"', color=theme.ink, family="DejaVu Sans Mono", fontsize=9.5)
@@ -271,7 +259,7 @@ def knots(theme: Theme) -> Figure:
                 slopes.plot(a, at, "o", ms=6, color=theme.rose, zorder=6)
         slopes.axhline(0, color=theme.line, lw=1, zorder=0)
         slopes.set(xlim=(-1.6, 4.6), ylim=(-3.7, 2.7), yticks=(-3, 0, 2), xticks=range(-1, 5))
-        _ticks(slopes, theme)
+        ticks(slopes, theme)
         slopes.set_xlabel("pixel coordinate", color=theme.soft)
     for axes, label in zip(rows[:, 0], ("value", "slope"), strict=True):
         axes.set_ylabel(label, color=theme.soft)
@@ -289,9 +277,9 @@ def floors(theme: Theme) -> Figure:
         ("words", "names and compile options", ("spec.py", "dtypes.py", "jit.py")),
     )
     shades = (theme.rose, theme.orange, theme.teal, theme.blue, theme.blue, theme.soft)
-    figure = _figure(10.4, 4.5)
+    figure = blank(10.4, 4.5)
     axes = figure.subplots()
-    _bare(axes, (-0.3, 15.9), (-0.15, 6.75))
+    bare(axes, (-0.3, 15.9), (-0.15, 6.75))
     for k, (name, question, rooms) in enumerate(stories):
         bottom = 5 - k
         axes.add_patch(Rectangle((0, bottom), 12.7, 0.94, fc=theme.fill, ec="none"))
@@ -311,10 +299,10 @@ def floors(theme: Theme) -> Figure:
     axes.add_patch(Rectangle((13.05, 0), 2.45, 5.94, fc=theme.fill, ec="none"))
     axes.text(14.27, 5.61, "annexes", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
     axes.text(14.27, 5.26, "tools over the floors", color=theme.soft, va="center", ha="center", fontsize=9)
-    for i, room in enumerate(("torch/", "jax/", "transforms/", "cli/", "demo/")):
+    for i, room in enumerate(("torch/", "jax/", "transforms/", "nn.py", "cli/, demo/")):
         _room(axes, theme, (13.46, 4.18 - 0.95 * i), 1.62, room, theme.soft)
     axes.add_patch(Polygon([(-0.2, 6.03), (12.9, 6.03), (6.35, 6.68)], fc=theme.line, ec="none"))
-    _arrow(axes, (15.8, 5.7), (15.8, 0.2), theme.soft)
+    arrow(axes, (15.8, 5.7), (15.8, 0.2), theme.soft)
     axes.text(
         16.07,
         2.95,
@@ -336,9 +324,9 @@ def call(theme: Theme) -> Figure:
         ("factory", "a Spec becomes\none kernel,\ncompiled once", theme.teal),
         ("launch", "serial or\nparallel twin,\nsame bits", theme.blue),
     )
-    figure = _figure(8.2, 4.3)
+    figure = blank(8.2, 4.3)
     axes = figure.subplots()
-    _bare(axes, (-0.1, 12.1), (-0.2, 6.4))
+    bare(axes, (-0.1, 12.1), (-0.2, 6.4))
     for i, (name, text, color) in enumerate(steps):
         x = 3.1 * i
         axes.add_patch(
@@ -355,8 +343,8 @@ def call(theme: Theme) -> Figure:
         axes.text(x + 1.22, 5.76, name, color=color, ha="center", va="center", fontsize=11.5, fontweight="bold")
         axes.text(x + 1.22, 4.93, text, color=theme.ink, ha="center", va="center", fontsize=9, linespacing=1.35)
         if i:
-            _arrow(axes, (x - 0.6, 5.15), (x - 0.05, 5.15), theme.soft)
-    _arrow(axes, (10.52, 4.15), (10.52, 3.35), theme.soft)
+            arrow(axes, (x - 0.6, 5.15), (x - 0.05, 5.15), theme.soft)
+    arrow(axes, (10.52, 4.15), (10.52, 3.35), theme.soft)
     axes.text(
         0,
         3.0,
@@ -405,9 +393,9 @@ def call(theme: Theme) -> Figure:
 
 def parts(theme: Theme) -> Figure:
     """Draw that the parts of a call stay the same whatever number of threads takes them."""
-    figure = _figure(8.2, 2.1)
+    figure = blank(8.2, 2.1)
     axes = figure.subplots()
-    _bare(axes, (-2.3, 12.1), (-0.1, 3.3))
+    bare(axes, (-2.3, 12.1), (-0.1, 3.3))
     colors = (theme.blue, theme.teal, theme.orange, theme.rose)
     for row, threads in enumerate((1, 2, 4)):
         y = 2.2 - 1.0 * row
@@ -448,7 +436,20 @@ def roofline(theme: Theme) -> Figure:
 
 PICTURES: dict[str, Callable[[Theme], Figure]] = {
     draw.__name__: draw
-    for draw in (coordinates, theta, padding, interpolation, knots, floors, call, parts, ratios, roofline)
+    for draw in (
+        coordinates,
+        theta,
+        padding,
+        interpolation,
+        knots,
+        floors,
+        call,
+        parts,
+        ratios,
+        roofline,
+        scenes.grids,
+        scenes.pooling,
+    )
 }
 
 
@@ -466,14 +467,14 @@ def hero(path: Path = HERO) -> None:
     from PIL import Image
 
     places = {7: ((-0.5, 0.46), 0.40, 24.0), 2: ((0.42, -0.36), 0.46, -34.0), 5: ((-0.56, -0.5), 0.36, 8.0)}
-    poses = {digit: _pose(*place) for digit, place in places.items()}
+    poses = {number: pose(*place) for number, place in places.items()}
     scene = np.max(
-        [stnkit.affine_sample(_digit(digit), _inverse(pose), (112, 112)) for digit, pose in poses.items()],
+        [stnkit.affine_sample(digit(number), inverse(seen), (112, 112)) for number, seen in poses.items()],
         axis=0,
     )
     cases = (
         ("identity", np.eye(2, 3)),
-        ("rotation", _pose((0.0, 0.0), 1.0, -34.0)),
+        ("rotation", pose((0.0, 0.0), 1.0, -34.0)),
         ("crop, turned upright", poses[2]),
     )
     with mpl.rc_context(STYLE):
@@ -495,14 +496,14 @@ def hero(path: Path = HERO) -> None:
                 (above, scene[0], landed, matrix, 20), (below, read, places_, np.eye(2, 3), 11),
             ):  # fmt: skip
                 reach = 1.22 if axes is above else 1.03
-                _bare(axes, (-reach, reach), (reach, -reach))
-                axes.imshow(picture, extent=(-1, 1, 1, -1), cmap=_inks(), vmin=0, vmax=1, interpolation="bilinear")
-                _quad(axes, frame, "#ffffff")
+                bare(axes, (-reach, reach), (reach, -reach))
+                axes.imshow(picture, extent=(-1, 1, 1, -1), cmap=inks(), vmin=0, vmax=1, interpolation="bilinear")
+                quad(axes, frame, "#ffffff")
                 alpha = 0.95 if axes is above else 0.55
                 axes.scatter(
                     *points.T,
                     s=size,
-                    c=_shades(9).reshape(-1, 3),
+                    c=shades(9).reshape(-1, 3),
                     edgecolors=NIGHT,
                     linewidths=0.5,
                     clip_on=False,
@@ -537,36 +538,6 @@ def hero(path: Path = HERO) -> None:
     picture.save(path, optimize=True)
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _bare(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
-    axes.set(xlim=x, ylim=y)
-    axes.axis("off")
-
-
-def _ticks(axes: Axes, theme: Theme) -> None:
-    for spine in axes.spines.values():
-        spine.set_color(theme.line)
-    axes.tick_params(colors=theme.soft, labelsize=9, length=3)
-    axes.set_facecolor("none")
-
-
-def _curve(axes: Axes, theme: Theme, x: np.ndarray, y: np.ndarray, color: str, fill: bool = False) -> None:
-    gaps = np.abs(np.diff(y)) > 0.5
-    broken = np.insert(y, np.flatnonzero(gaps) + 1, np.nan)
-    axes.plot(np.insert(x, np.flatnonzero(gaps) + 1, np.nan), broken, color=color)
-    if fill:
-        axes.fill_between(x, y, color=color, alpha=0.15, lw=0)
-    axes.axhline(0, color=theme.line, lw=1, zorder=0)
-    _ticks(axes, theme)
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
-    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, color=color, lw=1.6, clip_on=False))
-
-
 def _room(axes: Axes, theme: Theme, at: tuple[float, float], width: float, name: str, color: str) -> None:
     axes.add_patch(
         FancyBboxPatch(at, width, 0.58, boxstyle="round,pad=0,rounding_size=0.1", fc=theme.page, ec=color, lw=1.5)
@@ -581,39 +552,6 @@ def _room(axes: Axes, theme: Theme, at: tuple[float, float], width: float, name:
         family="DejaVu Sans Mono",
         fontsize=9,
     )
-
-
-def _quad(axes: Axes, matrix: np.ndarray, color: str) -> None:
-    corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]) @ matrix.T
-    axes.add_patch(Polygon(corners, fc="none", ec=color, lw=1.4, zorder=3, clip_on=False))
-
-
-def _shades(n: int) -> np.ndarray:
-    """Return n x n colours that run between four corners."""
-    t = np.linspace(0, 1, n)
-    rows = (1 - t)[:, None, None] * CORNERS[0] + t[:, None, None] * CORNERS[1]
-    return (1 - t)[None, :, None] * rows[:, :1] + t[None, :, None] * rows[:, 1:]
-
-
-@functools.cache
-def _inks() -> mpl.colors.Colormap:
-    return mpl.colors.LinearSegmentedColormap.from_list("ink", [SKY, "#eef2ff"])
-
-
-@functools.cache
-def _digit(number: int) -> np.ndarray:
-    images, labels = load_digits()
-    return images[np.flatnonzero(labels == number)[:1]] / 255.0
-
-
-def _pose(centre: tuple[float, float], size: float, degrees: float) -> np.ndarray:
-    """Return the map that carries an upright square to one of a size, turned, about a centre."""
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return np.array([[size * c, -size * s, centre[0]], [size * s, size * c, centre[1]]])
-
-
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-    return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
 
 
 if __name__ == "__main__":

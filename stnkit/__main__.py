@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 
-NEEDED = ("cyclopts", "rich", "PIL", "matplotlib")
+NEEDED = ("cyclopts", "rich", "PIL", "matplotlib", "threadpoolctl")
 
 
 def main() -> int:

@@ -165,9 +165,9 @@ def test_the_console_warps(photo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
-def test_control_c_leaves_no_file(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stnkit", "demo", "--steps", "10000000", "--count", "2"]
-    command += ["--out", str(tmp_path / "sheet.png")]
+@pytest.mark.parametrize("words", [["align", "--steps", "10000000", "--count", "2"], ["--epochs", "1000000"]])
+def test_control_c_leaves_no_file(tmp_path: Path, words: list[str]) -> None:
+    command = [sys.executable, "-m", "stnkit", "demo", *words, "--out", str(tmp_path / "sheet.png")]
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells mute it in what they put behind
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, preexec_fn=heard) as process:

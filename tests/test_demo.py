@@ -1,4 +1,4 @@
-"""The alignment demo: it finds the maps, draws its sheet, and repeats itself; and the digits that it uses."""
+"""The alignment demo: it finds the maps, draws its sheet, and repeats itself; and the digits of both demos."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def test_a_short_demo_writes_its_sheet_and_lowers_the_error(tmp_path: Path, caps
     assert np.median(result.after) < 0.25 * np.median(result.before)
 
     out = tmp_path / "sheet.png"
-    assert run(["demo", "--count", "20", "--steps", "80", "--seed", "3", "--out", str(out)]) == 0
+    assert run(["demo", "align", "--count", "20", "--steps", "80", "--seed", "3", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "20 digits, 80 steps" in shown
     for after in (f"{np.median(result.after):.2f} px", f"{np.mean(result.after < 1.0):.1%}"):
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_result_and_sheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_any_number_of_digits_is_drawn(tmp_path: Path, count: int) -> None:
     out = tmp_path / "sheet.png"
-    assert run(["demo", "--count", str(count), "--steps", "1", "--out", str(out)]) == 0
+    assert run(["demo", "align", "--count", str(count), "--steps", "1", "--out", str(out)]) == 0
     assert out.exists()
 
 
@@ -76,14 +76,13 @@ def test_any_number_of_digits_is_drawn(tmp_path: Path, count: int) -> None:
         (["--seed", "x"], "--seed"),
         (["--out", "sheet.jpg"], "sheet.jpg: the contact sheet is a .png file"),
         (["--out", "none/sheet.png"], "none/sheet.png: cannot be written (No such file or directory)"),
-        (["classify"], "classify"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(
     tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str], words: list[str], says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(["demo", *words]) == 2
+    assert run(["demo", "align", *words]) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert says in captured.err
@@ -91,7 +90,7 @@ def test_bad_options_are_refused_in_one_line(
 
 
 def test_the_console_draws_without_a_terminal(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stnkit", "demo", "--count", "2", "--steps", "2"]
+    command = [sys.executable, "-m", "stnkit", "demo", "align", "--count", "2", "--steps", "2"]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": paths}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.scipy.ndimage
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 SIZES = {1: (7,), 2: (5, 7), 3: (3, 5, 4)}
 
@@ -77,8 +78,34 @@ def test_the_layer_is_a_pytree_and_says_what_it_wants(plain):
     assert jax.tree.leaves(layer)[0] is theta
     expected = stnkit.affine_sample(images, theta.reshape(2, 2, 3), (2, 2), mode="nearest")
     np.testing.assert_array_equal(jax.jit(lambda layer, images: layer(images))(layer, images), expected)
-    with pytest.raises(ValueError, match="2, 6 or 12 numbers"):
+    with pytest.raises(ValueError, match=r"must have 2 \(1-D\) or 6 \(2-D\) or 12 \(3-D\) numbers"):
         SpatialTransformer(lambda images: theta[:, :5])(images)
+
+
+def test_transformers_in_series_in_parallel_and_on_feature_maps(plain):
+    """bicubic and wrap have no knot that a difference quotient could meet."""
+    from stnkit.jax.nn import SpatialTransformer, spatial_transform
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    mix, look, turn, image = (
+        jax.random.normal(key, shape, jnp.float64)
+        for key, shape in zip(keys, ((3, 2), (36, 3), (12, 1), (2, 2, 3, 4)), strict=True)
+    )
+    smooth = {"mode": "bicubic", "padding_mode": "wrap"}
+
+    def network(weights, image):
+        mix, look, turn = weights
+        features = jnp.tanh(jnp.einsum("ij,nj...->ni...", mix, image))
+        attend = jnp.array([0.8, 0.1, 0.0]) + 0.1 * features.reshape(2, -1) @ look
+        first = SpatialTransformer(lambda features: attend, (2, 2), transform="attention", **smooth)(features)
+        second = spatial_transform(first, first.reshape(2, -1) @ turn, "rotation", **smooth)
+        beside = spatial_transform(features, jnp.ones((1, 1)), "rotation", (2, 2), **smooth)
+        return jnp.concatenate([second, beside], axis=1)
+
+    assert network((mix, look, turn), image).shape == (2, 6, 2, 2)
+    check_grads(network, ((mix, look, turn), image), order=1, modes=["fwd", "rev"])
+    with pytest.raises(ValueError, match="`transform` must be one of 'affine'"):
+        spatial_transform(image, turn, "shear")
 
 
 @pytest.mark.parametrize("room", ["scipy", "nn"])

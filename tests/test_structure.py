@@ -72,6 +72,7 @@ def test_every_room_has_a_floor():
         "coordinates",
         "demo",
         "jax",
+        "nn",
         "pixel_affine",
         "transforms",
         "torch",

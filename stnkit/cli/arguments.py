@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection
+from pathlib import Path
 
 from PIL import Image
 
@@ -151,3 +152,30 @@ def within(option: str, value: int, least: int, most: float = math.inf) -> int:
         message = f"{option} must be {accepted}; got {value}"
         raise ValueError(message)
     return value
+
+
+def png(path: Path, what: str) -> Path:
+    """Return the name of a PNG file.
+
+    Parameters
+    ----------
+    path : Path
+        What was given.
+    what : str
+        What the file will hold.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    ValueError
+        If it ends otherwise.
+
+    """
+    if path.suffix.lower() != ".png":
+        message = f"{path}: {what} is a .png file"
+        raise ValueError(message)
+    return path

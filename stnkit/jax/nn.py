@@ -1,28 +1,68 @@
-"""A layer for the networks of any JAX library."""
+"""A spatial transformer for the networks of any JAX library, as a function of parameters and as a layer."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from stnkit.api.call import PaddingMode
 from stnkit.jax import affine_sample
+from stnkit.transforms import TRANSFORMS, identity_parameters
 
 Array = Any
 
-SHAPES = {(2,): (1, 2), (6,): (2, 3), (12,): (3, 4)}  # of theta, by how many numbers it has
+
+def spatial_transform(
+    image: Array, parameters: Array, transform: str = "affine", size: Sequence[int] | None = None, **options: Any
+) -> Array:
+    """Read images where a transform's parameters say: all of a spatial transformer but its localisation network.
+
+    Parameters
+    ----------
+    image : array of shape (N, C, *S) or (N, *S, C), or without N
+        The images, or feature maps.
+    parameters : array of shape (N, K), or (K,)
+        What a localisation network outputs.
+    transform : {"affine", "attention", "similarity", "rotation"}
+        What the parameters mean, as in `stnkit.transforms`.
+    size : sequence of int, optional
+        The output's spatial size; that of the image, if left out.
+    **options
+        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
+        `data_format`.
+
+    Returns
+    -------
+    array of shape (N, C, *T) or (N, *T, C), or without N
+        What is read.
+
+    Raises
+    ------
+    ValueError
+        If the transform is unknown, or the number of parameters does not fit.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from stnkit.jax.nn import spatial_transform
+    >>> spatial_transform(jnp.array([[[1.0, 2.0, 3.0, 4.0]]]), jnp.array([[0.5, 0.5]]), "attention", size=(2,))
+    Array([[[3., 4.]]], dtype=float32)
+    """
+    identity_parameters(transform)  # which knows the names
+    return affine_sample(image, TRANSFORMS[transform](parameters, xp=jnp), size, **options)
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["localise"],
-    meta_fields=["size", "mode", "padding_mode", "align_corners", "data_format"],
+    meta_fields=["transform", "size", "mode", "padding_mode", "align_corners", "data_format"],
 )
 @dataclasses.dataclass(frozen=True)
 class SpatialTransformer:
-    """Read a feature map where a network says: `affine_sample(image, localise(image))`.
+    """Read a feature map where a network says: `spatial_transform(image, localise(image), ...)`.
 
     It is a pytree whose leaves are those of `localise`, so that its weights are found by every library that looks for
     them in pytrees.
@@ -30,11 +70,14 @@ class SpatialTransformer:
     Parameters
     ----------
     localise : callable
-        Gives theta for images, flat: of shape (N, 6), or (N, 2) in 1-D and (N, 12) in 3-D; N as the images have it.
+        Gives the transform's parameters for images, (N, K); N as the images have it. For "affine" they are theta,
+        flat: 6 numbers, or 2 in 1-D and 12 in 3-D.
     size : tuple of int, optional
         The output's spatial size; that of the image, if left out.
     mode, padding_mode, align_corners, data_format
         The options of `stnkit.affine_sample`.
+    transform : {"affine", "attention", "similarity", "rotation"}
+        What the parameters mean, as in `stnkit.transforms`.
 
     Examples
     --------
@@ -51,16 +94,14 @@ class SpatialTransformer:
     padding_mode: PaddingMode = "zeros"
     align_corners: bool = False
     data_format: str = "channels_first"
+    transform: str = "affine"
 
     def __call__(self, image: Array) -> Array:
         """Transform images of shape (N, C, *S) or (N, *S, C), or one without N."""
-        theta = self.localise(image)
-        if theta.shape[-1:] not in SHAPES:
-            msg = f"`localise` must give 2, 6 or 12 numbers along the last axis, for 1-D to 3-D; got {theta.shape}"
-            raise ValueError(msg)
-        return affine_sample(
+        return spatial_transform(
             image,
-            theta.reshape(*theta.shape[:-1], *SHAPES[theta.shape[-1:]]),
+            self.localise(image),
+            self.transform,
             self.size,
             mode=self.mode,
             padding_mode=self.padding_mode,

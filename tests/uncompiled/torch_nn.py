@@ -56,6 +56,29 @@ def test_it_learns_from_the_first_step_on():
     assert localization[1].weight.grad.abs().sum() > 0
 
 
+def test_in_series_in_parallel_and_on_feature_maps():
+    """bicubic and wrap have no knot that a difference quotient could meet."""
+    torch.manual_seed(2)
+    smooth = {"mode": "bicubic", "padding_mode": "wrap"}
+
+    def look(pixels, transform, size):
+        head = nn.Linear(3 * pixels, len(IDENTITIES[transform][2]))
+        head.bias.data += torch.tensor(IDENTITIES[transform][2])
+        return SpatialTransformer(nn.Sequential(nn.Flatten(), head), transform, size, **smooth)
+
+    before, after = nn.Conv2d(2, 3, 2).double(), nn.Conv2d(6, 1, 2).double()
+    series = nn.Sequential(look(6, "attention", (2, 2)), look(4, "rotation", (2, 2))).double()
+    beside = look(6, "affine", (2, 2)).double()
+
+    def network(given):
+        features = before(given).tanh()
+        return after(torch.cat([series(features), beside(features)], 1))
+
+    given = images(2, 2, 3, 4).double().requires_grad_()
+    weights = [parameter for part in (before, series, beside, after) for parameter in part.parameters()]
+    assert torch.autograd.gradcheck(lambda given, *_: network(given), (given, *weights))
+
+
 @pytest.mark.parametrize("transform", ["similarity", transforms.attention])
 def test_what_it_computes(transform):
     module = transformer(transform if isinstance(transform, str) else "attention", size=(4, 3), padding_mode="border")

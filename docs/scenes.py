@@ -1,0 +1,77 @@
+"""The pictures of the page on spatial transformers: what grids read, and what pooling keeps beside them."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from strokes import NIGHT, Theme, bare, blank, digit, inks, inverse, pose, quad, shades
+
+import stnkit
+
+sys.path.append(str(Path(__file__).parent / "examples"))
+
+from distortions import control_points
+from warps import spline_weights
+
+SIDE = 9  # locations along an axis of the grids that are drawn
+FINE = (84, 84)
+
+
+def grids(theme: Theme) -> Figure:
+    """Draw four grids over one image, and below what each of them reads."""
+    scene = stnkit.affine_sample(digit(2), inverse(pose((0.1, -0.05), 0.8, -20.0)), (112, 112))
+    bent = control_points() + 0.16 * np.random.default_rng(5).standard_normal((16, 2))
+    cases = {
+        "identity": np.eye(2, 3),
+        "rotation": pose((0.0, 0.0), 1.0, -20.0),
+        "attention": pose((0.1, -0.05), 0.55, 0.0),
+        "thin plate spline": None,
+    }
+    figure = blank(9.2, 5.0)
+    for (above, below), (title, matrix) in zip(figure.subplots(2, 4).T, cases.items(), strict=True):
+        start, landed, read = (stnkit.affine_grid(np.eye(2, 3), (size, size)) for size in (SIDE, SIDE, FINE[0]))
+        if matrix is None:
+            landed, read = (spline_weights(control_points(), lattice.shape[:2]) @ bent for lattice in (landed, read))
+            read = read.reshape(*FINE, 2)
+        else:
+            landed, read = (lattice @ matrix[:, :2].T + matrix[:, 2] for lattice in (landed, read))
+        _points(above, scene[0], landed.reshape(-1, 2), 1.3)
+        _points(below, stnkit.grid_sample(scene, read)[0], start.reshape(-1, 2), 1.3)
+        if matrix is None:
+            above.scatter(*bent.T, s=34, facecolors="none", edgecolors=theme.orange, linewidths=1.3, zorder=5)
+        else:
+            quad(above, matrix, theme.orange)
+        above.set_title(title, color=theme.ink, fontsize=11)
+    return figure
+
+
+def _points(axes: Axes, picture: np.ndarray, points: np.ndarray, reach: float) -> None:
+    bare(axes, (-reach, reach), (reach, -reach))
+    axes.set_aspect("equal")
+    axes.imshow(picture, extent=(-1, 1, 1, -1), cmap=inks(), vmin=0, vmax=1, interpolation="bilinear")
+    colours = shades(SIDE).reshape(-1, 3)
+    axes.scatter(*points.T, s=11, c=colours, edgecolors=NIGHT, linewidths=0.4, zorder=4, clip_on=False)
+
+
+def pooling(theme: Theme) -> Figure:
+    """Draw one digit in four poses, what three maxima over 2 x 2 leave of it, and what a transformer reads."""
+    poses = [((0.0, 0.0), 0.7, 0.0), ((0.12, 0.08), 0.7, 0.0), ((-0.2, 0.15), 0.55, 0.0), ((0.05, 0.0), 0.75, 55.0)]
+    names = ("a digit", "moved a little", "moved and smaller", "turned")
+    figure = blank(7.4, 5.9)
+    rows = figure.subplots(3, 4)
+    for column, (name, place) in zip(rows.T, zip(names, poses, strict=True), strict=True):
+        matrix = pose(*place)
+        image = stnkit.affine_sample(digit(5), inverse(matrix), (56, 56))
+        pooled = image[0].reshape(7, 8, 7, 8).max(axis=(1, 3))  # three times the largest of 2 x 2
+        read = stnkit.affine_sample(image, matrix, (28, 28))[0]
+        for axes, picture in zip(column, (image[0], pooled, read), strict=True):
+            bare(axes, (-1.05, 1.05), (1.05, -1.05))
+            axes.set_aspect("equal")
+            axes.imshow(picture, extent=(-1, 1, 1, -1), cmap=inks(), vmin=0, vmax=1, interpolation="nearest")
+        quad(column[0], matrix, theme.orange)
+        column[0].set_title(name, color=theme.ink, fontsize=11)
+    for axes, label in zip(rows[:, 0], ("56 × 56", "maxima,\n7 × 7", "read by a\ntransformer,\n28 × 28"), strict=True):
+        axes.text(-1.2, 0, label, color=theme.soft, ha="right", va="center", fontsize=10, clip_on=False)
+    return figure

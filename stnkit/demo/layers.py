@@ -1,0 +1,163 @@
+"""Layers of a network in plain NumPy: each has a forward pass, and a backward pass that keeps its weights' cotangents.
+
+A layer remembers what its backward pass needs, and lists its weights and their cotangents in the same order.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[Any]
+
+MOMENTUM, MEMORY, TINY = 0.9, 0.999, 1e-8  # of Adam: Kingma and Ba, 2015
+
+
+class Layer(Protocol):
+    """What a chain is made of."""
+
+    def forward(self, values: Floats) -> Floats:
+        """Return the layer's values."""
+
+    def backward(self, cotangent: Floats) -> Any:
+        """Keep the weights' cotangents, and return that of what `forward` got."""
+
+
+class Linear:
+    """A fully connected layer, x W + b."""
+
+    def __init__(self, weight: Floats, bias: Floats) -> None:
+        self.weights = [weight, bias]
+        self.cotangents = [np.zeros_like(weight), np.zeros_like(bias)]
+        self._values = weight
+
+    def forward(self, values: Floats) -> Floats:
+        """Map (N, ...) to (N, K); what is behind the batch axis is one axis."""
+        self._shape = values.shape
+        self._values = values.reshape(len(values), -1)
+        out: Floats = self._values @ self.weights[0] + self.weights[1]
+        return out
+
+    def backward(self, cotangent: Floats) -> Floats:
+        """Keep x^T c and the sum of c, and return c W^T."""
+        self.cotangents = [self._values.T @ cotangent, cotangent.sum(axis=0)]
+        below: Floats = cotangent @ self.weights[0].T
+        return below.reshape(self._shape)
+
+
+class Tanh:
+    """The hyperbolic tangent, which is smooth: a network of it learns the same in any order of additions."""
+
+    def forward(self, values: Floats) -> Floats:
+        """Return tanh(x)."""
+        self._out: Floats = np.tanh(values)
+        return self._out
+
+    def backward(self, cotangent: Floats) -> Floats:
+        """Return (1 - tanh(x)^2) c."""
+        below: Floats = (1.0 - self._out**2) * cotangent
+        return below
+
+
+class Chain:
+    """Layers, one after the other."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = layers
+
+    def forward(self, values: Floats) -> Floats:
+        """Go through all the layers."""
+        for layer in self.layers:
+            values = layer.forward(values)
+        return values
+
+    def backward(self, cotangent: Floats) -> Floats:
+        """Go back through all the layers."""
+        for layer in reversed(self.layers):
+            cotangent = layer.backward(cotangent)
+        return cotangent
+
+    def linear(self) -> list[Linear]:
+        """Return the layers that have weights."""
+        return [layer for layer in self.layers if isinstance(layer, Linear)]
+
+
+def perceptron(sizes: Sequence[int], rng: np.random.Generator, last: Sequence[float] | None = None) -> Chain:
+    """Make fully connected layers with tanh between them.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Numbers per image: of the input, of each hidden layer, of the output.
+    rng : numpy.random.Generator
+        Draws the weights, as Glorot and Bengio did in 2010; biases are zero.
+    last : sequence of float, optional
+        What the network outputs at first, whatever it sees: the last layer's weight is then zero.
+
+    Returns
+    -------
+    Chain
+        In float32.
+
+    """
+    layers: list[Layer] = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        bound = math.sqrt(6.0 / (fan_in + fan_out))
+        weight = rng.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32)
+        layers += [Linear(weight, np.zeros(fan_out, np.float32)), Tanh()]
+    layers.pop()
+    if last is not None:
+        layers[-1] = Linear(np.zeros(sizes[-2:], np.float32), np.asarray(last, np.float32))
+    return Chain(layers)
+
+
+def cross_entropy(scores: Floats, labels: NDArray[Any]) -> tuple[float, Floats]:
+    """Measure how unlikely a softmax makes the right classes.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (N, classes)
+        What a network says.
+    labels : ndarray of integers, shape (N,)
+        What is right.
+
+    Returns
+    -------
+    loss : float
+        The mean over the batch.
+    cotangent : ndarray, shape (N, classes)
+        The derivative of the loss with respect to the scores.
+
+    """
+    rows = np.arange(len(scores))
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    total = np.exp(shifted).sum(axis=1, keepdims=True)
+    loss = np.mean(np.log(total[:, 0]) - shifted[rows, labels])
+    cotangent = np.exp(shifted) / total
+    cotangent[rows, labels] -= 1.0
+    return float(loss), cotangent / np.float32(len(scores))
+
+
+class Adam:
+    """Gradient descent in units of the gradient's own size."""
+
+    def __init__(self, layers: Sequence[Linear]) -> None:
+        self.layers = layers
+        self.steps = 0
+        self.count = sum(weight.size for layer in layers for weight in layer.weights)
+        self._means = [[np.zeros_like(weight) for weight in layer.weights] for layer in layers]
+        self._squares = [[np.zeros_like(weight) for weight in layer.weights] for layer in layers]
+
+    def step(self, rate: float) -> None:
+        """Change all weights, in place, by about `rate`."""
+        self.steps += 1
+        first = rate / (1.0 - MOMENTUM**self.steps)
+        second = math.sqrt(1.0 - MEMORY**self.steps)
+        for layer, means, squares in zip(self.layers, self._means, self._squares, strict=True):
+            for weight, cotangent, mean, square in zip(layer.weights, layer.cotangents, means, squares, strict=True):
+                mean += (1.0 - MOMENTUM) * (cotangent - mean)
+                square += (1.0 - MEMORY) * (cotangent**2 - square)
+                weight -= first * mean / (np.sqrt(square) / second + TINY)

@@ -1,0 +1,160 @@
+"""The layer for plain NumPy: its derivatives, alone, in series, in parallel, and on feature maps."""
+
+import doctest
+
+import numpy as np
+import pytest
+
+SHAPES = {"affine": [(5,), (4, 5), (2, 3, 3)], "attention": [(5,), (4, 5)], "similarity": [(4, 5), (2, 3, 3)]}
+SHAPES["rotation"] = SHAPES["similarity"]
+CASES = [(transform, shape) for transform, shapes in SHAPES.items() for shape in shapes]
+SMOOTH = {"mode": "bicubic", "padding_mode": "wrap"}  # without a knot that a difference quotient could meet
+
+
+def transformer(shape, transform, seed=0, size=None, channels=2, **options):
+    """Return a transformer that does something: a network in float64, near the identity."""
+    from stnkit.demo.layers import perceptron
+    from stnkit.nn import SpatialTransformer
+    from stnkit.transforms import identity_parameters
+
+    rng = np.random.default_rng(seed)
+    identity = identity_parameters(transform, len(shape))
+    looking = perceptron((channels * int(np.prod(shape)), 3, len(identity)), rng)
+    for layer in looking.linear():
+        layer.weights = [weight.astype(float) for weight in layer.weights]
+    looking.linear()[-1].weights[1] += identity
+    return SpatialTransformer(looking, transform, size, **(SMOOTH | options))
+
+
+def weights(layer):
+    return [weight for linear in layer.localization.linear() for weight in linear.weights]
+
+
+def slopes(layer):
+    return [slope for linear in layer.localization.linear() for slope in linear.cotangents]
+
+
+def check(forward, backward, layers, shape):
+    """Compare the backward pass with a central quotient along a random direction of images and all weights.
+
+    With values of order 1 the quotient is off by about step^2, times a third derivative that grows with the number of
+    pixels per unit, cubed, and by eps / step.
+    """
+    rng = np.random.default_rng(1)
+    image = rng.standard_normal((3, 2, *shape))
+    out = forward(image)
+    cotangent = rng.standard_normal(out.shape)
+    image_bar = backward(cotangent)
+    moved = [image, *(weight for layer in layers for weight in weights(layer))]
+    bars = [image_bar, *(slope.copy() for layer in layers for slope in slopes(layer))]
+    along = [rng.standard_normal(array.shape) for array in moved]
+    step, ends = 1e-6, []
+    for sign in (1, -1):
+        for array, direction in zip(moved, along, strict=True):
+            array += sign * step * direction
+        ends.append(forward(image).copy())
+        for array, direction in zip(moved, along, strict=True):
+            array -= sign * step * direction
+    quotient = ((ends[0] - ends[1]) * cotangent).sum() / (2 * step)
+    expected = sum((bar * direction).sum() for bar, direction in zip(bars, along, strict=True))
+    assert quotient == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("transform", "shape"), CASES)
+def test_the_backward_pass_is_the_derivative(plain, transform, shape):
+    layer = transformer(shape, transform)
+    check(layer.forward, layer.backward, [layer], shape)
+
+
+def test_options_reach_the_sampler(plain):
+    layer = transformer((4, 5), "attention", size=(3, 2), align_corners=True)
+    check(layer.forward, layer.backward, [layer], (4, 5))
+    image = np.random.default_rng(0).standard_normal((3, 2, 4, 5))
+    theta = layer.theta(layer.localization.forward(image))
+    expected = plain.affine_sample(image, theta, (3, 2), align_corners=True, **SMOOTH)
+    np.testing.assert_array_equal(layer.forward(image), expected)
+
+
+def test_in_series(plain):
+    """The second reads what the first made: images of another size, and a cotangent that comes back to pixels."""
+    first = transformer((4, 5), "affine", size=(3, 4))
+    second = transformer((3, 4), "similarity", seed=1)
+    check(
+        lambda image: second.forward(first.forward(image)),
+        lambda bar: first.backward(second.backward(bar)),
+        [first, second],
+        (4, 5),
+    )
+
+
+def test_in_parallel(plain):
+    """Each looks for itself; what they read stands side by side as channels, and their images' cotangents add."""
+    layers = [transformer((4, 5), name, seed, (2, 3)) for seed, name in enumerate(("attention", "rotation"))]
+
+    def backward(bar):
+        return sum(layer.backward(part) for layer, part in zip(layers, np.split(bar, 2, axis=1), strict=True))
+
+    check(lambda image: np.concatenate([layer.forward(image) for layer in layers], axis=1), backward, layers, (4, 5))
+
+
+def test_on_feature_maps(plain):
+    """In the middle of a network: convolutions of 1 x 1 before and after it mix channels."""
+    rng = np.random.default_rng(2)
+    before, after = rng.standard_normal((4, 2)), rng.standard_normal((2, 4))
+    layer = transformer((4, 5), "affine", channels=4)
+
+    def mix(weight, image):
+        return np.einsum("ij,nj...->ni...", weight, image)
+
+    def forward(image):
+        return mix(after, layer.forward(mix(before, image)))
+
+    check(forward, lambda bar: mix(before.T, layer.backward(mix(after.T, bar))), [layer], (4, 5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtypes_stay(plain, dtype):
+    layer = transformer((4, 5), "rotation")
+    for linear in layer.localization.linear():
+        linear.weights = [weight.astype(dtype) for weight in linear.weights]
+    image = np.ones((2, 2, 4, 5), dtype)
+    out = layer.forward(image)
+    assert out.dtype == layer.backward(out).dtype == dtype
+    assert {slope.dtype for slope in slopes(layer)} == {np.dtype(dtype)}
+
+
+def test_the_images_cotangent_is_left_out_where_it_is_not_wanted(plain):
+    layer = transformer((4, 5), "affine")
+    out = layer.forward(np.ones((2, 2, 4, 5)))
+    layer.backward(out)
+    kept = [slope.copy() for slope in slopes(layer)]
+    assert layer.backward(out, image=False) is None
+    for before, after in zip(kept, slopes(layer), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_misuse_is_refused(plain):
+    from stnkit.nn import SpatialTransformer
+
+    with pytest.raises(ValueError, match="`transform` must be one of 'affine'"):
+        SpatialTransformer(None, "shear")
+    with pytest.raises(RuntimeError, match="`backward` needs what `forward` remembers"):
+        transformer((4, 5), "affine").backward(np.ones((1, 2, 4, 5)))
+    layer = transformer((4, 5), "affine")
+    layer.localization.layers.pop()
+    with pytest.raises(ValueError, match="`parameters` of 'affine' must have"):
+        layer.forward(np.ones((1, 2, 4, 5)))
+
+
+def test_examples(plain):
+    import stnkit.nn
+
+    found = doctest.testmod(stnkit.nn)
+    assert found.attempted > 5
+    assert found.failed == 0
+
+
+def test_every_transform_is_tried(plain):
+    from stnkit.transforms import IDENTITIES
+
+    assert set(SHAPES) == set(IDENTITIES)
