@@ -1,19 +1,12 @@
 """The pictures of the page on spatial transformers: what grids read, and what pooling keeps beside them."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from strokes import NIGHT, Theme, bare, blank, digit, inks, inverse, pose, quad, shades
 
 import stnkit
-
-sys.path.append(str(Path(__file__).parent / "examples"))
-
-from distortions import control_points
-from warps import spline_weights
+from stnkit.transforms import control_lattice
 
 SIDE = 9  # locations along an axis of the grids that are drawn
 FINE = (84, 84)
@@ -22,7 +15,8 @@ FINE = (84, 84)
 def grids(theme: Theme) -> Figure:
     """Draw four grids over one image, and below what each of them reads."""
     scene = stnkit.affine_sample(digit(2), inverse(pose((0.1, -0.05), 0.8, -20.0)), (112, 112))
-    bent = control_points() + 0.16 * np.random.default_rng(5).standard_normal((16, 2))
+    points = control_lattice((4, 4))
+    bent = points + 0.16 * np.random.default_rng(5).standard_normal((16, 2))
     cases = {
         "identity": np.eye(2, 3),
         "rotation": pose((0.0, 0.0), 1.0, -20.0),
@@ -33,8 +27,9 @@ def grids(theme: Theme) -> Figure:
     for (above, below), (title, matrix) in zip(figure.subplots(2, 4).T, cases.items(), strict=True):
         start, landed, read = (stnkit.affine_grid(np.eye(2, 3), (size, size)) for size in (SIDE, SIDE, FINE[0]))
         if matrix is None:
-            landed, read = (spline_weights(control_points(), lattice.shape[:2]) @ bent for lattice in (landed, read))
-            read = read.reshape(*FINE, 2)
+            landed, read = (
+                stnkit.thin_plate_spline_grid(bent, points, lattice.shape[:2]) for lattice in (landed, read)
+            )
         else:
             landed, read = (lattice @ matrix[:, :2].T + matrix[:, 2] for lattice in (landed, read))
         _points(above, scene[0], landed.reshape(-1, 2), 1.3)

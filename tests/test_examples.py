@@ -16,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 
-import stnkit
 from stnkit.demo.data import load_digits
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -134,27 +133,6 @@ def test_convex_quadrilaterals_are_told_from_others(rooms):
     dented, crossed, turned = ([*frame[:2], [-0.5, -0.5], frame[3]], [frame[k] for k in (1, 0, 2, 3)], frame[::-1])
     answers = rooms.distortions.convex(np.array([frame, dented, crossed, turned], float))
     assert list(answers) == [True, False, False, False]
-
-
-def test_a_spline_of_an_affine_map_is_the_map(rooms):
-    rng = np.random.default_rng(0)
-    theta = rng.normal(0, 0.3, (3, 2, 3)) + np.eye(2, 3)
-    points = rooms.distortions.control_points()
-    images = rng.random((3, 1, 9, 8))
-    read = points @ theta[..., :2].swapaxes(1, 2) + theta[:, None, :, 2]
-    warped = rooms.warps.thin_plate_spline_sample(images, read, points, (6, 7))
-    np.testing.assert_allclose(warped, stnkit.affine_sample(images, theta, (6, 7)), atol=1e-11)
-    square = np.concatenate([theta, np.tile([[[0.0, 0.0, 1.0]]], (3, 1, 1))], axis=1)
-    flat = rooms.warps.projective_sample(images, square, (6, 7))
-    np.testing.assert_allclose(flat, stnkit.affine_sample(images, theta, (6, 7)), atol=1e-11)
-
-
-def test_what_is_behind_the_horizon_is_paper_and_passes_no_gradient(rooms):
-    theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [2, 0, 0.5]]], dtype=torch.float64, requires_grad=True)
-    out = rooms.warps.projective_sample(torch.ones(1, 1, 4, 4, dtype=torch.float64), theta)
-    assert (out[..., 0] == 0).all()  # x = -3/4: the depth is -1
-    out.sum().backward()
-    assert torch.isfinite(theta.grad).all()
 
 
 @pytest.mark.parametrize("kind", ["R", "RTS", "P", "E", "TC"])

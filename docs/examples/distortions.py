@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from warps import projective_sample, thin_plate_spline_sample
 
 import stnkit
+from stnkit import projective_sample, thin_plate_spline_sample
+from stnkit.transforms import control_lattice
 
 CHOICES = """\
 Digits are drawn anew in every epoch: a network never sees one distortion twice. The test digits are distorted once, by
@@ -66,7 +67,7 @@ def warped(digits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """E: a scale between 0.75 and 1, then 16 points of a thin plate spline moved by normal deviates of 1.5 pixels."""
     count = len(digits)
     scale = rng.uniform(0.75, 1.0, count)
-    points = control_points()
+    points = control_lattice((4, 4))
     read = (points + rng.normal(0.0, 1.5 / 14, (count, 16, 2))) / scale[:, None, None]
     return thin_plate_spline_sample(digits[:, None], read.astype(np.float32), points)
 
@@ -90,12 +91,6 @@ def _lay(canvas: np.ndarray, pieces: np.ndarray, corners: np.ndarray) -> None:
     for picture, piece, (y, x) in zip(canvas[:, 0], pieces, corners, strict=True):
         below = picture[y : y + height, x : x + width]
         np.maximum(below, piece, out=below)
-
-
-def control_points(side: int = 4) -> np.ndarray:
-    """Return a regular lattice of side x side points from edge to edge, (K, 2), x fastest."""
-    line = np.linspace(-1.0, 1.0, side)
-    return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
 
 def convex(corners: np.ndarray) -> np.ndarray:

@@ -11,18 +11,18 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from distortions import Distortion, control_points
+from distortions import Distortion
 from torch import Tensor, nn
-from warps import projective_sample, thin_plate_spline_sample
 
 import stnkit
+from stnkit.transforms import control_lattice
 
 NETWORKS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 TRANSFORMS = ("affine", "projective", "tps")
 WIDTHS = {"FCN": (128, 256), "CNN": (32, 64)}  # the paper's units and filters, least and most
 BUDGET = 400_000
 
-POINTS = control_points()
+POINTS = control_lattice((4, 4))
 IDENTITY = {"affine": np.eye(2, 3), "projective": np.eye(3), "tps": POINTS}
 
 
@@ -50,8 +50,8 @@ class Transformer(nn.Module):
 
 SAMPLERS: dict[str, Callable[[Tensor, Tensor, tuple[int, int]], Tensor]] = {
     "affine": stnkit.affine_sample,
-    "projective": projective_sample,
-    "tps": lambda images, theta, size: thin_plate_spline_sample(images, theta, POINTS, size),
+    "projective": stnkit.projective_sample,
+    "tps": lambda images, theta, size: stnkit.thin_plate_spline_sample(images, theta, POINTS, size),
 }
 
 
