@@ -11,7 +11,8 @@ import stnkit
 
 SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "fill_value": 0.0, "align_corners": False}
 GRID = SAMPLING | {"coords": "normalized", "data_format": "channels_first"}
-AFFINE = SAMPLING | {"data_format": "channels_first", "antialias": False}
+MAP = SAMPLING | {"data_format": "channels_first"}
+AFFINE = MAP | {"antialias": False}
 FLOW = SAMPLING | {"units": "pixel", "data_format": "channels_first", "antialias": False}
 SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
 COUNT = {name: default for name, default in SPLAT.items() if name != "data_format"}
@@ -41,18 +42,18 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
     "projective_grid": (["theta", "size"], {"align_corners": False}),
     "projective_grid_vjp": (["cotangent", "theta"], {"align_corners": False} | EXACT),
     "projective_grid_jvp": (["theta", "d_theta", "size"], {"align_corners": False}),
-    "projective_sample": (["image", "theta", "size"], AFFINE | OUT),
-    "projective_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | AFFINE | INTO | EXACT),
-    "projective_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], AFFINE),
+    "projective_sample": (["image", "theta", "size"], MAP | OUT),
+    "projective_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | MAP | INTO | EXACT),
+    "projective_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], MAP),
     "thin_plate_spline_grid": (["theta", "control_points", "size"], {"align_corners": False}),
     "thin_plate_spline_grid_vjp": (["cotangent", "theta", "control_points"], {"align_corners": False} | EXACT),
     "thin_plate_spline_grid_jvp": (["theta", "d_theta", "control_points", "size"], {"align_corners": False}),
-    "thin_plate_spline_sample": (["image", "theta", "control_points", "size"], AFFINE | OUT),
+    "thin_plate_spline_sample": (["image", "theta", "control_points", "size"], MAP | OUT),
     "thin_plate_spline_sample_vjp": (
         ["cotangent", "image", "theta", "control_points"],
-        {"wrt": ("image", "theta")} | AFFINE | INTO | EXACT,
+        {"wrt": ("image", "theta")} | MAP | INTO | EXACT,
     ),
-    "thin_plate_spline_sample_jvp": (["image", "theta", "d_image", "d_theta", "control_points", "size"], AFFINE),
+    "thin_plate_spline_sample_jvp": (["image", "theta", "d_image", "d_theta", "control_points", "size"], MAP),
     "grid_splat": (["values", "grid", "size"], SPLAT),
     "grid_splat_vjp": (["cotangent", "values", "grid"], {"wrt": ("values", "grid")} | SPLAT | EXACT),
     "grid_count": (["grid", "size"], COUNT),
