@@ -16,7 +16,7 @@ from numba import int64, prange
 from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, step
 from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
-from stnkit.kernels.point import PITCH, TILE, blend, is_calm, pick, slot, spread
+from stnkit.kernels.point import TILE, blend, is_calm, pick, pitch, slot, spread
 from stnkit.kernels.sources import normalized
 from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
 from stnkit.spec import AFFINE, NEAREST, Spec
@@ -198,7 +198,7 @@ def put_source_bar(source_bar, tile, n, t, first, count, size, like, spec):
     at = n * source_bar.strides[0]
     if spec.source == AFFINE:
         at += t * source_bar.strides[1]
-        sum_bars(source_bar.memory, at, tile.bars, 0, PITCH, 1, first, count, size, like, spec)
+        sum_bars(source_bar.memory, at, tile.bars, 0, pitch(), 1, first, count, size, like, spec)
     else:
         put_bars(source_bar.memory, at + first * source_bar.strides[1], tile, count, spec)
 
