@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stnkit import arrays
+from stnkit.dtypes import bfloat16
 
 _LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # from channels first to channels last, by the number of axes
 _FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
@@ -19,7 +19,7 @@ def lend(tensor: torch.Tensor) -> np.ndarray:
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
     if tensor.dtype is torch.bfloat16:
-        array: np.ndarray = tensor.view(torch.int16).numpy().view(arrays.bfloat16("tensor"))
+        array: np.ndarray = tensor.view(torch.int16).numpy().view(bfloat16("tensor"))
     else:
         array = tensor.numpy()
     return array
