@@ -43,8 +43,9 @@ def _by_interface(name: str, array: Any) -> DeviceArray:
     if told.get("mask") is not None:
         msg = f"`{name}` has a mask, which would be lost; pass an array without one"
         raise TypeError(msg)
-    dtype = np.dtype(told["typestr"])
-    if not dtype.isnative or dtype.kind not in "biufc":
+    brain = str(getattr(array, "dtype", "")).endswith("bfloat16")  # of which the interface knows only the size
+    dtype = bfloat16(name) if brain else np.dtype(told["typestr"])
+    if not dtype.isnative or not (brain or dtype.kind in "biufc"):
         msg = f"`{name}` must hold numbers in native byte order; got typestr {told['typestr']!r}"
         raise TypeError(msg)
     (address, readonly), shape = told["data"], tuple(told["shape"])
@@ -78,7 +79,7 @@ def _from_namespace(namespace: Any, index: int, shape: Shape, dtype: np.dtype[An
 def _to_namespace(namespace: Any, result: DeviceArray) -> Any:
     if result.address == result.owner.__cuda_array_interface__["data"][0] and result.shape == result.owner.shape:
         return result.owner
-    if result.flags.c_contiguous and result.size == result.owner.size:
+    if result.flags.c_contiguous and result.size == math.prod(result.owner.shape):
         return result.owner.reshape(result.shape)
     return namespace.asarray(result)
 

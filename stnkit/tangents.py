@@ -64,8 +64,12 @@ def sample_double_vjp(
     size: Shape,
     options: Options,
     fill: np.ndarray,
+    deterministic: bool = True,
 ) -> tuple[np.ndarray, Maybe, np.ndarray]:
-    """Return the cotangents of the arguments of `ops.sample_vjp`, from those of its results, None for zero."""
+    """Return the cotangents of the arguments of `ops.sample_vjp`, from those of its results, None for zero.
+
+    They are always deterministic.
+    """
     source_dot = source_dot if options.interp != NEAREST else None  # it has no slope
     image, image_dot = _alike(image, image_dot)
     read, source_dot = _alike(readable(source, kind, image.dtype), _readable(source_dot, kind, image.dtype))

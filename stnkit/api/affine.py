@@ -293,13 +293,13 @@ def affine_sample_vjp(
     >>> d_theta.round(6)
     array([[-5.,  0.]])
     """
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (cotangent_, image_, theta_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
@@ -422,13 +422,13 @@ def affine_sample_double_vjp(
     >>> d_image.round(6)
     array([[-1.5,  0. ,  0. ]])
     """
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (image_dot, source_dot, cotangent_, image_, theta_), leave = arrays.enter(
         "dd_image", "dd_theta", dd_image=dd_image, dd_theta=dd_theta, cotangent=cotangent, image=image, theta=theta
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
     return out_bar_bar, image_bar, source_bar
 
 

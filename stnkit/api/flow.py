@@ -12,6 +12,7 @@ from stnkit.api.call import (
     Units,
     Wrt,
     double_vjp,
+    floor,
     forward,
     grids,
     jvp,
@@ -154,9 +155,9 @@ def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> 
     check.coordinate_dtype(name, array.dtype)
     ndim = check.grid_axes(array.shape, name)
     align = check.flag("align_corners", align_corners)
-    if not check.units(units):
-        return array.copy()
-    return np.asarray(array * pitches(array.shape[-1 - ndim : -1], align), array.dtype)
+    factors = pitches(array.shape[-1 - ndim : -1], align) if check.units(units) else None
+    scaled: np.ndarray = floor(array).scaled(array, factors)
+    return scaled
 
 
 def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
@@ -297,12 +298,12 @@ def flow_sample_vjp(
            [3.],
            [3.]])
     """
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (cotangent_, image_, flow_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
@@ -422,12 +423,12 @@ def flow_sample_double_vjp(
     >>> d_image
     array([[-1., -1.,  2.]])
     """
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (image_dot, source_dot, cotangent_, image_, flow_), leave = arrays.enter(
         "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
     return out_bar_bar, image_bar, source_bar
 
 

@@ -168,12 +168,12 @@ def grid_sample_vjp(
     >>> d_grid
     array([[[ 3. , -2.5]]])
     """
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (cotangent_, image_, grid_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, grid=grid, accumulate_into=accumulate_into
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
@@ -292,12 +292,12 @@ def grid_sample_double_vjp(
     >>> d_grid
     array([[[0., 3.]]])
     """
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (image_dot, source_dot, cotangent_, image_, grid_), leave = arrays.enter(
         "dd_image", "dd_grid", dd_image=dd_image, dd_grid=dd_grid, cotangent=cotangent, image=image, grid=grid
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
     return out_bar_bar, image_bar, source_bar
 
 

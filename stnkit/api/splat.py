@@ -7,19 +7,19 @@ import numpy as np
 from stnkit import arrays, check
 from stnkit.api.call import (
     Array,
-    Call,
     DataFormat,
     FillValue,
     PaddingMode,
     Units,
     Wrt,
+    floor,
     leave_all,
     prepare,
+    tangent_floor,
     vjp,
     widened,
 )
 from stnkit.doors import front
-from stnkit.dtypes import bar_dtype
 from stnkit.spec import GRID, Options
 
 
@@ -132,9 +132,7 @@ def grid_splat_vjp(
     (array([[0.5, 4. ]]), array([[ 1.],
            [50.]]))
     """
-    from stnkit import ops
-
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (cotangent_, values_, grid_), leave = arrays.enter(cotangent=cotangent, values=values, grid=grid)
     asked = check.names("wrt", wrt, ("values", "grid"))
     ndim = check.grid_axes(grid_.shape)
@@ -149,10 +147,11 @@ def grid_splat_vjp(
     values_bar, grid_bar = None, None
     if asked[0]:
         shared = values_.ndim < ndim + 2 or len(values_) == 1
-        values_bar = _sum_of_items(call) if shared and batched else call.run(ops.sample)
-        values_bar = np.asarray(values_bar.reshape(values_.shape), values_.dtype)
+        here = floor(call.image)
+        values_bar = call.run(here.sample_total, then=(shape[0],)) if shared and batched else call.run(here.sample)
+        values_bar = here.converted(values_bar.reshape(values_.shape), values_.dtype)
     if asked[1]:
-        _, grid_bar = vjp(call, spread, "grid", None)
+        _, grid_bar = vjp(call, spread, "grid", None, steady)
     first, second = leave_all((values_bar, grid_bar), leave)
     return first, second
 
@@ -202,7 +201,7 @@ def grid_count(
     options = check.options(ndim, mode, padding_mode, align_corners, "channels_first", coords=coords)
     check.coordinate_dtype("grid", grid_.dtype)
     wide = widened(grid_)
-    ones = np.broadcast_to(np.ones((), wide.dtype), (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
+    ones = floor(wide).ones(wide, (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
     counts = _splat(ones, wide, check.size(size, ndim), options)
     return leave(np.squeeze(counts, axis=-1 - ndim))
 
@@ -250,13 +249,11 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    from stnkit import tangents
-
     (image_, grid_), leave = arrays.enter(image=image, grid=grid)
     ndim = check.grid_axes(grid_.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     call = prepare(image_, grid_, GRID, grid_.shape[-1 - ndim : -1], options, fill_value)
-    return leave(call.unbatch(call.run(tangents.sample_gradient)))
+    return leave(call.unbatch(call.run(tangent_floor(call.image).sample_gradient)))
 
 
 def splat_double_jvp(
@@ -273,8 +270,6 @@ def splat_double_jvp(
     data_format: DataFormat = "channels_first",
 ) -> np.ndarray:
     """Return the second derivative of `grid_splat` along two tangents of its grid, for adapters."""
-    from stnkit import tangents
-
     ndim = check.grid_axes(grid.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     for name, dot in (("d_grid", d_grid), ("dd_grid", dd_grid)):
@@ -282,15 +277,13 @@ def splat_double_jvp(
         check.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
     wide, whole, shape, batched = _prepared(values, grid, check.size(size, ndim), options)
     first, second = (widened(dot).reshape(wide.shape) for dot in (d_grid, dd_grid))
-    out = tangents.splat_double_jvp(whole, wide, first, second, shape, options)
+    out: np.ndarray = tangent_floor(whole).splat_double_jvp(whole, wide, first, second, shape, options)
     return out if batched else out[0]
 
 
 def _splat(values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options) -> np.ndarray:
-    from stnkit import ops
-
     wide, whole, shape, batched = _prepared(values, grid, spatial, options)
-    out = ops.splat(whole, wide, shape, options)
+    out: np.ndarray = floor(whole).splat(whole, wide, shape, options)
     return out if batched else out[0]
 
 
@@ -305,18 +298,6 @@ def _prepared(
     values = values if values.ndim == ndim + 2 else values[None]
     check.not_empty(shape, spatial, wide.shape[1:-1])
     return wide, np.broadcast_to(values, (shape[0], *values.shape[1:])), shape, batched
-
-
-def _sum_of_items(call: Call) -> np.ndarray:
-    """Sample every item of a batch and sum the outputs, in the dtype in which cotangents are summed."""
-    from stnkit import ops
-
-    shape, dtype = call.form.out_shape, bar_dtype(call.image.dtype, call.source.dtype)
-    total = np.zeros((1, *shape[1:]), dtype)
-    for n in range(shape[0]):
-        image, source = (array if len(array) == 1 else array[n : n + 1] for array in (call.image, call.source))
-        total += call._replace(image=image.astype(dtype), source=source).run(ops.sample)
-    return total
 
 
 def image_shape(

@@ -26,6 +26,7 @@ Factory = Callable[[Spec], Any]
 Template = tuple[int, ...]  # of arguments: the lengths of tuples, and 0 for a number
 
 BLOCK = 256  # threads
+WARP = 32  # threads that go in step
 WAVES = 32  # blocks for each multiprocessor, at most; beyond, a thread takes several numbers
 NARROW = (1 << 31) - (1 << 24)  # below so many items, a number and its next fit in 32 bits
 STREAMS = {0: "LEGACY_DEFAULT_STREAM", 1: "LEGACY_DEFAULT_STREAM", 2: "PER_THREAD_DEFAULT_STREAM"}

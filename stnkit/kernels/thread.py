@@ -252,7 +252,11 @@ def hand_over(i, source_bar, tile, n, p, at_xyz, seat_at, there, size, extent, l
 @leaf
 def put_theta(i, partial, ux, uy, uz, at, size, like, spec):
     """Write a warp's sum of coordinates' cotangents, times the locations they stand at: its part of theta's."""
-    x, y, z = lattice(at[2], size[2], like, spec), lattice(at[1], size[1], like, spec), lattice(at[0], size[0], like, spec)
+    x, y, z = (
+        lattice(at[2], size[2], like, spec),
+        lattice(at[1], size[1], like, spec),
+        lattice(at[0], size[0], like, spec),
+    )
     warp = int64(i) // warp_size()
     leads = int64(i) % warp_size() == 0
     to = warp * int64(spec.ndim * (spec.ndim + 1))
