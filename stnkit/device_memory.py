@@ -4,6 +4,7 @@ What NumPy does for `ops` in main memory, kernels of a line or two do here, on t
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,14 @@ def scaled(array: DeviceArray, factors: np.ndarray | None) -> DeviceArray:
     if factors is None:
         return product(array)
     return product(array, spread(constant(array.place, factors), array.shape))
+
+
+def added(like: DeviceArray, parts: Sequence[DeviceArray]) -> DeviceArray:
+    """Return the sum of arrays, or zeros, in the shape and dtype of one."""
+    stack = like.place.empty((len(parts), *like.shape), like.dtype)
+    for k, part in enumerate(parts):
+        product(part, out=stack[k])
+    return total(stack)[0]
 
 
 def ones(like: DeviceArray, shape: Shape) -> DeviceArray:

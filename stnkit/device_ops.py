@@ -11,7 +11,19 @@ import numpy as np
 
 from stnkit.device_arrays import DeviceArray
 from stnkit.device_arrays import gapless as strides_of
-from stnkit.device_memory import aligned, constant, contiguous, converted, ones, product, run, scaled, total, zeros
+from stnkit.device_memory import (
+    added,
+    aligned,
+    constant,
+    contiguous,
+    converted,
+    ones,
+    product,
+    run,
+    scaled,
+    total,
+    zeros,
+)
 from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels import cuda, device
 from stnkit.kernels.jit import digest
@@ -30,7 +42,7 @@ from stnkit.plan import (
 from stnkit.plan import contiguous as gapless
 from stnkit.spec import AFFINE, DTYPES, GRID, NEAREST, Options, Spec
 
-__all__ = ["converted", "ones", "scaled"]  # operations that are those of whole arrays
+__all__ = ["added", "converted", "ones", "scaled"]  # operations that are those of whole arrays
 
 Bars = tuple[DeviceArray | None, DeviceArray | None]
 

@@ -6,6 +6,7 @@ allocated here.
 
 import ctypes
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,14 @@ def converted(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
 def scaled(array: np.ndarray, factors: np.ndarray | None) -> np.ndarray:
     """Return a new array: this one, times factors along its last axis; None is 1."""
     return array.copy() if factors is None else np.asarray(array * factors, array.dtype)
+
+
+def added(like: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the sum of arrays, or zeros, in the shape and dtype of one."""
+    total = np.zeros(like.shape, like.dtype)
+    for part in parts:
+        total += part
+    return total
 
 
 def ones(like: np.ndarray, shape: Shape) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Running an operation on CPU tensors: the public function on NumPy views of their memory."""
+"""Running an operation on tensors: the public function on views of their memory, in main memory or on a GPU."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import torch
 
-from stnkit.torch import memory
+from stnkit.torch import gpu, memory
 from stnkit.torch.operations import Operation
 
 PICTURES = ("image", "out")  # the shapes that have a channel axis
@@ -32,10 +32,13 @@ def nothing(like: Any) -> torch.Tensor:
 
 
 def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Call the public function on views of CPU tensors; its results become tensors on the same memory.
+    """Call the public function on views of tensors; its results become tensors on the same memory.
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
+    What torch is told of deterministic algorithms holds on a GPU, if the call says nothing of them itself.
     """
+    if operation.summing and gpu.is_steady() and "deterministic" not in options:
+        options = {**options, "deterministic": True}
     views = [None if tensor is None else memory.lend(tensor) for tensor in tensors]
     if memory_format(operation, tensors, options) is torch.contiguous_format:
         return _own(on_torchs_threads(operation.plain, *views, *size, **options))
