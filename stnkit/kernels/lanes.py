@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import lower_builtin, models, register_model, type_callable
 
-from stnkit.kernels.jit import rule
+from stnkit.kernels.jit import is_gpu, rule
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -234,7 +235,14 @@ def _add_at_once(context, builder, signature, args):
     where, value = builder.gep(args[0], [_word(builder, args[1])]), args[2]
     for k in range(value.type.count if _is_lanes(signature.args[2]) else 1):
         part = builder.extract_element(value, ir.Constant(I32, k)) if _is_lanes(signature.args[2]) else value
-        builder.atomic_rmw("fadd", builder.gep(where, [ir.Constant(I64, k)]), part, "monotonic")
+        there = builder.gep(where, [ir.Constant(I64, k)])
+        if is_gpu(context):  # whose compiler knows no atomic addition of LLVM's but that of integers
+            digits = "f64" if part.type == ir.DoubleType() else "f32"
+            code = ir.FunctionType(part.type, [there.type, part.type])
+            name = f"llvm.nvvm.atomic.load.add.{digits}.p0{digits}"
+            builder.call(cgutils.get_or_insert_function(builder.module, code, name), [there, part])
+        else:
+            builder.atomic_rmw("fadd", there, part, "monotonic")
     return context.get_dummy_value()
 
 
