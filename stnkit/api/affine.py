@@ -84,7 +84,8 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     align_corners : bool
         As it was given to `affine_grid`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -262,7 +263,8 @@ def affine_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -390,7 +392,8 @@ def affine_sample_double_vjp(
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `affine_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------

@@ -106,7 +106,8 @@ def grid_splat_vjp(
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_splat`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
