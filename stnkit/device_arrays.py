@@ -23,10 +23,13 @@ class Place(NamedTuple):
     stream: int
     allocate: Callable[[Shape, np.dtype[Any]], tuple[int, Any]]  # returns the address, and the array that owns it
     give: Callable[["DeviceArray"], Any]  # hands an array that was allocated so over to the framework
+    tape: Any = None  # is told what is done here, if there is one
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> "DeviceArray":
         """Allocate an array without gaps."""
         address, owner = self.allocate(shape, dtype)
+        if self.tape is not None:
+            self.tape.allocated(address, shape, dtype)
         return DeviceArray(address, shape, gapless(shape, dtype.itemsize), dtype, self, owner)
 
 

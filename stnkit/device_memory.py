@@ -19,9 +19,11 @@ BYTE = np.dtype(np.uint8)
 LINE = 8 * elements.WORDS  # bytes that one launch carries
 
 
-def run(place: Place, factory: Any, spec: Spec, items: int, *arguments: Any) -> None:
-    """Launch a kernel on the stream of a place."""
-    device.launch(factory, spec, items, arguments, place.stream, place.device)
+def run(place: Place, factory: Any, spec: Spec, items: int, addresses: tuple[int, ...], *numbers: Any) -> None:
+    """Launch a kernel on the stream of a place: it takes addresses, and then numbers and tuples of numbers."""
+    device.launch(factory, spec, items, (*addresses, *numbers), place.stream, place.device)
+    if place.tape is not None:
+        place.tape.launched(factory, spec, items, addresses, numbers)
 
 
 def zeros(place: Place, shape: Shape, dtype: np.dtype[Any]) -> DeviceArray:
@@ -29,6 +31,8 @@ def zeros(place: Place, shape: Shape, dtype: np.dtype[Any]) -> DeviceArray:
     array = place.empty(shape, dtype)
     if array.size:
         device.clear(array.address, array.nbytes, place.stream, place.device)
+        if place.tape is not None:
+            place.tape.cleared(array.address, array.nbytes)
     return array
 
 
@@ -88,8 +92,8 @@ def product(
         spec = _spec(first.dtype, out.dtype, second)
         spec = spec._replace(image_dot=second is not None, source_dot=third is not None)
         run(
-            *(first.place, elements.product, spec, out.size, out.address),
-            *(0 if array is None else array.address for array in factors),
+            *(first.place, elements.product, spec, out.size),
+            (out.address, *(0 if array is None else array.address for array in factors)),
             _six(out.shape, 1),
             *(_steps(first if array is None else array) for array in factors),
         )
@@ -104,8 +108,8 @@ def total(array: DeviceArray, dtype: np.dtype[Any] | None = None) -> DeviceArray
         count, step = len(array), array.strides[0] // array.itemsize
         item = array.view(out.shape, array.strides)
         spec = _spec(array.dtype, dtype)
-        places = out.address, array.address, count, step
-        run(array.place, elements.total, spec, out.size, *places, _six(out.shape, 1), _steps(item))
+        places = out.address, array.address
+        run(array.place, elements.total, spec, out.size, places, count, step, _six(out.shape, 1), _steps(item))
     return out
 
 
@@ -115,6 +119,10 @@ def constant(place: Place, values: np.ndarray) -> DeviceArray:
     What is written while a graph is recorded belongs to that graph, and is written again each time it runs.
     """
     values = np.ascontiguousarray(values)
+    if place.tape is not None:
+        kept = constant(place._replace(tape=None), values)
+        place.tape.used(kept.address, values)
+        return kept
     key = (place.framework, place.device, place.stream, values.tobytes(), values.shape, values.dtype)
     found = _constants.get(key)
     if found is None:
@@ -139,10 +147,10 @@ def _written(place: Place, values: np.ndarray) -> DeviceArray:
     words = [tuple(np.frombuffer(raw, np.int64, elements.WORDS, k * LINE).tolist()) for k in range(lines)]
     spec = _spec(BYTE, BYTE)
     if len(set(words)) == 1:
-        run(place, elements.constant, spec, lines * elements.WORDS, memory.address, words[0])
+        run(place, elements.constant, spec, lines * elements.WORDS, (memory.address,), words[0])
     else:
         for k, line in enumerate(words):
-            run(place, elements.constant, spec, elements.WORDS, memory.address + k * LINE, line)
+            run(place, elements.constant, spec, elements.WORDS, (memory.address + k * LINE,), line)
     steps = gapless(values.shape, values.itemsize)
     return DeviceArray(memory.address, values.shape, steps, values.dtype, place, memory.owner)
 

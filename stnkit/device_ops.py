@@ -69,8 +69,8 @@ def sample(
         fills = constant(image.place, fill)
         run(
             *(image.place, cuda.sample, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
-            *(out.address, image.address, source.address, fills.address, call.channels, group, call.size, call.extent),
-            *(out_strides(call, options), call.image, call.source),
+            (out.address, image.address, source.address, fills.address),
+            *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
         )
     return out
 
@@ -154,8 +154,10 @@ def sample_vjp(
             fills = constant(image.place, fill)
             run(
                 *(image.place, cuda.sample_vjp, spec, seat.items),
-                *(image_bar.address if both and image_bar else 0, seat.memory.address),
-                *(cotangent.address, image.address, read.address, fills.address),
+                (
+                    *(image_bar.address if both and image_bar else 0, seat.memory.address),
+                    *(cotangent.address, image.address, read.address, fills.address),
+                ),
                 *(call.channels, seat.repeat, seat.rows, call.size, call.extent),
                 *(strides, call.image, call.source, seat.strides),
             )
@@ -188,9 +190,9 @@ def scatter(
     if deterministic:
         factory, items = cuda.scatter_in_order, len(image_bar)
     run(
-        *(image_bar.place, factory, spec, items * groups, image_bar.address, cotangent.address, source.address),
-        *(0 if source_dot is None else source_dot.address, call.batch, call.channels, group, call.size, call.extent),
-        *(strides, call.image, call.source, order),
+        *(image_bar.place, factory, spec, items * groups),
+        (image_bar.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address),
+        *(call.batch, call.channels, group, call.size, call.extent, strides, call.image, call.source, order),
     )
 
 
@@ -234,7 +236,7 @@ def theta_sums(parts: DeviceArray, theta: DeviceArray) -> DeviceArray:
         spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
         run(
             *(theta.place, cuda.theta_sums, spec, maps * entries * device.WARP),
-            *(out.address, parts.address, batch // maps * rows, entries),
+            *((out.address, parts.address), batch // maps * rows, entries),
         )
     return out
 
@@ -274,7 +276,7 @@ def grid(source: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool =
     if out.size:
         spec = grid_spec(ndim, source.dtype, kind, align, pixel)
         full, strides = source_layout(layout(source), kind, size)
-        run(source.place, cuda.grid, spec, batch * math.prod(size), out.address, source.address, full, strides)
+        run(source.place, cuda.grid, spec, batch * math.prod(size), (out.address, source.address), full, strides)
     return out
 
 
@@ -289,6 +291,6 @@ def grid_vjp(cotangent: DeviceArray, align: bool) -> DeviceArray:
     rows = points + -points % device.WARP
     parts = cotangent.place.empty((batch, rows // device.WARP, entries), cotangent.dtype)
     spec = grid_spec(ndim, cotangent.dtype, AFFINE, align)
-    places = parts.address, cotangent.address, rows, three(tuple(size), 1)
-    run(cotangent.place, cuda.grid_vjp, spec, batch * rows, *places)
+    places = parts.address, cotangent.address
+    run(cotangent.place, cuda.grid_vjp, spec, batch * rows, places, rows, three(tuple(size), 1))
     return theta_sums(parts, DeviceArray(0, theta, (), parts.dtype, parts.place, None))

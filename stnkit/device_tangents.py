@@ -43,7 +43,7 @@ def sample_jvp(
         group = channels_each(call, spec)
         run(
             *(image.place, cuda.sample_jvp, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
-            *_addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.place, fill)),
+            _addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.place, fill)),
             *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
         )
     return out, out_dot
@@ -82,7 +82,7 @@ def sample_double_vjp(
     places = _addresses(*arrays, constant(place, fill))
     run(
         *(place, cuda.sample_double_vjp, spec, seat.items),
-        *places,
+        places,
         *(call.channels, seat.repeat, seat.rows, call.size, call.extent),
         *(out_strides(call, options), strides, call.image, call.source, seat.strides),
     )

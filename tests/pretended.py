@@ -55,14 +55,20 @@ def poisoned(shape, dtype):
 def pretended(record=None):
     """Let the kernels' room for GPUs run on main memory; append what is launched to `record`."""
     device, twin = (sys.modules[f"stnkit.kernels.{name}"] for name in ("device", "twin"))
-    kept = {name: getattr(device, name) for name in ("launch", "clear", "is_capturing", "current", "follow", "WARP")}
+    kept = {
+        name: getattr(device, name)
+        for name in ("launch", "ready", "clear", "is_capturing", "current", "follow", "WARP")
+    }
 
     def launch(factory, spec, items, arguments, stream, at):
         if record is not None:
             record.append((factory.__name__, spec, items, stream, at))
         twin.launch(factory, spec, items, arguments, stream, at)
 
-    device.launch, device.clear, device.WARP = launch, twin.clear, 1
+    def ready(factory, spec, items, addresses, numbers, at):
+        return lambda stream, places: launch(factory, spec, items, (*places, *numbers), stream, at)
+
+    device.launch, device.ready, device.clear, device.WARP = launch, ready, twin.clear, 1
     device.is_capturing = lambda stream, at: False
     device.current = lambda at: contextlib.nullcontext()
     device.follow = lambda stream, other, at: None if record is None else record.append(("follow", stream, other, at))

@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -126,21 +126,32 @@ def code(factory: Factory, spec: Spec, template: Template, narrow: bool, capabil
 
 def launch(factory: Factory, spec: Spec, items: int, arguments: tuple[Any, ...], stream: int, device: int) -> None:
     """Run on a GPU, on the stream with a handle, what `factory` says a thread does for each of `items` numbers."""
-    template = tuple([len(given) if type(given) is tuple else 0 for given in arguments])
-    loaded = _loaded(factory, spec, template, items < NARROW, device)
-    config = _configuration(min(-(-items // BLOCK), loaded.blocks))
-    flat = [items]
-    for given in arguments:
+    ready(factory, spec, items, (), arguments, device)(stream, ())
+
+
+def ready(
+    factory: Factory, spec: Spec, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...], device: int
+) -> Callable[[int, Sequence[int]], None]:
+    """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them."""
+    template = tuple([len(given) if type(given) is tuple else 0 for given in (*addresses, *numbers)])
+    kernel, most, start = _loaded(factory, spec, template, items < NARROW, device)
+    config = _configuration(min(-(-items // BLOCK), most))
+    flat: list[int] = []
+    for given in numbers:
         if type(given) is tuple:
             flat += given
         else:
             flat.append(given)
-    pushed = _push(device)
-    try:
-        loaded.start(_stream(stream), config, loaded.kernel, *flat)
-    finally:
-        if pushed:
-            _pop()
+
+    def go(stream: int, places: Sequence[int]) -> None:
+        pushed = _push(device)
+        try:
+            start(_stream(stream), config, kernel, items, *places, *flat)
+        finally:
+            if pushed:
+                _pop()
+
+    return go
 
 
 def clear(address: int, size: int, stream: int, device: int) -> None:

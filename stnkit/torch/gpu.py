@@ -27,6 +27,26 @@ def is_steady() -> bool:
     return bool(torch.are_deterministic_algorithms_enabled())
 
 
+def is_capturing(device: torch.device) -> bool:
+    """Tell whether work on a device is being recorded for a graph."""
+    return bool(torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
+
+
+def is_ordinary(tensor: Any) -> bool:
+    """Tell whether an argument is a tensor on a GPU that has nothing about it but its numbers."""
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and on_gpu(tensor)
+    return plain and torch._C._dispatch_keys(tensor).raw_repr() in _ordinary(tensor.device)
+
+
+@functools.cache
+def _ordinary(device: torch.device) -> frozenset[int]:
+    """Return the dispatch keys of such tensors."""
+    plain = torch.empty(0, device=device)
+    with torch.inference_mode():
+        inferred = torch.empty(0, device=device)
+    return frozenset(torch._C._dispatch_keys(tensor).raw_repr() for tensor in (plain, inferred))
+
+
 def lend(tensor: torch.Tensor) -> DeviceArray:
     """View a tensor's memory; only a change of sign that torch has noted is carried out first."""
     if tensor.requires_grad:
@@ -34,11 +54,14 @@ def lend(tensor: torch.Tensor) -> DeviceArray:
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
     device = tensor.device
+    return at(place(device, stream(device.index or 0)), tensor)
+
+
+def at(where: Place, tensor: torch.Tensor) -> DeviceArray:
+    """View a tensor that lies at a place."""
     dtype = numpy_dtype(tensor.dtype)
     steps = tuple([step * dtype.itemsize for step in tensor.stride()])
-    return DeviceArray(
-        tensor.data_ptr(), tuple(tensor.shape), steps, dtype, place(device, stream(device.index or 0)), tensor
-    )
+    return DeviceArray(tensor.data_ptr(), tuple(tensor.shape), steps, dtype, where, tensor)
 
 
 def own(result: DeviceArray) -> torch.Tensor:
@@ -58,18 +81,19 @@ def place(device: torch.device, handle: int) -> Place:
 
 
 def _allocate(device: torch.device, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, torch.Tensor]:
-    tensor = torch.empty(shape, dtype=_torch_dtype(dtype), device=device)
+    tensor = torch.empty(shape, dtype=torch_dtype(dtype), device=device)
     return tensor.data_ptr(), tensor
 
 
 @functools.cache
 def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
-    """Return what NumPy calls a dtype."""
+    """Return what NumPy calls torch's dtype."""
     return bfloat16("tensor") if dtype is torch.bfloat16 else np.dtype(str(dtype).removeprefix("torch."))
 
 
 @functools.cache
-def _torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """Return what torch calls NumPy's dtype."""
     found: torch.dtype = getattr(torch, dtype.name)
     return found
 

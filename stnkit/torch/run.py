@@ -35,13 +35,22 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
     """Call the public function on views of tensors; its results become tensors on the same memory.
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
+    """
+    views = [None if tensor is None else memory.lend(tensor) for tensor in tensors]
+    return _own(on_views(operation, tensors, views, size, options))
+
+
+def on_views(
+    operation: Operation, tensors: Sequence[Maybe], views: list[Any], size: Sequence[Any], options: dict[str, Any]
+) -> Any:
+    """Call the public function on views of tensors.
+
     What torch is told of deterministic algorithms holds on a GPU, if the call says nothing of them itself.
     """
     if operation.summing and gpu.is_steady() and "deterministic" not in options:
         options = {**options, "deterministic": True}
-    views = [None if tensor is None else memory.lend(tensor) for tensor in tensors]
     if memory_format(operation, tensors, options) is torch.contiguous_format:
-        return _own(on_torchs_threads(operation.plain, *views, *size, **options))
+        return on_torchs_threads(operation.plain, *views, *size, **options)
     turned = _turned(views, operation.shapes, memory.channels_to_end)
     last = {**options, "data_format": "channels_last"}
     try:
@@ -50,8 +59,8 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
         operation.plain(*views, *size, **options)  # says it of the axes as they were given
         raise
     if len(operation.results) == 1:
-        return _own(memory.channels_to_front(results))
-    return _own(tuple(_turned(results, operation.results, memory.channels_to_front)))
+        return memory.channels_to_front(results)
+    return tuple(_turned(results, operation.results, memory.channels_to_front))
 
 
 def _start_threads() -> None:

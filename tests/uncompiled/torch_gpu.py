@@ -10,7 +10,7 @@ from uncompiled.torch_cases import draw
 
 import stnkit
 import stnkit.kernels.twin  # of the kernels' room for GPUs
-from stnkit.torch import gpu, lane
+from stnkit.torch import gpu, tape
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.run import run
 
@@ -22,15 +22,11 @@ def on_gpu(monkeypatch):
 
     def turn(on=True):
         monkeypatch.setattr(gpu, "on_gpu", lambda tensor: on)
-        monkeypatch.setattr(lane, "_LANES", frozenset() if on else _LANES)
 
     monkeypatch.setattr(gpu, "stream", lambda index: 5)
     with pretended(record):
         turn()
         yield turn, record
-
-
-_LANES = lane._LANES
 
 
 def close(results, expected):
@@ -107,6 +103,38 @@ def test_what_torch_is_told_of_determinism_holds(on_gpu):
     told = [name for name, *_ in on_gpu[1]]
     assert "scatter_in_order" in told
     assert "scatter" not in told
+
+
+@pytest.mark.parametrize("end", ["", "_vjp"])
+@pytest.mark.parametrize("name", ["grid_sample", "affine_sample", "flow_sample"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_a_repeated_call_is_done_from_its_tape(on_gpu, name, end, mode, monkeypatch):
+    """It gives the same bits as the long way, and works on other tensors of its kind."""
+    name += end
+    function, operation = getattr(stnkit, name), OPERATIONS[name]
+    calls = []
+    for seed in range(2):
+        tensors, rest, options = draw(name, 2, mode=mode, channels=2)
+        tensors = [tensor * (1 - seed / 8) for tensor in tensors]
+        rest = rest if operation.sized else ()
+        calls.append((tensors, rest, options))
+    tape._ways.clear()
+    expected = [run(operation, *call) for call in calls]
+    function(*calls[0][0], *calls[0][1], **calls[0][2])
+    assert len(tape._ways) == 1
+    monkeypatch.setattr(tape, "on_views", None)  # the long way is closed
+    for (tensors, rest, options), wanted in zip(calls, expected, strict=True):
+        results = function(*tensors, *rest, **options)
+        pairs = zip(results, wanted, strict=True) if isinstance(wanted, tuple) else [(results, wanted)]
+        assert all(torch.equal(result, other) for result, other in pairs)
+
+
+def test_tensors_that_share_memory_go_the_long_way(on_gpu):
+    image = torch.rand(1, 2, 4, 4, dtype=torch.float64)
+    grid = image.view(1, 4, 4, 2)
+    tape._ways.clear()
+    close(*both(on_gpu, lambda: stnkit.grid_sample(image, grid)))
+    assert not tape._ways
 
 
 def test_tensors_to_write_into(on_gpu):
