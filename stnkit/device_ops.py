@@ -26,6 +26,7 @@ from stnkit.device_memory import (
 )
 from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels import cuda, device
+from stnkit.kernels.bins import HEAD, WORDS
 from stnkit.kernels.jit import digest
 from stnkit.plan import (
     Layout,
@@ -186,14 +187,50 @@ def scatter(
         image_bar=True, source_dot=source_dot is not None, source_bar=curved
     )
     group = channels_each(call, spec)
-    groups, factory, items = -(-call.channels // group), cuda.scatter, call.batch * math.prod(call.size)
+    sums, factory = image_bar, cuda.scatter
     if deterministic:
-        factory, items = cuda.scatter_in_order, len(image_bar)
+        spec = spec._replace(lanes=1, aligned=False)
+        group = channels_each(call, spec)
+        sums, factory = bins(call, spec, image_bar, cotangent, source_dot), cuda.scatter_binned
     run(
-        *(image_bar.place, factory, spec, items * groups),
-        (image_bar.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address),
+        *(image_bar.place, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+        (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address),
         *(call.batch, call.channels, group, call.size, call.extent, strides, call.image, call.source, order),
     )
+
+    if deterministic:
+        run(image_bar.place, cuda.from_bins, spec, image_bar.size, (image_bar.address, sums.address))
+
+
+def bins(
+    call: Plan, spec: Spec, image_bar: DeviceArray, cotangent: DeviceArray, source_dot: DeviceArray | None
+) -> DeviceArray:
+    """Return empty bins for an image's cotangent, whose unit is small enough for the largest number they can reach.
+
+    A weight is at most 1. One that is differentiated is at most 2 on each axis, times the tangent of the pixel's
+    coordinate: a unit is at most a whole extent of pixels, and a map adds one tangent more than there are axes.
+    """
+    place, ndim = image_bar.place, spec.ndim
+    memory = zeros(place, (HEAD + WORDS * image_bar.size,), np.dtype(np.int64))
+    shared = call.batch // len(image_bar)
+    adds = (shared * math.prod(call.size) * spec.taps**ndim).bit_length()
+    peaks = [peak(cotangent, call)]
+    if source_dot is not None:
+        peaks.append(peak(source_dot, call))
+        adds += (2 * ndim * (ndim + 1) * max(call.extent)).bit_length()
+    run(place, cuda.opened, spec, 1, (memory.address, peaks[0].address, peaks[-1].address), adds)
+    return memory
+
+
+def peak(array: DeviceArray, call: Plan) -> DeviceArray:
+    """Return the representation of an array's largest finite number, in the type of the arithmetic."""
+    array = contiguous(array)
+    found = zeros(array.place, (1,), np.dtype(np.int64))
+    threads = min(array.size, BUSY)
+    code = DTYPES[array.dtype.name]
+    spec = Spec(0, image_dtype=code, source_dtype=DTYPES[call.like.name], digest=digest())
+    run(array.place, cuda.largest, spec, threads, (found.address, array.address), array.size, threads)
+    return found
 
 
 class Seats(NamedTuple):

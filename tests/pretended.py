@@ -52,7 +52,7 @@ def poisoned(shape, dtype):
 
 
 @contextlib.contextmanager
-def pretended(record=None):
+def pretended(record=None, *, backwards=False):
     """Let the kernels' room for GPUs run on main memory; append what is launched to `record`."""
     device, twin = (sys.modules[f"stnkit.kernels.{name}"] for name in ("device", "twin"))
     kept = {
@@ -63,7 +63,10 @@ def pretended(record=None):
     def launch(factory, spec, items, arguments, stream, at):
         if record is not None:
             record.append((factory.__name__, spec, items, stream, at))
-        twin.launch(factory, spec, items, arguments, stream, at)
+        if backwards:
+            twin.backwards(factory, spec, items, arguments)
+        else:
+            twin.launch(factory, spec, items, arguments, stream, at)
 
     def ready(factory, spec, items, addresses, numbers, at):
         return lambda stream, places: launch(factory, spec, items, (*places, *numbers), stream, at)

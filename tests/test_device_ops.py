@@ -90,6 +90,42 @@ def test_samplers_and_their_derivatives(library, name, call):
     compare(function["_double_vjp"], image_dot, None, cotangent, image, source, sums=terms, **options)
 
 
+@pytest.mark.parametrize("name", ["grid_sample", "affine_sample", "flow_sample"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_deterministic_sums_do_not_depend_on_the_order_of_threads(plain, name, dtype):
+    """Bits are the same if threads run in the opposite order; by default they are not, but for half precision."""
+    importlib.import_module("stnkit.kernels.twin")
+    image, image_dot, cotangent = (picture(2, 3, (5, 6), False, dtype) for _ in range(3))
+    shape = (2, 2, 3) if name == "affine_sample" else (2, 5, 6, 2)
+    source, source_dot = (0.5 * numbers(shape) for _ in range(2))
+    cotangent[0, 0, 0, 0] *= np.dtype(dtype).type(1000)  # so that small numbers are added to large ones
+    backward, double = (getattr(plain, name + end) for end in ("_vjp", "_double_vjp"))
+    calls = [(backward, (cotangent, image[:1], source)), (double, (image_dot, source_dot, cotangent, image, source))]
+    for steady in (False, True):
+        same = []
+        for function, arrays in calls:
+            answers = []
+            for order in (False, True):
+                with pretended(backwards=order):
+                    answers.append(returned(function(*map(lent, arrays), deterministic=steady)))
+            same += [np.array_equal(a, b) for a, b in zip(*answers, strict=True)]
+        assert all(same) or not steady
+        assert not all(same) or steady or dtype == "float16"
+
+
+def test_deterministic_sums_of_what_is_not_finite(library):
+    image, grid = picture(1, 2, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
+    cotangent = picture(1, 2, (3, 4), False, "float32")
+    cotangent[0, 0, 0, :3] = np.inf, -np.inf, np.nan
+    arrays = cotangent, image, grid
+    expected, _ = library.grid_sample_vjp(*arrays, wrt="image")
+    bar, _ = returned(library.grid_sample_vjp(*map(lent, arrays), wrt="image", deterministic=True))
+    for test in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(test(bar), test(expected))
+    finite = np.isfinite(expected)
+    np.testing.assert_allclose(bar[finite], expected[finite], rtol=0, atol=50 * 50 * 2.0**-24)
+
+
 @pytest.mark.parametrize("wrt", ["image", "grid", ()])
 def test_what_is_not_asked_for_is_none(library, wrt):
     image, grid = picture(2, 3, (4, 5), False, "float32"), numbers((2, 3, 4, 2))

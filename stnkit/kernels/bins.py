@@ -124,13 +124,13 @@ def open_bins(memory, most, adds, like):
 
 @leaf
 def bin_add(memory, at, x):
-    """Add a number to sum number `at`; `memory` begins after the head."""
-    to = int64(WORDS) * at
+    """Add a number to sum number `at`; `memory` begins with the head."""
+    to = int64(HEAD) + int64(WORDS) * at
     if is_finite(x):
-        y = scaled(x, int64(memory[-2]))
+        y = scaled(x, int64(memory[0]))
         upper = nearest(y)
         whole_add(memory, to, upper)
-        whole_add(memory, to + int64(1), nearest(scaled(y - type(x)(upper), int64(memory[-1]))))
+        whole_add(memory, to + int64(1), nearest(scaled(y - type(x)(upper), int64(memory[1]))))
     else:
         whole_or(memory, to + int64(2), int64(NAN) if x != x else (int64(PLUS) if x > type(x)(0) else int64(MINUS)))
 
@@ -144,13 +144,13 @@ def nearest(y):
 
 @leaf
 def bin_value(memory, at, like):
-    """Return sum number `at`; `memory` begins after the head."""
+    """Return sum number `at`; `memory` begins with the head."""
     T = type(like)
-    start = int64(WORDS) * at
+    start = int64(HEAD) + int64(WORDS) * at
     flags = int64(memory[start + int64(2)])
     if flags != int64(0):
         endless = T(float("inf"))
         lost = flags != int64(PLUS) and flags != int64(MINUS)
         return T(float("nan")) if lost else (endless if flags == int64(PLUS) else -endless)
-    rest = scaled(T(memory[start + int64(1)]), -int64(memory[-1]))
-    return scaled(T(memory[start]) + rest, -int64(memory[-2]))
+    rest = scaled(T(memory[start + int64(1)]), -int64(memory[1]))
+    return scaled(T(memory[start]) + rest, -int64(memory[0]))

@@ -10,9 +10,11 @@ import numpy as np
 from numba import int64
 
 from stnkit.kernels import thread
+from stnkit.kernels.bins import bin_value, bits_of, exponent_of, is_finite, open_bins, whole_max
 from stnkit.kernels.cpu import push
 from stnkit.kernels.cpu_order import differentiate
 from stnkit.kernels.elements import arithmetic, witness
+from stnkit.kernels.formats import widen
 from stnkit.kernels.jit import View, leaf, pointer
 from stnkit.kernels.lanes import lanes, width
 from stnkit.kernels.tile import lowest
@@ -104,29 +106,80 @@ def scatter_one(
 
 
 @functools.cache
-def scatter_in_order(spec: Spec) -> Any:
-    """One thread for each image and group of channels, location after location."""
+def scatter_binned(spec: Spec) -> Any:
+    """Be `scatter` into bins, which give the same sums in any order."""
     _, dot_like, source_like, like, index_like = _likes(spec)
-    bar_like = _sums(spec)
+    word = np.int64(0)
 
     def body(
-        i, image_bar_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
+        i, bins_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
         out_bar, image, source, order,
     ):  # fmt: skip
-        groups = (channels + group - 1) // group
-        points = size[0] * size[1] * size[2]
-        mine, part = int64(i) // groups, int64(i) % groups
-        first, last = mine, mine + 1
-        if image[0] == 0:
-            first, last = int64(0), batch
-        for n in range(first, last):
-            for p in range(points):
-                task = (n * points + p) * groups + part if spec.interleaved else (n * groups + part) * points + p
-                scatter_one(
-                    task, View(pointer(image_bar_at, bar_like), image), View(pointer(out_bar_at, dot_like), out_bar),
-                    View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
-                    channels, group, size, extent, order, like, index_like, spec,
-                )  # fmt: skip
+        scatter_one(
+            i, View(pointer(bins_at, word), image), View(pointer(out_bar_at, dot_like), out_bar),
+            View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
+            channels, group, size, extent, order, like, index_like, spec,
+        )  # fmt: skip
+
+    return body
+
+
+@functools.cache
+def largest(spec: Spec) -> Any:
+    """Raise peak[0] to the representation of the largest finite number of an array without gaps.
+
+    Each thread goes through the array in steps of as many numbers as there are threads.
+    """
+    given, word = witness(spec.image_dtype), np.int64(0)
+    like = arithmetic(spec.image_dtype, spec.source_dtype)
+
+    def body(i, peak_at, array_at, count, threads):
+        _largest(i, pointer(peak_at, word), pointer(array_at, given), count, threads, like, spec)
+
+    return body
+
+
+@leaf
+def _largest(i, peak, array, count, threads, like, spec):
+    most = int64(0)
+    at = int64(i)
+    while at < count:
+        x = widen(array[at], like, spec.image_dtype)
+        x = x if x > type(x)(0) else -x
+        bits = bits_of(x) if is_finite(x) else int64(0)
+        most = bits if bits > most else most
+        at += threads
+    if most > peak[0]:  # which is never more than what it will be
+        whole_max(peak, int64(0), most)
+
+
+@functools.cache
+def opened(spec: Spec) -> Any:
+    """Write the head of bins for products of the largest numbers of two arrays, each as often as 2**adds."""
+    word, like = np.int64(0), arithmetic(spec.image_dtype, spec.source_dtype)
+
+    def body(i, bins_at, peak_at, other_at, adds):
+        _opened(pointer(bins_at, word), pointer(peak_at, word), pointer(other_at, word), adds, like, spec)
+
+    return body
+
+
+@leaf
+def _opened(bins, peak, other, adds, like, spec):
+    more = adds
+    if spec.source_dot:
+        more += exponent_of(other[0], like) + int64(1)
+    open_bins(bins, peak[0], more, like)
+
+
+@functools.cache
+def from_bins(spec: Spec) -> Any:
+    """Build image_bar[i] += sum number i of the bins."""
+    word, like = np.int64(0), _sums(spec)
+
+    def body(i, image_bar_at, bins_at):
+        image_bar = pointer(image_bar_at, like)
+        image_bar[i] += bin_value(pointer(bins_at, word), int64(i), like)
 
     return body
 

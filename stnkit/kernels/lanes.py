@@ -236,7 +236,9 @@ def _add_at_once(context, builder, signature, args):
     for k in range(value.type.count if _is_lanes(signature.args[2]) else 1):
         part = builder.extract_element(value, ir.Constant(I32, k)) if _is_lanes(signature.args[2]) else value
         there = builder.gep(where, [ir.Constant(I64, k)])
-        if is_gpu(context):  # whose compiler knows no atomic addition of LLVM's but that of integers
+        if isinstance(part.type, ir.IntType):  # bins, which are never added to like this
+            builder.atomic_rmw("add", there, part, "monotonic")
+        elif is_gpu(context):  # whose compiler knows no atomic addition of LLVM's but that of integers
             digits = "f64" if part.type == ir.DoubleType() else "f32"
             code = ir.FunctionType(part.type, [there.type, part.type])
             name = f"llvm.nvvm.atomic.load.add.{digits}.p0{digits}"

@@ -32,6 +32,13 @@ def host(factory: Callable[[Spec], Any], spec: Spec) -> Callable[..., None]:
     return compiled
 
 
+def backwards(factory: Callable[[Spec], Any], spec: Spec, items: int, arguments: tuple[Any, ...]) -> None:
+    """Run thread after thread, uncompiled, the last one first: what holds in any order holds in this one too."""
+    body = factory(spec)
+    for i in reversed(range(items)):
+        body(np.int32(i), *arguments)
+
+
 def launch(
     factory: Callable[[Spec], Any], spec: Spec, items: int, arguments: tuple[Any, ...], stream: int, device: int
 ) -> None:

@@ -101,7 +101,7 @@ def test_what_torch_is_told_of_determinism_holds(on_gpu):
     finally:
         torch.use_deterministic_algorithms(False)
     told = [name for name, *_ in on_gpu[1]]
-    assert "scatter_in_order" in told
+    assert "scatter_binned" in told
     assert "scatter" not in told
 
 
