@@ -29,6 +29,7 @@ MARKED = re.compile(
 )
 ROUNDS, QUICK_ROUNDS = 21, 5
 ENOUGH = 2e-3  # seconds that one sample takes at least
+PLANES = 4096  # that CuPy samples one by one, at most
 TOLERANCE = 2e-3  # of float32, relative to the largest number: coordinates of 1920 pixels have so few digits
 
 Call = Callable[[], Any]
@@ -167,8 +168,9 @@ def measure(picture: Picture, last: bool, operation: str, copied: float, rounds:
     record["bytes"] = inputs.bytes(operation)
     record["floor"] = record["bytes"] / copied
     sides, failures = {}, {}
-    expected = flat(sides_of(inputs, operation)["torch"]())
-    for name, call in sides_of(inputs, operation).items():
+    found = sides_of(inputs, operation)
+    expected = flat(found["torch"]())
+    for name, call in found.items():
         try:
             answers = flat(call())
             worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(answers, expected, strict=True))
@@ -237,11 +239,14 @@ def sides_of(inputs: Inputs, operation: str) -> dict[str, Call]:
     by_map = operation.endswith(("affine_sample", "theta"))
     source = inputs.theta if by_map else inputs.grid
     theirs, ours = (torch_affine, ours_affine) if by_map else (torch_grid, stnkit.grid_sample)
-    functions = {"stnkit": ours, "torch": theirs, "torch.compile": torch.compile(theirs)}
+    functions = {"stnkit": ours, "torch": theirs}
+    if "backward" not in operation and not inputs.last:  # a compilation takes long
+        functions["torch.compile"] = torch.compile(theirs, dynamic=False)
     if "backward" not in operation:
         image, source = inputs.image.detach(), source.detach()
         sides: dict[str, Call] = {name: functools.partial(f, image, source) for name, f in functions.items()}
-        if importlib.util.find_spec("cupy") is not None and not by_map and not inputs.last:
+        planes = math.prod(shape[:2])
+        if importlib.util.find_spec("cupy") is not None and not (by_map or inputs.last) and planes <= PLANES:
             sides["CuPy"] = map_coordinates(inputs)
         return sides
     sides = {name: pulled(f, inputs.image, source, inputs.cotangent) for name, f in functions.items()}

@@ -191,7 +191,7 @@ def scatter(
     if deterministic:
         spec = spec._replace(lanes=1, aligned=False)
         group = channels_each(call, spec)
-        sums, factory = bins(call, spec, image_bar, cotangent, source_dot), cuda.scatter_binned
+        sums, factory = bins(call, spec, image_bar, cotangent, source_dot, curved), cuda.scatter_binned
     run(
         *(image_bar.place, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
         (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address),
@@ -203,21 +203,29 @@ def scatter(
 
 
 def bins(
-    call: Plan, spec: Spec, image_bar: DeviceArray, cotangent: DeviceArray, source_dot: DeviceArray | None
+    call: Plan,
+    spec: Spec,
+    image_bar: DeviceArray,
+    cotangent: DeviceArray,
+    source_dot: DeviceArray | None,
+    curved: bool,
 ) -> DeviceArray:
     """Return empty bins for an image's cotangent, whose unit is small enough for the largest number they can reach.
 
     A weight is at most 1. One that is differentiated is at most 2 on each axis, times the tangent of the pixel's
     coordinate: a unit is at most a whole extent of pixels, and a map adds one tangent more than there are axes.
+    Weights that are `curved` are differentiated twice.
     """
     place, ndim = image_bar.place, spec.ndim
     memory = zeros(place, (HEAD + WORDS * image_bar.size,), np.dtype(np.int64))
     shared = call.batch // len(image_bar)
     adds = (shared * math.prod(call.size) * spec.taps**ndim).bit_length()
     peaks = [peak(cotangent, call)]
+    unit = (2 * ndim * (ndim + 1) * max(call.extent)).bit_length()
+    adds += 2 * unit if curved else 0
     if source_dot is not None:
         peaks.append(peak(source_dot, call))
-        adds += (2 * ndim * (ndim + 1) * max(call.extent)).bit_length()
+        adds += unit
     run(place, cuda.opened, spec, 1, (memory.address, peaks[0].address, peaks[-1].address), adds)
     return memory
 

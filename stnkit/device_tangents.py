@@ -114,7 +114,13 @@ def sample_gradient(
 
 
 def splat_double_jvp(
-    values: DeviceArray, grid: DeviceArray, first: DeviceArray, second: DeviceArray, shape: Shape, options: Options
+    values: DeviceArray,
+    grid: DeviceArray,
+    first: DeviceArray,
+    second: DeviceArray,
+    shape: Shape,
+    options: Options,
+    deterministic: bool = False,
 ) -> DeviceArray:
     """Return the second derivative of `device_ops.splat` along two tangents of the grid.
 
@@ -129,7 +135,7 @@ def splat_double_jvp(
             factors = _beside(first, a, values, options), _beside(second, b, values, options)
             along, strides = walkable(product(values, *factors), options)
             order = tuple((axis == a) + (axis == b) for axis in range(3))
-            scatter(call, image_bar, along, strides, grid, False, None, order)
+            scatter(call, image_bar, along, strides, grid, deterministic, None, order)
     return converted(image_bar, values.dtype)
 
 

@@ -131,8 +131,13 @@ def address(array: np.ndarray) -> int:
     return _word(id(array) + object.__basicsize__).value
 
 
-def splat(values: np.ndarray, grid: np.ndarray, shape: Shape, options: Options) -> np.ndarray:
-    """Add values to an image of `shape` at the coordinates of a grid: the adjoint of `sample` in the image."""
+def splat(
+    values: np.ndarray, grid: np.ndarray, shape: Shape, options: Options, deterministic: bool = True
+) -> np.ndarray:
+    """Add values to an image of `shape` at the coordinates of a grid: the adjoint of `sample` in the image.
+
+    Sums are always deterministic.
+    """
     image = np.broadcast_to(np.zeros((), values.dtype), shape)  # only its layout is read
     size = grid.shape[1:-1]
     fill = np.zeros(image.shape[-1 if options.channels_last else 1], arithmetic(values.dtype, grid.dtype))

@@ -131,12 +131,18 @@ def sample_gradient(
 
 
 def splat_double_jvp(
-    values: np.ndarray, grid: np.ndarray, first: np.ndarray, second: np.ndarray, shape: Shape, options: Options
+    values: np.ndarray,
+    grid: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    shape: Shape,
+    options: Options,
+    deterministic: bool = True,
 ) -> np.ndarray:
     """Return the second derivative of `ops.splat` along two tangents of the grid.
 
     It is a sum over all pairs of axes: values, times the first tangent on one and the second on the other, are splatted
-    with the weights of these axes differentiated.
+    with the weights of these axes differentiated. Sums are always deterministic.
     """
     image_bar = np.zeros(shape, bar_dtype(values.dtype, grid.dtype))
     if values.size and options.interp != NEAREST:

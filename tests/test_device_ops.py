@@ -147,11 +147,14 @@ def test_splats(library, last, dtype):
     values, grid = picture(2, 3, (3, 4), last, dtype), numbers((2, 3, 4, 2))
     options = {"data_format": "channels_last" if last else "channels_first", "sums": 200}
     compare(library.grid_splat, values, grid, (4, 5), **options)
+    compare(library.grid_splat, values, grid, (4, 5), deterministic=True, **options)
     compare(library.grid_splat, values[:1], grid, (4, 5), **options)
     cotangent = picture(2, 3, (4, 5), last, dtype)
     for given in (values, values[:1]):  # of which the second is shared
         compare(library.grid_splat_vjp, cotangent, given, grid, **options)
-    compare(of_views, values, grid, numbers(grid.shape), numbers(grid.shape), (4, 5), **options)
+    for steady in (False, True):
+        arrays = values, grid, numbers(grid.shape), numbers(grid.shape)
+        compare(of_views, *arrays, (4, 5), mode="bicubic", deterministic=steady, **options)
 
 
 def of_views(*arguments, **options):

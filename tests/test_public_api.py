@@ -38,9 +38,9 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
     "flow_sample_vjp": (["cotangent", "image", "flow"], {"wrt": ("image", "flow")} | FLOW | INTO | EXACT),
     "flow_sample_jvp": (["image", "flow", "d_image", "d_flow"], FLOW),
     "flow_sample_double_vjp": (["dd_image", "dd_flow", "cotangent", "image", "flow"], FLOW | EXACT),
-    "grid_splat": (["values", "grid", "size"], SPLAT),
+    "grid_splat": (["values", "grid", "size"], SPLAT | EXACT),
     "grid_splat_vjp": (["cotangent", "values", "grid"], {"wrt": ("values", "grid")} | SPLAT | EXACT),
-    "grid_count": (["grid", "size"], COUNT),
+    "grid_count": (["grid", "size"], COUNT | EXACT),
     "grid_gradient": (["image", "grid"], GRID),
 }
 

@@ -34,6 +34,7 @@ def grid_splat(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    deterministic: bool = False,
 ) -> Array:
     """Add values to an empty image at the coordinates of a grid: the adjoint of `grid_sample` in the image.
 
@@ -50,6 +51,9 @@ def grid_splat(
         The image's spatial size S.
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_sample`. With "zeros" padding, what falls outside is lost.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -73,10 +77,11 @@ def grid_splat(
     >>> stnkit.grid_splat(values, grid, (4,), coords="pixel")
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
+    steady = check.flag("deterministic", deterministic)
     (values_, grid_), leave = arrays.enter(values=values, grid=grid)
     ndim = check.grid_axes(grid_.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    return leave(_splat(values_, grid_, check.size(size, ndim), options))
+    return leave(_splat(values_, grid_, check.size(size, ndim), options, steady))
 
 
 @front
@@ -166,6 +171,7 @@ def grid_count(
     padding_mode: PaddingMode = "zeros",
     align_corners: bool = False,
     coords: Units = "normalized",
+    deterministic: bool = False,
 ) -> Array:
     """Count how often a grid reads each pixel: the splat of ones, by weight.
 
@@ -177,6 +183,9 @@ def grid_count(
         The image's spatial size S.
     mode, padding_mode, align_corners, coords
         The options of `grid_sample`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -197,13 +206,14 @@ def grid_count(
     >>> stnkit.grid_count(np.array([[0.5], [2.0], [2.0]]), (4,), coords="pixel")
     array([0.5, 0.5, 2. , 0. ])
     """
+    steady = check.flag("deterministic", deterministic)
     (grid_,), leave = arrays.enter(grid=grid)
     ndim = check.grid_axes(grid_.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, "channels_first", coords=coords)
     check.coordinate_dtype("grid", grid_.dtype)
     wide = widened(grid_)
     ones = floor(wide).ones(wide, (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
-    counts = _splat(ones, wide, check.size(size, ndim), options)
+    counts = _splat(ones, wide, check.size(size, ndim), options, steady)
     return leave(np.squeeze(counts, axis=-1 - ndim))
 
 
@@ -269,6 +279,7 @@ def splat_double_jvp(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    deterministic: bool = False,
 ) -> np.ndarray:
     """Return the second derivative of `grid_splat` along two tangents of its grid, for adapters."""
     ndim = check.grid_axes(grid.shape)
@@ -278,13 +289,15 @@ def splat_double_jvp(
         check.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
     wide, whole, shape, batched = _prepared(values, grid, check.size(size, ndim), options)
     first, second = (widened(dot).reshape(wide.shape) for dot in (d_grid, dd_grid))
-    out: np.ndarray = tangent_floor(whole).splat_double_jvp(whole, wide, first, second, shape, options)
+    out: np.ndarray = tangent_floor(whole).splat_double_jvp(whole, wide, first, second, shape, options, deterministic)
     return out if batched else out[0]
 
 
-def _splat(values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options) -> np.ndarray:
+def _splat(
+    values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options, deterministic: bool
+) -> np.ndarray:
     wide, whole, shape, batched = _prepared(values, grid, spatial, options)
-    out: np.ndarray = floor(whole).splat(whole, wide, shape, options)
+    out: np.ndarray = floor(whole).splat(whole, wide, shape, options, deterministic)
     return out if batched else out[0]
 
 

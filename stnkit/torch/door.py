@@ -3,6 +3,7 @@
 Where a call need not be recorded, its words stay as they are, and so does all that is checked and said about them.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 import stnkit
 from stnkit import check
+from stnkit.torch import gpu
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.record import in_short, perform, recorded, unwatched
 from stnkit.torch.run import axes, run
@@ -53,8 +55,7 @@ def performed(
         if word in options and options.pop(word) is not None:
             msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
             raise TypeError(msg)
-    if "deterministic" in options:
-        check.flag("deterministic", options.pop("deterministic"))
+    steady = "deterministic" in options and check.flag("deterministic", options.pop("deterministic"))
     wrt: Sequence[bool] = (True,) * len(operation.results)
     if operation.sized:
         rest = (_size(operation, tensors, rest[0] if rest else options.pop("size", None), options),)
@@ -62,7 +63,8 @@ def performed(
         first, second = operation.names
         wrt = check.names("wrt", options.pop("wrt", operation.names), (first, second))
         rest = (wrt,)
-    results = perform(operation, tensors, rest, options, alone)
+    with gpu.steady() if steady and alone else contextlib.nullcontext():
+        results = perform(operation, tensors, rest, options, alone)
     if len(operation.results) == 1:
         return results
     return tuple(result if asked and result.dim() > 1 else None for result, asked in zip(results, wrt, strict=True))

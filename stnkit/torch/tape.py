@@ -99,7 +99,10 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
 def _learned(
     kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
 ) -> Way | None:
-    """Do a call on a tape, and remember it; the long way says what is wrong with one that cannot be."""
+    """Do a call on a tape, remember it, and return what gives its results, once.
+
+    None is for a call that has to go the long way, which also says what is wrong with it.
+    """
     where = tensors[0].device
     if any(tensor.device != where for tensor in tensors) or gpu.is_capturing(where):
         return None
@@ -115,11 +118,11 @@ def _learned(
         results = on_views(operation, tensors, views, rest, options)
     except (TypeError, ValueError):
         return None
-    found = _replay(tape, results, where)
     if len(_ways) >= KINDS:
         _ways.clear()
-    _ways[kind] = found
-    return found
+    _ways[kind] = _replay(tape, results, where)
+    made = [None if r is None else gpu.own(r) for r in (results if type(results) is tuple else (results,))]
+    return lambda *_: tuple(made) if type(results) is tuple else made[0]  # which this call has done
 
 
 def _replay(tape: Tape, results: Any, where: torch.device) -> Way:

@@ -6,7 +6,7 @@ What a GPU's threads do is done one after another, on main memory; values are th
 import pytest
 import torch
 from pretended import pretended
-from uncompiled.torch_cases import draw
+from torch_cases import draw
 
 import stnkit
 import stnkit.kernels.twin  # of the kernels' room for GPUs
@@ -127,6 +127,16 @@ def test_a_repeated_call_is_done_from_its_tape(on_gpu, name, end, mode, monkeypa
         results = function(*tensors, *rest, **options)
         pairs = zip(results, wanted, strict=True) if isinstance(wanted, tuple) else [(results, wanted)]
         assert all(torch.equal(result, other) for result, other in pairs)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_a_call_asks_of_determinism_holds(on_gpu, recorded):
+    values, grid = torch.rand(1, 1, 3, 4, requires_grad=recorded), torch.rand(1, 3, 4, 2)
+    stnkit.grid_splat(values, grid, (4, 5), deterministic=True)
+    stnkit.grid_sample_vjp(values, torch.rand(1, 1, 4, 5), grid, deterministic=True)
+    told = [name for name, *_ in on_gpu[1]]
+    assert told.count("scatter_binned") == 2
+    assert "scatter" not in told
 
 
 def test_tensors_that_share_memory_go_the_long_way(on_gpu):
