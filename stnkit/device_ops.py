@@ -88,6 +88,14 @@ def vectored(call: Plan, *pictures: DeviceArray) -> Spec:
     return spec._replace(lanes=lanes, aligned=lanes > 1)
 
 
+def grouped(call: Plan, spec: Spec) -> Spec:
+    """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
+    group, vectors = 1, call.channels // spec.lanes if spec.interleaved else 1
+    while 2 * group <= min(vectors, device.WARP):
+        group *= 2
+    return spec._replace(group=group)
+
+
 def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
     """Tell whether every `lanes` channels of a picture lie at a multiple of their size."""
     step = lanes * picture.itemsize
@@ -150,7 +158,7 @@ def sample_vjp(
             scatter(call, image_bar, cotangent, strides, read, deterministic)
         if slopes:
             call = plan(layout(image), layout(read), kind, size, options)
-            spec = vectored(call, image, cotangent)._replace(image_bar=both, source_bar=True)
+            spec = grouped(call, vectored(call, image, cotangent))._replace(image_bar=both, source_bar=True)
             seat = seats(call, spec, read)
             fills = constant(image.place, fill)
             run(

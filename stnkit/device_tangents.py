@@ -8,7 +8,7 @@ import numpy as np
 
 from stnkit.device_arrays import DeviceArray, spread
 from stnkit.device_memory import aligned, constant, contiguous, converted, product, run, zeros
-from stnkit.device_ops import channels_each, image_layout, readable, sample, scatter, seats, vectored, walkable
+from stnkit.device_ops import channels_each, grouped, image_layout, readable, sample, scatter, seats, vectored, walkable
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels import cuda
 from stnkit.plan import Shape, layout, out_strides, plan
@@ -74,7 +74,7 @@ def sample_double_vjp(
     cotangent, strides = walkable(cotangent, options)
     both = moved and not deterministic and image.flags.c_contiguous
     call = plan(layout(image), layout(read), kind, size, options)
-    spec = vectored(call, *_present(image, image_dot, cotangent, out_bar_bar))._replace(
+    spec = grouped(call, vectored(call, *_present(image, image_dot, cotangent, out_bar_bar)))._replace(
         image_dot=image_dot is not None, source_dot=moved, image_bar=both, source_bar=slopes, out_bar=True
     )
     seat = seats(call, spec, read)

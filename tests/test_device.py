@@ -263,6 +263,7 @@ VARIANTS = {
     "half": PLANAR._replace(image_dtype=FLOAT16, dot_dtype=FLOAT16),
     "volumes": PLANAR._replace(ndim=3, padding=(2, 2, 2)),
     "wide": PLANAR._replace(wide=True),
+    "groups": PLANAR._replace(interleaved=True, lanes=4, aligned=True, group=8),
 }
 BACK = {"image_bar": True, "source_bar": True}
 OPERATIONS = {  # what is asked of each, and the template of its arguments
@@ -281,8 +282,8 @@ OPERATIONS = {  # what is asked of each, and the template of its arguments
 }
 COVERED = [
     *((name, "affine") for name in OPERATIONS),
-    *(("sample", name) for name in VARIANTS if name != "affine"),
-    *(("sample_vjp", name) for name in ("four channels", "half", "volumes")),
+    *(("sample", name) for name in VARIANTS if name not in ("affine", "groups")),
+    *(("sample_vjp", name) for name in ("groups", "half", "volumes")),
     ("scatter", "four channels"),
 ]
 
@@ -296,6 +297,7 @@ def test_operations_compile_to_what_a_gpu_is_quick_at(name, variant):
     code = device.compile(getattr(cuda, name)(spec), device.signature(template, True), (9, 0))
     assert code.spilled == 0 < code.registers <= 128  # so that two blocks fit a multiprocessor
     assert not re.search(r"\.f64|\bcall\b|\.local", code.ptx)
-    assert bool(re.search(r"\.v4\.f32", code.ptx)) == (variant == "four channels")
+    assert bool(re.search(r"\.v4\.f32", code.ptx)) == (variant in ("four channels", "groups"))
+    assert variant != "groups" or "shfl.sync" in code.ptx
     adds = re.search(r"\b(red|atom)\S*\.add\.f32", code.ptx)
     assert bool(adds) == (name in ("scatter", "sample_vjp", "sample_double_vjp"))

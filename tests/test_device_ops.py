@@ -234,6 +234,25 @@ def test_channels_side_by_side_are_taken_together_where_they_fit(plain, channels
     assert {spec.lanes for name, spec, *_ in record if name == "sample"} == {lanes}
 
 
+@pytest.mark.parametrize(
+    ("channels", "last", "group"), [(3, False, 1), (1, True, 1), (3, True, 2), (64, True, 16), (256, True, 32)]
+)
+def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, last, group):
+    """Where a source's cotangent is summed over channels, a group of threads has a location, within one warp."""
+    ops, plans, check = (importlib.import_module(f"stnkit.{name}") for name in ("device_ops", "plan", "check"))
+    device = importlib.import_module("stnkit.kernels.device")
+    image, grid = picture(2, channels, (4, 5), last, "float32"), numbers((2, 3, 4, 2))
+    words = check.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
+    call = plans.plan(plans.layout(image), plans.layout(grid), 0, (3, 4), words)
+    device.WARP = 32
+    lend = importlib.import_module("stnkit.lenders").lend
+    spec = ops.grouped(call, ops.vectored(call, lend("image", Pretender(image))))
+    assert spec.group == group
+    seat = ops.seats(call, spec, lend("grid", Pretender(grid)))
+    assert seat.rows == 32
+    assert seat.items == 2 * 32 * group
+
+
 def test_arguments_to_write_into(library):
     image, grid = picture(2, 3, (4, 5), False, "float16"), numbers((2, 3, 4, 2))
     out = Pretender(np.zeros((2, 3, 3, 4), "float16"))
