@@ -5,12 +5,11 @@ by the framework of the arrays, and all that is launched is launched on its stre
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from stnkit.device_arrays import DeviceArray
-from stnkit.device_arrays import gapless as strides_of
 from stnkit.device_memory import (
     added,
     aligned,
@@ -24,13 +23,11 @@ from stnkit.device_memory import (
     total,
     zeros,
 )
+from stnkit.device_scatter import image_layout, scatter
+from stnkit.device_threads import channels_each, grouped, seats, theta_sums, vectored
 from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels import cuda, device
-from stnkit.kernels.bins import HEAD, WORDS
-from stnkit.kernels.jit import digest
 from stnkit.plan import (
-    Layout,
-    Plan,
     Shape,
     cotangent_strides,
     grid_spec,
@@ -41,14 +38,11 @@ from stnkit.plan import (
     three,
 )
 from stnkit.plan import contiguous as gapless
-from stnkit.spec import AFFINE, DTYPES, GRID, NEAREST, Options, Spec
+from stnkit.spec import AFFINE, GRID, NEAREST, Options
 
 __all__ = ["added", "converted", "ones", "scaled"]  # operations that are those of whole arrays
 
 Bars = tuple[DeviceArray | None, DeviceArray | None]
-
-VECTOR = 16  # bytes that one thread reads or writes at once, at most
-BUSY = 1 << 19  # threads that keep any GPU busy
 
 
 def sample(
@@ -74,41 +68,6 @@ def sample(
             *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
         )
     return out
-
-
-def vectored(call: Plan, *pictures: DeviceArray) -> Spec:
-    """Return a call's spec for a GPU: channels that lie side by side are taken as many as fit one access."""
-    spec = call.spec._replace(lanes=1, packed=False)
-    if not (spec.interleaved and call.spec.packed):
-        return spec
-    widest = max(picture.itemsize for picture in pictures)
-    lanes = VECTOR // widest
-    while lanes > 1 and not all(fits(picture, call.channels, lanes) for picture in pictures):
-        lanes //= 2
-    return spec._replace(lanes=lanes, aligned=lanes > 1)
-
-
-def grouped(call: Plan, spec: Spec) -> Spec:
-    """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
-    group, vectors = 1, call.channels // spec.lanes if spec.interleaved else 1
-    while 2 * group <= min(vectors, device.WARP):
-        group *= 2
-    return spec._replace(group=group)
-
-
-def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
-    """Tell whether every `lanes` channels of a picture lie at a multiple of their size."""
-    step = lanes * picture.itemsize
-    others = [s for n, s in zip(picture.shape[:-1], picture.strides[:-1], strict=True) if n > 1]
-    return channels % lanes == 0 and not any(s % step for s in (picture.address, *others))
-
-
-def channels_each(call: Plan, spec: Spec) -> int:
-    """Return how many channels a thread takes: so many that a location is staged for few threads, but all are busy."""
-    if spec.interleaved:
-        return spec.lanes
-    points = call.batch * math.prod(call.size)
-    return max(-(-call.channels * points // BUSY), min(4, call.channels), 1) if points else 1
 
 
 def readable(source: DeviceArray, kind: int, image_dtype: np.dtype[Any]) -> DeviceArray:
@@ -175,125 +134,6 @@ def sample_vjp(
     return image_bar, source_bar
 
 
-def scatter(
-    call: Plan,
-    image_bar: DeviceArray | None,
-    cotangent: DeviceArray,
-    strides: Shape,
-    source: DeviceArray,
-    deterministic: bool,
-    source_dot: DeviceArray | None = None,
-    order: Shape = (0, 0, 0),
-) -> None:
-    """Add a cotangent to an image's that has no gaps; `strides` are the cotangent's.
-
-    Weights are those of the coordinates' tangents if there are any, or differentiated to an order on each axis.
-    """
-    assert image_bar is not None
-    curved = any(order)
-    spec = vectored(call, image_bar, cotangent)._replace(
-        image_bar=True, source_dot=source_dot is not None, source_bar=curved
-    )
-    group = channels_each(call, spec)
-    sums, factory = image_bar, cuda.scatter
-    if deterministic:
-        spec = spec._replace(lanes=1, aligned=False)
-        group = channels_each(call, spec)
-        sums, factory = bins(call, spec, image_bar, cotangent, source_dot, curved), cuda.scatter_binned
-    run(
-        *(image_bar.place, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
-        (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address),
-        *(call.batch, call.channels, group, call.size, call.extent, strides, call.image, call.source, order),
-    )
-
-    if deterministic:
-        run(image_bar.place, cuda.from_bins, spec, image_bar.size, (image_bar.address, sums.address))
-
-
-def bins(
-    call: Plan,
-    spec: Spec,
-    image_bar: DeviceArray,
-    cotangent: DeviceArray,
-    source_dot: DeviceArray | None,
-    curved: bool,
-) -> DeviceArray:
-    """Return empty bins for an image's cotangent, whose unit is small enough for the largest number they can reach.
-
-    A weight is at most 1. One that is differentiated is at most 2 on each axis, times the tangent of the pixel's
-    coordinate: a unit is at most a whole extent of pixels, and a map adds one tangent more than there are axes.
-    Weights that are `curved` are differentiated twice.
-    """
-    place, ndim = image_bar.place, spec.ndim
-    memory = zeros(place, (HEAD + WORDS * image_bar.size,), np.dtype(np.int64))
-    shared = call.batch // len(image_bar)
-    adds = (shared * math.prod(call.size) * spec.taps**ndim).bit_length()
-    peaks = [peak(cotangent, call)]
-    unit = (2 * ndim * (ndim + 1) * max(call.extent)).bit_length()
-    adds += 2 * unit if curved else 0
-    if source_dot is not None:
-        peaks.append(peak(source_dot, call))
-        adds += unit
-    run(place, cuda.opened, spec, 1, (memory.address, peaks[0].address, peaks[-1].address), adds)
-    return memory
-
-
-def peak(array: DeviceArray, call: Plan) -> DeviceArray:
-    """Return the representation of an array's largest finite number, in the type of the arithmetic."""
-    array = contiguous(array)
-    found = zeros(array.place, (1,), np.dtype(np.int64))
-    threads = min(array.size, BUSY)
-    code = DTYPES[array.dtype.name]
-    spec = Spec(0, image_dtype=code, source_dtype=DTYPES[call.like.name], digest=digest())
-    run(array.place, cuda.largest, spec, threads, (found.address, array.address), array.size, threads)
-    return found
-
-
-class Seats(NamedTuple):
-    """How threads are numbered where those of a warp add up, and the memory of what they add up to."""
-
-    source: DeviceArray
-    memory: DeviceArray
-    items: int
-    repeat: int  # batch items that share a source's location
-    rows: int  # locations of a batch item, filled up to whole warps
-    strides: Shape  # of the memory: batch, location
-
-    def sums(self) -> DeviceArray:
-        """Return the source's cotangent."""
-        if self.memory.shape == self.source.shape:
-            return self.memory
-        return theta_sums(self.memory, self.source)
-
-
-def seats(call: Plan, spec: Spec, source: DeviceArray) -> Seats:
-    """Return how threads are numbered, and where they write: a grid's cotangent, or warps' parts of theta's."""
-    points, ndim = math.prod(call.size), spec.ndim
-    rows = points + -points % device.WARP
-    if spec.source == AFFINE:
-        entries, parts = ndim * (ndim + 1), rows * spec.group // device.WARP
-        memory = source.place.empty((call.batch, parts, entries), call.like)
-        return Seats(source, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
-    shared = len(source)
-    memory = source.place.empty(source.shape, source.dtype)
-    return Seats(source, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim))
-
-
-def theta_sums(parts: DeviceArray, theta: DeviceArray) -> DeviceArray:
-    """Return the cotangent of maps from the warps' parts, in theta's shape and the parts' dtype."""
-    batch, rows, entries = parts.shape
-    maps = len(theta)
-    out = theta.place.empty(theta.shape, parts.dtype)
-    if out.size:
-        code = DTYPES[parts.dtype.name]
-        spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
-        run(
-            *(theta.place, cuda.theta_sums, spec, maps * entries * device.WARP),
-            *((out.address, parts.address), batch // maps * rows, entries),
-        )
-    return out
-
-
 def walkable(cotangent: DeviceArray, options: Options) -> tuple[DeviceArray, Shape]:
     """Return a cotangent and its (batch, channel, location) strides, copied where kernels could not walk it."""
     strides = cotangent_strides(layout(cotangent), options, False, True)
@@ -314,11 +154,6 @@ def splat(
         call = plan(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
         scatter(call, image_bar, values, strides, grid, deterministic)
     return converted(image_bar, values.dtype)
-
-
-def image_layout(shape: Shape, dtype: np.dtype[Any]) -> Layout:
-    """Return the layout of an image without gaps."""
-    return shape, strides_of(shape, dtype.itemsize), dtype
 
 
 def grid(source: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool = False) -> DeviceArray:

@@ -8,7 +8,9 @@ import numpy as np
 
 from stnkit.device_arrays import DeviceArray, spread
 from stnkit.device_memory import aligned, constant, contiguous, converted, product, run, zeros
-from stnkit.device_ops import channels_each, grouped, image_layout, readable, sample, scatter, seats, vectored, walkable
+from stnkit.device_ops import readable, sample, walkable
+from stnkit.device_scatter import image_layout, scatter
+from stnkit.device_threads import channels_each, grouped, seats, vectored
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels import cuda
 from stnkit.plan import Shape, layout, out_strides, plan

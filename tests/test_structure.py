@@ -30,6 +30,8 @@ FLOORS = [
     {"kernels.cpu_order", "kernels.cpu_tangent", "plan"},
     {"kernels.thread"},
     {"kernels.cuda", "device_memory"},
+    {"device_threads"},
+    {"device_scatter"},
     {"device_ops"},
     {"device_tangents"},
     {"recipes"},
