@@ -149,7 +149,9 @@ DETERMINISTIC = {
     "flow_grid_vjp": (GRID,),
     "flow_sample_vjp": (OUT, IMAGE, GRID),
     "flow_sample_double_vjp": (None, None, OUT, IMAGE, GRID),
+    "grid_splat": (OUT, GRID, (4, 5)),
     "grid_splat_vjp": (IMAGE, OUT, GRID),
+    "grid_count": (GRID, (4, 5)),
 }
 
 
