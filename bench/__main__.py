@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import compiled, derivatives, harness, peers, results, startup, suite, threads, torch_step
+from bench import compiled, derivatives, harness, in_cuda, peers, results, startup, suite, threads, torch_step
 from bench.memory import Gauge
 from bench.peers import Peer
 from bench.report import show
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--cases", metavar="GLOB", default="*", help="only the cases whose name fits")
     words.add_argument("--peers", metavar="NAME,NAME", help=f"only these peers, of {', '.join(peers.PEERS)}")
     words.add_argument("--threads", metavar="N", type=int, default=min(2, threads.usable()), help="of each library")
+    words.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda has cases of its own")
     words.add_argument("--quick", action="store_true", help="every operation once, on small images, within a minute")
     words.add_argument("--out", metavar="FILE", type=Path, help="the JSON file, else one in bench/results")
     return words
@@ -47,6 +48,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command line, and return the exit status."""
     try:
         options = parser().parse_args(words)
+        if options.device == "cuda":
+            out = [] if options.out is None else ["--out", str(options.out)]
+            return in_cuda.main(["--quick"] * options.quick + out)
         sections = suite.selected(suite.QUICK if options.quick else suite.SECTIONS, options.cases)
         asked = peers.chosen(options.peers)
         if not 1 <= options.threads <= threads.usable():

@@ -1,7 +1,8 @@
-"""Whose memory: arrays of any framework come in as NumPy views and leave as what they came as.
+"""Whose memory: arrays of any framework come in as views and leave as what they came as.
 
-A framework is recognised by the type of the array in hand, so none is ever imported from here. Memory is
-shared both ways through DLPack; nothing is copied, and inputs are only read.
+A framework is recognised by the type of the array in hand, so none is ever imported from here. Main memory is shared
+both ways through DLPack, as NumPy arrays; a GPU's is viewed as `device_arrays` says. Nothing is copied, and inputs are
+only read.
 """
 
 import functools
@@ -11,29 +12,35 @@ from typing import Any
 
 import numpy as np
 
-Leave = Callable[[np.ndarray], Any]
+from stnkit.device_arrays import DeviceArray
+from stnkit.dtypes import bfloat16
+
+Leave = Callable[[Any], Any]
 
 _WRITTEN = ("out", "accumulate_into")  # arguments of which a copy will not do
 _CPU = 1  # DLPack's device type of main memory
+_GPU = (2, 13)  # of a GPU's own memory, and of managed memory
 
 
 def enter(*optional: str, **arrays: Any) -> tuple[list[Any], Leave]:
     """View arrays, given by argument name, as NumPy arrays; those named in `optional` may be None, and stay so.
 
+    Arrays on a GPU are viewed as `DeviceArray`s, which have the attributes of NumPy's.
+
     Returns
     -------
-    views : list of numpy.ndarray
-        In the order given; aligned and of native byte order.
+    views : list of numpy.ndarray, or of DeviceArray
+        In the order given; those in main memory aligned and of native byte order.
     leave : callable
-        Hands a NumPy result over to the framework of the arrays.
+        Hands a result over to the framework of the arrays.
 
     Raises
     ------
     TypeError
-        If an argument is no array, lies on another device than the CPU, needs a gradient recorded, or the
-        arguments belong to different frameworks.
+        If an argument is no array, lies where nothing can be computed, needs a gradient recorded, or the
+        arguments belong to different frameworks or lie on different devices.
     """
-    views: list[np.ndarray | None] = []
+    views: list[Any] = []
     owner, owner_name = None, ""
     leave: Leave = _stay
     for name, array in arrays.items():
@@ -46,6 +53,9 @@ def enter(*optional: str, **arrays: Any) -> tuple[list[Any], Leave]:
         elif framework != owner:
             msg = f"`{name}` is a {framework} array and `{owner_name}` a {owner} array; pass arrays of one framework"
             raise TypeError(msg)
+        if type(view) is DeviceArray:
+            views.append(view)
+            continue
         flags = view.flags
         if not (flags.aligned and view.dtype.isnative):
             if name in _WRITTEN:
@@ -53,21 +63,45 @@ def enter(*optional: str, **arrays: Any) -> tuple[list[Any], Leave]:
                 raise ValueError(msg)
             view = view.astype(view.dtype.newbyteorder("="))
         views.append(view)
+    if any(type(view) is DeviceArray for view in views):
+        _meet(dict(zip(arrays, views, strict=True)))
     return views, leave
 
 
-def _stay(result: np.ndarray) -> np.ndarray:
+def _meet(views: dict[str, Any]) -> None:
+    """Refuse arrays that lie on different devices; let the first one's stream wait for those of the others."""
+    given = [(name, view) for name, view in views.items() if view is not None]
+    (first, one), *others = given
+    for name, other in others:
+        if _device(other) != _device(one):
+            msg = f"`{name}` lies {_device(other)} and `{first}` {_device(one)}; move them to one device"
+            raise TypeError(msg)
+        if other.place.stream != one.place.stream:
+            from stnkit.kernels import device
+
+            device.follow(one.place.stream, other.place.stream, one.place.device)
+
+
+def _device(view: Any) -> str:
+    """Say where an array lies."""
+    return f"on CUDA device {view.place.device}" if type(view) is DeviceArray else "in main memory"
+
+
+def _stay(result: Any) -> Any:
     return result
 
 
-def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
+def _import(name: str, array: Any) -> tuple[Any, str, Leave]:
+    if type(array) is DeviceArray:
+        return array, array.place.framework, _stay
     if isinstance(array, np.ma.MaskedArray):
         msg = f"`{name}` is a masked array, whose mask would be lost; pass `.filled(...)` instead"
         raise TypeError(msg)
     if isinstance(array, np.ndarray):
         return np.asarray(array), "numpy", _stay
     framework = type(array).__module__.partition(".")[0]
-    if not (hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__")):
+    shared = hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__")
+    if not (shared or hasattr(array, "__cuda_array_interface__")):
         msg = (
             f"`{name}` must be a NumPy array or an array that supports DLPack; "
             f"got {type(array).__module__}.{type(array).__qualname__}"
@@ -80,9 +114,20 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
         )
         raise TypeError(msg)
     try:
-        kind, index = array.__dlpack_device__()
+        kind, index = map(int, array.__dlpack_device__()) if shared else (_GPU[0], 0)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise _unshared(name, array, framework, error) from error
+    if kind in _GPU:
+        from stnkit import lenders
+
+        lent = lenders.lend(name, array)
+        return lent, framework, lent.place.give
+    try:
         if kind != _CPU:
-            msg = f"`{name}` lies on DLPack device {(int(kind), index)}; pass an array in main memory (device 1)"
+            msg = (
+                f"`{name}` lies on DLPack device {(kind, index)}; pass an array in main memory (device 1), or on an "
+                "NVIDIA GPU (device 2)"
+            )
             raise TypeError(msg)
         if hasattr(array, "resolve_neg"):  # a sign change that torch has only noted: DLPack would lose it
             if name in _WRITTEN and array.is_neg():
@@ -97,9 +142,13 @@ def _import(name: str, array: Any) -> tuple[np.ndarray, str, Leave]:
         else:
             view = np.from_dlpack(array)
     except (BufferError, RuntimeError, ValueError) as error:
-        msg = f"`{name}`, a {framework} array of dtype {getattr(array, 'dtype', '?')}, cannot be shared: {error}"
-        raise TypeError(msg) from error
+        raise _unshared(name, array, framework, error) from error
     return view, framework, functools.partial(_export, namespace)
+
+
+def _unshared(name: str, array: Any, framework: str, error: Exception) -> TypeError:
+    msg = f"`{name}`, a {framework} array of dtype {getattr(array, 'dtype', '?')}, cannot be shared: {error}"
+    return TypeError(msg)
 
 
 def _export(namespace: Any, result: np.ndarray) -> Any:
@@ -108,14 +157,3 @@ def _export(namespace: Any, result: np.ndarray) -> Any:
     if result.dtype.name == "bfloat16":  # DLPack's NumPy side lacks it: it crosses as 16-bit integers
         return namespace.from_dlpack(result.view(np.uint16)).view(namespace.bfloat16)
     return namespace.from_dlpack(result)
-
-
-def bfloat16(name: str) -> np.dtype[Any]:
-    """Return the dtype of an argument that NumPy needs another package for."""
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError as error:
-        msg = f"`{name}` has dtype bfloat16, which needs the package ml_dtypes: pip install ml_dtypes"
-        raise TypeError(msg) from error
-    dtype: np.dtype[Any] = np.dtype(bfloat16)
-    return dtype

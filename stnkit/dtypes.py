@@ -29,3 +29,14 @@ def dot_dtype(image: DType, source: DType) -> DType:
 def bar_dtype(image: DType, source: DType) -> DType:
     """Return the dtype in which an image's cotangent is summed: the image's, or the arithmetic's for halves."""
     return image if image in (FLOAT32, FLOAT64) else arithmetic(image, source)
+
+
+def bfloat16(name: str) -> np.dtype[Any]:
+    """Return the dtype of an argument that NumPy needs another package for."""
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError as error:
+        msg = f"`{name}` has dtype bfloat16, which needs the package ml_dtypes: pip install ml_dtypes"
+        raise TypeError(msg) from error
+    dtype: np.dtype[Any] = np.dtype(bfloat16)
+    return dtype

@@ -6,6 +6,7 @@ allocated here.
 
 import ctypes
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from stnkit.plan import (
     CHUNKS,
     Layout,
     Shape,
-    collapse,
     contiguous,
+    cotangent_strides,
     grid_spec,
     layout,
     source_layout,
@@ -62,8 +63,9 @@ def sample_vjp(
     fill: np.ndarray,
     wrt: tuple[bool, bool],
     into: np.ndarray | None = None,
+    deterministic: bool = True,
 ) -> Bars:
-    """Return the cotangents of image and source that `wrt` asks for, from that of the output.
+    """Return the cotangents of image and source that `wrt` asks for, from that of the output; always deterministic.
 
     That of the image is added to `into` if there is one. For half precision images it is summed in memory of
     the arithmetic's dtype, as large as the image, and rounded once.
@@ -84,6 +86,42 @@ def sample_vjp(
     return image_bar, None if source_bar is None else source_sums(source_bar, source, kind, options.control)
 
 
+def converted(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return an array in a dtype; as it is, if it has that."""
+    return np.asarray(array, dtype)
+
+
+def scaled(array: np.ndarray, factors: np.ndarray | None) -> np.ndarray:
+    """Return a new array: this one, times factors along its last axis; None is 1."""
+    return array.copy() if factors is None else np.asarray(array * factors, array.dtype)
+
+
+def added(like: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the sum of arrays, or zeros, in the shape and dtype of one."""
+    total = np.zeros(like.shape, like.dtype)
+    for part in parts:
+        total += part
+    return total
+
+
+def ones(like: np.ndarray, shape: Shape) -> np.ndarray:
+    """Return ones of a shape, of which one is kept, where an array lies and in its dtype."""
+    return np.broadcast_to(np.ones((), like.dtype), shape)
+
+
+def sample_total(
+    image: np.ndarray, source: np.ndarray, kind: int, size: Shape, options: Options, fill: np.ndarray, batch: int
+) -> np.ndarray:
+    """Return the sum of `sample` over a batch, as a batch of one, in the dtype in which cotangents are summed."""
+    image = image.astype(bar_dtype(image.dtype, source.dtype))
+    channels = image.shape[-1 if options.channels_last else 1]
+    total = np.zeros((1, *size, channels) if options.channels_last else (1, channels, *size), image.dtype)
+    for n in range(batch):
+        one, its = (array if len(array) == 1 else array[n : n + 1] for array in (image, source))
+        total += sample(one, its, kind, size, options, fill)
+    return total
+
+
 def address(array: np.ndarray) -> int:
     """Return where an array's first element lies.
 
@@ -93,8 +131,13 @@ def address(array: np.ndarray) -> int:
     return _word(id(array) + object.__basicsize__).value
 
 
-def splat(values: np.ndarray, grid: np.ndarray, shape: Shape, options: Options) -> np.ndarray:
-    """Add values to an image of `shape` at the coordinates of a grid: the adjoint of `sample` in the image."""
+def splat(
+    values: np.ndarray, grid: np.ndarray, shape: Shape, options: Options, deterministic: bool = True
+) -> np.ndarray:
+    """Add values to an image of `shape` at the coordinates of a grid: the adjoint of `sample` in the image.
+
+    Sums are always deterministic.
+    """
     image = np.broadcast_to(np.zeros((), values.dtype), shape)  # only its layout is read
     size = grid.shape[1:-1]
     fill = np.zeros(image.shape[-1 if options.channels_last else 1], arithmetic(values.dtype, grid.dtype))
@@ -168,15 +211,8 @@ def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any], control:
 
 
 def walkable(cotangent: np.ndarray, options: Options, pulled: bool = True) -> tuple[np.ndarray, Shape]:
-    """Return a cotangent and its (batch, channel, location) strides, copied where kernels could not walk it.
-
-    They read neighbouring channels in lanes, and neighbouring locations too where a source's cotangent is `pulled`.
-    """
-    spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
-    strides = tuple(s // cotangent.itemsize for s in cotangent.strides)
-    step = collapse(cotangent.shape[spatial], strides[spatial])
-    in_lanes = options.channels_last and cotangent.shape[channel] > 1
-    inner = strides[channel] if in_lanes else (step if pulled else 1)
-    if step is None or (inner != 1 and not cotangent.flags.c_contiguous):
+    """Return a cotangent and its (batch, channel, location) strides, copied where kernels could not walk it."""
+    strides = cotangent_strides(layout(cotangent), options, pulled, cotangent.flags.c_contiguous)
+    if strides is None:
         return walkable(np.ascontiguousarray(cotangent), options, pulled)
-    return cotangent, (strides[0], strides[channel], step)
+    return cotangent, strides

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import arithmetic, bar_dtype, dot_dtype
 from stnkit.kernels.jit import digest
 from stnkit.kernels.point import TILE
@@ -41,12 +42,12 @@ class Plan(NamedTuple):
     witnesses: dict[str, Any]  # zeros that carry a type to a kernel
 
 
-def layout(array: np.ndarray) -> Layout:
+def layout(array: np.ndarray | DeviceArray) -> Layout:
     """Return what a plan needs to know of an array."""
     return array.shape, array.strides, array.dtype
 
 
-def contiguous(array: np.ndarray) -> Layout:
+def contiguous(array: np.ndarray | DeviceArray) -> Layout:
     """Return the layout of an array of the same shape and dtype without gaps."""
     steps = [array.itemsize]
     for n in reversed(array.shape[1:]):
@@ -185,6 +186,23 @@ def backward_parts(layout: Plan, images: int, sources: int, wrt: tuple[bool, boo
 def tiles(points: int) -> int:
     """Return how many tiles hold `points` output locations."""
     return -(-points // TILE)
+
+
+def cotangent_strides(cotangent: Layout, options: Options, pulled: bool, whole: bool) -> Shape | None:
+    """Return a cotangent's strides: batch, channel, location; None if kernels could not walk it.
+
+    They read neighbouring channels in lanes, and neighbouring locations too where a source's cotangent is `pulled`.
+    What has no gaps, and is `whole`, can always be walked.
+    """
+    shape, strides, dtype = cotangent
+    spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
+    steps = tuple(s // dtype.itemsize for s in strides)
+    step = collapse(shape[spatial], steps[spatial])
+    in_lanes = options.channels_last and shape[channel] > 1
+    inner = steps[channel] if in_lanes else (step if pulled else 1)
+    if step is None or (inner != 1 and not whole):
+        return None
+    return steps[0], steps[channel], step
 
 
 def collapse(shape: Shape, strides: Shape) -> int | None:

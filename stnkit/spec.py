@@ -75,6 +75,8 @@ class Spec(NamedTuple):
     pixel: bool = False
     interleaved: bool = False  # the channels of one pixel are neighbours (channels_last)
     lanes: int = 1  # how many numbers the innermost loop does at once: locations, or channels if interleaved
+    aligned: bool = False  # on a GPU, lanes begin at a multiple of their size
+    group: int = 1  # on a GPU, how many neighbouring threads share the channels of one location
     packed: bool = False  # neighbours have no gaps: pixels of a row, or channels of a pixel if interleaved
     source: int = GRID
     dense: bool = False  # the coordinates of a row of locations have no gaps

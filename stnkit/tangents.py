@@ -64,8 +64,12 @@ def sample_double_vjp(
     size: Shape,
     options: Options,
     fill: np.ndarray,
+    deterministic: bool = True,
 ) -> tuple[np.ndarray, Maybe, np.ndarray]:
-    """Return the cotangents of the arguments of `ops.sample_vjp`, from those of its results, None for zero."""
+    """Return the cotangents of the arguments of `ops.sample_vjp`, from those of its results, None for zero.
+
+    They are always deterministic.
+    """
     source_dot = source_dot if options.interp != NEAREST else None  # it has no slope
     image, image_dot = _alike(image, image_dot)
     assert kind not in (PROJECTIVE, THIN_PLATE_SPLINE), "the second order is not written for this source"
@@ -128,12 +132,18 @@ def sample_gradient(
 
 
 def splat_double_jvp(
-    values: np.ndarray, grid: np.ndarray, first: np.ndarray, second: np.ndarray, shape: Shape, options: Options
+    values: np.ndarray,
+    grid: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    shape: Shape,
+    options: Options,
+    deterministic: bool = True,
 ) -> np.ndarray:
     """Return the second derivative of `ops.splat` along two tangents of the grid.
 
     It is a sum over all pairs of axes: values, times the first tangent on one and the second on the other, are splatted
-    with the weights of these axes differentiated.
+    with the weights of these axes differentiated. Sums are always deterministic.
     """
     image_bar = np.zeros(shape, bar_dtype(values.dtype, grid.dtype))
     if values.size and options.interp != NEAREST:

@@ -364,3 +364,26 @@ def test_reasons_are_of_known_groups():
     text = report.REASONS.read_text(encoding="utf-8")
     named = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     assert set(named) <= {goal.title for goal in suite.GOALS}
+
+
+def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
+    from bench import in_cuda
+
+    monkeypatch.setattr(in_cuda, "missing", lambda: "torch finds none")
+    assert program.main(["--device", "cuda", "--quick"]) == 2
+    assert capsys.readouterr().err == "bench: no GPU to measure on: torch finds none\n"
+
+
+def test_what_a_gpu_gave_is_shown():
+    from bench import in_cuda
+
+    case = {
+        "picture": "2x8x32x32", "channels_last": True, "operation": "grid_sample", "bytes": 10**9, "floor": 1e-3,
+        "seconds": {"stnkit": 2e-3, "torch": 5e-3}, "failures": {"CuPy": "error: ValueError: no"},
+    }  # fmt: skip
+    failed = case | {"seconds": {"torch": 1.0}, "failures": {"stnkit": "differs by 1.0e-01"}}
+    run = {"cases": [case, failed], "overhead": {"stnkit": 15e-6}}
+    measured, calls = in_cuda.tables(run)
+    assert measured.rows[0][1:] == ("1.00", "1.00", "2.00", "50 %", "2.50", "-", "error", "-")
+    assert measured.rows[1][3] == "differs by 1.0e-01"
+    assert calls.rows == [("stnkit", "15.0")]

@@ -154,7 +154,9 @@ DETERMINISTIC = {
     "projective_sample_vjp": (OUT, IMAGE, SQUARE),
     "thin_plate_spline_grid_vjp": (GRID, CONTROL[None].repeat(2, 0), CONTROL),
     "thin_plate_spline_sample_vjp": (OUT, IMAGE, CONTROL[None].repeat(2, 0), CONTROL),
+    "grid_splat": (OUT, GRID, (4, 5)),
     "grid_splat_vjp": (IMAGE, OUT, GRID),
+    "grid_count": (GRID, (4, 5)),
 }
 
 

@@ -54,9 +54,9 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
         {"wrt": ("image", "theta")} | MAP | INTO | EXACT,
     ),
     "thin_plate_spline_sample_jvp": (["image", "theta", "d_image", "d_theta", "control_points", "size"], MAP),
-    "grid_splat": (["values", "grid", "size"], SPLAT),
+    "grid_splat": (["values", "grid", "size"], SPLAT | EXACT),
     "grid_splat_vjp": (["cotangent", "values", "grid"], {"wrt": ("values", "grid")} | SPLAT | EXACT),
-    "grid_count": (["grid", "size"], COUNT),
+    "grid_count": (["grid", "size"], COUNT | EXACT),
     "grid_gradient": (["image", "grid"], GRID),
 }
 

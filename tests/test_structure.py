@@ -19,14 +19,22 @@ ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
     {"dtypes"},
-    {"kernels.jit", "check", "arrays", "doors"},
-    {"kernels.lanes"},
+    {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors"},
+    {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},
+    {"kernels.twin", "lenders"},
+    {"arrays"},
     {"kernels.axis", "kernels.formats", "kernels.radial"},
-    {"kernels.point", "kernels.sources"},
+    {"kernels.point", "kernels.sources", "kernels.elements"},
     {"kernels.maps"},
     {"kernels.tile"},
     {"kernels.cpu", "kernels.threads"},
     {"kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent", "plan", "spline"},
+    {"kernels.thread"},
+    {"kernels.cuda", "device_memory"},
+    {"device_threads"},
+    {"device_scatter"},
+    {"device_ops"},
+    {"device_tangents"},
     {"recipes"},
     {"ops"},
     {"maps", "tangents"},
@@ -125,6 +133,22 @@ def test_kernels_capture_their_spec_alone(plain):
 def test_threads_are_started_in_one_room():
     users = {room for room, path in ROOMS.items() if "prange" in path.read_text()}
     assert users == {"kernels.cpu", "kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent"}
+
+
+def test_one_room_knows_how_a_gpu_is_programmed():
+    users = {room for room, path in ROOMS.items() for module in modules(path) if module in ("cuda", "numba_cuda")}
+    assert users == {"kernels.device", "cli.environment"}  # which tells what is there, for bug reports
+
+
+def modules(path):
+    """Return what a file imports from elsewhere, anywhere in it, by package; Numba's part for GPUs by its own name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name.name}" for name in node.names]
+        yield from ("cuda" if name.startswith("numba.cuda") else name.partition(".")[0] for name in names)
 
 
 def test_importing_loads_no_framework():

@@ -85,7 +85,8 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     align_corners : bool
         As it was given to `affine_grid`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -278,7 +279,8 @@ def affine_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -311,13 +313,13 @@ def affine_sample_vjp(
     """
     if antialias is not False:
         return antialiased_here(affine_sample_vjp, locals())
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (cotangent_, image_, theta_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
@@ -412,7 +414,8 @@ def affine_sample_double_vjp(
     mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -446,13 +449,13 @@ def affine_sample_double_vjp(
     """
     if antialias is not False:
         return antialiased_here(affine_sample_double_vjp, locals())
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (image_dot, source_dot, cotangent_, image_, theta_), leave = arrays.enter(
         "dd_image", "dd_theta", dd_image=dd_image, dd_theta=dd_theta, cotangent=cotangent, image=image, theta=theta
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
     return out_bar_bar, image_bar, source_bar
 
 

@@ -1,7 +1,7 @@
 """What every public function does before and after the work: check, bring to one form, and hand back.
 
-The form is that of `ops`: NumPy views with a batch axis, coordinates in float32 or float64, and options as the
-kernels' words. `ops` is imported at the first call, and Numba with it.
+The form is that of `ops`: views with a batch axis, coordinates in float32 or float64, and options as the kernels'
+words. Where the arrays lie says whose operations run. They are imported at the first call, and Numba with them.
 """
 
 import functools
@@ -12,7 +12,8 @@ import numpy as np
 
 from stnkit import check
 from stnkit.arrays import Leave
-from stnkit.dtypes import bar_dtype, dot_dtype, is_float
+from stnkit.device_arrays import DeviceArray
+from stnkit.dtypes import FLOAT32, bar_dtype, dot_dtype, is_float
 from stnkit.spec import FLOW, GRID, MAPS, Options
 
 Array = Any  # an array of any framework that `stnkit.arrays` can view
@@ -24,6 +25,28 @@ DataFormat = Literal["channels_first", "channels_last"]
 Maybe = np.ndarray | None
 
 NAMES = {GRID: "grid", FLOW: "flow"} | dict.fromkeys(MAPS, "theta")
+
+
+def floor(array: Any) -> Any:
+    """Return the operations on arrays that lie where this one does."""
+    if type(array) is DeviceArray:
+        from stnkit import device_ops
+
+        return device_ops
+    from stnkit import ops
+
+    return ops
+
+
+def tangent_floor(array: Any) -> Any:
+    """Return the operations with tangents on arrays that lie where this one does."""
+    if type(array) is DeviceArray:
+        from stnkit import device_tangents
+
+        return device_tangents
+    from stnkit import tangents
+
+    return tangents
 
 
 class Form(NamedTuple):
@@ -52,7 +75,7 @@ class Call(NamedTuple):
     form: Form
 
     def run(self, operation: Callable[..., Any], *before: Any, then: tuple[Any, ...] = ()) -> Any:
-        """Call an operation of `ops` with the arguments that all of them share, between its own."""
+        """Call an operation with the arguments that all of them share, between its own."""
         form = self.form
         return operation(*before, self.image, self.source, form.kind, form.size, form.options, self.fill, *then)
 
@@ -71,7 +94,7 @@ class Call(NamedTuple):
     def like_source(self, array: Maybe) -> Maybe:
         """Return a cotangent of the source in the shape and dtype in which the source was given."""
         form = self.form
-        return None if array is None else np.asarray(array.reshape(form.source_shape), form.source_dtype)
+        return None if array is None else floor(array).converted(array.reshape(form.source_shape), form.source_dtype)
 
 
 def prepare(
@@ -131,24 +154,21 @@ def form_of(
 
 def widened(coordinates: np.ndarray) -> np.ndarray:
     """Return coordinates as float32 if they come in half precision."""
-    return coordinates.astype(np.float32) if coordinates.dtype.itemsize == 2 else coordinates
+    return floor(coordinates).converted(coordinates, FLOAT32) if coordinates.dtype.itemsize == 2 else coordinates
 
 
 def forward(call: Call, out: Maybe) -> np.ndarray:
     """Run a forward call, into `out` if there is one."""
-    from stnkit import ops
-
+    sample = floor(call.image).sample
     if out is None:
-        return call.unbatch(call.run(ops.sample))
+        return call.unbatch(call.run(sample))
     fits_out(out, call.form, call.image, call.source)
-    call.run(ops.sample, then=(call.batch(out),))
+    call.run(sample, then=(call.batch(out),))
     return out
 
 
-def vjp(call: Call, cotangent: np.ndarray, wrt: Wrt, into: Maybe) -> tuple[Maybe, Maybe]:
+def vjp(call: Call, cotangent: np.ndarray, wrt: Wrt, into: Maybe, deterministic: bool = False) -> tuple[Maybe, Maybe]:
     """Run a backward call: the cotangents of image and source that `wrt` names."""
-    from stnkit import ops
-
     asked = check.names("wrt", wrt, ("image", NAMES[call.form.kind]))
     fits_output("cotangent", cotangent, call.form)
     if asked[0]:
@@ -156,28 +176,27 @@ def vjp(call: Call, cotangent: np.ndarray, wrt: Wrt, into: Maybe) -> tuple[Maybe
     if into is not None:
         fits_sums(into, call.form, asked[0], cotangent, call.image, call.source)
     sums = None if into is None else into.reshape(call.image.shape)
-    image_bar, source_bar = call.run(ops.sample_vjp, call.batch(cotangent), then=(asked, sums))
+    operation = floor(call.image).sample_vjp
+    image_bar, source_bar = call.run(operation, call.batch(cotangent), then=(asked, sums, deterministic))
     return into if into is not None else call.like_image(image_bar), call.like_source(source_bar)
 
 
 def jvp(call: Call, image_dot: Maybe, source_dot: Maybe) -> tuple[np.ndarray, np.ndarray]:
     """Run a forward-mode call: the output and its tangent."""
-    from stnkit import tangents
-
     dots = _tangents(call, image_dot, source_dot, "d_")
-    out, out_dot = call.run(tangents.sample_jvp, *dots)
+    out, out_dot = call.run(tangent_floor(call.image).sample_jvp, *dots)
     return call.unbatch(out), call.unbatch(out_dot)
 
 
 def double_vjp(
-    call: Call, image_dot: Maybe, source_dot: Maybe, cotangent: np.ndarray
+    call: Call, image_dot: Maybe, source_dot: Maybe, cotangent: np.ndarray, deterministic: bool = False
 ) -> tuple[np.ndarray, Maybe, Maybe]:
     """Run the backward call of `vjp`: the cotangents of cotangent, image and source."""
-    from stnkit import tangents
-
     dots = _tangents(call, image_dot, source_dot, "dd_")
     fits_output("cotangent", cotangent, call.form)
-    out_bar_bar, image_bar, source_bar = call.run(tangents.sample_double_vjp, *dots, call.batch(cotangent))
+    operation = tangent_floor(call.image).sample_double_vjp
+    bars = call.run(operation, *dots, call.batch(cotangent), then=(deterministic,))
+    out_bar_bar, image_bar, source_bar = bars
     image_bar = image_bar if is_float(call.form.image_dtype) else None
     return call.unbatch(out_bar_bar), call.like_image(image_bar), call.like_source(source_bar)
 
@@ -239,10 +258,8 @@ def grids(
     source: np.ndarray, kind: int, axes: int, size: tuple[int, ...], align: bool, pixel: bool = False
 ) -> np.ndarray:
     """Write out the coordinates of a source of `axes` axes with its batch axis, as a grid."""
-    from stnkit import ops
-
     wide = widened(source)
-    out = ops.grid(wide if wide.ndim == axes else wide[None], kind, size, align, pixel)
+    out: np.ndarray = floor(wide).grid(wide if wide.ndim == axes else wide[None], kind, size, align, pixel)
     return out if source.ndim == axes else out[0]
 
 
@@ -272,9 +289,8 @@ def map_bars(
 
 def theta_bars(cotangent: np.ndarray, ndim: int, align: bool) -> np.ndarray:
     """Return the cotangent of affine maps from that of their grids."""
-    from stnkit import ops
-
     wide = widened(cotangent)
-    theta_bar = ops.grid_vjp(wide if wide.ndim == ndim + 2 else wide[None], align)
-    theta_bar = np.asarray(theta_bar, cotangent.dtype)
+    here = floor(wide)
+    theta_bar: np.ndarray = here.grid_vjp(wide if wide.ndim == ndim + 2 else wide[None], align)
+    theta_bar = here.converted(theta_bar, cotangent.dtype)
     return theta_bar if cotangent.ndim == ndim + 2 else theta_bar[0]

@@ -13,6 +13,7 @@ from stnkit.api.call import (
     Units,
     Wrt,
     double_vjp,
+    floor,
     forward,
     grids,
     jvp,
@@ -155,9 +156,9 @@ def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> 
     check.coordinate_dtype(name, array.dtype)
     ndim = check.grid_axes(array.shape, name)
     align = check.flag("align_corners", align_corners)
-    if not check.units(units):
-        return array.copy()
-    return np.asarray(array * pitches(array.shape[-1 - ndim : -1], align), array.dtype)
+    factors = pitches(array.shape[-1 - ndim : -1], align) if check.units(units) else None
+    scaled: np.ndarray = floor(array).scaled(array, factors)
+    return scaled
 
 
 def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
@@ -277,7 +278,8 @@ def flow_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -314,12 +316,12 @@ def flow_sample_vjp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_vjp, locals())
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (cotangent_, image_, flow_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
@@ -411,7 +413,8 @@ def flow_sample_double_vjp(
     mode, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -445,12 +448,12 @@ def flow_sample_double_vjp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_double_vjp, locals())
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (image_dot, source_dot, cotangent_, image_, flow_), leave = arrays.enter(
         "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_), leave)
+    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
     return out_bar_bar, image_bar, source_bar
 
 

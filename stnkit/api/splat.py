@@ -7,19 +7,19 @@ import numpy as np
 from stnkit import arrays, check
 from stnkit.api.call import (
     Array,
-    Call,
     DataFormat,
     FillValue,
     PaddingMode,
     Units,
     Wrt,
+    floor,
     leave_all,
     prepare,
+    tangent_floor,
     vjp,
     widened,
 )
 from stnkit.doors import front
-from stnkit.dtypes import bar_dtype
 from stnkit.spec import GRID, Options
 
 
@@ -34,6 +34,7 @@ def grid_splat(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    deterministic: bool = False,
 ) -> Array:
     """Add values to an empty image at the coordinates of a grid: the adjoint of `grid_sample` in the image.
 
@@ -50,6 +51,9 @@ def grid_splat(
         The image's spatial size S.
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_sample`. With "zeros" padding, what falls outside is lost.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -73,10 +77,11 @@ def grid_splat(
     >>> stnkit.grid_splat(values, grid, (4,), coords="pixel")
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
+    steady = check.flag("deterministic", deterministic)
     (values_, grid_), leave = arrays.enter(values=values, grid=grid)
     ndim = check.grid_axes(grid_.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    return leave(_splat(values_, grid_, check.size(size, ndim), options))
+    return leave(_splat(values_, grid_, check.size(size, ndim), options, steady))
 
 
 @front
@@ -106,7 +111,8 @@ def grid_splat_vjp(
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_splat`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -132,9 +138,7 @@ def grid_splat_vjp(
     (array([[0.5, 4. ]]), array([[ 1.],
            [50.]]))
     """
-    from stnkit import ops
-
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (cotangent_, values_, grid_), leave = arrays.enter(cotangent=cotangent, values=values, grid=grid)
     asked = check.names("wrt", wrt, ("values", "grid"))
     ndim = check.grid_axes(grid_.shape)
@@ -149,10 +153,11 @@ def grid_splat_vjp(
     values_bar, grid_bar = None, None
     if asked[0]:
         shared = values_.ndim < ndim + 2 or len(values_) == 1
-        values_bar = _sum_of_items(call) if shared and batched else call.run(ops.sample)
-        values_bar = np.asarray(values_bar.reshape(values_.shape), values_.dtype)
+        here = floor(call.image)
+        values_bar = call.run(here.sample_total, then=(shape[0],)) if shared and batched else call.run(here.sample)
+        values_bar = here.converted(values_bar.reshape(values_.shape), values_.dtype)
     if asked[1]:
-        _, grid_bar = vjp(call, spread, "grid", None)
+        _, grid_bar = vjp(call, spread, "grid", None, steady)
     first, second = leave_all((values_bar, grid_bar), leave)
     return first, second
 
@@ -166,6 +171,7 @@ def grid_count(
     padding_mode: PaddingMode = "zeros",
     align_corners: bool = False,
     coords: Units = "normalized",
+    deterministic: bool = False,
 ) -> Array:
     """Count how often a grid reads each pixel: the splat of ones, by weight.
 
@@ -177,6 +183,9 @@ def grid_count(
         The image's spatial size S.
     mode, padding_mode, align_corners, coords
         The options of `grid_sample`.
+    deterministic : bool
+        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
+        locations add to one number is otherwise added in any order.
 
     Returns
     -------
@@ -197,13 +206,14 @@ def grid_count(
     >>> stnkit.grid_count(np.array([[0.5], [2.0], [2.0]]), (4,), coords="pixel")
     array([0.5, 0.5, 2. , 0. ])
     """
+    steady = check.flag("deterministic", deterministic)
     (grid_,), leave = arrays.enter(grid=grid)
     ndim = check.grid_axes(grid_.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, "channels_first", coords=coords)
     check.coordinate_dtype("grid", grid_.dtype)
     wide = widened(grid_)
-    ones = np.broadcast_to(np.ones((), wide.dtype), (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
-    counts = _splat(ones, wide, check.size(size, ndim), options)
+    ones = floor(wide).ones(wide, (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
+    counts = _splat(ones, wide, check.size(size, ndim), options, steady)
     return leave(np.squeeze(counts, axis=-1 - ndim))
 
 
@@ -250,13 +260,11 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    from stnkit import tangents
-
     (image_, grid_), leave = arrays.enter(image=image, grid=grid)
     ndim = check.grid_axes(grid_.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     call = prepare(image_, grid_, GRID, grid_.shape[-1 - ndim : -1], options, fill_value)
-    return leave(call.unbatch(call.run(tangents.sample_gradient)))
+    return leave(call.unbatch(call.run(tangent_floor(call.image).sample_gradient)))
 
 
 def splat_double_jvp(
@@ -271,10 +279,9 @@ def splat_double_jvp(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    deterministic: bool = False,
 ) -> np.ndarray:
     """Return the second derivative of `grid_splat` along two tangents of its grid, for adapters."""
-    from stnkit import tangents
-
     ndim = check.grid_axes(grid.shape)
     options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     for name, dot in (("d_grid", d_grid), ("dd_grid", dd_grid)):
@@ -282,15 +289,15 @@ def splat_double_jvp(
         check.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
     wide, whole, shape, batched = _prepared(values, grid, check.size(size, ndim), options)
     first, second = (widened(dot).reshape(wide.shape) for dot in (d_grid, dd_grid))
-    out = tangents.splat_double_jvp(whole, wide, first, second, shape, options)
+    out: np.ndarray = tangent_floor(whole).splat_double_jvp(whole, wide, first, second, shape, options, deterministic)
     return out if batched else out[0]
 
 
-def _splat(values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options) -> np.ndarray:
-    from stnkit import ops
-
+def _splat(
+    values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options, deterministic: bool
+) -> np.ndarray:
     wide, whole, shape, batched = _prepared(values, grid, spatial, options)
-    out = ops.splat(whole, wide, shape, options)
+    out: np.ndarray = floor(whole).splat(whole, wide, shape, options, deterministic)
     return out if batched else out[0]
 
 
@@ -305,18 +312,6 @@ def _prepared(
     values = values if values.ndim == ndim + 2 else values[None]
     check.not_empty(shape, spatial, wide.shape[1:-1])
     return wide, np.broadcast_to(values, (shape[0], *values.shape[1:])), shape, batched
-
-
-def _sum_of_items(call: Call) -> np.ndarray:
-    """Sample every item of a batch and sum the outputs, in the dtype in which cotangents are summed."""
-    from stnkit import ops
-
-    shape, dtype = call.form.out_shape, bar_dtype(call.image.dtype, call.source.dtype)
-    total = np.zeros((1, *shape[1:]), dtype)
-    for n in range(shape[0]):
-        image, source = (array if len(array) == 1 else array[n : n + 1] for array in (call.image, call.source))
-        total += call._replace(image=image.astype(dtype), source=source).run(ops.sample)
-    return total
 
 
 def image_shape(

@@ -66,8 +66,9 @@ def flow_grid_jvp(*, flow: Array, d_flow: Array, units: str, align_corners: bool
     return grid, _scaled(widened(d_flow), "d_flow", units, align_corners)
 
 
-def grid_splat(*, values: Array, grid: Array, size: Any, **words: Any) -> Array:
+def grid_splat(*, values: Array, grid: Array, size: Any, deterministic: bool, **words: Any) -> Array:
     """Add values to an empty image."""
+    check.flag("deterministic", deterministic)
     values, grid = enter(values=values, grid=grid)
     ndim = check.grid_axes(grid.shape)
     return _splat(values, grid, check.size(size, ndim), _options(ndim, **words))
@@ -97,8 +98,9 @@ def grid_splat_vjp(
     return values_bar, grid_bar
 
 
-def grid_count(*, grid: Array, size: Any, **words: Any) -> Array:
+def grid_count(*, grid: Array, size: Any, deterministic: bool, **words: Any) -> Array:
     """Count how often a grid reads each pixel."""
+    check.flag("deterministic", deterministic)
     (grid,) = enter(grid=grid)
     ndim = check.grid_axes(grid.shape)
     options = _options(ndim, **words, data_format="channels_first")

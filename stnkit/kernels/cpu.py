@@ -17,7 +17,7 @@ from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, step
 from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.maps import spread_out, sum_bends, through
-from stnkit.kernels.point import PITCH, TILE, blend, is_calm, pick, slot, spread
+from stnkit.kernels.point import TILE, blend, is_calm, pick, pitch, slot, spread
 from stnkit.kernels.sources import normalized
 from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
@@ -215,7 +215,7 @@ def put_map_bar(theta_bar, to, source, tile, n, first, count, size, like, spec):
         many = lanes(like, spec.sums)
         sum_bends(theta_bar, to, tile.bars, tile.coords, tile.scales, source, n, count, like, many, spec)
         to += 2 * source.strides[4] * spec.ndim
-    sum_bars(theta_bar, to, tile.bars, 0, PITCH, 1, first, count, size, like, spec)
+    sum_bars(theta_bar, to, tile.bars, 0, pitch(), 1, first, count, size, like, spec)
 
 
 @step

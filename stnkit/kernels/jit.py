@@ -100,6 +100,21 @@ def digest() -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
 
 
+def on_gpu() -> bool:
+    """Tell whether what is compiled runs on a GPU, where a stage holds one location and threads add at once."""
+    return False
+
+
+@rule(on_gpu, lambda: types.boolean)
+def _on_gpu(context, builder, signature, args):
+    return context.get_constant(types.boolean, is_gpu(context))
+
+
+def is_gpu(context: Any) -> bool:
+    """Tell whether instructions are chosen for a GPU."""
+    return type(context).__module__.startswith("numba.cuda")
+
+
 def pointer(address: int, witness: Any) -> Any:
     """View the memory from `address` on as values of the type of `witness`.
 

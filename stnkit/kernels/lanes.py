@@ -12,19 +12,23 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import lower_builtin, models, register_model, type_callable
 
-from stnkit.kernels.jit import rule
+from stnkit.kernels.jit import is_gpu, rule
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Lanes(types.Type):  # type: ignore[misc]
-    """Numba's type of `count` numbers of type `dtype`, kept in a vector register."""
+    """Numba's type of `count` numbers of type `dtype`, kept in a vector register.
 
-    def __init__(self, dtype: types.Type, count: int) -> None:
-        self.dtype, self.count = dtype, count
-        super().__init__(f"Lanes({dtype} x {count})")
+    Those that are `aligned` lie in memory where a multiple of their size is.
+    """
+
+    def __init__(self, dtype: types.Type, count: int, aligned: bool = False) -> None:
+        self.dtype, self.count, self.aligned = dtype, count, aligned
+        super().__init__(f"Lanes({dtype} x {count}{', aligned' if aligned else ''})")
 
 
 @register_model(Lanes)
@@ -57,6 +61,11 @@ def store(memory: Any, at: Any, value: Any) -> None:
         memory[at] = value
     else:
         memory[int(at) : int(at) + len(value)] = value
+
+
+def add_at_once(memory: Any, at: Any, value: Any) -> None:
+    """Add a number, or lanes to neighbours, while other threads of a GPU may add to them too."""
+    store(memory, at, load(memory, at, value) + value)
 
 
 def full(x: Any, like: Any) -> Any:
@@ -145,7 +154,7 @@ def _is_lanes(kind: Any) -> bool:
 
 def alike(kind: Any, like: Any) -> Any:
     """Return the type of `kind`s, as many as `like`."""
-    return Lanes(kind, like.count) if _is_lanes(like) else kind
+    return Lanes(kind, like.count, like.aligned) if _is_lanes(like) else kind
 
 
 def _pick(builder: Any, value: Any, lanes: list[int]) -> Any:
@@ -178,16 +187,22 @@ def _word(builder: Any, value: Any) -> Any:
     return value if value.type == I64 else builder.sext(value, I64)
 
 
-def _read(context: Any, builder: Any, number: Any, where: Any, count: int | None) -> Any:
-    """Read a number, or `count` neighbours, that need not be aligned as lanes."""
-    if count is not None:
-        where = builder.bitcast(where, ir.VectorType(where.type.pointee, count).as_pointer())
+def _alignment(context: Any, number: Any, like: Any) -> int:
+    """Return of how many bytes the address of a number, or of lanes of it, is a multiple."""
+    size: int = context.get_abi_sizeof(context.get_value_type(number))
+    return size * like.count if _is_lanes(like) and like.aligned else size
+
+
+def _read(context: Any, builder: Any, number: Any, where: Any, like: Any) -> Any:
+    """Read a number, or as many neighbours as `like` has lanes."""
+    if _is_lanes(like):
+        where = builder.bitcast(where, ir.VectorType(where.type.pointee, like.count).as_pointer())
     value = builder.load(where)
-    value.align = context.get_abi_sizeof(context.get_value_type(number))
+    value.align = _alignment(context, number, like)
     return value
 
 
-@rule(lanes, lambda like, spec: Lanes(like, spec.spec.lanes) if spec.spec.lanes > 1 else like)
+@rule(lanes, lambda like, spec: Lanes(like, spec.spec.lanes, spec.spec.aligned) if spec.spec.lanes > 1 else like)
 def _lanes(context, builder, signature, args):
     return ir.Constant(context.get_value_type(signature.return_type), None)
 
@@ -202,7 +217,7 @@ def _width(context, builder, signature, args):
 def _load(context, builder, signature, args):
     memory, _, like = signature.args
     where = builder.gep(args[0], [_word(builder, args[1])])
-    return _read(context, builder, memory.dtype, where, like.count if _is_lanes(like) else None)
+    return _read(context, builder, memory.dtype, where, like)
 
 
 @rule(store, lambda memory, at, value: types.void)
@@ -211,7 +226,25 @@ def _store(context, builder, signature, args):
     where = builder.gep(args[0], [_word(builder, args[1])])
     if _is_lanes(value):
         where = builder.bitcast(where, args[2].type.as_pointer())
-    builder.store(args[2], where).align = context.get_abi_sizeof(context.get_value_type(memory.dtype))
+    builder.store(args[2], where).align = _alignment(context, memory.dtype, value)
+    return context.get_dummy_value()
+
+
+@rule(add_at_once, lambda memory, at, value: types.void)
+def _add_at_once(context, builder, signature, args):
+    where, value = builder.gep(args[0], [_word(builder, args[1])]), args[2]
+    for k in range(value.type.count if _is_lanes(signature.args[2]) else 1):
+        part = builder.extract_element(value, ir.Constant(I32, k)) if _is_lanes(signature.args[2]) else value
+        there = builder.gep(where, [ir.Constant(I64, k)])
+        if isinstance(part.type, ir.IntType):  # bins, which are never added to like this
+            builder.atomic_rmw("add", there, part, "monotonic")
+        elif is_gpu(context):  # whose compiler knows no atomic addition of LLVM's but that of integers
+            digits = "f64" if part.type == ir.DoubleType() else "f32"
+            code = ir.FunctionType(part.type, [there.type, part.type])
+            name = f"llvm.nvvm.atomic.load.add.{digits}.p0{digits}"
+            builder.call(cgutils.get_or_insert_function(builder.module, code, name), [there, part])
+        else:
+            builder.atomic_rmw("fadd", there, part, "monotonic")
     return context.get_dummy_value()
 
 
@@ -228,7 +261,7 @@ def _gather(context, builder, signature, args):
     safe = builder.select(builder.icmp_signed(">=", args[2], zero), args[2], zero)
     if not _is_lanes(offset):
         where = builder.gep(base, [_word(builder, safe)])
-        return _read(context, builder, memory.dtype, where, like.count if _is_lanes(like) else None)
+        return _read(context, builder, memory.dtype, where, like)
     value = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
     for k in range(offset.count):
         lane = ir.Constant(I32, k)
@@ -263,18 +296,18 @@ def _short_rows(function: Any, taps: int) -> None:
         memory, places, many = (signature.args[k] for k in (0, 5, 6))
         base = builder.gep(args[0], [_word(builder, args[1])])
         first = builder.gep(args[2], [_word(builder, args[3])])
-        columns = []
+        columns, row = [], Lanes(memory.dtype, taps)
         if _is_lanes(places):  # one load for each place; then rows are turned to columns in registers
             rows = []
             for k in range(places.count):
                 offset = _word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
-                rows.append(_read(context, builder, memory.dtype, builder.gep(base, [offset]), taps))
+                rows.append(_read(context, builder, memory.dtype, builder.gep(base, [offset]), row))
             whole = _join(builder, rows)
             columns = [_pick(builder, whole, list(range(k, whole.type.count, taps))) for k in range(taps)]
         else:
             base = builder.gep(base, [_word(builder, builder.load(first))])
             for _ in range(taps):
-                columns.append(_read(context, builder, memory.dtype, base, many.count if _is_lanes(many) else None))
+                columns.append(_read(context, builder, memory.dtype, base, many))
                 base = builder.gep(base, [args[4]])
         return context.make_tuple(builder, signature.return_type, columns + columns[:1] * (4 - taps))
 
@@ -301,7 +334,7 @@ _short_rows(quads, 4)
 def _even(context, builder, signature, args):
     memory, _, like = signature.args
     where = builder.gep(args[0], [_word(builder, args[1])])
-    value = _read(context, builder, memory.dtype, where, like.count if _is_lanes(like) else None)
+    value = _read(context, builder, memory.dtype, where, like)
     odd = builder.icmp_signed("!=", value, ir.Constant(value.type, None))
     if _is_lanes(like):
         odd = builder.icmp_signed("!=", builder.bitcast(odd, ir.IntType(like.count)), ir.IntType(like.count)(0))

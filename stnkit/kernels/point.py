@@ -7,9 +7,10 @@ offset, so the offset of a corner, the sum over the axes, is negative if any of 
 
 from numba import int64, uint64
 
+from stnkit.kernels.bins import bin_add, is_binned
 from stnkit.kernels.formats import narrow, widen
-from stnkit.kernels.jit import leaf
-from stnkit.kernels.lanes import even, full, gather, living, load, pairs, quads, same, store
+from stnkit.kernels.jit import leaf, on_gpu
+from stnkit.kernels.lanes import add_at_once, even, full, gather, living, load, pairs, quads, same, store, total
 from stnkit.spec import BICUBIC, FLOAT32
 
 TILE = 1024  # locations that are staged together
@@ -17,9 +18,15 @@ PITCH = TILE + 16  # a row of the stage: rows a power of two apart would compete
 
 
 @leaf
+def pitch():
+    """Return how far apart the rows of a stage are."""
+    return int64(1) if on_gpu() else int64(PITCH)
+
+
+@leaf
 def slot(k, p):
     """Return where row `k` of the stage holds location `p`; unsigned, so that no index wraps around."""
-    return uint64(k * PITCH + p)
+    return uint64(k * pitch() + p)
 
 
 @leaf
@@ -252,5 +259,11 @@ def spread(image_bar, at, g, tile, p, bent, spec):
 @leaf
 def add(memory, at, value, number):
     """Add in place, rounded to the memory's own type; `number` has the type of the arithmetic."""
+    if is_binned(memory):
+        bin_add(memory, at, total(value, number))
+        return
+    if on_gpu():
+        add_at_once(memory, at, narrow(value, memory[at], FLOAT32))
+        return
     had = widen(load(memory, at, value), number, FLOAT32)
     store(memory, at, narrow(had + value, memory[at], FLOAT32))

@@ -7,7 +7,7 @@ from numba import int64, uint64
 from stnkit.kernels.axis import chain, is_near, locate, tame, taps
 from stnkit.kernels.jit import beyond, buffer, leaf, pointer, step
 from stnkit.kernels.maps import bend_out, run, spread_out
-from stnkit.kernels.point import PITCH, beside, slot
+from stnkit.kernels.point import beside, pitch, slot
 from stnkit.kernels.sources import lattice, pixel, tangent
 from stnkit.spec import BILINEAR, THIN_PLATE_SPLINE
 
@@ -34,30 +34,35 @@ def allocate(like, index_like, spec):
     rows = spec.ndim * spec.taps
     curved = 2 * rows if spec.sloped else 0
     moving = (spec.ndim if spec.source_dot else 0) + (spec.lines if spec.source_bar else 0)
-    return buffer((rows + curved + 2 * spec.ndim + moving) * PITCH, like), buffer(
-        (rows + 1 + spec.rows + 1) * PITCH, index_like
+    return buffer((rows + curved + 2 * spec.ndim + moving) * pitch(), like), buffer(
+        (rows + 1 + spec.rows + 1) * pitch(), index_like
     )
 
 
 @leaf
 def divide(numbers, offsets, like, index_like, spec):
     """Divide the memory of a stage among its parts."""
+    return shares(pointer(numbers.ctypes.data, like), pointer(offsets.ctypes.data, index_like), spec)
+
+
+@leaf
+def shares(reals, indices, spec):
+    """Return the parts of a stage, whose numbers begin at one pointer and its offsets at another."""
     rows = spec.ndim * spec.taps
     curved = rows if spec.sloped else 0
-    reals, indices = pointer(numbers.ctypes.data, like), pointer(offsets.ctypes.data, index_like)
-    scales = spec.ndim * PITCH
-    weights = scales + spec.ndim * PITCH
-    slopes = weights + rows * PITCH
-    curves = slopes + curved * PITCH
-    dots = curves + curved * PITCH
-    bars = dots + (spec.ndim if spec.source_dot else 0) * PITCH
+    scales = spec.ndim * pitch()
+    weights = scales + spec.ndim * pitch()
+    slopes = weights + rows * pitch()
+    curves = slopes + curved * pitch()
+    dots = curves + curved * pitch()
+    bars = dots + (spec.ndim if spec.source_dot else 0) * pitch()
     return Tile(
         reals,
         beyond(reals, scales),
         indices,
-        beyond(indices, rows * PITCH),
-        beyond(indices, (rows + 1) * PITCH),
-        beyond(indices, (rows + 1 + spec.rows) * PITCH),
+        beyond(indices, rows * pitch()),
+        beyond(indices, (rows + 1) * pitch()),
+        beyond(indices, (rows + 1 + spec.rows) * pitch()),
         beyond(reals, weights),
         beyond(reals, slopes),
         beyond(reals, curves),
@@ -211,23 +216,29 @@ def stage_dots(tile, n, first, count, source, source_dot, size, extent, like, sp
 
     A coordinate on which the padding has no slope, or that is not finite, moves nothing: exactly 0.
     """
-    zero = type(like)(0)
     if spec.source == THIN_PLATE_SPLINE:
         spread_out(tile.coords, first, count, size, like, spec)
         bend_out(tile.dots, tile.coords, source_dot, n, count, like, spec)
     for axis in range(spec.ndim):
-        unit = chain(extent[2 - axis], size[2 - axis], like, spec)
         p = 0
         while p < count:
             z, y, x, length = run(first, p, count, size)
             for i in range(length):
-                scale = tile.scales[slot(axis, p + i)]
-                if spec.source == THIN_PLATE_SPLINE:
-                    dot = tile.dots[slot(axis, p + i)] * scale * unit
-                else:
-                    dot = tangent(source, source_dot, n, (z, y, x + i), size, axis, like, spec) * scale * unit
-                tile.dots[slot(axis, p + i)] = dot if scale != zero else zero
+                stage_dot(tile, p + i, axis, n, (z, y, x + i), source, source_dot, size, extent, like, spec)
             p += length
+
+
+@leaf
+def stage_dot(tile, p, axis, n, at, source, source_dot, size, extent, like, spec):
+    """Stage the tangent of one location's pixel coordinate on one axis; of thin plates, the coordinate's is there."""
+    zero = type(like)(0)
+    scale = tile.scales[slot(axis, p)]
+    unit = chain(extent[2 - axis], size[2 - axis], like, spec)
+    if spec.source == THIN_PLATE_SPLINE:
+        dot = tile.dots[slot(axis, p)] * scale * unit
+    else:
+        dot = tangent(source, source_dot, n, at, size, axis, like, spec) * scale * unit
+    tile.dots[slot(axis, p)] = dot if scale != zero else zero
 
 
 @leaf

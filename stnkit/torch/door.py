@@ -3,6 +3,7 @@
 Where a call need not be recorded, its words stay as they are, and so does all that is checked and said about them.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 import stnkit
 from stnkit import check
+from stnkit.torch import gpu
 from stnkit.torch.antialias import composed
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.record import in_short, perform, recorded, unwatched
@@ -54,6 +56,7 @@ def performed(
     operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: dict[str, Any], alone: bool
 ) -> Any:
     """Perform a call whose arguments are those of a public function."""
+    steady = check.flag("deterministic", options.get("deterministic", False))
     options = _unwritten(options)
     wrt: Sequence[bool] = (True,) * len(operation.results)
     if operation.sized:
@@ -62,7 +65,8 @@ def performed(
         first, second = operation.names
         wrt = check.names("wrt", options.pop("wrt", operation.names), (first, second))
         rest = (wrt,)
-    results = perform(operation, tensors, rest, options, alone)
+    with gpu.steady() if steady and alone else contextlib.nullcontext():
+        results = perform(operation, tensors, rest, options, alone)
     if len(operation.results) == 1:
         return results
     return tuple(result if asked and result.dim() > 1 else None for result, asked in zip(results, wrt, strict=True))

@@ -19,7 +19,7 @@ from stnkit.kernels.threads import launch
 from stnkit.ops import address, readable, source_sums, walkable
 from stnkit.plan import contiguous
 from stnkit.spec import AFFINE
-from stnkit.torch import memory
+from stnkit.torch import gpu, memory
 from stnkit.torch.operations import Operation
 from stnkit.torch.run import on_torchs_threads
 
@@ -63,6 +63,10 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
     """Return what does a call on these tensors; None if it has to go the long way."""
     if operation.name not in _LANES:
         return None
+    if isinstance(tensors[0], torch.Tensor) and gpu.on_gpu(tensors[0]):
+        from stnkit.torch import tape  # which needs the kernels' room for GPUs
+
+        return tape.way(operation, tensors, rest, options)
     key: list[Any] = [operation.name]
     for tensor in tensors:
         if not (ordinary(tensor) and tensor.is_contiguous()):

@@ -1,32 +1,38 @@
-"""Whose memory: CPU tensors as NumPy arrays and back without a copy, in the memory format that they have."""
+"""Whose memory: tensors as arrays and back without a copy, in the memory format that they have."""
 
 from typing import Any
 
 import numpy as np
 import torch
 
-from stnkit import arrays
+from stnkit.device_arrays import DeviceArray
+from stnkit.dtypes import bfloat16
+from stnkit.torch import gpu
 
 _LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # from channels first to channels last, by the number of axes
 _FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def lend(tensor: torch.Tensor) -> np.ndarray:
-    """View a tensor's memory as a NumPy array; only a change of sign that torch has noted is carried out first."""
+def lend(tensor: torch.Tensor) -> Any:
+    """View a tensor's memory as an array; only a change of sign that torch has noted is carried out first."""
+    if gpu.on_gpu(tensor):
+        return gpu.lend(tensor)
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
     if tensor.dtype is torch.bfloat16:
-        array: np.ndarray = tensor.view(torch.int16).numpy().view(arrays.bfloat16("tensor"))
+        array: np.ndarray = tensor.view(torch.int16).numpy().view(bfloat16("tensor"))
     else:
         array = tensor.numpy()
     return array
 
 
-def own(result: np.ndarray) -> torch.Tensor:
-    """Make a tensor of a NumPy result, on the same memory."""
+def own(result: Any) -> torch.Tensor:
+    """Make a tensor of a result, on the same memory."""
+    if type(result) is DeviceArray:
+        return gpu.own(result)
     if result.dtype.itemsize == 2 and result.dtype.name == "bfloat16":
         return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(result)
@@ -40,11 +46,11 @@ def memory_format(picture: torch.Tensor) -> torch.memory_format:
     return last
 
 
-def channels_to_end(array: np.ndarray) -> np.ndarray:
+def channels_to_end(array: Any) -> Any:
     """View a channels-first array with a batch axis as a channels-last one."""
     return array.transpose(_LAST[array.ndim])
 
 
-def channels_to_front(array: np.ndarray) -> np.ndarray:
+def channels_to_front(array: Any) -> Any:
     """View a channels-last array with a batch axis as a channels-first one."""
     return array.transpose(_FIRST[array.ndim])

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import stnkit
+from stnkit.api.call import floor
 from stnkit.api.splat import splat_double_jvp
 
 NAMESPACE = "stnkit"
@@ -44,6 +45,7 @@ class Operation(NamedTuple):
     where: int  # which argument the coordinates come from
     picture: int | None  # which argument gives results their channel axis, dtype and memory format
     rounds: bool  # whether an image of integers is sampled, and the result rounded to them
+    summing: bool  # whether it adds up what many locations give, in an order that can be asked for
     options: dict[str, Any]  # and their defaults
     schema: str
 
@@ -88,6 +90,7 @@ def _operation(
         where=max(n for n, shape in enumerate(shapes) if shape == source and arrays[n] not in optional),
         picture=arrays.index(pictures[0]) if pictures else None,
         rounds=arrays[0] == "image" and len(results) == 1,
+        summing="deterministic" in inspect.signature(plain).parameters,
         options=options,
         schema=schema,
     )
@@ -125,12 +128,12 @@ def _splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequenc
     So its tangent along a grid's is what the second order of sampling gives an image, of which nothing is read.
     """
     out = stnkit.grid_splat(values, grid, size, **options)
-    out_dot = np.zeros_like(out) if d_values is None else stnkit.grid_splat(d_values, grid, size, **options)
+    parts = [] if d_values is None else [stnkit.grid_splat(d_values, grid, size, **options)]
     if d_grid is not None:
         shared = out.shape[: -1 - grid.shape[-1]]
         cotangent = np.broadcast_to(values, (*shared, *values.shape[-1 - grid.shape[-1] :]))
-        out_dot += stnkit.grid_sample_double_vjp(None, d_grid, cotangent, np.zeros_like(out), grid, **options)[1]
-    return out, out_dot
+        parts.append(stnkit.grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
+    return out, floor(out).added(out, parts)
 
 
 _splat_jvp.__signature__ = inspect.signature(stnkit.grid_splat)  # type: ignore[attr-defined]  # mypy lacks it

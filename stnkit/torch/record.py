@@ -8,6 +8,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
+from stnkit.torch import gpu
 from stnkit.torch.lane import PLAIN, ordinary, way
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.refusals import readable, refuse_rounding, refuse_tracing
@@ -152,7 +153,7 @@ class Sampled(Recorded):
         """Pull the output's cotangent back: on the short lane, where it has no derivative itself."""
         (operation, _, options, _), (cotangent,), tensors = ctx.what, cotangents, ctx.saved_tensors
         if type(cotangent) in PLAIN and not (recorded((cotangent, *tensors)) or transformed()):
-            if cotangent.layout is torch.strided:
+            if cotangent.layout is torch.strided and not gpu.on_gpu(cotangent):  # where any strides are walked
                 cotangent = cotangent.contiguous()  # that of a sum is one number
             given, wrt = (cotangent, *tensors), ctx.needs_input_grad[1:]
             short = way(OPERATIONS[f"{operation.name}_vjp"], given, (wrt,), options)

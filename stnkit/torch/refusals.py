@@ -43,8 +43,8 @@ def _refuse_storage(name: str, tensor: torch.Tensor) -> None:
         advice = f"is nested; pass `{name}.to_padded_tensor(0.0)`, or its tensors one by one"
     elif tensor.layout is not torch.strided:
         advice = f"has layout {tensor.layout}; pass `{name}.to_dense()`"
-    elif not tensor.is_cpu:
-        advice = f"lies on {tensor.device}; pass `{name}.cpu()`"
+    elif not (tensor.is_cpu or tensor.is_cuda):
+        advice = f"lies on {tensor.device}; pass `{name}.cpu()`, or a tensor on an NVIDIA GPU"
     if advice:
         msg = f"`{name}` {advice}"
         raise TypeError(msg)

@@ -39,7 +39,8 @@ def register() -> None:
     for name, operation in OPERATIONS.items():
         qualified = f"{NAMESPACE}::{name}"
         LIBRARY.define(operation.schema, tags=(torch.Tag.pt2_compliant_tag,))
-        LIBRARY.impl(name, functools.partial(computed, operation), "CPU")
+        for device in ("CPU", "CUDA"):
+            LIBRARY.impl(name, functools.partial(computed, operation), device)
         LIBRARY.impl(name, functools.partial(dispatched, operation), "Autograd")
         torch.library.register_fake(qualified, functools.partial(fake, operation), lib=LIBRARY)
         torch.library.register_vmap(qualified, functools.partial(batched, operation), lib=LIBRARY)

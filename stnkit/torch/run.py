@@ -1,4 +1,4 @@
-"""Running an operation on CPU tensors: the public function on NumPy views of their memory."""
+"""Running an operation on tensors: the public function on views of their memory, in main memory or on a GPU."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import torch
 
-from stnkit.torch import memory
+from stnkit.torch import gpu, memory
 from stnkit.torch.operations import Operation
 
 PICTURES = ("image", "out")  # the shapes that have a channel axis
@@ -32,13 +32,25 @@ def nothing(like: Any) -> torch.Tensor:
 
 
 def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Call the public function on views of CPU tensors; its results become tensors on the same memory.
+    """Call the public function on views of tensors; its results become tensors on the same memory.
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
     """
     views = [None if tensor is None else memory.lend(tensor) for tensor in tensors]
+    return _own(on_views(operation, tensors, views, size, options))
+
+
+def on_views(
+    operation: Operation, tensors: Sequence[Maybe], views: list[Any], size: Sequence[Any], options: dict[str, Any]
+) -> Any:
+    """Call the public function on views of tensors.
+
+    What torch is told of deterministic algorithms holds on a GPU, if the call says nothing of them itself.
+    """
+    if operation.summing and gpu.is_steady() and "deterministic" not in options:
+        options = {**options, "deterministic": True}
     if memory_format(operation, tensors, options) is torch.contiguous_format:
-        return _own(on_torchs_threads(operation.plain, *views, *size, **options))
+        return on_torchs_threads(operation.plain, *views, *size, **options)
     turned = _turned(views, operation.shapes, memory.channels_to_end)
     last = {**options, "data_format": "channels_last"}
     try:
@@ -47,8 +59,8 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
         operation.plain(*views, *size, **options)  # says it of the axes as they were given
         raise
     if len(operation.results) == 1:
-        return _own(memory.channels_to_front(results))
-    return _own(tuple(_turned(results, operation.results, memory.channels_to_front)))
+        return memory.channels_to_front(results)
+    return tuple(_turned(results, operation.results, memory.channels_to_front))
 
 
 def _start_threads() -> None:

@@ -1,0 +1,190 @@
+"""Whose memory on a GPU: arrays of any framework as addresses, shapes and strides, and results in their framework.
+
+What NumPy arrays are to the floors above for main memory, these are for a GPU's. They know no arithmetic.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+LEGACY = 1  # the stream that all others but those that say so wait for
+
+
+class Place(NamedTuple):
+    """Where arrays lie, how their framework allocates there, and on which stream it works."""
+
+    framework: str
+    device: int
+    stream: int
+    allocate: Callable[[Shape, np.dtype[Any]], tuple[int, Any]]  # returns the address, and the array that owns it
+    give: Callable[["DeviceArray"], Any]  # hands an array that was allocated so over to the framework
+    tape: Any = None  # is told what is done here, if there is one
+
+    def empty(self, shape: Shape, dtype: np.dtype[Any]) -> "DeviceArray":
+        """Allocate an array without gaps."""
+        address, owner = self.allocate(shape, dtype)
+        if self.tape is not None:
+            self.tape.allocated(address, shape, dtype)
+        return DeviceArray(address, shape, gapless(shape, dtype.itemsize), dtype, self, owner)
+
+
+class Flags(NamedTuple):
+    """What NumPy tells of an array's memory."""
+
+    writeable: bool
+    c_contiguous: bool
+    aligned: bool
+
+
+class DeviceArray:
+    """An array in a GPU's memory, which its owner keeps. Its attributes are those of a NumPy array."""
+
+    __slots__ = ("address", "dtype", "owner", "place", "readonly", "shape", "strides")
+
+    def __init__(
+        self,
+        address: int,
+        shape: Shape,
+        strides: Shape,
+        dtype: np.dtype[Any],
+        place: Place,
+        owner: Any,
+        readonly: bool = False,
+    ) -> None:
+        self.address, self.shape, self.strides, self.dtype = address, shape, strides, dtype
+        self.place, self.owner, self.readonly = place, owner, readonly
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """How many bytes a number has."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the numbers have."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def flags(self) -> Flags:
+        """What can be done with the memory."""
+        steps = (self.address, *(s for n, s in zip(self.shape, self.strides, strict=True) if n > 1))
+        aligned = not any(step % self.itemsize for step in steps)
+        return Flags(not self.readonly, is_gapless(self.shape, self.strides, self.itemsize), aligned)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int | slice | None) -> "DeviceArray":
+        """Add an axis before the first, or take one or some of its items."""
+        if index is None:
+            return self.view((1, *self.shape), (0, *self.strides))
+        if isinstance(index, slice):
+            first, last, _ = index.indices(len(self))
+            shape = (max(last - first, 0), *self.shape[1:])
+            return self.view(shape, self.strides, first * self.strides[0])
+        return self.view(self.shape[1:], self.strides[1:], index * self.strides[0])
+
+    def view(self, shape: Shape, strides: Shape, offset: int = 0) -> "DeviceArray":
+        """View the memory, from `offset` bytes on, in another shape."""
+        at = self.address + offset
+        return DeviceArray(at, shape, strides, self.dtype, self.place, self.owner, self.readonly)
+
+    def reshape(self, shape: Shape) -> "DeviceArray":
+        """View an array without gaps, or one with other axes of one item, in another shape."""
+        if shape == self.shape:
+            return self
+        if self.flags.c_contiguous:
+            return self.view(shape, gapless(shape, self.itemsize))
+        kept = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        assert tuple(n for n, _ in kept) == tuple(n for n in shape if n != 1), "only axes of one item may differ"
+        steps = iter([s for _, s in kept])
+        return self.view(shape, tuple(0 if n == 1 else next(steps) for n in shape))
+
+    def transpose(self, axes: Shape) -> "DeviceArray":
+        """View the axes in another order."""
+        return self.view(tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes))
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Share the memory with any framework that reads this."""
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "strides": self.strides,
+            "typestr": self.dtype.str,
+            "data": (self.address, self.readonly),
+            "stream": self.place.stream or LEGACY,
+        }
+
+    def __array_function__(self, function: Any, kinds: Any, arrays: Any, options: Any) -> Any:
+        """Do what NumPy does with the layout of arrays alone, and nothing else."""
+        return _LAYOUTS[function](*arrays, **options) if function in _LAYOUTS else NotImplemented
+
+
+def spread(array: DeviceArray, shape: Shape) -> DeviceArray:
+    """View an array in a shape that it is broadcast to."""
+    missing = len(shape) - array.ndim
+    pairs = zip(array.shape, array.strides, shape[missing:], strict=True)
+    return array.view(shape, (0,) * missing + tuple(s if n == m else 0 for n, s, m in pairs))
+
+
+def squeeze(array: DeviceArray, axis: int) -> DeviceArray:
+    """View an array without an axis of one item."""
+    at = axis % array.ndim
+    kept = [k for k in range(array.ndim) if k != at]
+    return array.view(tuple(array.shape[k] for k in kept), tuple(array.strides[k] for k in kept))
+
+
+def overlap(one: DeviceArray, other: DeviceArray) -> bool:
+    """Tell whether two arrays reach into the same stretch of memory."""
+    (a, b), (c, d) = reach(one), reach(other)
+    return a < d and c < b
+
+
+def reach(array: DeviceArray) -> tuple[int, int]:
+    """Return where an array's memory begins and ends."""
+    if not array.size:
+        return array.address, array.address
+    spans = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    low, high = sum(s for s in spans if s < 0), sum(s for s in spans if s > 0)
+    return array.address + low, array.address + high + array.itemsize
+
+
+@functools.lru_cache(maxsize=1024)
+def gapless(shape: Shape, itemsize: int) -> Shape:
+    """Return the strides, in bytes, of an array without gaps."""
+    steps = [itemsize]
+    for n in reversed(shape[1:]):
+        steps.append(steps[-1] * n)
+    return tuple(reversed(steps)) if shape else ()
+
+
+@functools.lru_cache(maxsize=1024)
+def is_gapless(shape: Shape, strides: Shape, itemsize: int) -> bool:
+    """Tell whether an array has no gaps; the strides of axes of one item do not matter."""
+    if 0 in shape:
+        return True
+    pairs = zip(shape, strides, gapless(shape, itemsize), strict=True)
+    return all(n == 1 or step == wanted for n, step, wanted in pairs)
+
+
+_LAYOUTS: dict[Any, Callable[..., Any]] = {
+    np.broadcast_to: spread,
+    np.may_share_memory: overlap,
+    np.squeeze: squeeze,
+}

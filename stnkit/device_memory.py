@@ -1,0 +1,172 @@
+"""Whole arrays on a GPU, without sampling: allocate, convert, copy, multiply, sum, and constants.
+
+What NumPy does for `ops` in main memory, kernels of a line or two do here, on the stream of the caller's framework.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stnkit.device_arrays import DeviceArray, Place, gapless, spread
+from stnkit.kernels import device, elements
+from stnkit.kernels.jit import digest
+from stnkit.plan import Shape
+from stnkit.spec import DTYPES, Spec
+
+BYTE = np.dtype(np.uint8)
+LINE = 8 * elements.WORDS  # bytes that one launch carries
+
+
+def run(place: Place, factory: Any, spec: Spec, items: int, addresses: tuple[int, ...], *numbers: Any) -> None:
+    """Launch a kernel on the stream of a place: it takes addresses, and then numbers and tuples of numbers."""
+    device.launch(factory, spec, items, (*addresses, *numbers), place.stream, place.device)
+    if place.tape is not None:
+        place.tape.launched(factory, spec, items, addresses, numbers)
+
+
+def zeros(place: Place, shape: Shape, dtype: np.dtype[Any]) -> DeviceArray:
+    """Allocate an array of zeros."""
+    array = place.empty(shape, dtype)
+    if array.size:
+        device.clear(array.address, array.nbytes, place.stream, place.device)
+        if place.tape is not None:
+            place.tape.cleared(array.address, array.nbytes)
+    return array
+
+
+def converted(array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
+    """Return an array in a dtype; as it is, if it has that."""
+    return array if array.dtype == dtype else product(array, dtype=dtype)
+
+
+def contiguous(array: DeviceArray) -> DeviceArray:
+    """Return an array without gaps; as it is, if it has none."""
+    return array if array.flags.c_contiguous else product(array)
+
+
+def aligned(array: DeviceArray) -> DeviceArray:
+    """Return an array whose numbers lie where a GPU can read them; as it is, if they do."""
+    if array.flags.aligned:
+        return array
+    byte = DeviceArray(
+        array.address, (*array.shape, array.itemsize), (*array.strides, 1), BYTE, array.place, array.owner
+    )
+    copy = product(byte)
+    steps = gapless(array.shape, array.itemsize)
+    return DeviceArray(copy.address, array.shape, steps, array.dtype, array.place, copy.owner)
+
+
+def scaled(array: DeviceArray, factors: np.ndarray | None) -> DeviceArray:
+    """Return a new array: this one, times factors along its last axis; None is 1."""
+    if factors is None:
+        return product(array)
+    return product(array, spread(constant(array.place, factors), array.shape))
+
+
+def added(like: DeviceArray, parts: Sequence[DeviceArray]) -> DeviceArray:
+    """Return the sum of arrays, or zeros, in the shape and dtype of one."""
+    stack = like.place.empty((len(parts), *like.shape), like.dtype)
+    for k, part in enumerate(parts):
+        product(part, out=stack[k])
+    return total(stack)[0]
+
+
+def ones(like: DeviceArray, shape: Shape) -> DeviceArray:
+    """Return ones of a shape, of which one is kept, where an array lies and in its dtype."""
+    return spread(constant(like.place, np.ones(1, like.dtype))[0], shape)
+
+
+def product(
+    first: DeviceArray,
+    second: DeviceArray | None = None,
+    third: DeviceArray | None = None,
+    dtype: np.dtype[Any] | None = None,
+    out: DeviceArray | None = None,
+) -> DeviceArray:
+    """Return the product of arrays of one shape, without gaps; in the first one's dtype, unless another is given."""
+    out = first.place.empty(first.shape, dtype or first.dtype) if out is None else out
+    if out.size:
+        factors = (first, second, third)
+        spec = _spec(first.dtype, out.dtype, second)
+        spec = spec._replace(image_dot=second is not None, source_dot=third is not None)
+        run(
+            *(first.place, elements.product, spec, out.size),
+            (out.address, *(0 if array is None else array.address for array in factors)),
+            _six(out.shape, 1),
+            *(_steps(first if array is None else array) for array in factors),
+        )
+    return out
+
+
+def total(array: DeviceArray, dtype: np.dtype[Any] | None = None) -> DeviceArray:
+    """Return the sum over the first axis, which stays with one item, in the order of its items."""
+    dtype = dtype or array.dtype
+    out = array.place.empty((1, *array.shape[1:]), dtype)
+    if out.size:
+        count, step = len(array), array.strides[0] // array.itemsize
+        item = array.view(out.shape, array.strides)
+        spec = _spec(array.dtype, dtype)
+        places = out.address, array.address
+        run(array.place, elements.total, spec, out.size, places, count, step, _six(out.shape, 1), _steps(item))
+    return out
+
+
+def constant(place: Place, values: np.ndarray) -> DeviceArray:
+    """Return a few numbers on a GPU: written once for each stream, and remembered.
+
+    What is written while a graph is recorded belongs to that graph, and is written again each time it runs.
+    """
+    values = np.ascontiguousarray(values)
+    if place.tape is not None:
+        kept = constant(place._replace(tape=None), values)
+        place.tape.used(kept.address, values)
+        return kept
+    key = (place.framework, place.device, place.stream, values.tobytes(), values.shape, values.dtype)
+    found = _constants.get(key)
+    if found is None:
+        found = _written(place, values)
+        if not device.is_capturing(place.stream, place.device):
+            if len(_constants) >= KEPT:
+                _constants.pop(next(iter(_constants)))
+            _constants[key] = found
+    return found
+
+
+KEPT = 1024
+_constants: dict[Any, DeviceArray] = {}
+
+
+def _written(place: Place, values: np.ndarray) -> DeviceArray:
+    """Write numbers by launches that carry them; a single number, again and again, by one."""
+    raw = values.tobytes()
+    lines = max(-(-len(raw) // LINE), 1)
+    memory = place.empty((lines * LINE,), BYTE)
+    raw += raw[: values.itemsize] * (-len(raw) % LINE // values.itemsize) if raw else bytes(LINE)
+    words = [tuple(np.frombuffer(raw, np.int64, elements.WORDS, k * LINE).tolist()) for k in range(lines)]
+    spec = _spec(BYTE, BYTE)
+    if len(set(words)) == 1:
+        run(place, elements.constant, spec, lines * elements.WORDS, (memory.address,), words[0])
+    else:
+        for k, line in enumerate(words):
+            run(place, elements.constant, spec, elements.WORDS, (memory.address + k * LINE,), line)
+    steps = gapless(values.shape, values.itemsize)
+    return DeviceArray(memory.address, values.shape, steps, values.dtype, place, memory.owner)
+
+
+def _spec(first: np.dtype[Any], out: np.dtype[Any], others: DeviceArray | None = None) -> Spec:
+    code = DTYPES[out.name]
+    other = code if others is None else DTYPES[others.dtype.name]
+    return Spec(0, image_dtype=DTYPES[first.name], dot_dtype=code, source_dtype=other, digest=digest())
+
+
+@functools.lru_cache(maxsize=4096)
+def _six(axes: Shape, value: int) -> Shape:
+    """Prepend axes, to make as many as kernels walk."""
+    return (value,) * (elements.AXES - len(axes)) + axes
+
+
+def _steps(array: DeviceArray) -> Shape:
+    """Return strides in elements, as many as kernels walk."""
+    return _six(tuple(s // array.itemsize for s in array.strides), 0)

@@ -1,0 +1,184 @@
+"""Whole arrays on a GPU: allocate what a call writes, choose its kernels, and launch them, as `ops` does on a CPU.
+
+Everything here takes `DeviceArray`s with a batch axis that the face has validated. All that is allocated is allocated
+by the framework of the arrays, and all that is launched is launched on its stream.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from stnkit.device_arrays import DeviceArray
+from stnkit.device_memory import (
+    added,
+    aligned,
+    constant,
+    contiguous,
+    converted,
+    ones,
+    product,
+    run,
+    scaled,
+    total,
+    zeros,
+)
+from stnkit.device_scatter import image_layout, scatter
+from stnkit.device_threads import channels_each, grouped, seats, theta_sums, vectored
+from stnkit.dtypes import arithmetic, bar_dtype
+from stnkit.kernels import cuda, device
+from stnkit.plan import (
+    Shape,
+    cotangent_strides,
+    grid_spec,
+    layout,
+    out_strides,
+    plan,
+    source_layout,
+    three,
+)
+from stnkit.plan import contiguous as gapless
+from stnkit.spec import AFFINE, GRID, NEAREST, Options
+
+__all__ = ["added", "converted", "ones", "scaled"]  # operations that are those of whole arrays
+
+Bars = tuple[DeviceArray | None, DeviceArray | None]
+
+
+def sample(
+    image: DeviceArray,
+    source: DeviceArray,
+    kind: int,
+    size: Shape,
+    options: Options,
+    fill: np.ndarray,
+    out: DeviceArray | None = None,
+) -> DeviceArray:
+    """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`."""
+    image, source = aligned(image), readable(source, kind, image.dtype)
+    call = plan(layout(image), layout(source), kind, size, options)
+    out = image.place.empty(call.out_shape, image.dtype) if out is None else out
+    if out.size:
+        spec = vectored(call, image, out)
+        group = channels_each(call, spec)
+        fills = constant(image.place, fill)
+        run(
+            *(image.place, cuda.sample, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+            (out.address, image.address, source.address, fills.address),
+            *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
+        )
+    return out
+
+
+def readable(source: DeviceArray, kind: int, image_dtype: np.dtype[Any]) -> DeviceArray:
+    """Return a grid as it is, and the few numbers of theta contiguous, in the type of the arithmetic."""
+    if kind != AFFINE:
+        return aligned(source)
+    return contiguous(converted(aligned(source), arithmetic(image_dtype, source.dtype)))
+
+
+def sample_total(
+    image: DeviceArray, source: DeviceArray, kind: int, size: Shape, options: Options, fill: np.ndarray, batch: int
+) -> DeviceArray:
+    """Return the sum of `sample` over a batch, as a batch of one, in the dtype in which cotangents are summed."""
+    wide = converted(image, bar_dtype(image.dtype, source.dtype))
+    return total(sample(wide, source, kind, size, options, fill))
+
+
+def sample_vjp(
+    cotangent: DeviceArray,
+    image: DeviceArray,
+    source: DeviceArray,
+    kind: int,
+    size: Shape,
+    options: Options,
+    fill: np.ndarray,
+    wrt: tuple[bool, bool],
+    into: DeviceArray | None = None,
+    deterministic: bool = False,
+) -> Bars:
+    """Return the cotangents of image and source that `wrt` asks for, from that of the output.
+
+    That of the image is added to `into` if there is one. For half precision images it is summed in memory of the
+    arithmetic's dtype, as large as the image, and rounded once.
+    """
+    image, read = aligned(image), readable(source, kind, image.dtype)
+    cotangent, strides = walkable(cotangent, options)
+    slopes = wrt[1] and options.interp != NEAREST  # the slope of nearest is 0 everywhere
+    image_bar, source_bar = into, None
+    if wrt[0] and into is None:
+        image_bar = zeros(image.place, image.shape, bar_dtype(image.dtype, read.dtype))
+    if wrt[1] and not (slopes and cotangent.size):
+        source_bar = zeros(source.place, source.shape, read.dtype)
+    if cotangent.size:
+        both = wrt[0] and slopes and not deterministic and image.flags.c_contiguous
+        if wrt[0] and not both:
+            call = plan(gapless(image), layout(read), kind, size, options)
+            scatter(call, image_bar, cotangent, strides, read, deterministic)
+        if slopes:
+            call = plan(layout(image), layout(read), kind, size, options)
+            spec = grouped(call, vectored(call, image, cotangent))._replace(image_bar=both, source_bar=True)
+            seat = seats(call, spec, read)
+            fills = constant(image.place, fill)
+            run(
+                *(image.place, cuda.sample_vjp, spec, seat.items),
+                (
+                    *(image_bar.address if both and image_bar else 0, seat.memory.address),
+                    *(cotangent.address, image.address, read.address, fills.address),
+                ),
+                *(call.channels, seat.repeat, seat.rows, call.size, call.extent),
+                *(strides, call.image, call.source, seat.strides),
+            )
+            source_bar = seat.sums()
+    image_bar = image_bar if into is not None or image_bar is None else converted(image_bar, image.dtype)
+    return image_bar, source_bar
+
+
+def walkable(cotangent: DeviceArray, options: Options) -> tuple[DeviceArray, Shape]:
+    """Return a cotangent and its (batch, channel, location) strides, copied where kernels could not walk it."""
+    strides = cotangent_strides(layout(cotangent), options, False, True)
+    channel = options.channels_last and cotangent.shape[-1] > 1
+    if strides is None or (channel and strides[1] != 1) or not cotangent.flags.aligned:
+        return walkable(product(aligned(cotangent)), options)
+    return cotangent, strides
+
+
+def splat(
+    values: DeviceArray, grid: DeviceArray, shape: Shape, options: Options, deterministic: bool = False
+) -> DeviceArray:
+    """Add values to an image of `shape` at the coordinates of a grid: the adjoint of `sample` in the image."""
+    grid = aligned(grid)
+    image_bar = zeros(values.place, shape, bar_dtype(values.dtype, grid.dtype))
+    if values.size:
+        values, strides = walkable(values, options)
+        call = plan(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
+        scatter(call, image_bar, values, strides, grid, deterministic)
+    return converted(image_bar, values.dtype)
+
+
+def grid(source: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool = False) -> DeviceArray:
+    """Write out the coordinates that affine maps, or a flow, give for an output of `size`."""
+    source = aligned(source) if kind != AFFINE else contiguous(aligned(source))
+    batch, ndim = len(source), len(size)
+    out = source.place.empty((batch, *size, ndim), source.dtype)
+    if out.size:
+        spec = grid_spec(ndim, source.dtype, kind, align, pixel)
+        full, strides = source_layout(layout(source), kind, size)
+        run(source.place, cuda.grid, spec, batch * math.prod(size), (out.address, source.address), full, strides)
+    return out
+
+
+def grid_vjp(cotangent: DeviceArray, align: bool) -> DeviceArray:
+    """Return the cotangent of affine maps from that of the grid they give."""
+    batch, *size, ndim = cotangent.shape
+    cotangent = contiguous(aligned(cotangent))
+    theta = (batch, ndim, ndim + 1)
+    if not cotangent.size:
+        return zeros(cotangent.place, theta, cotangent.dtype)
+    points, entries = math.prod(size), ndim * (ndim + 1)
+    rows = points + -points % device.WARP
+    parts = cotangent.place.empty((batch, rows // device.WARP, entries), cotangent.dtype)
+    spec = grid_spec(ndim, cotangent.dtype, AFFINE, align)
+    places = parts.address, cotangent.address
+    run(cotangent.place, cuda.grid_vjp, spec, batch * rows, places, rows, three(tuple(size), 1))
+    return theta_sums(parts, DeviceArray(0, theta, (), parts.dtype, parts.place, None))

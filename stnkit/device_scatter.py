@@ -1,0 +1,94 @@
+"""How a GPU adds cotangents to an image: by atomic sums, or in bins that give the same bits in any order."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from stnkit.device_arrays import DeviceArray, gapless
+from stnkit.device_memory import contiguous, run, zeros
+from stnkit.device_threads import BUSY, channels_each, vectored
+from stnkit.kernels import cuda
+from stnkit.kernels.bins import HEAD, WORDS
+from stnkit.kernels.jit import digest
+from stnkit.plan import Layout, Plan, Shape
+from stnkit.spec import DTYPES, Spec
+
+
+def image_layout(shape: Shape, dtype: np.dtype[Any]) -> Layout:
+    """Return the layout of an image without gaps."""
+    return shape, gapless(shape, dtype.itemsize), dtype
+
+
+def scatter(
+    call: Plan,
+    image_bar: DeviceArray | None,
+    cotangent: DeviceArray,
+    strides: Shape,
+    source: DeviceArray,
+    deterministic: bool,
+    source_dot: DeviceArray | None = None,
+    order: Shape = (0, 0, 0),
+) -> None:
+    """Add a cotangent to an image's that has no gaps; `strides` are the cotangent's.
+
+    Weights are those of the coordinates' tangents if there are any, or differentiated to an order on each axis.
+    """
+    assert image_bar is not None
+    curved = any(order)
+    spec = vectored(call, image_bar, cotangent)._replace(
+        image_bar=True, source_dot=source_dot is not None, source_bar=curved
+    )
+    group = channels_each(call, spec)
+    sums, factory = image_bar, cuda.scatter
+    if deterministic:
+        spec = spec._replace(lanes=1, aligned=False)
+        group = channels_each(call, spec)
+        sums, factory = bins(call, spec, image_bar, cotangent, source_dot, curved), cuda.scatter_binned
+    run(
+        *(image_bar.place, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+        (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address),
+        *(call.batch, call.channels, group, call.size, call.extent, strides, call.image, call.source, order),
+    )
+
+    if deterministic:
+        run(image_bar.place, cuda.from_bins, spec, image_bar.size, (image_bar.address, sums.address))
+
+
+def bins(
+    call: Plan,
+    spec: Spec,
+    image_bar: DeviceArray,
+    cotangent: DeviceArray,
+    source_dot: DeviceArray | None,
+    curved: bool,
+) -> DeviceArray:
+    """Return empty bins for an image's cotangent, whose unit is small enough for the largest number they can reach.
+
+    A weight is at most 1. One that is differentiated is at most 2 on each axis, times the tangent of the pixel's
+    coordinate: a unit is at most a whole extent of pixels, and a map adds one tangent more than there are axes.
+    Weights that are `curved` are differentiated twice.
+    """
+    place, ndim = image_bar.place, spec.ndim
+    memory = zeros(place, (HEAD + WORDS * image_bar.size,), np.dtype(np.int64))
+    shared = call.batch // len(image_bar)
+    adds = (shared * math.prod(call.size) * spec.taps**ndim).bit_length()
+    peaks = [peak(cotangent, call)]
+    unit = (2 * ndim * (ndim + 1) * max(call.extent)).bit_length()
+    adds += 2 * unit if curved else 0
+    if source_dot is not None:
+        peaks.append(peak(source_dot, call))
+        adds += unit
+    run(place, cuda.opened, spec, 1, (memory.address, peaks[0].address, peaks[-1].address), adds)
+    return memory
+
+
+def peak(array: DeviceArray, call: Plan) -> DeviceArray:
+    """Return the representation of an array's largest finite number, in the type of the arithmetic."""
+    array = contiguous(array)
+    found = zeros(array.place, (1,), np.dtype(np.int64))
+    threads = min(array.size, BUSY)
+    code = DTYPES[array.dtype.name]
+    spec = Spec(0, image_dtype=code, source_dtype=DTYPES[call.like.name], digest=digest())
+    run(array.place, cuda.largest, spec, threads, (found.address, array.address), array.size, threads)
+    return found

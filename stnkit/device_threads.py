@@ -1,0 +1,94 @@
+"""How the threads of a GPU are numbered: what each takes of a call, and with which neighbours it adds up."""
+
+import math
+from typing import NamedTuple
+
+from stnkit.device_arrays import DeviceArray
+from stnkit.device_memory import run
+from stnkit.kernels import cuda, device
+from stnkit.kernels.jit import digest
+from stnkit.plan import Plan, Shape
+from stnkit.spec import AFFINE, DTYPES, Spec
+
+VECTOR = 16  # bytes that one thread reads or writes at once, at most
+BUSY = 1 << 19  # threads that keep any GPU busy
+
+
+def vectored(call: Plan, *pictures: DeviceArray) -> Spec:
+    """Return a call's spec for a GPU: channels that lie side by side are taken as many as fit one access."""
+    spec = call.spec._replace(lanes=1, packed=False)
+    if not (spec.interleaved and call.spec.packed):
+        return spec
+    widest = max(picture.itemsize for picture in pictures)
+    lanes = VECTOR // widest
+    while lanes > 1 and not all(fits(picture, call.channels, lanes) for picture in pictures):
+        lanes //= 2
+    return spec._replace(lanes=lanes, aligned=lanes > 1)
+
+
+def grouped(call: Plan, spec: Spec) -> Spec:
+    """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
+    group, vectors = 1, call.channels // spec.lanes if spec.interleaved else 1
+    while 2 * group <= min(vectors, device.WARP):
+        group *= 2
+    return spec._replace(group=group)
+
+
+def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
+    """Tell whether every `lanes` channels of a picture lie at a multiple of their size."""
+    step = lanes * picture.itemsize
+    others = [s for n, s in zip(picture.shape[:-1], picture.strides[:-1], strict=True) if n > 1]
+    return channels % lanes == 0 and not any(s % step for s in (picture.address, *others))
+
+
+def channels_each(call: Plan, spec: Spec) -> int:
+    """Return how many channels a thread takes: so many that a location is staged for few threads, but all are busy."""
+    if spec.interleaved:
+        return spec.lanes
+    points = call.batch * math.prod(call.size)
+    return max(-(-call.channels * points // BUSY), min(4, call.channels), 1) if points else 1
+
+
+class Seats(NamedTuple):
+    """How threads are numbered where those of a warp add up, and the memory of what they add up to."""
+
+    source: DeviceArray
+    memory: DeviceArray
+    items: int
+    repeat: int  # batch items that share a source's location
+    rows: int  # locations of a batch item, filled up to whole warps
+    strides: Shape  # of the memory: batch, location
+
+    def sums(self) -> DeviceArray:
+        """Return the source's cotangent."""
+        if self.memory.shape == self.source.shape:
+            return self.memory
+        return theta_sums(self.memory, self.source)
+
+
+def seats(call: Plan, spec: Spec, source: DeviceArray) -> Seats:
+    """Return how threads are numbered, and where they write: a grid's cotangent, or warps' parts of theta's."""
+    points, ndim = math.prod(call.size), spec.ndim
+    rows = points + -points % device.WARP
+    if spec.source == AFFINE:
+        entries, parts = ndim * (ndim + 1), rows * spec.group // device.WARP
+        memory = source.place.empty((call.batch, parts, entries), call.like)
+        return Seats(source, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
+    shared = len(source)
+    memory = source.place.empty(source.shape, source.dtype)
+    return Seats(source, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim))
+
+
+def theta_sums(parts: DeviceArray, theta: DeviceArray) -> DeviceArray:
+    """Return the cotangent of maps from the warps' parts, in theta's shape and the parts' dtype."""
+    batch, rows, entries = parts.shape
+    maps = len(theta)
+    out = theta.place.empty(theta.shape, parts.dtype)
+    if out.size:
+        code = DTYPES[parts.dtype.name]
+        spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
+        run(
+            *(theta.place, cuda.theta_sums, spec, maps * entries * device.WARP),
+            *((out.address, parts.address), batch // maps * rows, entries),
+        )
+    return out

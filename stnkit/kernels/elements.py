@@ -1,0 +1,98 @@
+"""What one thread of a GPU does for one number of a whole array: products, copies, sums, and constants.
+
+On a CPU, NumPy does all this. A factory's function is called with the number's place in an output without gaps; inputs
+are walked by strides in elements. A format is that of the array in place of which it is named: an output's is
+`dot_dtype`, the first factor's `image_dtype`, and other factors' `source_dtype`.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import int64
+
+from stnkit.kernels.formats import narrow, widen
+from stnkit.kernels.jit import leaf, pointer
+from stnkit.spec import BFLOAT16, DTYPES, FLOAT16, FLOAT64, Spec
+
+AXES = 6  # of an array, at most: those of an image, and the bytes of a number
+WORDS = 16  # of 64 bits, which one launch carries
+
+_STORED = {FLOAT16: "uint16", BFLOAT16: "uint16", DTYPES["bool"]: "uint8"}  # what others are not called
+_NAMES = {number: name for name, number in DTYPES.items()}
+
+
+def witness(dtype: int) -> Any:
+    """Return a zero of the type that numbers of a format are stored in."""
+    return np.dtype(_STORED.get(dtype, _NAMES[dtype])).type(0)
+
+
+def arithmetic(*dtypes: int) -> Any:
+    """Return a zero of the type that formats are computed in."""
+    return np.float64(0) if FLOAT64 in dtypes else np.float32(0)
+
+
+@leaf
+def walk(i, shape, strides):
+    """Return where number `i` of an array without gaps lies in one of the same shape, with strides."""
+    rest, at = int64(i), int64(0)
+    for axis in range(AXES):
+        n = shape[AXES - 1 - axis]
+        at += (rest % n) * strides[AXES - 1 - axis]
+        rest //= n
+    return at
+
+
+@functools.cache
+def product(spec: Spec) -> Any:
+    """Build out[i] = first[i], times second[i], or times (second[i] third[i]), where the spec says that they are given.
+
+    Alone, and in the format of the output, the first is copied bit for bit.
+    """
+    kept, given, others = witness(spec.dot_dtype), witness(spec.image_dtype), witness(spec.source_dtype)
+    like = arithmetic(spec.dot_dtype, spec.image_dtype, spec.source_dtype)
+    copied = spec.dot_dtype == spec.image_dtype and not spec.image_dot
+
+    def thread(i, out_at, first_at, second_at, third_at, shape, first, second, third):
+        out, factor = pointer(out_at, kept), pointer(first_at, given)[walk(i, shape, first)]
+        if copied:
+            out[i] = factor
+        else:
+            value = widen(factor, like, spec.image_dtype)
+            if spec.image_dot:
+                scale = widen(pointer(second_at, others)[walk(i, shape, second)], like, spec.source_dtype)
+                if spec.source_dot:
+                    scale *= widen(pointer(third_at, others)[walk(i, shape, third)], like, spec.source_dtype)
+                value *= scale
+            out[i] = narrow(value, kept, spec.dot_dtype)
+
+    return thread
+
+
+@functools.cache
+def total(spec: Spec) -> Any:
+    """Build out[i] = the sum of first[n, i] over n, in their order."""
+    kept, given = witness(spec.dot_dtype), witness(spec.image_dtype)
+    like = arithmetic(spec.dot_dtype, spec.image_dtype)
+
+    def thread(i, out_at, first_at, count, step, shape, first):
+        out, memory = pointer(out_at, kept), pointer(first_at, given)
+        at = walk(i, shape, first)
+        value = like
+        for _ in range(count):
+            value += widen(memory[at], like, spec.image_dtype)
+            at += step
+        out[i] = narrow(value, kept, spec.dot_dtype)
+
+    return thread
+
+
+@functools.cache
+def constant(spec: Spec) -> Any:
+    """Build out[i] = the words, again and again: constants come with the launch, and are copied from nowhere."""
+    word = np.int64(0)
+
+    def thread(i, out_at, words):
+        pointer(out_at, word)[i] = words[i % WORDS]
+
+    return thread

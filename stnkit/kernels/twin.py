@@ -1,0 +1,52 @@
+"""What a GPU's threads do, done on a CPU, one thread after another: for checks where there is no GPU.
+
+`launch` and `clear` are those of `device`, for main memory.
+"""
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stnkit.kernels.device import NARROW
+from stnkit.kernels.jit import leaf
+from stnkit.spec import Spec
+
+
+@functools.cache
+def host(factory: Callable[[Spec], Any], spec: Spec) -> Callable[..., None]:
+    """Build the loop that runs what `factory` says a thread does: loop(items, arguments)."""
+    body = leaf(factory(spec))
+
+    def loop(items, arguments):
+        index = type(items)
+        i = index(0)
+        while i < items:
+            body(i, *arguments)
+            i = index(i + index(1))
+
+    compiled: Callable[..., None] = njit(error_model="numpy")(loop)
+    return compiled
+
+
+def backwards(factory: Callable[[Spec], Any], spec: Spec, items: int, arguments: tuple[Any, ...]) -> None:
+    """Run thread after thread, uncompiled, the last one first: what holds in any order holds in this one too."""
+    body = factory(spec)
+    for i in reversed(range(items)):
+        body(np.int32(i), *arguments)
+
+
+def launch(
+    factory: Callable[[Spec], Any], spec: Spec, items: int, arguments: tuple[Any, ...], stream: int, device: int
+) -> None:
+    """Run thread after thread."""
+    index = np.int32 if items < NARROW else np.int64
+    host(factory, spec)(index(items), arguments)
+
+
+def clear(address: int, size: int, stream: int, device: int) -> None:
+    """Set memory to zero."""
+    ctypes.memset(address, 0, size)

@@ -1,0 +1,303 @@
+"""Kernels for GPUs around their numbers: compiled without a GPU, kept on disk, launched on what stands for a driver."""
+
+import functools
+import re
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from stnkit.kernels import cubins, cuda, device, elements, twin
+from stnkit.kernels.cubins import Code
+from stnkit.kernels.jit import pointer
+from stnkit.spec import AFFINE, BILINEAR, FLOAT16, Spec
+
+SPEC = Spec(ndim=2, digest=1)
+
+
+@functools.cache
+def shifted(spec):
+    """Write out[i] = source[i * step] + ndim, which is as little as a kernel can do."""
+    like = np.float32(0)
+
+    def thread(i, out_at, source_at, steps):
+        value = pointer(source_at, like)[i * steps[0]]
+        pointer(out_at, like)[i * steps[1]] = value + type(like)(spec.ndim)
+
+    return thread
+
+
+TEMPLATE = (0, 0, 2)
+CODE = Code("entry", bytes(range(256)), 12, 0)
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """Keep code in a directory of the test's own."""
+    cubins.directory.cache_clear()
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    yield tmp_path
+    cubins.directory.cache_clear()
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """Put what records calls in the place of the driver and of cuda.core; devices 0 and 1 are there, 0 is current."""
+    calls, stack = [], [0]
+    version = [13050]
+
+    class Failure(int):
+        name = "CUDA_ERROR_INVALID_DEVICE"
+
+    driver = SimpleNamespace(
+        cuInit=lambda flags: (0,),
+        cuDriverGetVersion=lambda: (0, version[0]),
+        cuDeviceGet=lambda device: (0, device) if device < 2 else (Failure(101), None),
+        CUdevice_attribute=SimpleNamespace(
+            CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=9,
+            CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=0,
+            CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT=4,
+        ),
+        cuDeviceGetAttribute=lambda attribute, device: (0, attribute),
+        cuDevicePrimaryCtxRetain=lambda device: (0, device),
+        cuCtxGetDevice=lambda: (0, stack[-1]),
+        cuCtxPushCurrent=lambda context: (stack.append(context), (0,))[1],
+        cuCtxPopCurrent=lambda: (0, stack.pop()),
+        cuMemsetD8Async=lambda *given: (calls.append(("clear", stack[-1], *given)), (0,))[1],
+    )
+    core = SimpleNamespace(
+        launch=lambda *given: calls.append(("launch", stack[-1], *given)),
+        LaunchConfig=lambda grid, block: (grid, block),
+        Stream=SimpleNamespace(from_handle=lambda handle: ("stream", handle)),
+        LEGACY_DEFAULT_STREAM="legacy",
+        PER_THREAD_DEFAULT_STREAM="per thread",
+        ObjectCode=SimpleNamespace(from_cubin=lambda cubin: SimpleNamespace(get_kernel=lambda name: (name, cubin))),
+    )
+    tools = SimpleNamespace(driver=driver, core=core, versions={"toolkit": (13, 5)})
+    monkeypatch.setattr(device, "tools", lambda: tools)
+    monkeypatch.setattr(device, "compile", lambda thread, signature, capability: CODE)
+    remembered = (device.machine, device._driver, device._loaded, device._configuration, device._stream)
+    for function in remembered:
+        function.cache_clear()
+    yield SimpleNamespace(calls=calls, stack=stack, version=version, core=core, driver=driver)
+    for function in remembered:
+        function.cache_clear()
+
+
+def test_a_launch_is_pointers_and_integers(driver, shelf):
+    device.launch(shifted, SPEC, 1000, (640, 1280, (2, 1)), 77, 0)
+    assert driver.calls == [
+        ("launch", 0, ("stream", 77), (4, 256), ("entry", CODE.cubin), 1000, 640, 1280, 2, 1),
+    ]
+
+
+def test_many_items_are_taken_by_as_many_blocks_as_pay(driver, shelf):
+    device.launch(shifted, SPEC, 1 << 33, (640, 1280, (2, 1)), 0, 0)
+    (_, _, stream, config, _, items, *_) = driver.calls[0]
+    assert (stream, config, items) == ("legacy", (4 * device.WAVES, device.BLOCK), 1 << 33)
+
+
+def test_another_device_is_current_while_it_is_used_and_not_after(driver, shelf):
+    device.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 2, 1)
+    device.clear(64, 8, 5, 1)
+    assert [call[:3] for call in driver.calls] == [("launch", 1, "per thread"), ("clear", 1, 64)]
+    assert driver.stack == [0]
+
+
+def test_a_launch_that_fails_leaves_the_context_as_it_was(driver, shelf):
+    def refuse(*_):
+        msg = "refused"
+        raise ValueError(msg)
+
+    driver.core.launch = refuse
+    with pytest.raises(ValueError, match="refused"):
+        device.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 0, 1)
+    assert driver.stack == [0]
+    driver.core.launch = lambda *given: driver.calls.append(given)
+    device._loaded.cache_clear()
+    device.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 0, 1)
+    assert len(driver.calls) == 1
+
+
+def test_a_driver_that_is_too_old_is_told_before_anything_is_launched(driver, shelf):
+    driver.version[0] = 12040
+    with pytest.raises(
+        RuntimeError, match=r"supports CUDA 12\.4, and the compiling toolkit is 13\.5.*numba-cuda\[cu12\]"
+    ):
+        device.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 0, 0)
+    assert driver.calls == []
+
+
+def test_a_device_that_is_not_there(driver, shelf):
+    with pytest.raises(RuntimeError, match="CUDA device 7 cannot be opened: CUDA_ERROR_INVALID_DEVICE"):
+        device.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 0, 7)
+    assert driver.calls == []
+
+
+def test_no_driver(driver, shelf):
+    def missing(flags):
+        msg = "libcuda.so.1: not found"
+        raise OSError(msg)
+
+    driver.driver.cuInit = missing
+    with pytest.raises(RuntimeError, match=r"no NVIDIA driver can be started.*libcuda\.so\.1"):
+        device.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 0, 0)
+
+
+def test_a_missing_package_is_named_and_nothing_is_imported(monkeypatch):
+    device.tools.cache_clear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    before = set(sys.modules)
+    with pytest.raises(ImportError, match=r'pip install "stnkit\[cuda\]".*numba-cuda\[cu12\]'):
+        device.tools()
+    assert set(sys.modules) == before
+
+
+def test_code_is_kept_and_found_by_its_whole_key(driver, shelf, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(device, "compile", lambda *given: compiled.append(given) or CODE)
+    asked = (shifted, SPEC, TEMPLATE, True, (9, 0))
+    assert device.code(*asked) == device.code(*asked) == CODE
+    assert len(compiled) == 1
+    others = [
+        (elements.constant, *asked[1:]),
+        (shifted, SPEC._replace(digest=2), *asked[2:]),
+        (shifted, SPEC, (0, 0, 3), True, (9, 0)),
+        (shifted, SPEC, TEMPLATE, False, (9, 0)),
+        (shifted, SPEC, TEMPLATE, True, (8, 0)),
+    ]
+    for other in others:
+        device.code(*other)
+    monkeypatch.setattr("numba.__version__", "0.0")
+    device.code(*asked)
+    device.tools().versions["toolkit"] = (13, 6)
+    device.code(*asked)
+    assert len(compiled) == 1 + len(others) + 2
+
+
+def test_broken_files_are_written_anew(shelf):
+    cubins.keep("key", CODE)
+    (path,) = (shelf / "stnkit_cubins").iterdir()
+    whole = path.read_bytes()
+    for broken in (b"", whole[:-1], whole[:20], whole[:-1] + b"\0", b"\n\n", b"\xff" * 100):
+        path.write_bytes(broken)
+        assert cubins.find("key") is None
+        cubins.keep("key", CODE)
+        assert cubins.find("key") == CODE
+    assert cubins.find("another key") is None
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_without_a_directory_nothing_is_kept(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    cubins.directory.cache_clear()
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "file"))
+    cubins.keep("key", CODE)
+    assert cubins.find("key") is None
+    cubins.directory.cache_clear()
+
+
+def test_the_twin_runs_every_thread(plain):
+    from stnkit.kernels import twin
+
+    source, out = np.arange(8, dtype=np.float32), np.zeros(4, np.float32)
+    twin.launch(shifted, SPEC, 4, (out.ctypes.data, source.ctypes.data, (2, 1)), 0, 0)
+    np.testing.assert_array_equal(out, [2, 4, 6, 8])
+    twin.clear(out.ctypes.data, 8, 0, 0)
+    np.testing.assert_array_equal(out, [0, 0, 6, 8])
+
+
+def test_the_compiled_twin_runs_every_thread():
+    source, out = np.arange(8, dtype=np.float32), np.zeros(4, np.float32)
+    twin.launch(shifted, SPEC, 4, (out.ctypes.data, source.ctypes.data, (2, 1)), 0, 0)
+    np.testing.assert_array_equal(out, [2, 4, 6, 8])
+
+
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
+def test_kernels_compile_without_a_gpu(capability):
+    """Each holds its items as integers of 32 bits where they fit, and neither calls nor spills."""
+    pytest.importorskip("numba_cuda")
+    half = Spec(ndim=1, image_dtype=FLOAT16, image_dot=True)
+    kernels = [
+        (shifted, SPEC, TEMPLATE),
+        (elements.product, half, (0, 0, 0, 0, 6, 6, 6, 6)),
+        (elements.constant, SPEC, (0, 16)),
+    ]
+    for factory, spec, template in kernels:
+        for narrow in (True, False):
+            code = device.compile(factory(spec), device.signature(template, narrow), capability)
+            assert code.cubin.startswith(b"\x7fELF")
+            assert code.spilled == 0 < code.registers
+            assert re.search(rf"\.param \.[us]{32 if narrow else 64} {re.escape(code.name)}_param_0", code.ptx)
+            assert not re.search(r"\.f64|\bcall\b", code.ptx)
+
+
+def test_compiling_leaves_the_device_of_other_threads_alone():
+    pytest.importorskip("numba_cuda")
+    known = device.tools()
+    asked = known.dispatcher.get_current_device
+    with device._pretended((9, 0)):
+        assert known.dispatcher.get_current_device().compute_capability == (9, 0)
+        seen = []
+        other = threading.Thread(target=lambda: seen.append(outcome(known.dispatcher.get_current_device)))
+        other.start()
+        other.join()
+    assert known.dispatcher.get_current_device is asked
+    assert not isinstance(seen[0], SimpleNamespace)
+
+
+def outcome(function):
+    try:
+        return function()
+    except Exception as error:
+        return error
+
+
+PLANAR = Spec(2, interp=BILINEAR, dense=True, digest=1)
+VARIANTS = {
+    "planar": PLANAR,
+    "affine": PLANAR._replace(source=AFFINE, dense=False),
+    "four channels": PLANAR._replace(interleaved=True, lanes=4, aligned=True),
+    "half": PLANAR._replace(image_dtype=FLOAT16, dot_dtype=FLOAT16),
+    "volumes": PLANAR._replace(ndim=3, padding=(2, 2, 2)),
+    "wide": PLANAR._replace(wide=True),
+    "groups": PLANAR._replace(interleaved=True, lanes=4, aligned=True, group=8),
+}
+BACK = {"image_bar": True, "source_bar": True}
+OPERATIONS = {  # what is asked of each, and the template of its arguments
+    "sample": ({}, (0,) * 6 + (3, 3, 3, 5, 5)),
+    "sample_jvp": ({"image_dot": True, "source_dot": True}, (0,) * 9 + (3, 3, 3, 5, 5)),
+    "scatter": ({"image_bar": True}, (0,) * 7 + (3, 3, 3, 5, 5, 3)),
+    "sample_vjp": (BACK, (0,) * 9 + (3, 3, 3, 5, 5, 2)),
+    "sample_double_vjp": (BACK | {"out_bar": True, "source_dot": True}, (0,) * 12 + (3, 3, 3, 3, 5, 5, 2)),
+    "scatter_binned": ({"image_bar": True, "source_dot": True}, (0,) * 7 + (3, 3, 3, 5, 5, 3)),
+    "largest": ({}, (0,) * 4),
+    "opened": ({"source_dot": True}, (0,) * 4),
+    "from_bins": ({}, (0,) * 2),
+    "theta_sums": ({}, (0,) * 4),
+    "grid": ({}, (0, 0, 3, 5)),
+    "grid_vjp": ({}, (0, 0, 0, 3)),
+}
+COVERED = [
+    *((name, "affine") for name in OPERATIONS),
+    *(("sample", name) for name in VARIANTS if name not in ("affine", "groups")),
+    *(("sample_vjp", name) for name in ("groups", "half", "volumes")),
+    ("scatter", "four channels"),
+]
+
+
+@pytest.mark.parametrize(("name", "variant"), COVERED)
+def test_operations_compile_to_what_a_gpu_is_quick_at(name, variant):
+    """In float32 there is no arithmetic of 64 bits, no call, no memory for want of registers, and wide accesses."""
+    pytest.importorskip("numba_cuda")
+    asked, template = OPERATIONS[name]
+    spec = VARIANTS[variant]._replace(**asked)
+    code = device.compile(getattr(cuda, name)(spec), device.signature(template, True), (9, 0))
+    assert code.spilled == 0 < code.registers <= 128  # so that two blocks fit a multiprocessor
+    assert not re.search(r"\.f64|\bcall\b|\.local", code.ptx)
+    assert bool(re.search(r"\.v4\.f32", code.ptx)) == (variant in ("four channels", "groups"))
+    assert variant != "groups" or "shfl.sync" in code.ptx
+    adds = re.search(r"\b(red|atom)\S*\.add\.f32", code.ptx)
+    assert bool(adds) == (name in ("scatter", "sample_vjp", "sample_double_vjp"))

@@ -1,0 +1,377 @@
+"""Operations on a GPU's arrays, from the public functions to what each thread does, on memory that pretends to be one.
+
+Threads run one after another, uncompiled, so nothing here depends on their order; values are those of the CPU's loops.
+"""
+
+import importlib
+
+import numpy as np
+import pytest
+from ml_dtypes import bfloat16
+from pretended import OnHost, Pretender, lent, pretended, returned
+
+RANDOM = np.random.default_rng(0)
+ULPS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+
+
+@pytest.fixture
+def library(plain):
+    """Return the uncompiled stnkit on pretended devices."""
+    importlib.import_module("stnkit.kernels.twin")
+    with pretended():
+        yield plain
+
+
+def numbers(shape, dtype="float32"):
+    if np.dtype(dtype).kind in "ui":
+        return RANDOM.integers(0, 100, shape).astype(dtype)
+    return RANDOM.uniform(-1, 1, shape).astype(dtype)
+
+
+def picture(batch, channels, size, last, dtype):
+    return numbers((batch, *size, channels) if last else (batch, channels, *size), dtype)
+
+
+def compare(function, *arguments, sums=1, **options):
+    """Compare a call on a device with the same call on the CPU.
+
+    `sums` is the largest number of terms, each at most 16 in size, that one number of a result adds up. Their order
+    differs between devices, and each addition rounds once.
+    """
+    here = function(*arguments, **options)
+    there = returned(function(*map(lent, arguments), **options))
+    pairs = zip(here, there, strict=True) if isinstance(here, tuple) else [(here, there)]
+    for expected, result in pairs:
+        if expected is None:
+            assert result is None
+            continue
+        assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
+        one, other = result.astype("float64"), expected.astype("float64")
+        ulp = ULPS.get(expected.dtype.name, 0)
+        bound = 2 * ulp * np.abs(other) + 2 * sums * 16 * sums * max(ulp, ULPS["float32"] if ulp < 2.0**-53 else ulp)
+        if sums == 1:
+            np.testing.assert_array_equal(result, expected)
+        else:
+            assert np.all(np.abs(one - other) <= bound), np.abs(one - other).max()
+
+
+SIZES = {1: ((7,), (5,)), 2: ((4, 5), (3, 4)), 3: ((2, 3, 4), (2, 3, 2))}
+CALLS = [  # axes, channels last, images, sources, dtype of the image, mode, padding
+    (2, False, 2, 2, "float32", "bilinear", "zeros"),
+    (2, True, 2, 2, "float32", "bicubic", "border"),
+    (1, False, 1, 2, "float64", "bilinear", "reflection"),
+    (3, True, 2, 1, "float32", "bilinear", "wrap"),
+    (2, False, 2, 1, "float16", "bicubic", "zeros"),
+    (3, False, 1, 2, "float32", "nearest", "border"),
+    (2, True, 1, 2, bfloat16, "bilinear", "zeros"),
+]
+
+
+@pytest.mark.parametrize("name", ["grid_sample", "affine_sample", "flow_sample"])
+@pytest.mark.parametrize("call", CALLS)
+def test_samplers_and_their_derivatives(library, name, call):
+    ndim, last, images, sources, dtype, mode, padding = call
+    extent, size = SIZES[ndim]
+    options = {"mode": mode, "padding_mode": padding, "data_format": "channels_last" if last else "channels_first"}
+    image, image_dot = (picture(images, 4, extent, last, dtype) for _ in range(2))
+    shape = (sources, ndim, ndim + 1) if name == "affine_sample" else (sources, *size, ndim)
+    source, source_dot = numbers(shape), numbers(shape)
+    cotangent = picture(max(images, sources), 4, size, last, dtype)
+    size = (size,) if name == "affine_sample" else ()
+    function = {end: getattr(library, name + end) for end in ("", "_vjp", "_jvp", "_double_vjp")}
+    compare(function[""], image, source, *size, fill_value=[1.0, 2.0, 0.5, 0.0], **options)
+    compare(function["_jvp"], image, source, image_dot, source_dot, *size, **options)
+    compare(function["_jvp"], image, source, None, source_dot, *size, **options)
+    terms = 4 * 2 * int(np.prod(SIZES[ndim][1])) * 4  # channels, batch items, locations, and taps that meet
+    for deterministic in (False, True):
+        steady = {"deterministic": deterministic, "sums": terms, **options}
+        compare(function["_vjp"], cotangent, image, source, **steady)
+        compare(function["_double_vjp"], image_dot, source_dot, cotangent, image, source, **steady)
+    compare(function["_double_vjp"], image_dot, None, cotangent, image, source, sums=terms, **options)
+
+
+@pytest.mark.parametrize("name", ["grid_sample", "affine_sample", "flow_sample"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_deterministic_sums_do_not_depend_on_the_order_of_threads(plain, name, dtype):
+    """Bits are the same if threads run in the opposite order; by default they are not, but for half precision."""
+    importlib.import_module("stnkit.kernels.twin")
+    image, image_dot, cotangent = (picture(2, 3, (5, 6), False, dtype) for _ in range(3))
+    shape = (2, 2, 3) if name == "affine_sample" else (2, 5, 6, 2)
+    source, source_dot = (0.5 * numbers(shape) for _ in range(2))
+    cotangent[0, 0, 0, 0] *= np.dtype(dtype).type(1000)  # so that small numbers are added to large ones
+    backward, double = (getattr(plain, name + end) for end in ("_vjp", "_double_vjp"))
+    calls = [(backward, (cotangent, image[:1], source)), (double, (image_dot, source_dot, cotangent, image, source))]
+    for steady in (False, True):
+        same = []
+        for function, arrays in calls:
+            answers = []
+            for order in (False, True):
+                with pretended(backwards=order):
+                    answers.append(returned(function(*map(lent, arrays), deterministic=steady)))
+            same += [np.array_equal(a, b) for a, b in zip(*answers, strict=True)]
+        assert all(same) or not steady
+        assert not all(same) or steady or dtype == "float16"
+
+
+def test_deterministic_sums_of_what_is_not_finite(library):
+    image, grid = picture(1, 2, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
+    cotangent = picture(1, 2, (3, 4), False, "float32")
+    cotangent[0, 0, 0, :3] = np.inf, -np.inf, np.nan
+    arrays = cotangent, image, grid
+    expected, _ = library.grid_sample_vjp(*arrays, wrt="image")
+    bar, _ = returned(library.grid_sample_vjp(*map(lent, arrays), wrt="image", deterministic=True))
+    for test in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(test(bar), test(expected))
+    finite = np.isfinite(expected)
+    np.testing.assert_allclose(bar[finite], expected[finite], rtol=0, atol=50 * 50 * 2.0**-24)
+
+
+@pytest.mark.parametrize("wrt", ["image", "grid", ()])
+def test_what_is_not_asked_for_is_none(library, wrt):
+    image, grid = picture(2, 3, (4, 5), False, "float32"), numbers((2, 3, 4, 2))
+    compare(library.grid_sample_vjp, picture(2, 3, (3, 4), False, "float32"), image, grid, wrt=wrt, sums=100)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "bool"])
+def test_images_of_integers(library, dtype):
+    image, grid = picture(1, 3, (4, 5), True, "uint8").astype(dtype), numbers((1, 3, 4, 2))
+    options = {"mode": "nearest", "data_format": "channels_last"}
+    compare(library.grid_sample, image, grid, **options)
+    if dtype == "uint8":
+        compare(library.grid_sample, image, grid, data_format="channels_last", fill_value=[1, 2, 3])
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_splats(library, last, dtype):
+    values, grid = picture(2, 3, (3, 4), last, dtype), numbers((2, 3, 4, 2))
+    options = {"data_format": "channels_last" if last else "channels_first", "sums": 200}
+    compare(library.grid_splat, values, grid, (4, 5), **options)
+    compare(library.grid_splat, values, grid, (4, 5), deterministic=True, **options)
+    compare(library.grid_splat, values[:1], grid, (4, 5), **options)
+    cotangent = picture(2, 3, (4, 5), last, dtype)
+    for given in (values, values[:1]):  # of which the second is shared
+        compare(library.grid_splat_vjp, cotangent, given, grid, **options)
+    for steady in (False, True):
+        arrays = values, grid, numbers(grid.shape), numbers(grid.shape)
+        compare(of_views, *arrays, (4, 5), mode="bicubic", deterministic=steady, **options)
+
+
+def of_views(*arguments, **options):
+    """Call what adapters call, which takes views."""
+    function = importlib.import_module("stnkit.api.splat").splat_double_jvp
+    if isinstance(arguments[0], np.ndarray):
+        return function(*arguments, **options)
+    lend = importlib.import_module("stnkit.lenders").lend
+    result = function(*(lend("x", a) if isinstance(a, Pretender) else a for a in arguments), **options)
+    return result.place.give(result)
+
+
+def test_counts_and_gradients(library):
+    image, grid = picture(2, 3, (4, 5), False, "float32"), numbers((2, 3, 4, 2))
+    compare(library.grid_count, grid, (4, 5), sums=200)
+    compare(library.grid_gradient, image, grid)
+    compare(library.grid_gradient, image[0], grid[0], mode="bicubic")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_grids(library, dtype):
+    theta, flow = numbers((2, 2, 3), dtype), numbers((2, 3, 4, 2), dtype)
+    compare(library.affine_grid, theta, (3, 4), align_corners=True)
+    compare(library.affine_grid, theta[0], (3, 4))
+    compare(library.affine_grid_jvp, theta, numbers((2, 2, 3), dtype), (3, 4))
+    compare(library.affine_grid_vjp, flow, sums=100)
+    compare(library.flow_grid, flow)
+    compare(library.flow_grid_vjp, flow)
+    compare(library.flow_grid_vjp, flow, units="normalized")
+    compare(library.flow_grid_jvp, flow, numbers(flow.shape, dtype))
+
+
+def strided(array):
+    """Return an equal array with gaps."""
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    return wide[..., ::2]
+
+
+def misaligned(array):
+    """Return an equal array whose numbers lie where no GPU can read them."""
+    raw = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    shifted = raw.view(np.dtype((np.void, array.itemsize))).view(array.dtype).reshape(array.shape)
+    shifted[...] = array
+    return shifted
+
+
+LAYOUTS = {
+    "whole": lambda array: array,
+    "gaps": strided,
+    "turned": lambda array: np.ascontiguousarray(np.moveaxis(array, 1, -1)).transpose(0, 3, 1, 2),
+    "misaligned": misaligned,
+    "one item for all": lambda array: np.broadcast_to(array[:1], array.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout(library, layout):
+    """Odd strides are walked, and what cannot be is copied; bytes are those of arrays without gaps."""
+    image, cotangent = (LAYOUTS[layout](picture(2, 4, (4, 5), False, "float32")) for _ in range(2))
+    grid = numbers((2, 4, 5, 2))
+    grid = LAYOUTS[layout](grid) if layout != "turned" else grid
+    compare(library.grid_sample, image, grid)
+    compare(library.grid_sample_vjp, cotangent, image, grid, sums=200)
+    compare(library.grid_sample_jvp, image, grid, cotangent, None)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+def test_channels_side_by_side_are_taken_together_where_they_fit(plain, channels):
+    importlib.import_module("stnkit.kernels.twin")
+    record = []
+    image, grid = picture(2, channels, (4, 5), True, "float32"), numbers((2, 3, 4, 2))
+    with pretended(record):
+        compare(plain.grid_sample, image, grid, data_format="channels_last")
+        compare(plain.grid_sample, misaligned(image), grid, data_format="channels_last")
+    lanes = {1: 1, 2: 2, 3: 1, 8: 4}[channels]
+    assert {spec.lanes for name, spec, *_ in record if name == "sample"} == {lanes}
+
+
+@pytest.mark.parametrize(
+    ("channels", "last", "group"), [(3, False, 1), (1, True, 1), (3, True, 2), (64, True, 16), (256, True, 32)]
+)
+def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, last, group):
+    """Where a source's cotangent is summed over channels, a group of threads has a location, within one warp."""
+    ops, plans, check = (importlib.import_module(f"stnkit.{name}") for name in ("device_threads", "plan", "check"))
+    device = importlib.import_module("stnkit.kernels.device")
+    image, grid = picture(2, channels, (4, 5), last, "float32"), numbers((2, 3, 4, 2))
+    words = check.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
+    call = plans.plan(plans.layout(image), plans.layout(grid), 0, (3, 4), words)
+    device.WARP = 32
+    lend = importlib.import_module("stnkit.lenders").lend
+    spec = ops.grouped(call, ops.vectored(call, lend("image", Pretender(image))))
+    assert spec.group == group
+    seat = ops.seats(call, spec, lend("grid", Pretender(grid)))
+    assert seat.rows == 32
+    assert seat.items == 2 * 32 * group
+
+
+def test_arguments_to_write_into(library):
+    image, grid = picture(2, 3, (4, 5), False, "float16"), numbers((2, 3, 4, 2))
+    out = Pretender(np.zeros((2, 3, 3, 4), "float16"))
+    assert library.grid_sample(lent(image), lent(grid), out=out) is out
+    np.testing.assert_array_equal(out.array, library.grid_sample(image, grid))
+    into, cotangent = Pretender(np.ones(image.shape, "float32")), picture(2, 3, (3, 4), False, "float16")
+    arrays = cotangent, image, grid
+    bar, _ = library.grid_sample_vjp(*map(lent, arrays), wrt="image", accumulate_into=into)
+    expected, _ = library.grid_sample_vjp(*arrays, wrt="image", accumulate_into=np.ones(image.shape, "float32"))
+    assert bar is into
+    np.testing.assert_allclose(into.array, expected, rtol=0, atol=50 * 50 * 2.0**-24)
+    with pytest.raises(ValueError, match="`out` must not overlap `image`"):
+        library.grid_sample(out, lent(grid), out=out)
+    frozen = np.zeros((2, 3, 3, 4), "float16")
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="`out` must be writable"):
+        library.grid_sample(lent(image), lent(grid), out=Pretender(frozen))
+    with pytest.raises(ValueError, match="`out` must be C-contiguous"):
+        library.grid_sample(lent(image), lent(grid), out=Pretender(strided(np.zeros((2, 3, 3, 4), "float16"))))
+
+
+EMPTY = [((0, 3, 4, 5), (0, 3, 4, 2)), ((2, 0, 4, 5), (2, 3, 4, 2)), ((2, 3, 4, 5), (2, 0, 4, 2))]
+
+
+@pytest.mark.parametrize("shapes", EMPTY)
+def test_arrays_without_numbers(library, shapes):
+    image, grid = (np.zeros(shape, "float32") for shape in shapes)
+    out = library.grid_sample(image, grid)
+    compare(library.grid_sample, image, grid)
+    compare(library.grid_sample_vjp, out, image, grid)
+    compare(library.grid_sample_double_vjp, image, grid, out, image, grid)
+    compare(library.affine_grid_vjp, grid)
+
+
+def test_coordinates_that_are_not_finite(library):
+    image, grid = picture(1, 3, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
+    grid[0, 0, 0, 0], grid[0, 1, 1, 1], grid[0, 2, 2] = np.nan, np.inf, (1e30, -1e30)
+    for padding in ("zeros", "border", "reflection", "wrap"):
+        compare(library.grid_sample, image, grid, padding_mode=padding, fill_value=2.0)
+        out = numbers((1, 3, 3, 4))
+        compare(library.grid_sample_vjp, out, image, grid, padding_mode=padding, sums=100)
+
+
+def test_arrays_on_different_devices_are_refused(library):
+    image, grid = picture(1, 3, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
+    with pytest.raises(TypeError, match="`grid` lies on CUDA device 1 and `image` on CUDA device 0; move them"):
+        library.grid_sample(Pretender(image), Pretender(grid, device=1))
+    with pytest.raises(TypeError, match="`grid` is a numpy array and `image` a pretended array"):
+        library.grid_sample(Pretender(image), grid)
+
+
+def test_arrays_of_one_framework_on_host_and_device_are_refused(library):
+    image, grid = picture(1, 3, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
+    with pytest.raises(TypeError, match="`grid` lies in main memory and `image` on CUDA device 0; move them"):
+        library.grid_sample(Pretender(image), OnHost(grid))
+
+
+def test_the_first_array_s_stream_is_worked_on_and_waits_for_the_others(plain):
+    importlib.import_module("stnkit.kernels.twin")
+    image, grid = picture(1, 3, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
+    record = []
+    with pretended(record):
+        plain.grid_sample(Pretender(image, stream=8), Pretender(grid, stream=9))
+    assert record[0] == ("follow", 8, 9, 0)
+    assert {stream for _, _, _, stream, _ in record[1:]} == {8}
+
+
+class Capsule:
+    """An array of a framework that has DLPack alone."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, *, stream):
+        assert stream == 1
+        return self.array.__dlpack__()
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+def test_arrays_that_have_dlpack_alone(library, monkeypatch):
+    """Their results come as arrays that share their memory through the interface which all frameworks read."""
+    memory = []
+
+    class Buffer:
+        def __init__(self, size):
+            self.bytes = np.full(size, 0xAB, np.uint8)
+            self.handle = self.bytes.ctypes.data
+
+    device = importlib.import_module("stnkit.kernels.device")
+    monkeypatch.setattr(device, "allocate", lambda size, stream, at: memory.append(Buffer(size)) or memory[-1])
+    image, grid = strided(picture(1, 3, (4, 5), False, "float32")), numbers((1, 3, 4, 2))
+    out = library.grid_sample(Capsule(image), Capsule(grid))
+    told = out.__cuda_array_interface__
+    assert (told["stream"], told["version"], told["data"]) == (1, 3, (out.owner.handle, False))
+    result = out.owner.bytes.view("float32").reshape(told["shape"])
+    np.testing.assert_array_equal(result, library.grid_sample(image, grid))
+
+
+def test_constants_are_carried_by_launches_and_kept_for_each_stream(plain):
+    memory = importlib.import_module("stnkit.device_memory")
+    importlib.import_module("stnkit.kernels.twin")
+    lenders = importlib.import_module("stnkit.lenders")
+    record = []
+    with pretended(record) as device:
+        memory._constants.clear()
+        places = [lenders.lend("x", Pretender(np.zeros(1), stream=stream)).place for stream in (7, 8)]
+        for values in (np.arange(100.0), np.full(1000, 2.5, "float32"), np.arange(3, dtype="uint8"), np.zeros(0)):
+            launches = max(-(-values.nbytes // memory.LINE), 1) if values.size != 1000 else 1
+            for place, expected in ((places[0], launches), (places[0], 0), (places[1], launches), (places[1], 0)):
+                record.clear()
+                array = memory.constant(place, values)
+                assert len(record) == expected
+                assert array.address % 8 == 0
+                raw = array.owner.array.view(np.uint8)[: values.nbytes]
+                np.testing.assert_array_equal(raw.view(values.dtype), values)
+        device.is_capturing = lambda stream, at: True
+        record.clear()
+        for _ in range(2):
+            memory.constant(places[0], np.arange(5.0))
+        assert len(record) == 2

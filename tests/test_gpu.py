@@ -1,0 +1,310 @@
+"""What only a GPU can show: `pytest -m gpu`, on a machine that has one, with torch and numba-cuda.
+
+Values are compared with the CPU's kernels in float64. Bounds: a coordinate of a pixel is rounded a few times, to within
+4 ulps of the image's extent, which moves a value by that times its slope; a cotangent adds up so many such values, in
+whatever order. Locations lie away from knots, where slopes jump.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import stnkit
+from stnkit.kernels import device
+
+pytestmark = pytest.mark.gpu
+
+
+def missing():
+    """Say why nothing can run on a GPU here; an empty string if it can."""
+    for package in ("numba_cuda", "torch"):
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed"
+    import torch
+
+    if not torch.cuda.is_available():
+        return "torch finds no GPU"
+    try:
+        device.machine(0)
+    except (ImportError, RuntimeError) as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def torch():
+    """Return torch on a machine with a GPU."""
+    reason = missing()
+    if reason:
+        pytest.skip(f"no GPU: {reason}")
+    return importlib.import_module("torch")
+
+
+EPS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+SHAPES = {1: ((37,), (29,)), 2: ((17, 23), (13, 19)), 3: ((7, 9, 11), (5, 6, 7))}
+MODES, PADDINGS = ("nearest", "bilinear", "bicubic"), ("zeros", "border", "reflection", "wrap")
+
+
+def draw(torch, ndim, batch=2, channels=8, dtype="float32", last=False, kind="grid", seed=0):
+    """Return image, source and cotangent on the CPU; what is not float64 is exact in float32, and in the dtype."""
+    extent, size = SHAPES[ndim]
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(*shape):
+        return (torch.randint(-64, 65, shape, generator=generator) / 64).to(getattr(torch, dtype))
+
+    def picture(spatial):
+        return uniform(batch, *spatial, channels) if last else uniform(batch, channels, *spatial)
+
+    wide = torch.float64 if dtype == "float64" else torch.float32
+    n = torch.tensor(extent[::-1])
+    whole = torch.stack([torch.randint(-2, int(m) + 2, (batch, *size), generator=generator) for m in n], dim=-1)
+    pixels = whole + 0.125 + torch.randint(0, 9, whole.shape, generator=generator) / 32
+    source = ((2 * pixels + 1) / n - 1).to(wide)
+    if kind == "flow":
+        source = (torch.randint(-40, 41, whole.shape, generator=generator) / 16 + 1 / 64).to(wide)
+    if kind == "theta":
+        turn = torch.rand(batch, ndim, ndim + 1, generator=generator, dtype=torch.float64) - 0.5
+        source = (torch.eye(ndim, ndim + 1, dtype=torch.float64) + 0.6 * turn).to(wide)
+    return picture(extent), source, picture(size)
+
+
+def compare(torch, function, arrays, terms, dtype, **options):
+    """Compare a call on the GPU with the CPU's in float64."""
+    there = function(*[array.cuda() for array in arrays], **options)
+    here = function(*[array.double() for array in arrays], **options)
+    there, here = (results if isinstance(results, tuple) else (results,) for results in (there, here))
+    for result, wanted in zip(there, here, strict=True):
+        assert result.is_cuda
+        assert result.shape == wanted.shape
+        arithmetic = "float64" if dtype == "float64" else "float32"
+        scale = max(1.0, float(wanted.abs().max()))
+        bound = 2 * EPS[dtype] * scale + terms * 64 * 64 * EPS[arithmetic]  # extents are below 64, slopes below 16
+        worst = float((result.double().cpu() - wanted).abs().max()) if wanted.numel() else 0.0
+        assert worst <= bound, (worst, bound)
+
+
+CALLS = [
+    *((kind, ndim, "float32") for kind in ("grid", "theta", "flow") for ndim in SHAPES),
+    *(("grid", 2, dtype) for dtype in EPS if dtype != "float32"),
+]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("kind", "ndim", "dtype"), CALLS)
+def test_samplers(torch, kind, ndim, dtype, last):
+    image, source, cotangent = draw(torch, ndim, dtype=dtype, last=last, kind=kind)
+    name = {"grid": "grid_sample", "theta": "affine_sample", "flow": "flow_sample"}[kind]
+    options = {"data_format": "channels_last" if last else "channels_first"}
+    size = {"size": SHAPES[ndim][1]} if kind == "theta" else {}
+    function = {end: getattr(stnkit, name + end) for end in ("", "_vjp", "_jvp", "_double_vjp")}
+    points = int(np.prod(SHAPES[ndim][1])) * image.shape[-1 if last else 1]
+    compare(torch, function[""], (image, source), 1, dtype, **size, **options)
+    compare(torch, function["_jvp"], (image, source, image, source), 64, dtype, **size, **options)
+    for steady in (False, True):
+        steady = {"deterministic": steady, **options}
+        compare(torch, function["_vjp"], (cotangent, image, source), points, dtype, **steady)
+        arrays = (image, source, cotangent, image, source)
+        compare(torch, function["_double_vjp"], arrays, 64 * points, dtype, **steady)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_modes(torch, mode, padding):
+    image, grid, cotangent = draw(torch, 2, channels=3)
+    options = {"mode": mode, "padding_mode": padding}
+    for align in (False, True):
+        compare(torch, stnkit.grid_sample, (image, grid), 1, "float32", fill_value=0.5, **options)
+        arrays = cotangent, image, grid
+        compare(torch, stnkit.grid_sample_vjp, arrays, 3 * 13 * 19, "float32", align_corners=align, **options)
+
+
+def test_grids_splats_counts_and_gradients(torch):
+    image, theta, cotangent = draw(torch, 2, kind="theta")
+    _, grid, _ = draw(torch, 2)
+    compare(torch, stnkit.affine_grid, (theta,), 1, "float32", size=(13, 19))
+    compare(torch, stnkit.affine_grid_vjp, (grid,), 13 * 19, "float32")
+    compare(torch, stnkit.flow_grid, (grid,), 1, "float32")
+    compare(torch, stnkit.flow_grid_vjp, (grid,), 1, "float32")
+    compare(torch, stnkit.grid_splat, (cotangent, grid), 13 * 19, "float32", size=(17, 23))
+    compare(torch, stnkit.grid_splat_vjp, (image, cotangent, grid), 8 * 13 * 19, "float32")
+    compare(torch, stnkit.grid_count, (grid,), 13 * 19, "float32", size=(17, 23))
+    compare(torch, stnkit.grid_gradient, (image, grid), 64, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool"])
+def test_integers_are_those_of_the_cpu(torch, dtype):
+    image, grid, _ = draw(torch, 2)
+    image = (image.abs() * 64).to(getattr(torch, dtype))
+    out = stnkit.grid_sample(image.cuda(), grid.cuda(), mode="nearest")
+    assert torch.equal(out.cpu(), stnkit.grid_sample(image, grid, mode="nearest"))
+
+
+def test_strides(torch):
+    image, grid, cotangent = (array.cuda() for array in draw(torch, 2))
+    expected = stnkit.grid_sample_vjp(cotangent, image, grid, deterministic=True)
+    wide = torch.zeros(*image.shape[:-1], 2 * image.shape[-1], device="cuda")
+    wide[..., ::2] = image
+    given = (wide[..., ::2], image.to(memory_format=torch.channels_last), image.transpose(-1, -2).contiguous().mT)
+    for view in given:
+        bars = stnkit.grid_sample_vjp(cotangent, view, grid, deterministic=True)
+        for bar, wanted in zip(bars, expected, strict=True):
+            torch.testing.assert_close(bar, wanted, rtol=0, atol=64 * 64 * 2.0**-24 * 13 * 19)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", ["grid", "theta", "flow"])
+def test_deterministic_means_the_same_bits(torch, kind, last):
+    image, source, cotangent = (array.cuda() for array in draw(torch, 2, batch=4, last=last, kind=kind))
+    name = {"grid": "grid_sample", "theta": "affine_sample", "flow": "flow_sample"}[kind]
+    options = {"data_format": "channels_last" if last else "channels_first", "deterministic": True}
+    runs = [getattr(stnkit, f"{name}_vjp")(cotangent, image[:1], source, **options) for _ in range(8)]
+    twice = [
+        getattr(stnkit, f"{name}_double_vjp")(image, source, cotangent, image, source, **options) for _ in range(8)
+    ]
+    for again in (runs, twice):
+        for results in again[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(results, again[0], strict=True))
+
+
+def test_coordinates_that_are_not_finite(torch):
+    image, grid, cotangent = draw(torch, 2)
+    grid[0, 0, 0, 0], grid[0, 1, 1, 1], grid[0, 2, 2] = np.nan, np.inf, torch.tensor([1e30, -1e30])
+    for padding in PADDINGS:
+        there = stnkit.grid_sample(image.cuda(), grid.cuda(), padding_mode=padding, fill_value=3.0).cpu()
+        here = stnkit.grid_sample(image, grid, padding_mode=padding, fill_value=3.0)
+        assert torch.isfinite(there).all()
+        torch.testing.assert_close(there, here, rtol=0, atol=64 * 64 * 2.0**-24)
+        bars = stnkit.grid_sample_vjp(cotangent.cuda(), image.cuda(), grid.cuda(), padding_mode=padding)
+        assert all(torch.isfinite(bar).all() for bar in bars)
+        assert float(bars[1][0, 0, 0].abs().max()) == 0
+
+
+def test_work_goes_to_the_current_stream(torch):
+    """A call on a stream that is busy returns before its result is there, and its result is right."""
+    image, grid, _ = (array.cuda() for array in draw(torch, 2))
+    expected = stnkit.grid_sample(image, grid)
+    torch.cuda.synchronize()
+    stream, done = torch.cuda.Stream(), torch.cuda.Event()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(200_000_000)
+        out = stnkit.grid_sample(image, grid)
+        done.record(stream)
+    assert not done.query()
+    stream.synchronize()
+    assert torch.equal(out, expected)
+
+
+def test_a_training_step_in_a_graph(torch):
+    image, theta, _ = (array.cuda() for array in draw(torch, 2, kind="theta"))
+    theta = theta.clone().requires_grad_()
+
+    def step():
+        theta.grad = None
+        stnkit.affine_sample(image, theta, (13, 19), fill_value=0.25).square().mean().backward()
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    theta.grad = None
+    with torch.cuda.graph(graph):
+        step()
+    for scale in (1.0, 1.25):
+        with torch.no_grad():
+            theta.mul_(scale)
+        graph.replay()
+        torch.cuda.synchronize()
+        found = theta.grad.clone()
+        other = theta.detach().clone().requires_grad_()
+        stnkit.affine_sample(image, other, (13, 19), fill_value=0.25).square().mean().backward()
+        torch.testing.assert_close(found, other.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_autograd_and_the_compiler(torch):
+    image, theta, _ = draw(torch, 2, batch=1, channels=1, dtype="float64", kind="theta")
+    image, theta = (array.cuda().requires_grad_() for array in (image[..., :4, :5], theta))
+    assert torch.autograd.gradcheck(
+        lambda *given: stnkit.affine_sample(*given, (3, 2)), (image, theta), nondet_tol=1e-12
+    )
+    function = torch.compile(lambda *given: stnkit.affine_sample(*given, (3, 2)).square(), fullgraph=True)
+    torch.testing.assert_close(function(image, theta), stnkit.affine_sample(image, theta, (3, 2)).square())
+
+
+def test_more_than_two_to_the_31_elements(torch):
+    if torch.cuda.get_device_properties(0).total_memory < 24 * 2**30:
+        pytest.skip("the GPU has less than 24 GiB of memory")
+    image = torch.zeros(3, 1, 1 << 15, 1 << 15, dtype=torch.float16, device="cuda")  # 3 * 2**30
+    image[2, 0, -1, -1], image[0, 0, -1, -1] = 2.0, 1.0
+    grid = torch.ones(3, 1, 1, 2, device="cuda")
+    out = stnkit.grid_sample(image, grid, mode="nearest", align_corners=True)
+    assert out.flatten().tolist() == [1.0, 0.0, 2.0]
+    theta = torch.eye(2, 3, device="cuda").expand(3, 2, 3)
+    out = stnkit.affine_sample(image, theta, mode="nearest")
+    assert torch.equal(out, image)
+    one = torch.zeros(1, 1, 46400, 46400, dtype=torch.uint8, device="cuda")  # one plane beyond 2**31
+    one[0, 0, -1, -1] = 7
+    out = stnkit.grid_sample(one, grid[:1], mode="nearest", align_corners=True)
+    assert int(out) == 7
+
+
+def test_a_launch_that_fails_leaves_the_context_usable(torch, monkeypatch):
+    image, grid, _ = (array.cuda() for array in draw(torch, 2))
+    expected = stnkit.grid_sample(image, grid)
+    with monkeypatch.context() as patch:
+        wrong = device.tools().core.LaunchConfig(grid=1, block=1 << 20)  # more threads than any block has
+        patch.setattr(device, "_configuration", lambda blocks: wrong)
+        with pytest.raises(Exception, match=r"(?i)cuda|invalid"):
+            stnkit.grid_sample(image, grid)
+    assert torch.equal(stnkit.grid_sample(image, grid), expected)
+    torch.cuda.synchronize()
+
+
+def test_tensors_on_host_and_device_are_refused(torch):
+    image, grid, _ = draw(torch, 2)
+    with pytest.raises(TypeError, match="`grid` lies on cpu and `image` on cuda:0"):
+        stnkit.grid_sample(image.cuda(), grid)
+
+
+def test_cupy(torch):
+    cupy = pytest.importorskip("cupy")
+    image, grid, _ = draw(torch, 2)
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        out = stnkit.grid_sample(cupy.asarray(image.numpy()), cupy.asarray(grid.numpy()))
+        stream.synchronize()
+    assert type(out) is cupy.ndarray
+    expected = stnkit.grid_sample(image.numpy(), grid.numpy())
+    np.testing.assert_allclose(out.get(), expected, rtol=0, atol=64 * 64 * 2.0**-24)
+
+
+def test_arrays_of_numba(torch):
+    """Their results come as arrays that every framework can read."""
+    from numba import cuda
+
+    image, grid, _ = draw(torch, 2)
+    out = stnkit.grid_sample(cuda.to_device(image.numpy()), cuda.to_device(grid.numpy()))
+    expected = stnkit.grid_sample(image.numpy(), grid.numpy())
+    np.testing.assert_allclose(cuda.as_cuda_array(out).copy_to_host(), expected, rtol=0, atol=64 * 64 * 2.0**-24)
+
+
+def test_code_is_kept_for_the_next_process(torch, tmp_path):
+    """The second process compiles nothing for the GPU."""
+    script = (
+        "import torch, stnkit; from stnkit.kernels import device; compiled = []; plain = device.compile\n"
+        "device.compile = lambda *given: compiled.append(1) or plain(*given)\n"
+        "stnkit.grid_sample(torch.ones(1, 1, 4, 4).cuda(), torch.zeros(1, 2, 2, 2).cuda()); print(len(compiled))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    counts = [
+        int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, env=environment).stdout)
+        for _ in range(2)
+    ]
+    assert counts[0] > 0
+    assert counts[1] == 0

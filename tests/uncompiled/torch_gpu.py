@@ -1,0 +1,154 @@
+"""CUDA tensors, pretended: torch's own CPU tensors, taken for what lies on a GPU, through every operation and autograd.
+
+What a GPU's threads do is done one after another, on main memory; values are those of the CPU's loops.
+"""
+
+import pytest
+import torch
+from pretended import pretended
+from torch_cases import draw
+
+import stnkit
+import stnkit.kernels.twin  # of the kernels' room for GPUs
+from stnkit.torch import gpu, tape
+from stnkit.torch.operations import OPERATIONS
+from stnkit.torch.run import run
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """Take every tensor for one on a GPU; return what is launched."""
+    record = []
+
+    def turn(on=True):
+        monkeypatch.setattr(gpu, "on_gpu", lambda tensor: on)
+
+    monkeypatch.setattr(gpu, "stream", lambda index: 5)
+    with pretended(record):
+        turn()
+        yield turn, record
+
+
+def close(results, expected):
+    for result, wanted in zip(results, expected, strict=True):
+        if wanted is None:
+            assert result is None
+            continue
+        assert (result.shape, result.dtype, result.stride()) == (wanted.shape, wanted.dtype, wanted.stride())
+        torch.testing.assert_close(result, wanted, rtol=1e-12, atol=1e-12)
+
+
+def both(on_gpu, function):
+    """Return a call's results on a pretended GPU and on the CPU."""
+    turn, record = on_gpu
+    there = function()
+    assert record or not any(torch.any(r != 0) for r in there if torch.is_tensor(r)), "nothing was launched"
+    turn(False)
+    here = function()
+    return (tuple(r) if isinstance(r, tuple | list) else (r,) for r in (there, here))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation(on_gpu, name, mode):
+    """Bounds: a few dozen float64 numbers of size 1 are added, in an order of the device's own."""
+    tensors, rest, options = draw(name, 2, mode=mode)
+    close(*both(on_gpu, lambda: run(OPERATIONS[name], tensors, rest if OPERATIONS[name].sized else (), options)))
+    assert all(stream == 5 for *_, stream, _ in on_gpu[1])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_memory_formats_stay(on_gpu, last):
+    image, grid = torch.rand(2, 4, 5, 6, dtype=torch.float64), torch.rand(2, 3, 4, 2, dtype=torch.float64)
+    image = image.to(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+    def function():
+        leaf = image.clone().requires_grad_()
+        out = stnkit.grid_sample(leaf, grid)
+        out.backward(torch.ones_like(out))
+        return out.detach(), leaf.grad
+
+    close(*both(on_gpu, function))
+    assert {spec.interleaved for name, spec, *_ in on_gpu[1] if name == "sample"} == {last}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8])
+def test_formats(on_gpu, dtype):
+    image, grid = (torch.rand(1, 2, 4, 5) * 100).to(dtype), torch.rand(1, 3, 4, 2) * 2 - 1
+    there, here = both(on_gpu, lambda: stnkit.grid_sample(image, grid))
+    assert there[0].dtype is dtype
+    assert torch.equal(there[0], here[0])
+
+
+def test_autograd_is_that_of_the_cpu(on_gpu):
+    image = torch.rand(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+    theta = torch.tensor([[[0.71, 0.13, 0.06], [-0.22, 0.64, 0.11]]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *given: stnkit.affine_sample(*given, (2, 2)), (image, theta))
+    assert torch.autograd.gradgradcheck(lambda *given: stnkit.affine_sample(*given, (2, 2)), (image, theta))
+    assert on_gpu[1]
+
+
+def test_an_item_without_its_batch_axis(on_gpu):
+    image, grid = torch.rand(3, 4, 5, dtype=torch.float64), torch.rand(2, 2, 2, dtype=torch.float64)
+    close(*both(on_gpu, lambda: stnkit.grid_sample_vjp(torch.ones(3, 2, 2, dtype=torch.float64), image, grid)))
+
+
+def test_what_torch_is_told_of_determinism_holds(on_gpu):
+    image, grid = torch.rand(1, 1, 4, 5, requires_grad=True), torch.rand(1, 3, 4, 2)
+    torch.use_deterministic_algorithms(True)
+    try:
+        stnkit.grid_sample(image, grid).sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    told = [name for name, *_ in on_gpu[1]]
+    assert "scatter_binned" in told
+    assert "scatter" not in told
+
+
+@pytest.mark.parametrize("end", ["", "_vjp"])
+@pytest.mark.parametrize("name", ["grid_sample", "affine_sample", "flow_sample"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_a_repeated_call_is_done_from_its_tape(on_gpu, name, end, mode, monkeypatch):
+    """It gives the same bits as the long way, and works on other tensors of its kind."""
+    name += end
+    function, operation = getattr(stnkit, name), OPERATIONS[name]
+    calls = []
+    for seed in range(2):
+        tensors, rest, options = draw(name, 2, mode=mode, channels=2)
+        tensors = [tensor * (1 - seed / 8) for tensor in tensors]
+        rest = rest if operation.sized else ()
+        calls.append((tensors, rest, options))
+    tape._ways.clear()
+    expected = [run(operation, *call) for call in calls]
+    function(*calls[0][0], *calls[0][1], **calls[0][2])
+    assert len(tape._ways) == 1
+    monkeypatch.setattr(tape, "on_views", None)  # the long way is closed
+    for (tensors, rest, options), wanted in zip(calls, expected, strict=True):
+        results = function(*tensors, *rest, **options)
+        pairs = zip(results, wanted, strict=True) if isinstance(wanted, tuple) else [(results, wanted)]
+        assert all(torch.equal(result, other) for result, other in pairs)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_a_call_asks_of_determinism_holds(on_gpu, recorded):
+    values, grid = torch.rand(1, 1, 3, 4, requires_grad=recorded), torch.rand(1, 3, 4, 2)
+    stnkit.grid_splat(values, grid, (4, 5), deterministic=True)
+    stnkit.grid_sample_vjp(values, torch.rand(1, 1, 4, 5), grid, deterministic=True)
+    told = [name for name, *_ in on_gpu[1]]
+    assert told.count("scatter_binned") == 2
+    assert "scatter" not in told
+
+
+def test_tensors_that_share_memory_go_the_long_way(on_gpu):
+    image = torch.rand(1, 2, 4, 4, dtype=torch.float64)
+    grid = image.view(1, 4, 4, 2)
+    tape._ways.clear()
+    close(*both(on_gpu, lambda: stnkit.grid_sample(image, grid)))
+    assert not tape._ways
+
+
+def test_tensors_to_write_into(on_gpu):
+    image, grid, out = torch.rand(1, 1, 4, 5), torch.rand(1, 3, 4, 2), torch.zeros(1, 1, 3, 4)
+    assert stnkit.grid_sample(image, grid, out=out) is out
+    on_gpu[0](False)
+    assert torch.equal(out, stnkit.grid_sample(image, grid))
