@@ -11,6 +11,7 @@ An affine map gives u by the linear `lattice`, and any other source is u itself.
 differential of S[0] and its adjoint. They are differentiated by their definition in S and P.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -164,7 +165,7 @@ def vjp_jvp(primals: Any, tangents: Any, *, form: Form, image_too: bool) -> tupl
     still = [_zero(dot) or not is_float(array.dtype) for dot, array in zip(tangents[1:], primals[1:], strict=True)]
     if not all(still):
         given = tuple(map(ad.instantiate_zeros, tangents[1:]))
-        defined = lambda x, u: vjp_by_definition(g, x, u, form=form, image_too=image_too)  # noqa: E731
+        defined = functools.partial(vjp_by_definition, g, form=form, image_too=image_too)
         terms.append(jax.jvp(defined, (image, source), given)[1])
     return outs, [_sum(parts, out) for *parts, out in zip(*terms, outs, strict=True)]
 
