@@ -20,6 +20,7 @@ from stnkit.api.call import NAMES, Form, fits_inputs, fits_out, fits_output, fit
 from stnkit.api.footprints import FOOTPRINTS, MOST, Factors, Group, groups
 from stnkit.api.shifts import MOVES, Lattice, Steps
 from stnkit.api.tools import GIVES, KINDS, NUMPY, OUTPUTS, TAKES, WHERE, Array, Call, Tools, Words, dtype_name
+from stnkit.dtypes import bfloat16
 from stnkit.spec import AFFINE
 
 R = TypeVar("R")
@@ -216,5 +217,5 @@ def _stand_in(array: Array) -> Any:
     if array is None:
         return None
     name = dtype_name(array)
-    dtype = arrays.bfloat16("image") if name == "bfloat16" else np.dtype(name)
+    dtype = bfloat16("image") if name == "bfloat16" else np.dtype(name)
     return np.broadcast_to(np.empty((), dtype), tuple(array.shape))

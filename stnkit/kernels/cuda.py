@@ -92,7 +92,7 @@ def scatter_one(
     at_xyz = thread.located(p, size)
     tile = thread.stage(n, at_xyz, source, size, extent, image_bar.strides, like, index_like, spec)
     if spec.source_dot:
-        thread.stage_motion(tile, n, at_xyz, source_dot, size, extent, like, spec)
+        thread.stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
     if spec.source_bar:
         differentiate(tile, int64(1), order, size, extent, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))

@@ -65,7 +65,8 @@ def _seen(name: str, tensor: torch.Tensor) -> np.ndarray:
     if stands_for_another(tensor):
         raise TypeError(_UNKNOWN.format(f"`{name}`"))
     with torch._C._DisableFuncTorch():
-        return memory.lend(tensor.detach())
+        array: np.ndarray = memory.lend(tensor.detach())
+    return array
 
 
 TORCH = Tools(torch, lambda array, dtype: array.to(dtype), _seen, lambda: not torch.compiler.is_compiling())
