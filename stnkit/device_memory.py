@@ -28,8 +28,13 @@ def run(place: Place, factory: Any, spec: Spec, items: int, addresses: tuple[int
 
 def zeros(place: Place, shape: Shape, dtype: np.dtype[Any]) -> DeviceArray:
     """Allocate an array of zeros."""
-    array = place.empty(shape, dtype)
+    return cleared(place.empty(shape, dtype))
+
+
+def cleared(array: DeviceArray) -> DeviceArray:
+    """Set an array without gaps to zero, and return it."""
     if array.size:
+        place = array.place
         device.clear(array.address, array.nbytes, place.stream, place.device)
         if place.tape is not None:
             place.tape.cleared(array.address, array.nbytes)

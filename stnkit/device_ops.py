@@ -53,8 +53,12 @@ def sample(
     options: Options,
     fill: np.ndarray,
     out: DeviceArray | None = None,
+    order: Shape = (0, 0, 0),
 ) -> DeviceArray:
-    """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`."""
+    """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`.
+
+    The result is differentiated in the coordinates, `order` times on each axis.
+    """
     image, source = aligned(image), readable(source, kind, image.dtype)
     call = plan(layout(image), layout(source), kind, size, options)
     out = image.place.empty(call.out_shape, image.dtype) if out is None else out
@@ -62,10 +66,13 @@ def sample(
         spec = vectored(call, image, out)
         group = channels_each(call, spec)
         fills = constant(image.place, fill)
+        factory, last = (cuda.sample_order, (order,)) if any(order) else (cuda.sample, ())
+        spec = spec._replace(source_bar=any(order))
         run(
-            *(image.place, cuda.sample, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+            *(image.place, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
             (out.address, image.address, source.address, fills.address),
             *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
+            *last,
         )
     return out
 
@@ -156,11 +163,13 @@ def splat(
     return converted(image_bar, values.dtype)
 
 
-def grid(source: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool = False) -> DeviceArray:
+def grid(
+    source: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool = False, out: DeviceArray | None = None
+) -> DeviceArray:
     """Write out the coordinates that affine maps, or a flow, give for an output of `size`."""
     source = aligned(source) if kind != AFFINE else contiguous(aligned(source))
     batch, ndim = len(source), len(size)
-    out = source.place.empty((batch, *size, ndim), source.dtype)
+    out = source.place.empty((batch, *size, ndim), source.dtype) if out is None else out
     if out.size:
         spec = grid_spec(ndim, source.dtype, kind, align, pixel)
         full, strides = source_layout(layout(source), kind, size)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stnkit.device_arrays import DeviceArray, spread
-from stnkit.device_memory import aligned, constant, contiguous, converted, product, run, zeros
+from stnkit.device_memory import aligned, cleared, constant, contiguous, converted, product, run, zeros
 from stnkit.device_ops import readable, sample, walkable
 from stnkit.device_scatter import image_layout, scatter
 from stnkit.device_threads import channels_each, grouped, seats, vectored
@@ -29,16 +29,18 @@ def sample_jvp(
     size: Shape,
     options: Options,
     fill: np.ndarray,
+    out_dot: Maybe = None,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return `device_ops.sample` and its tangent along the tangents given; one that is None is zero."""
     source_dot = source_dot if options.interp != NEAREST else None  # it has no slope
+    call = plan(layout(image), layout(source), kind, size, options)
+    if out_dot is None:
+        out_dot = image.place.empty(call.out_shape, dot_dtype(image.dtype, source.dtype))
     if options.interp == NEAREST and image_dot is None:
-        out = sample(image, source, kind, size, options, fill)
-        return out, zeros(out.place, out.shape, dot_dtype(image.dtype, source.dtype))
+        return sample(image, source, kind, size, options, fill), cleared(out_dot)
     image, image_dot, source, source_dot = _alike(image, image_dot, source, source_dot, kind)
     call = plan(layout(image), layout(source), kind, size, options)
     out = image.place.empty(call.out_shape, image.dtype)
-    out_dot = image.place.empty(call.out_shape, dot_dtype(image.dtype, source.dtype))
     if out.size:
         spec = vectored(call, *_present(image, image_dot, out, out_dot))
         spec = spec._replace(image_dot=image_dot is not None, source_dot=source_dot is not None)

@@ -66,7 +66,7 @@ def _place(array: Any, index: int, stream: int) -> Place:
     if hasattr(namespace, "empty") and hasattr(array, "__cuda_array_interface__"):
         allocate = functools.partial(_from_namespace, namespace, index)
         return Place(package, index, stream, allocate, functools.partial(_to_namespace, namespace))
-    return Place(package, index, stream, functools.partial(_from_pool, index, stream), lambda result: result)
+    return Place(package, index, stream, functools.partial(from_pool, index, stream), lambda result: result)
 
 
 def _from_namespace(namespace: Any, index: int, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, Any]:
@@ -84,13 +84,13 @@ def _to_namespace(namespace: Any, result: DeviceArray) -> Any:
     return namespace.asarray(result)
 
 
-def _from_pool(index: int, stream: int, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, Any]:
+def from_pool(index: int, stream: int, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, Any]:
     """Allocate from the driver's own pool."""
     buffer = device.allocate(max(math.prod(shape) * dtype.itemsize, 1), stream, index)
     return int(buffer.handle), buffer
 
 
-class _Tensor(ctypes.Structure):
+class Tensor(ctypes.Structure):
     """DLPack's DLTensor."""
 
     _fields_ = (
@@ -113,6 +113,11 @@ _pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 
 
+def tensor_of(capsule: Any) -> Tensor:
+    """Return what a DLPack capsule tells; it says so as long as the capsule is kept."""
+    return Tensor.from_address(_pointer_of(capsule, b"dltensor"))
+
+
 def _by_dlpack(name: str, array: Any) -> DeviceArray:
     """View an array through a DLPack capsule, which is kept, and so keeps the memory."""
     try:
@@ -120,7 +125,7 @@ def _by_dlpack(name: str, array: Any) -> DeviceArray:
     except (BufferError, RuntimeError, ValueError, TypeError) as error:
         msg = f"`{name}`, a {type(array).__module__}.{type(array).__qualname__}, cannot be shared: {error}"
         raise TypeError(msg) from error
-    tensor = _Tensor.from_address(_pointer_of(capsule, b"dltensor"))
+    tensor = tensor_of(capsule)
     if tensor.lanes != 1 or tensor.code not in _CODES:
         msg = f"`{name}` holds no numbers that can be read: DLPack's type {(tensor.code, tensor.bits, tensor.lanes)}"
         raise TypeError(msg)

@@ -45,6 +45,13 @@ class OnHost(Pretender):
         return self.array.__dlpack__(**options)
 
 
+class Buffer:
+    """Memory of the driver's pool."""
+
+    def __init__(self, memory):
+        self.memory, self.handle = memory, memory.ctypes.data
+
+
 def poisoned(shape, dtype):
     """Allocate an array whose every byte is what no result has: what is not written shows."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -57,7 +64,7 @@ def pretended(record=None, *, backwards=False):
     device, twin = (sys.modules[f"stnkit.kernels.{name}"] for name in ("device", "twin"))
     kept = {
         name: getattr(device, name)
-        for name in ("launch", "ready", "clear", "is_capturing", "current", "follow", "WARP")
+        for name in ("launch", "ready", "clear", "allocate", "is_capturing", "current", "follow", "WARP")
     }
 
     def launch(factory, spec, items, arguments, stream, at):
@@ -72,6 +79,7 @@ def pretended(record=None, *, backwards=False):
         return lambda stream, places: launch(factory, spec, items, (*places, *numbers), stream, at)
 
     device.launch, device.ready, device.clear, device.WARP = launch, ready, twin.clear, 1
+    device.allocate = lambda size, stream, at: Buffer(poisoned((size,), np.uint8))
     device.is_capturing = lambda stream, at: False
     device.current = lambda at: contextlib.nullcontext()
     device.follow = lambda stream, other, at: None if record is None else record.append(("follow", stream, other, at))

@@ -308,3 +308,25 @@ def test_code_is_kept_for_the_next_process(torch, tmp_path):
     ]
     assert counts[0] > 0
     assert counts[1] == 0
+
+
+def test_jax(torch):
+    """A training step in a compiled program, to the second order, is that of the CPU."""
+    jax = pytest.importorskip("jax")
+    if not any(device.platform == "gpu" for device in jax.devices()):
+        pytest.skip("JAX finds no GPU")
+    image, theta, weight = (array.numpy() for array in draw(torch, 2, kind="theta"))
+
+    def loss(image, theta):
+        return (weight * stnkit.affine_sample(image, theta, weight.shape[2:], mode="bicubic") ** 2).sum()
+
+    def step(image, theta):
+        first = jax.grad(loss, (0, 1))(image, theta)
+        return first, jax.grad(lambda t: (jax.grad(loss, 1)(image, t) ** 2).sum())(theta)
+
+    there = jax.jit(step)(image, theta)
+    with jax.default_device(jax.devices("cpu")[0]):
+        here = jax.jit(step)(image, theta)
+    for one, other in zip(jax.tree.leaves(there), jax.tree.leaves(here), strict=True):
+        scale = float(np.abs(other).max())  # as many roundings of it as locations are added
+        np.testing.assert_allclose(np.asarray(one), other, rtol=0, atol=weight.size * EPS["float32"] * scale)

@@ -244,16 +244,22 @@ def test_another_layout_is_noticed(before, after):
     assert not layout.agrees(text.replace(before, after))
 
 
-def test_an_unknown_layout_is_left_to_callbacks_with_one_warning(monkeypatch):
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_unknown_layout_is_left_to_callbacks_with_one_warning(monkeypatch, shared):
+    """They share XLA's memory, or copy it where JAX has nothing else."""
     monkeypatch.setattr(layout, "is_known", lambda: False)
+    if not shared:
+        monkeypatch.setattr(release, "buffer_callback", None)
     ffi.known.cache_clear()
+    jax.clear_caches()
     image, grid = draw((1, 5, 6, 3)), points(1)
     try:
         with pytest.warns(RuntimeWarning, match="its operations run by callbacks") as warned:
             out, bars = jax.jit(lambda x, u: (sample(x, u), jax.grad(loss, (0, 1))(x, u)))(image, grid)
         assert len(warned) == 1
         program = jax.jit(sample).lower(image, grid).compile().as_text()
-        assert not any(target.startswith("stnkit") for target in TARGET.findall(program))
+        (target,) = set(TARGET.findall(program))
+        assert target == ("xla_buffer_python_cpu_callback" if shared else "xla_ffi_python_cpu_callback")
     finally:
         ffi.known.cache_clear()
     np.testing.assert_array_equal(out, sample(image, grid))

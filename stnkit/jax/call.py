@@ -73,6 +73,10 @@ class Call(NamedTuple):
     form: Form
     face: Face
 
+    def steady(self, deterministic: Any) -> "Call":
+        """Return the call, with the same bits in every run if that is asked for."""
+        return self._replace(form=self.form._replace(deterministic=check.flag("deterministic", deterministic)))
+
     def unbatch(self, array: Array) -> Array:
         """Take the batch axis from an output, where the caller's has none."""
         return array if self.face.batched else array[0]

@@ -19,14 +19,13 @@ import jax
 import jax.numpy as jnp
 import numba
 import numpy as np
-from jax.experimental.buffer_callback import buffer_callback
 from jax.interpreters import mlir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
 from stnkit.jax import frame as frames
 from stnkit.jax import layout
-from stnkit.jax.release import enable_x64
+from stnkit.jax.release import callback, enable_x64
 from stnkit.kernels import threads
 from stnkit.ops import address
 from stnkit.recipes import Numbers
@@ -196,7 +195,7 @@ def count_of(kinds: Iterable[Any]) -> int:
 
 
 def called_back(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[Any]:
-    """Lower one run of a kernel as a callback, on buffers in place."""
+    """Lower one run of a kernel as a callback, on buffers in place where JAX shares them."""
 
     def fill(_: Any, results: Sequence[Any], *given: Any) -> None:
         arrays = [np.asarray(array) for array in (*given, *results)]
@@ -207,5 +206,5 @@ def called_back(context: Any, operands: Sequence[Any], call: Invocation) -> Sequ
 
     forms = [jax.ShapeDtypeStruct(*result[:2]) for result in call.results]
     with enable_x64():  # partial sums have 64 bits whatever users may have
-        values: Sequence[Any] = mlir.lower_fun(buffer_callback(fill, forms))(context, *operands)
+        values: Sequence[Any] = mlir.lower_fun(callback(fill, forms))(context, *operands)
     return values

@@ -68,17 +68,17 @@ def flow_grid_jvp(*, flow: Array, d_flow: Array, units: str, align_corners: bool
 
 def grid_splat(*, values: Array, grid: Array, size: Any, deterministic: bool, **words: Any) -> Array:
     """Add values to an empty image."""
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     values, grid = enter(values=values, grid=grid)
     ndim = check.grid_axes(grid.shape)
-    return _splat(values, grid, check.size(size, ndim), _options(ndim, **words))
+    return _splat(values, grid, check.size(size, ndim), _options(ndim, **words), steady)
 
 
 def grid_splat_vjp(
     *, cotangent: Array, values: Array, grid: Array, wrt: Any, deterministic: bool, **words: Any
 ) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the splat back to values and grid."""
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     cotangent, values, grid = enter(cotangent=cotangent, values=values, grid=grid)
     asked = check.names("wrt", wrt, ("values", "grid"))
     ndim = check.grid_axes(grid.shape)
@@ -91,7 +91,7 @@ def grid_splat_vjp(
 
     def splat(*arrays: Array) -> Array:
         first, second = arrays if all(asked) else (*arrays, grid) if asked[0] else (values, *arrays)
-        return _splat(first, second, spatial, options)
+        return _splat(first, second, spatial, options, steady)
 
     bars = iter(jax.vjp(splat, *given)[1](cotangent))
     values_bar, grid_bar = (next(bars) if wanted else None for wanted in asked)
@@ -100,14 +100,14 @@ def grid_splat_vjp(
 
 def grid_count(*, grid: Array, size: Any, deterministic: bool, **words: Any) -> Array:
     """Count how often a grid reads each pixel."""
-    check.flag("deterministic", deterministic)
+    steady = check.flag("deterministic", deterministic)
     (grid,) = enter(grid=grid)
     ndim = check.grid_axes(grid.shape)
     options = _options(ndim, **words, data_format="channels_first")
     check.coordinate_dtype("grid", grid.dtype)
     wide = widened(grid)
     ones = jnp.ones((*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1]), wide.dtype)
-    return jnp.squeeze(_splat(ones, wide, check.size(size, ndim), options), axis=-1 - ndim)
+    return jnp.squeeze(_splat(ones, wide, check.size(size, ndim), options, steady), axis=-1 - ndim)
 
 
 def _options(ndim: int, *, mode: str, padding_mode: Any, align_corners: bool, coords: str, data_format: str) -> Options:
@@ -136,7 +136,7 @@ def _scaled(array: Array, name: str, units: str, align_corners: bool) -> Array:
     return (array * pitches(array.shape[-1 - ndim : -1], align)).astype(array.dtype)
 
 
-def _splat(values: Array, grid: Array, spatial: tuple[int, ...], options: Options) -> Array:
+def _splat(values: Array, grid: Array, spatial: tuple[int, ...], options: Options, steady: bool) -> Array:
     """Add values to an image of the spatial size given."""
     shape, batched = image_shape(values, grid, spatial, options)
     ndim = len(spatial)
@@ -147,6 +147,6 @@ def _splat(values: Array, grid: Array, spatial: tuple[int, ...], options: Option
     g = jnp.broadcast_to(g, (shape[0], *g.shape[1:]))
     channels = shape[-1 if options.channels_last else 1]
     dtype = arithmetic(values.dtype, wide.dtype) if options.interp != NEAREST else values.dtype
-    form = Form(GRID, wide.shape[1:-1], options, bytes(channels * dtype.itemsize), dtype)
+    form = Form(GRID, wide.shape[1:-1], options, bytes(channels * dtype.itemsize), dtype, steady)
     out = operations.splat(g, wide, form, Splat(shape[0], spatial)).astype(values.dtype)
     return out if batched else out[0]

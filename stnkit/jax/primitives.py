@@ -49,6 +49,7 @@ class Form(NamedTuple):
     options: Options
     fill: bytes  # one number for each channel
     fill_dtype: np.dtype[Any]
+    deterministic: bool = False  # sums on a GPU have the same bits in every run
 
     @property
     def linear(self) -> "Form":
@@ -95,7 +96,7 @@ def lower_sample(context: Any, *operands: Value, form: Form, order: Shape) -> Se
     numbers = recipes.forward_numbers(call, form.options, "image", "source", "like", "index")
     if any(order):
         factory, spec = cpu_order.sample_order, spec._replace(source_bar=True)
-        numbers = *numbers, _three(order)
+        numbers = *numbers, xyz(order)
     out = (Result(call.out_shape, image.dtype),)
     return _filled(context, operands, form, Invocation(factory, spec, call.work, (3, 0, 1, 2), numbers, out))
 
@@ -120,7 +121,7 @@ def lower_splat(context: Any, *operands: Value, form: Form, order: Shape, image:
     spec = call.spec._replace(image_bar=True)
     if any(order):
         factory, places = cpu_order.splat_order, (2, 0, 1)
-        spec, numbers = call.spec._replace(source_bar=True), (*numbers, _three(order))
+        spec, numbers = call.spec._replace(source_bar=True), (*numbers, xyz(order))
     bar = (Result(aval.shape, aval.dtype, summed=True),)
     return invoke(context, operands, Invocation(factory, spec, call.work, places, numbers, bar))
 
@@ -234,5 +235,6 @@ def _summed(context: Any, sums: Value, form: Result, axes: Sequence[int], wanted
         return mlir.lower_fun(total, multiple_results=False)(here, sums)[0]
 
 
-def _three(order: Shape) -> Shape:
+def xyz(order: Shape) -> Shape:
+    """Return an order on three axes, in the order x, y, z."""
     return (*order, 0, 0)[:3]

@@ -1,8 +1,10 @@
 """What differs between the releases of JAX, and which of them will do."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 OLDEST = (0, 7, 0)
 
@@ -22,6 +24,35 @@ def enable_x64() -> Any:
     from jax.experimental import enable_x64
 
     return enable_x64(True)
+
+
+def _buffer_callback() -> Any:
+    """Return by what callbacks share XLA's memory, which is an experiment of JAX's; None if this one lacks it."""
+    try:
+        from jax.experimental.buffer_callback import buffer_callback
+    except ImportError:
+        return None
+    return buffer_callback
+
+
+buffer_callback = _buffer_callback()
+
+
+def callback(fill: Callable[..., None], forms: Sequence[Any]) -> Callable[..., Sequence[Any]]:
+    """Return the operation that calls `fill(execution, results, *operands)` while a program runs.
+
+    `fill` writes the results in place, or into copies where this JAX shares no memory.
+    """
+    if buffer_callback is not None:
+        called: Callable[..., Sequence[Any]] = buffer_callback(fill, forms)
+        return called
+
+    def filled(*operands: Any) -> Sequence[Any]:
+        results = [np.empty(form.shape, form.dtype) for form in forms]
+        fill(None, results, *operands)
+        return results
+
+    return lambda *operands: jax.pure_callback(filled, forms, *operands)
 
 
 def vary_alike(*arrays: Any) -> tuple[Any, ...]:

@@ -24,10 +24,10 @@ def sample_vjp(
     kind: int, *, cotangent: Array, image: Array, wrt: Any, accumulate_into: Any, deterministic: Any, **rest: Any
 ) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the output back to image and source."""
-    check.flag("deterministic", deterministic)
     not_written("accumulate_into", accumulate_into)
     (cotangent, image, source), options = _entered(kind, {"cotangent": cotangent, "image": image}, rest)
-    return call.vjp(_begun(kind, image, source, **_sized(kind, cotangent, source, options)), cotangent, wrt)
+    began = _begun(kind, image, source, **_sized(kind, cotangent, source, options)).steady(deterministic)
+    return call.vjp(began, cotangent, wrt)
 
 
 def sample_jvp(kind: int, *, image: Array, d_image: Maybe, **rest: Any) -> tuple[Array, Array]:
@@ -40,10 +40,9 @@ def sample_double_vjp(
     kind: int, *, dd_image: Maybe, cotangent: Array, image: Array, deterministic: Any, **rest: Any
 ) -> tuple[Array, Maybe, Array]:
     """Pull cotangents of the results of `sample_vjp` back to its arguments."""
-    check.flag("deterministic", deterministic)
     before = {"cotangent": cotangent, "image": image}
     (cotangent, image, source, image_dot, source_dot), options = _entered(kind, before, rest, dd_image=dd_image)
-    began = _begun(kind, image, source, **_sized(kind, cotangent, source, options))
+    began = _begun(kind, image, source, **_sized(kind, cotangent, source, options)).steady(deterministic)
     return call.double_vjp(began, image_dot, source_dot, cotangent)
 
 

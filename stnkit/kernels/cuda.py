@@ -47,6 +47,20 @@ def sample(spec: Spec) -> Any:
 
 
 @functools.cache
+def sample_order(spec: Spec) -> Any:
+    image_like, _, source_like, like, index_like = _likes(spec)
+
+    def body(i, out_at, image_at, source_at, fill_at, channels, group, size, extent, out, image, source, order):
+        thread.sample_order(
+            i, View(pointer(out_at, image_like), out), View(pointer(image_at, image_like), image),
+            View(pointer(source_at, source_like), source), pointer(fill_at, like), pointer(fill_at, image_like),
+            channels, group, size, extent, order, like, index_like, spec,
+        )  # fmt: skip
+
+    return body
+
+
+@functools.cache
 def sample_jvp(spec: Spec) -> Any:
     image_like, dot_like, source_like, like, index_like = _likes(spec)
 

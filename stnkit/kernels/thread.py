@@ -14,6 +14,7 @@ from numba import int64, types
 from numba.core import cgutils
 
 from stnkit.kernels.cpu import clear_bars, fill, pull, push
+from stnkit.kernels.cpu_order import differentiate
 from stnkit.kernels.cpu_tangent import fill_jvp, twist
 from stnkit.kernels.jit import is_gpu, leaf, rule
 from stnkit.kernels.lanes import lanes, width
@@ -110,6 +111,23 @@ def sample(i, out, image, source, fills, raws, channels, group, size, extent, li
     """Interpolate one location, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
     tile = stage(n, located(p, size), source, size, extent, image.strides, like, index_like, spec)
+    fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
+
+
+@leaf
+def sample_order(
+    i, out, image, source, fills, raws, channels, group, size, extent, order, like, index_like, spec
+):  # fmt: skip
+    """Interpolate one location with weights differentiated, in one group of `group` channels."""
+    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    tile = stage(n, located(p, size), source, size, extent, image.strides, like, index_like, spec)
+    differentiate(tile, int64(1), order, size, extent, like, spec)
+    fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
+
+
+@leaf
+def fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec):
+    """Interpolate group number `part` of channels at the location that is staged."""
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image.strides[0] + lowest(image.strides, extent, spec)
     to = n * out.strides[0] + int64(p) * out.strides[2]
