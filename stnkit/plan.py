@@ -14,13 +14,12 @@ from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import arithmetic, bar_dtype, dot_dtype
 from stnkit.kernels.jit import digest
 from stnkit.kernels.point import TILE
-from stnkit.spec import DTYPES, GRID, MAPS, THIN_PLATE_SPLINE, Options, Spec
+from stnkit.spec import DTYPES, GRID, LANES, MAPS, THIN_PLATE_SPLINE, Options, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
 
 PARTS = 16  # work is split at least so far, where the shapes allow it
-LANES = 8  # numbers that kernels do at once
 CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with scratch memory of its own
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
 
@@ -178,9 +177,20 @@ def backward_parts(layout: Plan, images: int, sources: int, wrt: tuple[bool, boo
         return layout.batch, 1, 1
     if wrt[0]:
         owners = 1 if images == 1 else layout.batch
-        return owners, max(1, min(layout.channels, -(-PARTS // owners))), 1
+        return owners, max(1, min(_shares(layout, owners), -(-PARTS // owners))), 1
     shared = not layout.spec.mapped and sources == 1
     return 1 if shared else layout.batch, 1, layout.tiles
+
+
+def _shares(layout: Plan, owners: int) -> int:
+    """Return in how many shares the channels of an image's cotangent may be split.
+
+    Each share stages all locations once more. So it has channels for that to pay, and all that fit the lanes; unless
+    there are too few parts for a handful of threads.
+    """
+    channels, interleaved = layout.channels, layout.spec.interleaved
+    each, few = (LANES, 4 if owners == 1 else 1) if interleaved else (4, 16 // owners)
+    return max(-(-channels // each), min(channels, few))
 
 
 def tiles(points: int) -> int:

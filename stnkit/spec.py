@@ -61,6 +61,9 @@ class Options(NamedTuple):
     control: bytes = b""  # the control points of a thin plate spline: float64, one after the other
 
 
+LANES = 8  # numbers that kernels do at once, at most
+
+
 class Spec(NamedTuple):
     """Everything that changes the machine code of a kernel: its compile-time constants.
 
@@ -109,6 +112,11 @@ class Spec(NamedTuple):
         return self.packed and not self.interleaved
 
     @property
+    def whole(self) -> bool:
+        """Whether all channels of a pixel fit the lanes."""
+        return self.interleaved and self.packed and 1 < self.lanes < LANES
+
+    @property
     def paired(self) -> bool:
         """Whether the two taps of a row lie within two neighbouring pixels, be they dead or one pixel twice."""
         return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP
@@ -148,4 +156,4 @@ class Spec(NamedTuple):
     @property
     def sums(self) -> "Spec":
         """The choices of sums over locations, which are in lanes whatever the layout of channels is."""
-        return self._replace(lanes=8)
+        return self._replace(lanes=LANES)

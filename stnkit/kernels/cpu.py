@@ -85,6 +85,7 @@ def sample(spec: Spec) -> Any:
 @step
 def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
+    cs = settled(cs, many, spec)
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
     number = tile.weights[0]
@@ -97,6 +98,12 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, sp
         while b < inner:
             fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
             b += 1
+
+
+@leaf
+def settled(cs, many, spec):
+    """Return the channels of a part; where they fit the lanes, a part has all of them, as the compiler is told here."""
+    return (int64(0), width(many)) if spec.whole else cs
 
 
 @leaf
@@ -251,6 +258,7 @@ def push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec):
 @step
 def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
+    cs = settled(cs, many, spec)
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
     number = tile.weights[0]

@@ -6,6 +6,7 @@ lie side by side. Functions here take a witness `like`, a number or lanes, and r
 Numba's own vectoriser makes neither of a gather.
 """
 
+import functools
 import operator
 from typing import Any
 
@@ -202,6 +203,24 @@ def _read(context: Any, builder: Any, number: Any, where: Any, like: Any) -> Any
     return value
 
 
+def _read_three(context: Any, builder: Any, number: Any, where: Any) -> Any:
+    """Read three neighbours by one access of four, of which the last is not made.
+
+    For what was not written a moment ago: such an access would have to wait for two stores.
+    """
+    four = ir.VectorType(where.type.pointee, 4)
+    mask = ir.Constant(ir.VectorType(ir.IntType(1), 4), [True, True, True, False])
+    where = builder.bitcast(where, four.as_pointer())
+    code = ir.FunctionType(four, [where.type, I32, mask.type, four])
+    bits = context.get_abi_sizeof(context.get_value_type(number)) * 8
+    kind = ("f" if isinstance(where.type.pointee.element, (ir.FloatType, ir.DoubleType)) else "i") + str(bits)
+    name = f"llvm.masked.load.v4{kind}.p0v4{kind}"
+    call = cgutils.get_or_insert_function(builder.module, code, name)
+    align = ir.Constant(I32, context.get_abi_sizeof(context.get_value_type(number)))
+    value = builder.call(call, [where, align, mask, ir.Constant(four, ir.Undefined)])
+    return _pick(builder, value, [0, 1, 2])
+
+
 @rule(lanes, lambda like, spec: Lanes(like, spec.spec.lanes, spec.spec.aligned) if spec.spec.lanes > 1 else like)
 def _lanes(context, builder, signature, args):
     return ir.Constant(context.get_value_type(signature.return_type), None)
@@ -306,8 +325,9 @@ def _short_rows(function: Any, taps: int) -> None:
             columns = [_pick(builder, whole, list(range(k, whole.type.count, taps))) for k in range(taps)]
         else:
             base = builder.gep(base, [_word(builder, builder.load(first))])
+            read = _read_three if _is_lanes(many) and many.count == 3 else functools.partial(_read, like=many)
             for _ in range(taps):
-                columns.append(_read(context, builder, memory.dtype, base, many))
+                columns.append(read(context, builder, memory.dtype, base))
                 base = builder.gep(base, [args[4]])
         return context.make_tuple(builder, signature.return_type, columns + columns[:1] * (4 - taps))
 
