@@ -117,7 +117,8 @@ def sample_vjp(
             scatter(call, image_bar, cotangent, strides, read, deterministic)
         if slopes:
             call = plan(layout(image), layout(read), kind, size, options)
-            spec = grouped(call, vectored(call, image, cotangent))._replace(image_bar=both, source_bar=True)
+            pictures = (image, cotangent, image_bar) if both and image_bar is not None else (image, cotangent)
+            spec = grouped(call, vectored(call, *pictures))._replace(image_bar=both, source_bar=True)
             seat = seats(call, spec, read)
             fills = constant(image.place, fill)
             run(
