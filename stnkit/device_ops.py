@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stnkit.device_arrays import DeviceArray
+from stnkit.device_gather import gather, is_gathered
 from stnkit.device_memory import (
     added,
     aligned,
@@ -107,24 +108,30 @@ def sample_vjp(
     """Return the cotangents of image and source that `wrt` asks for, from that of the output.
 
     That of the image is added to `into` if there is one. For half precision images it is summed in memory of the
-    arithmetic's dtype, as large as the image, and rounded once.
+    arithmetic's dtype, as large as the image, and rounded once. Where it is gathered, theta's is another kernel.
     """
     image, read = aligned(image), readable(source, kind, image.dtype)
     cotangent, strides = walkable(cotangent, options)
     slopes = wrt[1] and options.interp != NEAREST  # the slope of nearest is 0 everywhere
     image_bar, source_bar = into, None
+    gathered = wrt[0] and bool(cotangent.size) and is_gathered(kind, options, len(size))
     if wrt[0] and into is None:
-        image_bar = zeros(image.place, image.shape, bar_dtype(image.dtype, read.dtype))
+        dtype = bar_dtype(image.dtype, read.dtype)
+        image_bar = image.place.empty(image.shape, dtype) if gathered else zeros(image.place, image.shape, dtype)
     if wrt[1] and not (slopes and cotangent.size):
         source_bar = zeros(source.place, source.shape, read.dtype)
     if cotangent.size:
-        both = wrt[0] and slopes and not deterministic and image.flags.c_contiguous
+        both = wrt[0] and slopes and not (deterministic or gathered) and image.flags.c_contiguous
         if wrt[0] and not both:
             call = plan(gapless(image), layout(read), kind, size, options)
-            scatter(call, image_bar, cotangent, strides, read, deterministic)
+            if gathered:
+                gather(call, image_bar, cotangent, strides, read, deterministic, into is not None)
+            else:
+                scatter(call, image_bar, cotangent, strides, read, deterministic)
         if slopes:
             call = plan(layout(image), layout(read), kind, size, options)
-            spec = grouped(call, vectored(call, image, cotangent))._replace(image_bar=both, source_bar=True)
+            pictures = (image, cotangent, image_bar) if both and image_bar is not None else (image, cotangent)
+            spec = grouped(call, vectored(call, *pictures))._replace(image_bar=both, source_bar=True)
             seat = seats(call, spec, read)
             fills = constant(image.place, fill)
             run(

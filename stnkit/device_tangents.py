@@ -78,7 +78,8 @@ def sample_double_vjp(
     cotangent, strides = walkable(cotangent, options)
     both = moved and not deterministic and image.flags.c_contiguous
     call = plan(layout(image), layout(read), kind, size, options)
-    spec = grouped(call, vectored(call, *_present(image, image_dot, cotangent, out_bar_bar)))._replace(
+    pictures = _present(image, image_dot, cotangent, out_bar_bar, image_bar if both else None)
+    spec = grouped(call, vectored(call, *pictures))._replace(
         image_dot=image_dot is not None, source_dot=moved, image_bar=both, source_bar=slopes, out_bar=True
     )
     seat = seats(call, spec, read)

@@ -7,10 +7,10 @@ from stnkit.device_arrays import DeviceArray
 from stnkit.device_memory import run
 from stnkit.kernels import cuda, device
 from stnkit.kernels.jit import digest
+from stnkit.kernels.thread import VECTOR
 from stnkit.plan import Plan, Shape
 from stnkit.spec import AFFINE, DTYPES, Spec
 
-VECTOR = 16  # bytes that one thread reads or writes at once, at most
 BUSY = 1 << 19  # threads that keep any GPU busy
 
 

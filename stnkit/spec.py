@@ -93,6 +93,7 @@ class Spec(NamedTuple):
     source_bar: bool = False  # the cotangent of grid or theta is asked for
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
     parallel: bool = False
+    capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
     digest: int = 0
 
     @property

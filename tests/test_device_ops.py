@@ -375,3 +375,13 @@ def test_constants_are_carried_by_launches_and_kept_for_each_stream(plain):
         for _ in range(2):
             memory.constant(places[0], np.arange(5.0))
         assert len(record) == 2
+
+
+@pytest.mark.parametrize("name", ["grid_sample", "affine_sample"])
+def test_a_cotangent_is_summed_in_the_image_s_dtype_whatever_the_source_s(library, name):
+    """Memory for it is as large as the image: wider sums would end beyond it."""
+    image, cotangent = picture(2, 3, (4, 5), False, "float32"), picture(2, 3, (3, 4), False, "float32")
+    source = numbers((2, 2, 3) if name == "affine_sample" else (2, 3, 4, 2), "float64")
+    for steady in (False, True):
+        compare(getattr(library, f"{name}_vjp"), cotangent, image, source, deterministic=steady, sums=100)
+    compare(getattr(library, f"{name}_double_vjp"), image, source, cotangent, image, source, sums=400)

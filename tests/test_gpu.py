@@ -5,6 +5,7 @@ Values are compared with the CPU's kernels in float64. Bounds: a coordinate of a
 whatever order. Locations lie away from knots, where slopes jump.
 """
 
+import functools
 import importlib.util
 import os
 import subprocess
@@ -330,3 +331,21 @@ def test_jax(torch):
     for one, other in zip(jax.tree.leaves(there), jax.tree.leaves(here), strict=True):
         scale = float(np.abs(other).max())  # as many roundings of it as locations are added
         np.testing.assert_allclose(np.asarray(one), other, rtol=0, atol=weight.size * EPS["float32"] * scale)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("mode", MODES)
+def test_items_that_are_gathered_and_scattered(torch, mode, padding, last):
+    """A batch has both: maps that have an inverse, and one that has none."""
+    image, theta, cotangent = draw(torch, 2, batch=4, last=last, kind="theta")
+    theta[1, 0] = theta[1, 1]
+    options = {"mode": mode, "padding_mode": padding, "data_format": "channels_last" if last else "channels_first"}
+    for steady in (False, True):
+        call = functools.partial(stnkit.affine_sample_vjp, wrt="image", deterministic=steady, **options)
+        if mode != "nearest":  # which jumps where coordinates are rounded
+            compare(torch, lambda *given, call=call: call(*given)[0], (cotangent, image, theta), 13 * 19, "float32")
+        bars = [call(cotangent.cuda(), image.cuda(), theta.cuda())[0] for _ in range(4)]
+        for item in range(4):
+            if steady or item != 1:
+                assert all(torch.equal(bar[item], bars[0][item]) for bar in bars)

@@ -18,23 +18,25 @@ from stnkit.kernels.formats import widen
 from stnkit.kernels.jit import View, leaf, pointer
 from stnkit.kernels.lanes import lanes, width
 from stnkit.kernels.tile import lowest
-from stnkit.spec import FLOAT64, Spec
+from stnkit.spec import FLOAT32, FLOAT64, Spec
 
 
-def _likes(spec: Spec) -> Any:
+def likes(spec: Spec) -> Any:
     like = arithmetic(spec.image_dtype, spec.source_dtype)
     index_like = np.int64(0) if spec.wide else np.int32(0)
     return witness(spec.image_dtype), witness(spec.dot_dtype), witness(spec.source_dtype), like, index_like
 
 
-def _sums(spec: Spec) -> Any:
-    """Return a zero of the type in which an image's cotangent is summed."""
-    return np.float64(0) if FLOAT64 in (spec.image_dtype, spec.source_dtype) else np.float32(0)
+def sums(spec: Spec) -> Any:
+    """Return a zero of the type in which an image's cotangent is summed: the image's; for halves, the arithmetic's."""
+    if spec.image_dtype in (FLOAT32, FLOAT64):
+        return witness(spec.image_dtype)
+    return arithmetic(spec.image_dtype, spec.source_dtype)
 
 
 @functools.cache
 def sample(spec: Spec) -> Any:
-    image_like, _, source_like, like, index_like = _likes(spec)
+    image_like, _, source_like, like, index_like = likes(spec)
 
     def body(i, out_at, image_at, source_at, fill_at, channels, group, size, extent, out, image, source):
         thread.sample(
@@ -48,7 +50,7 @@ def sample(spec: Spec) -> Any:
 
 @functools.cache
 def sample_order(spec: Spec) -> Any:
-    image_like, _, source_like, like, index_like = _likes(spec)
+    image_like, _, source_like, like, index_like = likes(spec)
 
     def body(i, out_at, image_at, source_at, fill_at, channels, group, size, extent, out, image, source, order):
         thread.sample_order(
@@ -62,7 +64,7 @@ def sample_order(spec: Spec) -> Any:
 
 @functools.cache
 def sample_jvp(spec: Spec) -> Any:
-    image_like, dot_like, source_like, like, index_like = _likes(spec)
+    image_like, dot_like, source_like, like, index_like = likes(spec)
 
     def body(
         i, out_at, out_dot_at, image_at, image_dot_at, source_at, source_dot_at, fill_at,
@@ -81,8 +83,8 @@ def sample_jvp(spec: Spec) -> Any:
 
 @functools.cache
 def scatter(spec: Spec) -> Any:
-    _, dot_like, source_like, like, index_like = _likes(spec)
-    bar_like = _sums(spec)
+    _, dot_like, source_like, like, index_like = likes(spec)
+    bar_like = sums(spec)
 
     def body(
         i, image_bar_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
@@ -122,7 +124,7 @@ def scatter_one(
 @functools.cache
 def scatter_binned(spec: Spec) -> Any:
     """Be `scatter` into bins, which give the same sums in any order."""
-    _, dot_like, source_like, like, index_like = _likes(spec)
+    _, dot_like, source_like, like, index_like = likes(spec)
     word = np.int64(0)
 
     def body(
@@ -148,13 +150,13 @@ def largest(spec: Spec) -> Any:
     like = arithmetic(spec.image_dtype, spec.source_dtype)
 
     def body(i, peak_at, array_at, count, threads):
-        _largest(i, pointer(peak_at, word), pointer(array_at, given), count, threads, like, spec)
+        largest_one(i, pointer(peak_at, word), pointer(array_at, given), count, threads, like, spec)
 
     return body
 
 
 @leaf
-def _largest(i, peak, array, count, threads, like, spec):
+def largest_one(i, peak, array, count, threads, like, spec):
     most = int64(0)
     at = int64(i)
     while at < count:
@@ -189,7 +191,7 @@ def _opened(bins, peak, other, adds, like, spec):
 @functools.cache
 def from_bins(spec: Spec) -> Any:
     """Build image_bar[i] += sum number i of the bins."""
-    word, like = np.int64(0), _sums(spec)
+    word, like = np.int64(0), sums(spec)
 
     def body(i, image_bar_at, bins_at):
         image_bar = pointer(image_bar_at, like)
@@ -200,8 +202,8 @@ def from_bins(spec: Spec) -> Any:
 
 @functools.cache
 def sample_vjp(spec: Spec) -> Any:
-    image_like, dot_like, source_like, like, index_like = _likes(spec)
-    bar_like, source_bar_like = _sums(spec), like if spec.source == 1 else source_like
+    image_like, dot_like, source_like, like, index_like = likes(spec)
+    bar_like, source_bar_like = sums(spec), like if spec.source == 1 else source_like
 
     def body(
         i, image_bar_at, source_bar_at, out_bar_at, image_at, source_at, fill_at, channels, repeat, rows, size, extent,
@@ -219,8 +221,8 @@ def sample_vjp(spec: Spec) -> Any:
 
 @functools.cache
 def sample_double_vjp(spec: Spec) -> Any:
-    image_like, dot_like, source_like, like, index_like = _likes(spec)
-    bar_like, source_bar_like = _sums(spec), like if spec.source == 1 else source_like
+    image_like, dot_like, source_like, like, index_like = likes(spec)
+    bar_like, source_bar_like = sums(spec), like if spec.source == 1 else source_like
 
     def body(
         i, out_bar_bar_at, image_bar_at, source_bar_at, out_bar_at, image_at, image_dot_at, source_at, source_dot_at,

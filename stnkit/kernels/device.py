@@ -119,9 +119,15 @@ def code(factory: Factory, spec: Spec, template: Template, narrow: bool, capabil
     key = repr((name, tuple(spec), template, narrow, capability, numba.__version__, tools().versions))
     found = cubins.find(key)
     if found is None:
-        found = compile(factory(spec), signature(template, narrow), capability)
+        found = compile(factory(aimed(spec, capability)), signature(template, narrow), capability)
         cubins.keep(key, found)
     return found
+
+
+def aimed(spec: Spec, capability: tuple[int, int]) -> Spec:
+    """Return a spec for GPUs of a compute capability: some have instructions that others lack."""
+    major, minor = capability
+    return spec._replace(capability=10 * major + minor)
 
 
 def launch(factory: Factory, spec: Spec, items: int, arguments: tuple[Any, ...], stream: int, device: int) -> None:

@@ -20,6 +20,8 @@ from stnkit.kernels.jit import is_gpu, rule
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
+ADDS_VECTORS = 90  # from this compute capability on, a GPU adds neighbours to memory by one instruction
+
 
 class Lanes(types.Type):  # type: ignore[misc]
     """Numba's type of `count` numbers of type `dtype`, kept in a vector register.
@@ -64,7 +66,7 @@ def store(memory: Any, at: Any, value: Any) -> None:
         memory[int(at) : int(at) + len(value)] = value
 
 
-def add_at_once(memory: Any, at: Any, value: Any) -> None:
+def add_at_once(memory: Any, at: Any, value: Any, spec: Any) -> None:
     """Add a number, or lanes to neighbours, while other threads of a GPU may add to them too."""
     store(memory, at, load(memory, at, value) + value)
 
@@ -249,11 +251,15 @@ def _store(context, builder, signature, args):
     return context.get_dummy_value()
 
 
-@rule(add_at_once, lambda memory, at, value: types.void)
+@rule(add_at_once, lambda memory, at, value, spec: types.void)
 def _add_at_once(context, builder, signature, args):
-    where, value = builder.gep(args[0], [_word(builder, args[1])]), args[2]
-    for k in range(value.type.count if _is_lanes(signature.args[2]) else 1):
-        part = builder.extract_element(value, ir.Constant(I32, k)) if _is_lanes(signature.args[2]) else value
+    where, value, like = builder.gep(args[0], [_word(builder, args[1])]), args[2], signature.args[2]
+    in_vectors = _is_lanes(like) and like.aligned and like.dtype == types.float32 and like.count % 2 == 0
+    if in_vectors and signature.args[3].spec.capability >= ADDS_VECTORS:
+        _add_vectors(builder, where, value)
+        return context.get_dummy_value()
+    for k in range(value.type.count if _is_lanes(like) else 1):
+        part = builder.extract_element(value, ir.Constant(I32, k)) if _is_lanes(like) else value
         there = builder.gep(where, [ir.Constant(I64, k)])
         if isinstance(part.type, ir.IntType):  # bins, which are never added to like this
             builder.atomic_rmw("add", there, part, "monotonic")
@@ -265,6 +271,20 @@ def _add_at_once(context, builder, signature, args):
         else:
             builder.atomic_rmw("fadd", there, part, "monotonic")
     return context.get_dummy_value()
+
+
+def _add_vectors(builder: Any, where: Any, value: Any) -> None:
+    """Add four or two neighbours by one instruction each, which takes an address of global memory."""
+    many = 4 if value.type.count % 4 == 0 else 2
+    number = value.type.element
+    numbers = ", ".join(f"${k + 1}" for k in range(many))
+    text = f"red.global.add.v{many}.f32 [$0], {{{numbers}}};"
+    code = ir.FunctionType(ir.VoidType(), [I64] + [number] * many)
+    for first in range(0, value.type.count, many):
+        there = builder.gep(where, [ir.Constant(I64, first)])
+        address = builder.ptrtoint(builder.addrspacecast(there, number.as_pointer(1)), I64)
+        parts = [builder.extract_element(value, ir.Constant(I32, first + k)) for k in range(many)]
+        builder.asm(code, text, "l" + ",f" * many + ",~{memory}", [address, *parts], side_effect=True)
 
 
 @rule(full, lambda x, like: x if _is_lanes(x) else alike(x, like))

@@ -253,17 +253,17 @@ def spread(image_bar, at, g, tile, p, bent, spec):
                 wx, vx, _ = tap(tile, int64(0), i, p, number, spec)
                 offset = first + i * step if calm else int64(corner(tile, p, k, j, i, number, spec))
                 if calm or offset >= 0:
-                    add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number)
+                    add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number, spec)
 
 
 @leaf
-def add(memory, at, value, number):
+def add(memory, at, value, number, spec):
     """Add in place, rounded to the memory's own type; `number` has the type of the arithmetic."""
     if is_binned(memory):
         bin_add(memory, at, total(value, number))
         return
     if on_gpu():
-        add_at_once(memory, at, narrow(value, memory[at], FLOAT32))
+        add_at_once(memory, at, narrow(value, memory[at], FLOAT32), spec)
         return
     had = widen(load(memory, at, value), number, FLOAT32)
     store(memory, at, narrow(had + value, memory[at], FLOAT32))

@@ -27,6 +27,14 @@ def lattice(i, n, like, spec):
 
 
 @leaf
+def spacing(n, like, spec):
+    """Return how far apart the normalised coordinates of neighbouring output locations are, of `n`; positive."""
+    T = type(like)
+    steps = n - 1 if spec.align and n > 1 else n
+    return T(2) / T(steps)
+
+
+@leaf
 def affine(theta, at, x, y, z, like, spec):
     """Return one row of an affine map applied to (x, y, z, 1); `at` is where the row begins."""
     T = type(like)

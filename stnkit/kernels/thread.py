@@ -25,6 +25,7 @@ from stnkit.kernels.warp import group_total, warp_size, warp_total
 from stnkit.spec import AFFINE
 
 ROWS = 64  # more than any stage has; what is not used is not kept
+VECTOR = 16  # bytes that one access moves, at most
 
 
 def hold(witness: Any) -> Any:
@@ -36,6 +37,7 @@ def hold(witness: Any) -> Any:
 def _hold(context, builder, signature, args):
     number = context.get_value_type(signature.args[0])
     block = cgutils.alloca_once(builder, ir.ArrayType(number, ROWS * (1 if is_gpu(context) else PITCH)))
+    block.align = VECTOR  # which lanes that are kept here may count on
     return builder.bitcast(block, number.as_pointer())
 
 
