@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stnkit.api.affine import affine_sample, affine_sample_vjp
-from stnkit.transforms import TRANSFORMS, identity_parameters
+from stnkit.transforms.readers import reader
 
 Floats = NDArray[Any]
 
@@ -35,18 +34,20 @@ class SpatialTransformer:
     localization : object
         With `forward`, from images to the transform's parameters (N, K), and `backward`, from the cotangent of the
         parameters to that of the images.
-    transform : {"affine", "attention", "similarity", "rotation"}
+    transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         What the parameters mean, as in `stnkit.transforms`.
     size : sequence of int, optional
         The output's spatial size; the images' if left out.
+    control_points : array of shape (K, d), optional
+        Of a thin plate spline: where in the output. A regular lattice of 4 along each axis if left out.
     **options
-        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
-        `data_format`.
+        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners`, `data_format`
+        and `antialias`.
 
     Raises
     ------
     ValueError
-        If the transform is unknown.
+        If the transform is unknown, or control points do not fit it.
 
     References
     ----------
@@ -74,11 +75,16 @@ class SpatialTransformer:
     """
 
     def __init__(
-        self, localization: Layer, transform: str = "affine", size: Sequence[int] | None = None, **options: Any
+        self,
+        localization: Layer,
+        transform: str = "affine",
+        size: Sequence[int] | None = None,
+        *,
+        control_points: Any = None,
+        **options: Any,
     ) -> None:
-        identity_parameters(transform)  # which knows the names
         self.localization = localization
-        self.transform = transform
+        self.reader = reader(transform, control_points)
         self.size = None if size is None else tuple(size)
         self.options = options
         self._image: Floats | None = None
@@ -87,12 +93,12 @@ class SpatialTransformer:
     def forward(self, image: Floats) -> Floats:
         """Sample each image where the localisation network says, and remember both for `backward`."""
         self._image, self._parameters = image, self.localization.forward(image)
-        out: Floats = affine_sample(image, self.theta(self._parameters), self.size, **self.options)
+        out: Floats = self.reader.sample(image, self.theta(self._parameters), self.size, **self.options)
         return out
 
     def theta(self, parameters: Floats) -> Floats:
         """Return the maps that parameters stand for."""
-        maps: Floats = TRANSFORMS[self.transform](parameters, xp=np)
+        maps: Floats = self.reader.theta(parameters, np)
         return maps
 
     def backward(self, cotangent: Floats, *, image: bool = True) -> Floats | None:
@@ -122,7 +128,7 @@ class SpatialTransformer:
         theta = self.theta(self._parameters)
         image_bar: Floats | None
         theta_bar: Any
-        image_bar, theta_bar = affine_sample_vjp(cotangent, self._image, theta, wrt=wrt, **self.options)
+        image_bar, theta_bar = self.reader.sample_vjp(cotangent, self._image, theta, wrt=wrt, **self.options)
         through = self.localization.backward(self._pull(self._parameters, theta_bar))
         return image_bar + through if image_bar is not None else None
 

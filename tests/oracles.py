@@ -213,8 +213,12 @@ def projective_grid(theta: np.ndarray, size: Sequence[int], align_corners: bool 
         return np.where(rows[..., -1:] > 0, rows[..., :-1] / rows[..., -1:], np.nan)
 
 
-def thin_plate_spline_table(control: np.ndarray, size: Sequence[int], align_corners: bool = False) -> np.ndarray:
+def thin_plate_spline_table(
+    control: np.ndarray, size: Sequence[int], align_corners: bool = False, way: np.ndarray | float = 0.0
+) -> np.ndarray:
     """Return the matrix (*T, K) that takes theta to the grid, in float64: row by row from the system, transposed.
+
+    `way` leads from each location to another place, whose coordinates are asked for.
 
     The spline's value is b(p) [w; A], where the system L [w; A] = [theta; 0] is symmetric: so it is the solution of
     L x = b(p), times [theta; 0].
@@ -229,5 +233,5 @@ def thin_plate_spline_table(control: np.ndarray, size: Sequence[int], align_corn
     system = np.zeros((count + d + 1,) * 2)
     system[:count] = row(control.astype(float))
     system[count:] = system[:, count:].T
-    rows = row(base(size, align_corners)[..., :-1])
+    rows = row(base(size, align_corners)[..., :-1] + way)
     return np.moveaxis(np.linalg.solve(system, rows.reshape(-1, count + d + 1).T)[:count].reshape(count, *size), 0, -1)

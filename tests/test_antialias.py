@@ -14,65 +14,9 @@ import oracles
 import pytest
 from conftest import uncompiled
 from jax.test_util import check_grads
-from scipy.interpolate import RegularGridInterpolator
+from places import EPS, KINDS, OPS, SIZE, affine_as, call, control, drawn, grids
 
 import stnkit
-
-EPS = np.finfo(float).eps
-EXTENT, SIZE = (5, 7, 9), (2, 3, 2)
-KINDS = ("", "_vjp", "_jvp", "_double_vjp")
-
-
-def shrinking(op, d, batch=2, seed=0, size=None):
-    """Draw maps that shrink two to three times: theta, or a flow in pixels."""
-    random = np.random.default_rng(seed)
-    if op == "affine":
-        return np.eye(d, d + 1) * 0.9 + random.uniform(-0.1, 0.1, (batch, d, d + 1))
-    return random.uniform(-0.4, 0.4, (batch, *(size or SIZE[-d:]), d))
-
-
-def drawn(op, d, batch=2, seed=0):
-    """Draw the arguments of every kind of function, by role."""
-    random = np.random.default_rng([seed, d])
-    source = shrinking(op, d, batch, seed)
-    image, image_dot = random.uniform(-1, 1, (2, batch, 2, *EXTENT[-d:]))
-    cotangent = random.uniform(-1, 1, (batch, 2, *SIZE[-d:]))
-    return image, source, cotangent, image_dot, random.uniform(-1, 1, source.shape)
-
-
-def call(package, op, kind, given, **options):
-    """Call one of the functions of a sampler on its share of arrays that `drawn` gives; results are a tuple."""
-    image, source, cotangent, image_dot, source_dot = given
-    sized = {"size": cotangent.shape[2:]} if op == "affine" and kind in ("", "_jvp") else {}
-    arrays = {
-        "": (image, source),
-        "_vjp": (cotangent, image, source),
-        "_jvp": (image, source, image_dot, source_dot),
-        "_double_vjp": (image_dot, source_dot, cotangent, image, source),
-    }[kind]
-    results = getattr(package, f"{op}_sample{kind}")(*arrays, **sized, **options)
-    return results if isinstance(results, tuple) else (results,)
-
-
-def grids(op, source, factors, size, align, units):
-    """Yield the grid of each place: of the map, at coordinates beside each location's."""
-    d = len(size)
-    n = np.array(size[::-1], float)
-    pitch = 2 / np.maximum(n - align, 1)
-    lattice = oracles.base(size, align)
-    for steps in itertools.product(*([(k + 0.5) / m - 0.5 for k in range(m)] for m in factors)):
-        beside = lattice + np.append(steps * pitch, 0)
-        if op == "affine":
-            yield np.einsum("nij,...j->n...i", source, beside)
-            continue
-        points = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), axis=-1) + np.array(steps[::-1])
-        lines = [np.arange(max(k, 2)) for k in size]  # an axis of one location is a line without a slope
-        wide = source
-        for axis, k in enumerate(size):
-            wide = np.repeat(wide, 2, axis=axis + 1) if k == 1 else wide
-        flows = [RegularGridInterpolator(lines, one, bounds_error=False, fill_value=None)(points) for one in wide]
-        yield beside[..., :d] + np.stack(flows) * (pitch if units == "pixel" else 1)
-
 
 OPTIONS = [  # mode, padding, align_corners, layout
     ("bilinear", "zeros", False, "channels_first"),
@@ -84,26 +28,29 @@ OPTIONS = [  # mode, padding, align_corners, layout
 
 @pytest.mark.parametrize(("mode", "padding", "align", "layout"), OPTIONS)
 @pytest.mark.parametrize("d", [1, 2, 3])
-@pytest.mark.parametrize("op", ["affine", "flow"])
+@pytest.mark.parametrize("op", OPS)
 def test_a_location_is_the_mean_of_its_places(plain, op, d, mode, padding, align, layout):
     options = {"mode": mode, "padding_mode": padding, "align_corners": align, "fill_value": 0.25}
     m = 3 if d < 3 else 2
-    image, source, *_ = drawn(op, d)
+    image, source, cotangent, *_ = drawn(op, d)
     if mode == "bicubic" and d == 3:
-        image, source = image[:1, :1], source[:1]
+        image, source, cotangent = image[:1, :1], source[:1], cotangent[:1, :1]
     for units in ("pixel", "normalized") if op == "flow" else ("",):
-        own = {"units": units} if units else {"size": SIZE[-d:]}
+        own = {"units": units} if units else {}
         given = np.moveaxis(image, 1, -1) if layout == "channels_last" else image
-        got = getattr(plain, f"{op}_sample")(given, source, **options, **own, data_format=layout, antialias=m)
+        given = given, source, cotangent, None, None
+        (got,) = call(plain, op, "", given, **options, **own, data_format=layout, antialias=m)
         got = np.moveaxis(got, -1, 1) if layout == "channels_last" else got
         samples = [
             oracles.grid_sample(image, grid, **options) for grid in grids(op, source, (m,) * d, SIZE[-d:], align, units)
         ]
-        # Coordinates are below 32 pixels and wrong by some eps of that, on slopes below 3 * 1.375^2 * 2.
-        np.testing.assert_allclose(got, np.mean(samples, axis=0), rtol=0, atol=2000 * EPS)
+        # Coordinates are below 32 pixels and wrong by some eps of that, on slopes below 3 * 1.375^2 * 2; those of
+        # splines by as much more as their system is conditioned, which is below 1000.
+        atol = 2000 * EPS * (1000 if op == "thin_plate_spline" else 1)
+        np.testing.assert_allclose(got, np.mean(samples, axis=0), rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS["affine"])
 def test_what_does_not_shrink_has_the_bits_of_the_plain_call(plain, kind):
     """Turned, enlarged and shifted by less than rounding; and with one place, whatever the map."""
     turn, e = np.float32(0.5), np.float32(1 / 128)
@@ -115,10 +62,10 @@ def test_what_does_not_shrink_has_the_bits_of_the_plain_call(plain, kind):
         image, dot, cotangent = random.uniform(-1, 1, (3, 2, 3, 6, 6)).astype(dtype)
         flow, flow_dot = random.uniform(-0.02, 0.02, (2, 2, 6, 6, 2)).astype("float32")
         flow -= 0.04 * np.mgrid[:6, :6][::-1].transpose(1, 2, 0).astype("float32")  # which enlarges
-        for op, source, source_dot in (
-            ("affine", theta.astype("float32"), np.ones_like(theta, "float32")),
-            ("flow", flow, flow_dot),
-        ):
+        maps = {op: affine_as(op, theta).astype("float32") for op in OPS if op != "flow" and kind in KINDS[op]}
+        dots = {op: np.ones_like(source) for op, source in maps.items()} | {"flow": flow_dot}
+        for op, source in (maps | {"flow": flow}).items():
+            source_dot = dots[op]
             given = image, source, cotangent, dot, source_dot
             expected = call(plain, op, kind, given)
             for antialias in (True, np.int8(1)) if dtype == "float32" else (np.True_,):
@@ -145,21 +92,25 @@ def test_shrinking_by_whole_numbers_is_the_mean_of_blocks(plain, factors):
         for got in (
             plain.affine_sample(image, np.eye(d, d + 1), size, **options),
             plain.flow_sample(image, np.zeros((*size, d)), **options),
+            plain.projective_sample(image, np.eye(d + 1), size, **options),
         ):
             # Coordinates below 12 pixels err by less than 4 * 12 eps, on slopes below 2 along each axis.
             np.testing.assert_allclose(got, expected, rtol=0, atol=2 * d * 4 * 12 * EPS)
+        got = plain.thin_plate_spline_sample(image, control(d), control(d), size, **options)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-11)  # splines are exact to 1e-12
 
 
-def test_a_flow_that_is_an_affine_map_is_that_map(plain):
-    """Beyond its rim too, where the flow goes on as it was."""
+@pytest.mark.parametrize(("op", "atol"), [("flow", 1000 * EPS), ("projective", 0), ("thin_plate_spline", 1e-11)])
+def test_a_map_that_is_an_affine_one_is_that_map(plain, op, atol):
+    """Beyond its rim too, where a flow goes on as it was. A projective map has the bits."""
     image = np.random.default_rng(0).uniform(-1, 1, (2, 8, 9))
     theta = np.array([[2.3, 0.3, 0.1], [-0.2, 1.6, -0.1]])
-    grid = plain.affine_grid(theta, (6, 7))
-    flow = grid - plain.affine_grid(np.eye(2, 3), (6, 7))
+    own = {"units": "normalized"} if op == "flow" else {}
+    arrays = image[None], affine_as(op, theta[None], (6, 7)), np.empty((1, 2, 6, 7)), None, None
     for antialias in (True, 3):
-        got = plain.flow_sample(image, flow, units="normalized", antialias=antialias)
+        (got,) = call(plain, op, "", arrays, antialias=antialias, **own)
         expected = plain.affine_sample(image, theta, (6, 7), antialias=antialias)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1000 * EPS)
+        np.testing.assert_allclose(got[0], expected, rtol=0, atol=atol)
 
 
 def test_places_are_counted_by_the_jacobian(plain):
@@ -220,7 +171,7 @@ def dot(a, b):
 
 
 @pytest.mark.parametrize(("d", "antialias"), [(1, True), (2, True), (2, 3), (3, 2)])
-@pytest.mark.parametrize("op", ["affine", "flow"])
+@pytest.mark.parametrize("op", OPS)
 def test_adjoint(plain, op, d, antialias):
     """<J (v, w), c> = <v, d_image> + <w, d_source>, and the same of the second order, to a few roundings of the sum."""
     given = image, source, cotangent, image_dot, source_dot = drawn(op, d, seed=d)
@@ -232,6 +183,8 @@ def test_adjoint(plain, op, d, antialias):
     scale = np.abs(image_dot).sum() * 8 + np.abs(source_dot).sum() * 32  # weights sum to 1, slopes to below 32
     error = dot(out_dot, cotangent) - dot(image_dot, d_image) - dot(source_dot, d_source)
     assert abs(error) < 100 * EPS * scale
+    if "_double_vjp" not in KINDS[op]:
+        return
     out_bar_bar, *bars = call(plain, op, "_double_vjp", given, **options)
     np.testing.assert_allclose(out_bar_bar, out_dot, rtol=0, atol=100 * EPS * 32)
     other = np.random.default_rng(9).uniform(-1, 1, (2, *image.shape))[0], np.cos(source)
@@ -243,11 +196,11 @@ def test_adjoint(plain, op, d, antialias):
 
 @pytest.mark.parametrize("antialias", [True, 3])
 @pytest.mark.parametrize("d", [1, 2])
-@pytest.mark.parametrize("op", ["affine", "flow"])
+@pytest.mark.parametrize("op", OPS)
 def test_central_differences(plain, op, d, antialias):
     """Of bicubic, whose slope has no jumps; its second does, so that a step of h pixels errs by some h at most."""
     image, source, cotangent, image_dot, source_dot = drawn(op, d, seed=5)
-    source_dot = source_dot / (10 if op == "affine" else 1)  # a place moves by less than a pixel, times h
+    source_dot = source_dot / (1 if op == "flow" else 10)  # a place moves by less than a pixel, times h
     options = {"mode": "bicubic", "padding_mode": "zeros", "antialias": antialias}
     h = 1e-6
 
@@ -264,7 +217,7 @@ def test_central_differences(plain, op, d, antialias):
     assert abs(slope - dot(d_image, image_dot) - dot(d_source, source_dot)) < limit * cotangent.size
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS["affine"])
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_item_is_antialiased_for_itself(plain, kind, dtype, shared):
@@ -291,7 +244,7 @@ def test_an_item_is_antialiased_for_itself(plain, kind, dtype, shared):
             np.testing.assert_array_equal(mine, np.concatenate(others))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS["affine"])
 @pytest.mark.parametrize("one_map", [False, True])
 def test_portions_of_a_batch_are_put_together(plain, kind, one_map, monkeypatch):
     """One item at a time, as with large images: the same bits, but for the sum over what shares a map."""
@@ -317,7 +270,7 @@ def test_half_precision_is_rounded_once(plain, dtype):
         for i, array in enumerate(drawn("affine", 2))
     ]
     wide = [array.astype("float32") for array in given]
-    for kind in KINDS:
+    for kind in KINDS["affine"]:
         results = call(plain, "affine", kind, given, antialias=True)
         for mine, other, source in zip(results, call(plain, "affine", kind, wide, antialias=True), "   ", strict=False):
             assert mine.dtype == (np.float32 if mine.shape == given[1].shape else narrow), source
@@ -440,30 +393,30 @@ def test_errors_are_those_of_the_plain_call(plain, error, call, says):
         call(plain)
 
 
-@pytest.mark.parametrize("op", ["affine", "flow"])
+@pytest.mark.parametrize("op", OPS)
 def test_jax(plain, op):
     """Values and derivatives of NumPy, of the second order too; a gradient knows the numbers, and `jit` an integer."""
     np.random.seed(0)  # noqa: NPY002  # from which `check_grads` draws its directions
     import stnkit as package
 
     image, source, cotangent, *_ = given = drawn(op, 1, seed=2)
-    size = SIZE[-1:]
+    rough = EPS * (1000 if op == "thin_plate_spline" else 1)  # as above
 
     def function(antialias, x, s):
-        return getattr(package, f"{op}_sample")(x, s, *[size] * (op == "affine"), antialias=antialias)
+        return call(package, op, "", (x, s, cotangent, None, None), antialias=antialias)[0]
 
     with jax.enable_x64(True):
         x, s = jnp.asarray(image), jnp.asarray(source)
-        for kind in KINDS:
+        for kind in KINDS[op]:
             expected = call(plain, op, kind, given, antialias=True)
             results = call(package, op, kind, [jnp.asarray(array) for array in given], antialias=True)
             for mine, other in zip(results, expected, strict=True):
                 assert isinstance(mine, jax.Array)
-                np.testing.assert_allclose(mine, other, rtol=0, atol=512 * EPS)
+                np.testing.assert_allclose(mine, other, rtol=0, atol=512 * rough)
         _, back = jax.vjp(lambda *a: function(True, *a), x, s)
         bars = call(plain, op, "_vjp", given, antialias=True)
         for mine, other in zip(back(jnp.asarray(cotangent)), bars, strict=True):
-            np.testing.assert_allclose(mine, other, rtol=0, atol=256 * EPS)
+            np.testing.assert_allclose(mine, other, rtol=0, atol=256 * rough)
         step = float(np.cbrt(EPS))
         check_grads(lambda s: function(2, x[:1], s), (s[:1],), order=2, modes=("fwd", "rev"), eps=step)
         whole = function(2, x, s)
@@ -473,18 +426,32 @@ def test_jax(plain, op):
         known = jax.jit(lambda x: function(True, x, source))(image)  # the map is no argument
         np.testing.assert_allclose(known, function(True, x, s), rtol=0, atol=16 * EPS)
         for transform in (jax.jit, jax.vmap):
-            name = {"affine": "theta", "flow": "flow"}[op]
+            name = "flow" if op == "flow" else "theta"
             with pytest.raises(TypeError, match=rf"`antialias=True` takes the numbers of `{name}`.*as antialias=4"):
                 transform(lambda *a: function(True, *a))(x, s)
 
 
-def test_compiled():
+def test_jax_takes_control_points_as_constants(plain):
+    image, source, cotangent, *_ = (jnp.asarray(array) for array in drawn("thin_plate_spline", 2))
+    points = jnp.asarray(control(2))
+
+    def sample(points, antialias=2):
+        return plain.thin_plate_spline_sample(image, source, points, SIZE[1:], antialias=antialias)
+
+    expected = call(plain, "thin_plate_spline", "", (image, source, cotangent, None, None), antialias=2)[0]
+    np.testing.assert_allclose(sample(points), expected, rtol=0, atol=1e-4)  # points of float32
+    with pytest.raises(TypeError, match="`control_points` are traced by JAX"):
+        jax.jit(sample)(points)
+
+
+@pytest.mark.parametrize("op", ["affine", "projective"])
+def test_compiled(op):
     """On a line, in machine code: the bits of plain Python."""
-    given = [array.astype("float32") for array in drawn("affine", 1)]
+    given = [array.astype("float32") for array in drawn(op, 1)]
     given[1] = np.concatenate([given[1], given[1]])
-    given[1][:2] = [[[np.inf, -np.inf]], [[3e38, 0]]]  # without a warning
+    given[1][:2, :1] = [[[np.inf, -np.inf]], [[3e38, 0]]]  # without a warning
     given[0] = given[0][0]
-    (result,) = call(stnkit, "affine", "", given, antialias=True)
+    (result,) = call(stnkit, op, "", given, antialias=True)
     with uncompiled() as package:
-        (expected,) = call(package, "affine", "", given, antialias=True)
+        (expected,) = call(package, op, "", given, antialias=True)
     np.testing.assert_array_equal(result, expected)

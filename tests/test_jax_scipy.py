@@ -108,6 +108,49 @@ def test_transformers_in_series_in_parallel_and_on_feature_maps(plain):
         spatial_transform(image, turn, "shear")
 
 
+def test_transformers_of_maps_that_are_not_affine(plain):
+    """The numbers of the samplers, in programs and out of them; control points are part of what a layer is."""
+    from stnkit.jax.nn import SpatialTransformer, spatial_transform
+    from stnkit.transforms import control_lattice, identity_parameters
+
+    image = np.random.default_rng(0).standard_normal((2, 2, 4, 5))
+    points = control_lattice((2, 3))
+    options = {"padding_mode": "border", "antialias": 2}
+    for transform, own in (
+        ("projective", {}),
+        ("thin_plate_spline", {}),
+        ("thin_plate_spline", {"control_points": points}),
+        ("thin_plate_spline", {"control_points": jnp.asarray(points)}),
+    ):
+        parameters = np.array([identity_parameters(transform, **own)] * 2, float)
+        parameters += np.random.default_rng(1).uniform(-0.1, 0.1, parameters.shape)
+        theta = np.append(parameters, np.ones((2, 1)), axis=1).reshape(2, 3, 3) if transform == "projective" else None
+        theta = parameters.reshape(2, -1, 2) if theta is None else theta
+        fixed = {"control_points": control_lattice((4, 4))} | own if transform == "thin_plate_spline" else {}
+        expected = getattr(plain, f"{transform}_sample")(image, theta, **fixed, size=(3, 3), **options)
+        layer = SpatialTransformer(
+            jax.tree_util.Partial(lambda p, images: p, jnp.asarray(parameters)),
+            (3, 3),
+            transform=transform,
+            **own,
+            **options,
+        )
+        assert len(jax.tree.leaves(layer)) == 1
+        for out in (
+            layer(image),
+            jax.jit(lambda layer, images: layer(images))(layer, image),
+            spatial_transform(image, parameters, transform, (3, 3), **own, **options),
+        ):
+            assert isinstance(out, jax.Array)
+            np.testing.assert_allclose(out, expected, rtol=0, atol=1e-11)
+    with pytest.raises(ValueError, match="`control_points` are those of 'thin_plate_spline'"):
+        spatial_transform(image, jnp.ones((2, 6)), control_points=points)
+    with pytest.raises(ValueError, match="must have 12"):
+        SpatialTransformer(lambda images: jnp.ones((2, 32)), transform="thin_plate_spline", control_points=points)(
+            image
+        )
+
+
 @pytest.mark.parametrize("room", ["scipy", "nn"])
 def test_examples(room, plain):
     with jax.enable_x64(False):  # as users have it

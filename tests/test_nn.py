@@ -7,23 +7,26 @@ import pytest
 
 SHAPES = {"affine": [(5,), (4, 5), (2, 3, 3)], "attention": [(5,), (4, 5)], "similarity": [(4, 5), (2, 3, 3)]}
 SHAPES["rotation"] = SHAPES["similarity"]
+SHAPES["projective"] = SHAPES["thin_plate_spline"] = SHAPES["attention"]
 CASES = [(transform, shape) for transform, shapes in SHAPES.items() for shape in shapes]
 SMOOTH = {"mode": "bicubic", "padding_mode": "wrap"}  # without a knot that a difference quotient could meet
 
 
-def transformer(shape, transform, seed=0, size=None, channels=2, **options):
+def transformer(shape, transform, seed=0, size=None, channels=2, points=None, **options):
     """Return a transformer that does something: a network in float64, near the identity."""
     from stnkit.demo.layers import perceptron
     from stnkit.nn import SpatialTransformer
     from stnkit.transforms import identity_parameters
 
     rng = np.random.default_rng(seed)
-    identity = identity_parameters(transform, len(shape))
+    identity = identity_parameters(transform, len(shape), control_points=points)
     looking = perceptron((channels * int(np.prod(shape)), 3, len(identity)), rng)
     for layer in looking.linear():
         layer.weights = [weight.astype(float) for weight in layer.weights]
-    looking.linear()[-1].weights[1] += identity
-    return SpatialTransformer(looking, transform, size, **(SMOOTH | options))
+    last, bias = looking.linear()[-1].weights
+    last *= 0.1 if transform == "projective" else 1  # no horizon is in sight
+    bias += identity
+    return SpatialTransformer(looking, transform, size, control_points=points, **(SMOOTH | options))
 
 
 def weights(layer):
@@ -72,6 +75,20 @@ def test_options_reach_the_sampler(plain):
     image = np.random.default_rng(0).standard_normal((3, 2, 4, 5))
     theta = layer.theta(layer.localization.forward(image))
     expected = plain.affine_sample(image, theta, (3, 2), align_corners=True, **SMOOTH)
+    np.testing.assert_array_equal(layer.forward(image), expected)
+
+
+@pytest.mark.parametrize("transform", ["projective", "thin_plate_spline"])
+def test_options_reach_every_sampler(plain, transform):
+    """Control points and antialiasing too."""
+    points = np.array([[-1, -1], [1, -1], [0, 1], [0.2, 0]], float) if transform == "thin_plate_spline" else None
+    layer = transformer((4, 5), transform, size=(2, 3), points=points, align_corners=True, antialias=2)
+    check(layer.forward, layer.backward, [layer], (4, 5))
+    image = np.random.default_rng(0).standard_normal((3, 2, 4, 5))
+    theta = layer.theta(layer.localization.forward(image))
+    fixed = () if points is None else (points,)
+    sample = getattr(plain, f"{transform}_sample")
+    expected = sample(image, theta, *fixed, (2, 3), align_corners=True, antialias=2, **SMOOTH)
     np.testing.assert_array_equal(layer.forward(image), expected)
 
 
@@ -138,6 +155,10 @@ def test_misuse_is_refused(plain):
 
     with pytest.raises(ValueError, match="`transform` must be one of 'affine'"):
         SpatialTransformer(None, "shear")
+    with pytest.raises(ValueError, match="`control_points` are those of 'thin_plate_spline'; got some beside 'affine'"):
+        SpatialTransformer(None, "affine", control_points=np.eye(3)[:, :2])
+    with pytest.raises(ValueError, match="`control_points` are collinear"):
+        SpatialTransformer(None, "thin_plate_spline", control_points=np.arange(3.0)[:, None] * [1.0, 2.0])
     with pytest.raises(RuntimeError, match="`backward` needs what `forward` remembers"):
         transformer((4, 5), "affine").backward(np.ones((1, 2, 4, 5)))
     layer = transformer((4, 5), "affine")

@@ -11,9 +11,8 @@ import stnkit
 
 SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "fill_value": 0.0, "align_corners": False}
 GRID = SAMPLING | {"coords": "normalized", "data_format": "channels_first"}
-MAP = SAMPLING | {"data_format": "channels_first"}
-AFFINE = MAP | {"antialias": False}
-FLOW = SAMPLING | {"units": "pixel", "data_format": "channels_first", "antialias": False}
+MAP = SAMPLING | {"data_format": "channels_first", "antialias": False}
+FLOW = MAP | {"units": "pixel"}
 SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
 COUNT = {name: default for name, default in SPLAT.items() if name != "data_format"}
 FIELD = {"units": "pixel", "align_corners": False}
@@ -28,10 +27,10 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
     "affine_grid": (["theta", "size"], {"align_corners": False}),
     "affine_grid_vjp": (["cotangent"], {"align_corners": False} | EXACT),
     "affine_grid_jvp": (["theta", "d_theta", "size"], {"align_corners": False}),
-    "affine_sample": (["image", "theta", "size"], AFFINE | OUT),
-    "affine_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | AFFINE | INTO | EXACT),
-    "affine_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], AFFINE),
-    "affine_sample_double_vjp": (["dd_image", "dd_theta", "cotangent", "image", "theta"], AFFINE | EXACT),
+    "affine_sample": (["image", "theta", "size"], MAP | OUT),
+    "affine_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | MAP | INTO | EXACT),
+    "affine_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], MAP),
+    "affine_sample_double_vjp": (["dd_image", "dd_theta", "cotangent", "image", "theta"], MAP | EXACT),
     "flow_grid": (["flow"], FIELD),
     "flow_grid_vjp": (["cotangent"], FIELD | EXACT),
     "flow_grid_jvp": (["flow", "d_flow"], FIELD),

@@ -40,6 +40,7 @@ FLOORS = [
     {"ops"},
     {"maps", "tangents"},
     {"api", "api.call", "api.shifts"},
+    {"api.control"},
     {"api.footprints", "api.tools"},
     {"api.antialias"},
     {"api.grid", "api.affine", "api.flow", "api.projective", "api.splat", "api.thin_plate_spline"},

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from stnkit import transforms
 from stnkit.transforms import IDENTITIES, TRANSFORMS
+from stnkit.transforms.readers import reader
 
 KINDS = [(name, axes) for name, known in IDENTITIES.items() for axes in known]
 
@@ -20,10 +21,17 @@ def drawn(name, axes, batch=(5,), dtype="float64"):
     return np.random.default_rng(axes).uniform(-2, 2, (*batch, count)).astype(dtype)
 
 
+def identity(name, axes):
+    """Return the theta that leaves an image as it is."""
+    if name == "thin_plate_spline":
+        return transforms.control_lattice((4,) * axes)
+    return np.eye(axes + (name == "projective"), axes + 1)
+
+
 @pytest.mark.parametrize(("name", "axes"), KINDS)
 def test_identity(name, axes):
     theta = TRANSFORMS[name](np.array(transforms.identity_parameters(name, axes), float))
-    np.testing.assert_array_equal(theta, np.eye(axes, axes + 1))
+    np.testing.assert_array_equal(theta, identity(name, axes))
 
 
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
@@ -35,7 +43,7 @@ def test_shape_dtype_and_framework(name, axes, batch, framework):
     theta = TRANSFORMS[name](parameters)
     assert type(theta) is type(parameters)
     assert theta.dtype == parameters.dtype
-    assert tuple(theta.shape) == (*batch, axes, axes + 1)
+    assert tuple(theta.shape) == (*batch, *identity(name, axes).shape)
     e = np.finfo("float32").eps  # entries are at most 4, of a few products
     np.testing.assert_allclose(theta, TRANSFORMS[name](given.astype(float)), rtol=0, atol=32 * e)
 
@@ -43,6 +51,17 @@ def test_shape_dtype_and_framework(name, axes, batch, framework):
 def test_affine_is_a_reshape():
     parameters = np.arange(12.0)
     np.testing.assert_array_equal(transforms.affine_from_parameters(parameters), parameters.reshape(3, 4))
+
+
+def test_a_projective_map_is_a_reshape_and_ends_in_one():
+    entries = np.arange(8.0) + 2
+    np.testing.assert_array_equal(transforms.projective_from_parameters(entries), [[2, 3, 4], [5, 6, 7], [8, 9, 1]])
+
+
+def test_a_spline_is_a_reshape_to_its_control_points():
+    parameters = np.arange(12.0)
+    theta = transforms.thin_plate_spline_from_parameters(parameters, transforms.control_lattice((2, 3)))
+    np.testing.assert_array_equal(theta, parameters.reshape(6, 2))
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
@@ -121,6 +140,20 @@ def test_unknown_identities_are_refused():
         transforms.identity_parameters("rotation", 1)
 
 
+def test_control_points_are_those_of_splines():
+    points = transforms.control_lattice((2, 3))
+    assert transforms.identity_parameters("thin_plate_spline", control_points=points) == tuple(points.ravel())
+    refused = "`control_points` are those of 'thin_plate_spline'; got some beside 'affine'"
+    with pytest.raises(ValueError, match=refused):
+        transforms.identity_parameters("affine", control_points=points)
+    with pytest.raises(ValueError, match=refused):
+        reader("affine", points)
+    with pytest.raises(ValueError, match="`control_points` are collinear"):
+        reader("thin_plate_spline", np.arange(6.0)[:, None] * [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"must have 12 \(2-D\) numbers along the last axis; got shape \(32,\)"):
+        transforms.thin_plate_spline_from_parameters(np.zeros(32), points)
+
+
 def test_the_namespace_may_be_given():
     parameters = torch.ones(2, 3)
     assert torch.equal(transforms.attention(parameters, xp=torch), transforms.attention(parameters))
@@ -138,6 +171,9 @@ def test_examples(name):
 
 def test_every_identity_leaves_an_image_as_it_is(plain):
     image = np.random.default_rng(0).random((1, 2, 4, 5))
+    from stnkit.transforms.readers import reader
+
     for name, known in IDENTITIES.items():
-        theta = TRANSFORMS[name](np.array([known[2]], float))
-        np.testing.assert_allclose(plain.affine_sample(image, theta), image, atol=1e-15)
+        how, parameters = reader(name), np.array([known[2]], float)
+        out = how.sample(image, how.theta(parameters, np))
+        np.testing.assert_allclose(out, image, rtol=0, atol=1e-11 if name == "thin_plate_spline" else 1e-15)

@@ -17,7 +17,7 @@ def parser(about: str) -> argparse.ArgumentParser:
     """Describe the options of an experiment on digits."""
     options = command.parser(about, "mnist.npz, or the folder of the four IDX files")
     options.add_argument("--network", nargs="+", choices=NETWORKS, default=NETWORKS)
-    options.add_argument("--transform", nargs="+", choices=TRANSFORMS, default=TRANSFORMS)
+    options.add_argument("--transform", nargs="+", choices=[*TRANSFORMS], default=[*TRANSFORMS])
     return options
 
 

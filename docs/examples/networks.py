@@ -7,52 +7,24 @@ has, or 400 000.
 """
 
 import itertools
-from collections.abc import Callable
 
-import numpy as np
-import torch
 from distortions import Distortion
-from torch import Tensor, nn
+from torch import nn
 
-import stnkit
-from stnkit.transforms import control_lattice
+from stnkit.torch.nn import SpatialTransformer, identity_head
 
 NETWORKS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
-TRANSFORMS = ("affine", "projective", "tps")
+TRANSFORMS = {"affine": "affine", "projective": "projective", "tps": "thin_plate_spline"}  # stnkit's names of them
 WIDTHS = {"FCN": (128, 256), "CNN": (32, 64)}  # the paper's units and filters, least and most
 BUDGET = 400_000
 
-POINTS = control_lattice((4, 4))
-IDENTITY = {"affine": np.eye(2, 3), "projective": np.eye(3), "tps": POINTS}
 
-
-class Transformer(nn.Module):
-    """A spatial transformer of any of the paper's maps; its localisation network outputs IDENTITY at first."""
-
-    def __init__(self, localization: nn.Module, features: int, transform: str, size: int, pooled: bool) -> None:
-        super().__init__()
-        head = nn.Linear(features, IDENTITY[transform].size)
-        nn.init.zeros_(head.weight)
-        with torch.no_grad():
-            head.bias.copy_(torch.from_numpy(IDENTITY[transform].ravel()))
-        self.localization = nn.Sequential(localization, head)
-        self.transform, self.size = transform, (size, size)
-        self.pool = nn.AvgPool2d(2) if pooled else nn.Identity()
-
-    def theta(self, images: Tensor) -> Tensor:
-        """Return where each image is read."""
-        return self.localization(images).reshape(-1, *IDENTITY[self.transform].shape)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Read each image where the localisation network says."""
-        return self.pool(SAMPLERS[self.transform](images, self.theta(images), self.size))
-
-
-SAMPLERS: dict[str, Callable[[Tensor, Tensor, tuple[int, int]], Tensor]] = {
-    "affine": stnkit.affine_sample,
-    "projective": stnkit.projective_sample,
-    "tps": lambda images, theta, size: stnkit.thin_plate_spline_sample(images, theta, POINTS, size),
-}
+def transformer(localization: nn.Module, features: int, transform: str, size: int, *, pooled: bool) -> nn.Module:
+    """Put a head that is the identity at first on a localisation network, and a spatial transformer around both."""
+    name = TRANSFORMS[transform]
+    looking = nn.Sequential(localization, identity_head(features, name))
+    front = SpatialTransformer(looking, name, (size, size))
+    return nn.Sequential(front, nn.AvgPool2d(2)) if pooled else front
 
 
 def fully_connected(side: int, width: int, channels: int = 1, classes: int = 10) -> nn.Module:
@@ -110,7 +82,7 @@ def build(name: str, distortion: Distortion, transform: str = "affine") -> nn.Mo
         front, side = nn.Identity(), distortion.canvas
     else:
         before, features = localization(kind, distortion.canvas)
-        front = Transformer(before, features, transform, distortion.read, distortion.pooled)
+        front = transformer(before, features, transform, distortion.read, pooled=distortion.pooled)
         side = distortion.read // 2 if distortion.pooled else distortion.read
     fits = [
         width for width in range(least, most + 1) if parameters(front) + parameters(classifier(side, width)) <= budget

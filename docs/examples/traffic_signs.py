@@ -74,7 +74,7 @@ def build(name: str, classes: int) -> nn.Module:
     if name == "CNN":
         return classifier
     before, features = networks.localization("CNN", SIDE, 3)
-    return nn.Sequential(networks.Transformer(before, features, "affine", SIDE, pooled=False), classifier)
+    return nn.Sequential(networks.transformer(before, features, "affine", SIDE, pooled=False), classifier)
 
 
 def main(options: argparse.Namespace) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 
 from stnkit import arrays, check
 from stnkit.api.call import NAMES, Form, fits_inputs, fits_out, fits_output, fits_sums, form_of, widened
+from stnkit.api.control import fixed, known
 from stnkit.api.footprints import FOOTPRINTS, MOST, Factors, Group, groups
 from stnkit.api.shifts import MOVES, Lattice, Steps
 from stnkit.api.tools import GIVES, KINDS, NUMPY, OUTPUTS, TAKES, WHERE, Array, Call, Tools, Words, dtype_name
 from stnkit.dtypes import bfloat16
-from stnkit.spec import AFFINE
+from stnkit.spec import AFFINE, FLOW, PROJECTIVE
 
 R = TypeVar("R")
 
@@ -36,6 +37,8 @@ def antialiased_here(function: Callable[..., R], arguments: Words) -> R:
     names = [*words][: len(TAKES[kind])]
     optional = [name for name in names if name.startswith("d")]  # tangents
     written = {name: words.pop(name) for name in (WRITTEN.get(kind),) if name}
+    if "control_points" in words:
+        words["control_points"] = known(words["control_points"])
     views, leave = arrays.enter(*optional, *written, **{name: words[name] for name in names}, **written)
     into = views[len(names)] if written else None
     with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite are moved, too
@@ -66,7 +69,7 @@ def antialiased(function: Callable[..., Any], arguments: Words, tools: Tools, in
     if antialias is True:
         numbers = widened(tools.see(NAMES[source], call.source))
         with np.errstate(invalid="ignore", over="ignore"):  # of maps that are not finite
-            lengths = FOOTPRINTS[source](numbers, lattice)
+            lengths = FOOTPRINTS[source](numbers, lattice, call.seen_points())
     parts = groups(antialias or 1, lattice, lengths)
     if all(max(factors) == 1 for _, factors in parts):
         return function(*given, **words, **({} if into is None else {WRITTEN[kind]: into}))
@@ -118,7 +121,7 @@ def _beside(call: Call, lattice: Lattice, given: Sequence[Array], steps: Steps) 
     ]
     return tuple(
         move.pulled(one, steps, lattice, join) if role == "source" and one is not None else one
-        for role, one in zip(GIVES[call.kind], call.run(moved), strict=True)
+        for role, one in zip(GIVES[call.kind], call.run(moved, steps, lattice), strict=True)
     )
 
 
@@ -196,12 +199,11 @@ def _check(call: Call, into: np.ndarray | None) -> Form:
 
 def _form(call: Call, image: np.ndarray, source: np.ndarray, cotangent: np.ndarray | None) -> Form:
     """Return what follows from the shapes, dtypes and options of a call, if they fit."""
-    words, affine = call.words, call.source_kind == AFFINE
-    ndim = check.theta_axes(source.shape) if affine else check.grid_axes(source.shape, NAMES[call.source_kind])
+    words, ndim = call.words, _axes(call, source.shape)
     own = {"units": words["units"]} if "units" in words else {}
     chosen = (words[word] for word in ("mode", "padding_mode", "align_corners", "data_format"))
     options = check.options(ndim, *chosen, **own)
-    if not affine:
+    if call.source_kind == FLOW:
         size = source.shape[-1 - ndim : -1]
     elif cotangent is not None:
         size = check.output_size(cotangent.shape, ndim, words["data_format"])
@@ -210,6 +212,20 @@ def _form(call: Call, image: np.ndarray, source: np.ndarray, cotangent: np.ndarr
     else:
         size = check.size(words["size"], ndim)
     return form_of(image.shape, image.dtype, source.shape, source.dtype, call.source_kind, size, options)
+
+
+def _axes(call: Call, source: tuple[int, ...]) -> int:
+    """Return on how many axes a call acts, or refuse its source; and control points of which the numbers are known."""
+    if call.source_kind == AFFINE:
+        return check.theta_axes(source)
+    if call.source_kind == PROJECTIVE:
+        return check.projective_axes(source)
+    if call.points is None:
+        return check.grid_axes(source, NAMES[call.source_kind])
+    ndim = check.spline_axes(source, tuple(call.points.shape))
+    if isinstance(call.points, np.ndarray):
+        fixed(call.points)
+    return ndim
 
 
 def _stand_in(array: Array) -> Any:

@@ -4,13 +4,17 @@ That decides how many places a location is the mean of, along each axis of the o
 has no derivative, so NumPy works it out for every framework.
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 
 import numpy as np
 
-from stnkit.api.shifts import Lattice
-from stnkit.spec import AFFINE, FLOW
+from stnkit.api.call import map_grids
+from stnkit.api.control import fixed
+from stnkit.api.shifts import MOVES, Lattice, Steps, moved_points
+from stnkit.dtypes import FLOAT64
+from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
 MOST = 16  # places along one axis
 SLACK = 1 / 64  # of a pixel: what rounding makes of a map that does not shrink, even in half precision
@@ -34,7 +38,7 @@ def groups(antialias: bool | int, lattice: Lattice, lengths: np.ndarray | None =
     return [(slice(a, b), tuple(rows[a].tolist())) for a, b in itertools.pairwise(starts)]
 
 
-def _of_theta(theta: np.ndarray, lattice: Lattice) -> np.ndarray:
+def _of_theta(theta: np.ndarray, lattice: Lattice, points: np.ndarray | None = None) -> np.ndarray:
     """Return the lengths of the Jacobian's columns, (N, d): it is the same everywhere."""
     d = len(lattice.pitches)
     jacobian = theta[..., :d] * np.array(lattice.halves)[:, None] * np.array(lattice.pitches)
@@ -42,7 +46,7 @@ def _of_theta(theta: np.ndarray, lattice: Lattice) -> np.ndarray:
     return lengths
 
 
-def _of_flow(flow: np.ndarray, lattice: Lattice) -> np.ndarray:
+def _of_flow(flow: np.ndarray, lattice: Lattice, points: np.ndarray | None = None) -> np.ndarray:
     """Return the largest finite lengths of the Jacobian's columns, (N, d): identity and differences of the flow."""
     d = len(lattice.pitches)
     items = flow if flow.ndim == d + 2 else flow[None]
@@ -51,10 +55,42 @@ def _of_flow(flow: np.ndarray, lattice: Lattice) -> np.ndarray:
     columns = []
     for j, own in enumerate(np.diag(halves * pitches)):
         moved = np.diff(items, axis=-2 - j) * units if items.shape[-2 - j] > 1 else np.zeros((len(items), *[1] * d, d))
-        steps = np.hypot.reduce(abs(moved + own), axis=-1)
-        columns.append(np.where(np.isfinite(steps), steps, 0).max(axis=tuple(range(1, d + 1)), initial=0))
+        columns.append(_longest(moved + own))
     return np.stack(columns, axis=-1)
 
 
-# How long the steps along each axis of the output are for the items of a batch, (N, d).
-FOOTPRINTS: dict[int, Callable[[np.ndarray, Lattice], np.ndarray]] = {AFFINE: _of_theta, FLOW: _of_flow}
+def _of_map(kind: int, theta: np.ndarray, lattice: Lattice, points: np.ndarray | None = None) -> np.ndarray:
+    """Return the largest finite lengths of steps from half a step before a location to half a step after it, (N, d).
+
+    What is at or behind a horizon has no coordinates, so that no step to it counts.
+    """
+    items = (theta if theta.ndim == 3 else theta[None]).astype(FLOAT64)  # in which rounding makes no place more
+    halves = np.array(lattice.halves)
+    columns = []
+    for ahead in 0.5 * np.eye(len(halves)):
+        there, back = (_moved_grid(kind, items, side, lattice, points) for side in (ahead, -ahead))
+        columns.append(_longest((there - back) * halves))
+    return np.stack(columns, axis=-1)
+
+
+def _moved_grid(kind: int, theta: np.ndarray, steps: Steps, lattice: Lattice, points: np.ndarray | None) -> np.ndarray:
+    """Return the coordinates beside each location."""
+    moved = MOVES[kind].moved(theta, steps, lattice, np.concatenate)
+    control = b"" if points is None else fixed(moved_points(points, steps, lattice, np.concatenate))
+    return map_grids(moved, kind, lattice.size, lattice.align, control)
+
+
+def _longest(steps: np.ndarray) -> np.ndarray:
+    """Return the largest finite length of the vectors of each item, (N,)."""
+    lengths = np.hypot.reduce(abs(steps), axis=-1)
+    longest: np.ndarray = np.where(np.isfinite(lengths), lengths, 0).max(axis=tuple(range(1, lengths.ndim)), initial=0)
+    return longest
+
+
+# How long the steps along each axis of the output are for the items of a batch, (N, d), in pixels of the image.
+FOOTPRINTS: dict[int, Callable[[np.ndarray, Lattice, np.ndarray | None], np.ndarray]] = {
+    AFFINE: _of_theta,
+    FLOW: _of_flow,
+    PROJECTIVE: functools.partial(_of_map, PROJECTIVE),
+    THIN_PLATE_SPLINE: functools.partial(_of_map, THIN_PLATE_SPLINE),
+}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stnkit import arrays, check
+from stnkit.api.antialias import antialiased_here
 from stnkit.api.call import (
     Array,
     Call,
@@ -184,6 +185,7 @@ def projective_sample(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image under projective maps, without storing a grid.
@@ -202,6 +204,9 @@ def projective_sample(
         The output's spatial size T; that of the image by default.
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
+    antialias : bool or int
+        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
+        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -218,6 +223,17 @@ def projective_sample(
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
 
+    Notes
+    -----
+    With `antialias=True`, the number of places along an axis is how many pixels of the image a step of the output along
+    it spans, from half a step before a location to half a step after: the largest of the item's locations, rounded up,
+    and 16 at most. Steps that begin or end at the horizon or behind it do not count. Each place stands for itself: one
+    at or behind the horizon reads the fill value and passes no gradient, so that a location beside it is a blend.
+
+    A map that shrinks nothing has one place and the bits of the plain call. The number has no derivative: it jumps, and
+    between jumps derivatives are exact. A call costs as many plain ones as a location has places. An image of half
+    precision or uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
+
     References
     ----------
     Hartley and Zisserman, "Multiple View Geometry in Computer Vision", 2004, section 2.3.
@@ -232,6 +248,8 @@ def projective_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
+    if antialias is not False:
+        return antialiased_here(projective_sample, locals())
     (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)
@@ -250,6 +268,7 @@ def projective_sample_vjp(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -264,7 +283,7 @@ def projective_sample_vjp(
         The arguments of `projective_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `projective_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -302,6 +321,8 @@ def projective_sample_vjp(
     array([[-5.,  0.],
            [ 3.,  5.]])
     """
+    if antialias is not False:
+        return antialiased_here(projective_sample_vjp, locals())
     check.flag("deterministic", deterministic)
     (cotangent_, image_, theta_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
@@ -325,6 +346,7 @@ def projective_sample_jvp(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
 ) -> tuple[Array, Array]:
     """Push tangents of image and maps forward through `projective_sample`.
 
@@ -337,7 +359,7 @@ def projective_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `projective_sample`.
 
     Returns
@@ -365,6 +387,8 @@ def projective_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
+    if antialias is not False:
+        return antialiased_here(projective_sample_jvp, locals())
     (image_, theta_, image_dot, source_dot), leave = arrays.enter(
         "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
     )

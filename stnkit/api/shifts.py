@@ -8,7 +8,7 @@ says what it is there (`moved`), what a tangent of it is (`along`, the linear pa
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from stnkit.spec import AFFINE, FLOW
+from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
 Array = Any
 Steps = Sequence[float]
@@ -16,11 +16,13 @@ Join = Callable[[Sequence[Array], int], Array]
 
 
 class Lattice(NamedTuple):
-    """The rulers of a call, in the order x, y, z, and the unit of its flow."""
+    """The rulers of a call, in the order x, y, z, the unit of its flow, and of which output they are."""
 
     halves: tuple[float, ...]  # pixels of the image in a normalised unit
     pitches: tuple[float, ...]  # normalised units in a step of the output; 0 where it has no length
-    pixel: bool = False  # whether a flow is in steps of the output
+    pixel: bool  # whether a flow is in steps of the output
+    size: tuple[int, ...]  # of the output, in the order z, y, x
+    align: bool  # whether its corners are -1 and 1
 
 
 class Move(NamedTuple):
@@ -35,13 +37,13 @@ def rulers(extent: Sequence[int], size: Sequence[int], align: bool, pixel: bool)
     """Return the rulers for an image and an output of these spatial sizes."""
     lengths = [n - align for n in reversed(size)]
     halves = tuple((n - align) / 2 for n in reversed(extent))
-    return Lattice(halves, tuple(2 / n if n else 0.0 for n in lengths), pixel)
+    return Lattice(halves, tuple(2 / n if n else 0.0 for n in lengths), pixel, tuple(size), align)
 
 
 def _moved_theta(theta: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
     """Return theta' with theta' [p, 1] = theta [p + s, 1]: the shift moves by the linear part of s.
 
-    It serves projective maps too, whose last row moves like the others.
+    The last row of a projective map moves like the others.
     """
     d = len(steps)
     shift = sum(theta[..., j : j + 1] * s for j, s in enumerate(_normalised(steps, lattice)))
@@ -56,6 +58,16 @@ def _pulled_theta(bar: Array, steps: Steps, lattice: Lattice, join: Join) -> Arr
 
 def _normalised(steps: Steps, lattice: Lattice) -> list[float]:
     return [step * pitch for step, pitch in zip(steps, lattice.pitches, strict=True)]
+
+
+def _unmoved(array: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
+    """Return theta of a spline, whose control points move instead."""
+    return array
+
+
+def moved_points(points: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
+    """Return the control points of a spline moved: what it reads at c is read at c - s."""
+    return join([points[:, j : j + 1] - s for j, s in enumerate(_normalised(steps, lattice))], -1)
 
 
 def _moved_flow(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
@@ -105,4 +117,6 @@ def _part(array: Array, axis: int, start: int | None, stop: int | None) -> Array
 MOVES = {
     AFFINE: Move(_moved_theta, _moved_theta, _pulled_theta),
     FLOW: Move(_moved_flow, _flow_along, _pulled_flow),
+    PROJECTIVE: Move(_moved_theta, _moved_theta, _pulled_theta),
+    THIN_PLATE_SPLINE: Move(_unmoved, _unmoved, _unmoved),
 }

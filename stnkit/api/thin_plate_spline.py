@@ -1,10 +1,11 @@
-"""Grids of thin plate splines, sampling under them without a grid, the derivatives of both, and control points."""
+"""Grids of thin plate splines, sampling under them without a grid, and the derivatives of both."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from stnkit import arrays, check
+from stnkit.api.antialias import antialiased_here
 from stnkit.api.call import (
     Array,
     Call,
@@ -20,44 +21,9 @@ from stnkit.api.call import (
     prepare,
     vjp,
 )
+from stnkit.api.control import entered, fixed
 from stnkit.doors import front
-from stnkit.dtypes import FLOAT64
 from stnkit.spec import THIN_PLATE_SPLINE
-
-
-def control_lattice(shape: Sequence[int]) -> np.ndarray:
-    """Lay control points out as a regular lattice from -1 to 1 along every axis.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        How many points there are along each axis: (W,), (H, W) or (D, H, W), 2 or more each.
-
-    Returns
-    -------
-    numpy.ndarray of shape (K, d)
-        Positions in x, y, z order, K of them, the last axis of `shape` running fastest. As `theta`, they are the
-        identity.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 1 or more than 3 axes, or fewer than 2 points along one.
-    TypeError
-        If `shape` is no sequence of integers.
-
-    Examples
-    --------
-    >>> from stnkit.transforms import control_lattice
-    >>> control_lattice((2, 2))
-    array([[-1., -1.],
-           [ 1., -1.],
-           [-1.,  1.],
-           [ 1.,  1.]])
-    """
-    counts = check.lattice(shape)
-    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in counts), indexing="ij")
-    return np.stack([axis.ravel() for axis in axes[::-1]], axis=-1)
 
 
 @front
@@ -235,6 +201,7 @@ def thin_plate_spline_sample(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image under thin plate splines, without storing a grid.
@@ -255,6 +222,9 @@ def thin_plate_spline_sample(
         The output's spatial size T; that of the image by default.
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
+    antialias : bool or int
+        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
+        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -271,6 +241,14 @@ def thin_plate_spline_sample(
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
 
+    Notes
+    -----
+    With `antialias=True`, the number of places along an axis is how many pixels of the image a step of the output along
+    it spans, from half a step before a location to half a step after: the largest of the item's locations, rounded up,
+    and 16 at most. A map that shrinks nothing has one place and the bits of the plain call. The number has
+    no derivative: it jumps, and between jumps derivatives are exact. A call costs as many plain ones as a location has
+    places. An image of half precision or uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
+
     References
     ----------
     Jaderberg et al., "Spatial Transformer Networks", 2015, section 3.2.
@@ -286,6 +264,8 @@ def thin_plate_spline_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
+    if antialias is not False:
+        return antialiased_here(thin_plate_spline_sample, locals())
     (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
     control = entered(control_points)
     call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
@@ -306,6 +286,7 @@ def thin_plate_spline_sample_vjp(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -320,7 +301,7 @@ def thin_plate_spline_sample_vjp(
         The arguments of `thin_plate_spline_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `thin_plate_spline_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -360,6 +341,8 @@ def thin_plate_spline_sample_vjp(
     array([[ 2.5],
            [-2.5]])
     """
+    if antialias is not False:
+        return antialiased_here(thin_plate_spline_sample_vjp, locals())
     check.flag("deterministic", deterministic)
     (cotangent_, image_, theta_, into), leave = arrays.enter(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
@@ -385,6 +368,7 @@ def thin_plate_spline_sample_jvp(
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
+    antialias: bool | int = False,
 ) -> tuple[Array, Array]:
     """Push tangents of image and theta forward through `thin_plate_spline_sample`.
 
@@ -399,7 +383,7 @@ def thin_plate_spline_sample_jvp(
         As for `thin_plate_spline_sample`.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `thin_plate_spline_sample`.
 
     Returns
@@ -427,6 +411,8 @@ def thin_plate_spline_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
+    if antialias is not False:
+        return antialiased_here(thin_plate_spline_sample_jvp, locals())
     (image_, theta_, image_dot, source_dot), leave = arrays.enter(
         "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
     )
@@ -453,23 +439,3 @@ def prepared(
     _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
     out_size = spatial if size is None else check.size(size, ndim)
     return prepare(image, theta, THIN_PLATE_SPLINE, out_size, options, fill_value)
-
-
-def entered(control_points: Array) -> np.ndarray:
-    """View control points, which are constants: they may be of another framework than what has derivatives."""
-    if getattr(control_points, "requires_grad", False):
-        msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
-        raise TypeError(msg)
-    views, _ = arrays.enter(control_points=control_points)
-    control: np.ndarray = views[0]
-    return control
-
-
-def fixed(control: np.ndarray) -> bytes:
-    """Return control points as what their lattice is known by; refuse those that determine no spline."""
-    from stnkit import spline
-
-    check.coordinate_dtype("control_points", control.dtype)
-    key = np.ascontiguousarray(control, FLOAT64).tobytes()
-    spline.solution(key, control.shape[-1])
-    return key

@@ -5,13 +5,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stnkit.api.shifts import Lattice, rulers
-from stnkit.spec import AFFINE, FLOW
+from stnkit.api.shifts import Lattice, Steps, moved_points, rulers
+from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
 
 Array = Any
 Words = dict[str, Any]
 
-KINDS = {"affine": AFFINE, "flow": FLOW}  # by how the names of their samplers begin
+KINDS = {  # by how the names of their samplers begin
+    "affine": AFFINE,
+    "flow": FLOW,
+    "projective": PROJECTIVE,
+    "thin_plate_spline": THIN_PLATE_SPLINE,
+}
+MATRICES = (AFFINE, PROJECTIVE)  # whose theta has a column for each axis, and one for the shift
 
 # What a sampler and its derivatives take and give, in order. A "dot" is a tangent of the source; "out" and "out_dot"
 # are laid out as the output is, the one in the image's dtype, the other in that of derivatives.
@@ -73,14 +79,14 @@ class Call(NamedTuple):
     @property
     def axes(self) -> int:
         """On how many spatial axes it acts."""
-        return int(self.source.shape[-2 if self.source_kind == AFFINE else -1])
+        return int(self.source.shape[-1] - (self.source_kind in MATRICES))
 
     def common(self, role: str) -> bool:
         """Tell whether all items of the batch have one array of a role; then it has no batch axis, or one of 1."""
         if role in OUTPUTS:
             return False
-        affine = self.source_kind == AFFINE and role != "image"
-        array, batched = self.image if role == "image" else self.source, 3 if affine else self.axes + 2
+        mapped = self.source_kind in MAPS and role != "image"
+        array, batched = self.image if role == "image" else self.source, 3 if mapped else self.axes + 2
         return bool(array.ndim < batched or array.shape[0] == 1)
 
     @property
@@ -94,9 +100,24 @@ class Call(NamedTuple):
         double = "float64" in (dtype_name(self.image), dtype_name(self.source))
         return getattr(self.tools.module, "float64" if double else "float32")
 
-    def run(self, given: Sequence[Array]) -> tuple[Array, ...]:
-        """Call the plain function."""
-        results = self.function(*given, **self.words)
+    @property
+    def points(self) -> Array | None:
+        """The control points of a spline: a NumPy array where a framework need not see them."""
+        return self.words.get("control_points")
+
+    def seen_points(self) -> np.ndarray | None:
+        """Return the control points' numbers."""
+        if self.points is None or isinstance(self.points, np.ndarray):
+            return self.points
+        return np.asarray(self.tools.see("control_points", self.points))
+
+    def run(self, given: Sequence[Array], steps: Steps, lattice: Lattice) -> tuple[Array, ...]:
+        """Call the plain function with maps that are moved; control points move here."""
+        words = self.words
+        if self.points is not None:
+            join = NUMPY.join if isinstance(self.points, np.ndarray) else self.tools.join
+            words = words | {"control_points": moved_points(self.points, steps, lattice, join)}
+        results = self.function(*given, **words)
         return results if isinstance(results, tuple) else (results,)
 
     def lattice(self) -> Lattice:

@@ -41,15 +41,19 @@ flow_grid_jvp = signed(flow.flow_grid_jvp, grids.flow_grid_jvp)
 projective_grid = signed(projective.projective_grid, maps.projective_grid)
 projective_grid_vjp = signed(projective.projective_grid_vjp, maps.projective_grid_vjp)
 projective_grid_jvp = signed(projective.projective_grid_jvp, maps.projective_grid_jvp)
-projective_sample = signed(projective.projective_sample, maps.projective_sample)
-projective_sample_vjp = signed(projective.projective_sample_vjp, maps.projective_sample_vjp)
-projective_sample_jvp = signed(projective.projective_sample_jvp, maps.projective_sample_jvp)
+projective_sample = antialiasing(projective.projective_sample, maps.projective_sample)
+projective_sample_vjp = antialiasing(projective.projective_sample_vjp, maps.projective_sample_vjp)
+projective_sample_jvp = antialiasing(projective.projective_sample_jvp, maps.projective_sample_jvp)
 thin_plate_spline_grid = signed(thin_plate_spline.thin_plate_spline_grid, maps.thin_plate_spline_grid)
 thin_plate_spline_grid_vjp = signed(thin_plate_spline.thin_plate_spline_grid_vjp, maps.thin_plate_spline_grid_vjp)
 thin_plate_spline_grid_jvp = signed(thin_plate_spline.thin_plate_spline_grid_jvp, maps.thin_plate_spline_grid_jvp)
-thin_plate_spline_sample = signed(thin_plate_spline.thin_plate_spline_sample, maps.thin_plate_spline_sample)
-thin_plate_spline_sample_vjp = signed(thin_plate_spline.thin_plate_spline_sample_vjp, maps.thin_plate_spline_sample_vjp)
-thin_plate_spline_sample_jvp = signed(thin_plate_spline.thin_plate_spline_sample_jvp, maps.thin_plate_spline_sample_jvp)
+thin_plate_spline_sample = antialiasing(thin_plate_spline.thin_plate_spline_sample, maps.thin_plate_spline_sample)
+thin_plate_spline_sample_vjp = antialiasing(
+    thin_plate_spline.thin_plate_spline_sample_vjp, maps.thin_plate_spline_sample_vjp
+)
+thin_plate_spline_sample_jvp = antialiasing(
+    thin_plate_spline.thin_plate_spline_sample_jvp, maps.thin_plate_spline_sample_jvp
+)
 
 grid_splat = signed(splat.grid_splat, grids.grid_splat)
 grid_splat_vjp = signed(splat.grid_splat_vjp, grids.grid_splat_vjp)

@@ -12,6 +12,7 @@ import numpy as np
 from stnkit.api.antialias import antialiased
 from stnkit.api.tools import Tools
 from stnkit.jax.call import enter, signed
+from stnkit.jax.maps import constant
 
 
 def antialiasing(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,11 +24,14 @@ def antialiasing(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable
         arrays = {name: array for name, array in arguments.items() if name in names}
         entered = enter(*(name for name in names if name.startswith("d")), **arrays)
         taken = arguments | dict(zip(arrays, entered, strict=True)) | {"antialias": antialias}
+        if "control_points" in taken:
+            taken["control_points"] = constant(taken["control_points"])
         return antialiased(call, taken, JAX._replace(see=functools.partial(_seen, arrays)))
 
     call = signed(face, either)
     parameters = inspect.signature(face).parameters.values()
-    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "size"]
+    others = "size", "control_points"
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in others]
     return call
 
 

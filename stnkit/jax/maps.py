@@ -181,8 +181,8 @@ def _bent(theta: Array, control_points: Any, size: tuple[int, ...], align_corner
     return flat.reshape((*theta.shape[:-2], *size, theta.shape[-1]))
 
 
-def _table(control_points: Any, size: tuple[int, ...], align_corners: bool, dtype: Any) -> np.ndarray:
-    """Return what theta is multiplied by: a constant of the program."""
+def constant(control_points: Any) -> np.ndarray:
+    """Return control points in float64; refuse those that JAX traces."""
     if isinstance(control_points, jax.core.Tracer):
         msg = (
             "`control_points` are traced by JAX; they are constants, of which no derivative is given: pass an array "
@@ -191,7 +191,12 @@ def _table(control_points: Any, size: tuple[int, ...], align_corners: bool, dtyp
         raise TypeError(msg)
     (control,) = enter(control_points=control_points)
     check.coordinate_dtype("control_points", control.dtype)
-    key = np.ascontiguousarray(control_points, FLOAT64).tobytes()
+    return np.ascontiguousarray(control_points, FLOAT64)
+
+
+def _table(control_points: Any, size: tuple[int, ...], align_corners: bool, dtype: Any) -> np.ndarray:
+    """Return what theta is multiplied by: a constant of the program."""
+    key = constant(control_points).tobytes()
     return spline.table(key, tuple(size), check.flag("align_corners", align_corners)).astype(dtype)
 
 

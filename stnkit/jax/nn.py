@@ -7,16 +7,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from stnkit.api.call import PaddingMode
-from stnkit.jax import affine_sample
-from stnkit.transforms import TRANSFORMS, identity_parameters
+from stnkit.jax.maps import constant
+from stnkit.transforms.readers import reader
 
 Array = Any
+Points = tuple[tuple[float, ...], ...]
 
 
 def spatial_transform(
-    image: Array, parameters: Array, transform: str = "affine", size: Sequence[int] | None = None, **options: Any
+    image: Array,
+    parameters: Array,
+    transform: str = "affine",
+    size: Sequence[int] | None = None,
+    *,
+    control_points: Any = None,
+    **options: Any,
 ) -> Array:
     """Read images where a transform's parameters say: all of a spatial transformer but its localisation network.
 
@@ -26,13 +34,16 @@ def spatial_transform(
         The images, or feature maps.
     parameters : array of shape (N, K), or (K,)
         What a localisation network outputs.
-    transform : {"affine", "attention", "similarity", "rotation"}
+    transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         What the parameters mean, as in `stnkit.transforms`.
     size : sequence of int, optional
         The output's spatial size; that of the image, if left out.
+    control_points : array of shape (K, d), optional
+        Of a thin plate spline: where in the output. They are constants; a regular lattice of 4 along each axis if left
+        out.
     **options
-        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
-        `data_format`.
+        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners`, `data_format`
+        and `antialias`.
 
     Returns
     -------
@@ -51,14 +62,23 @@ def spatial_transform(
     >>> spatial_transform(jnp.array([[[1.0, 2.0, 3.0, 4.0]]]), jnp.array([[0.5, 0.5]]), "attention", size=(2,))
     Array([[[3., 4.]]], dtype=float32)
     """
-    identity_parameters(transform)  # which knows the names
-    return affine_sample(image, TRANSFORMS[transform](parameters, xp=jnp), size, **options)
+    how = reader(transform, None if control_points is None else constant(control_points))
+    return how.sample(image, how.theta(jnp.asarray(parameters), jnp), size, **options)
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["localise"],
-    meta_fields=["transform", "size", "mode", "padding_mode", "align_corners", "data_format"],
+    meta_fields=[
+        "transform",
+        "size",
+        "mode",
+        "padding_mode",
+        "align_corners",
+        "data_format",
+        "control_points",
+        "antialias",
+    ],
 )
 @dataclasses.dataclass(frozen=True)
 class SpatialTransformer:
@@ -74,10 +94,12 @@ class SpatialTransformer:
         flat: 6 numbers, or 2 in 1-D and 12 in 3-D.
     size : tuple of int, optional
         The output's spatial size; that of the image, if left out.
-    mode, padding_mode, align_corners, data_format
+    mode, padding_mode, align_corners, data_format, antialias
         The options of `stnkit.affine_sample`.
-    transform : {"affine", "attention", "similarity", "rotation"}
+    transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         What the parameters mean, as in `stnkit.transforms`.
+    control_points : array of shape (K, d), optional
+        Of a thin plate spline, as for `spatial_transform`; kept as tuples, by which JAX knows one layer from another.
 
     Examples
     --------
@@ -95,6 +117,14 @@ class SpatialTransformer:
     align_corners: bool = False
     data_format: str = "channels_first"
     transform: str = "affine"
+    control_points: Points | None = None
+    antialias: bool | int = False
+
+    def __post_init__(self) -> None:
+        """Keep control points as what has a hash."""
+        if not (self.control_points is None or isinstance(self.control_points, tuple)):
+            rows = constant(self.control_points).tolist()
+            object.__setattr__(self, "control_points", tuple(map(tuple, rows)))
 
     def __call__(self, image: Array) -> Array:
         """Transform images of shape (N, C, *S) or (N, *S, C), or one without N."""
@@ -107,4 +137,6 @@ class SpatialTransformer:
             padding_mode=self.padding_mode,
             align_corners=self.align_corners,
             data_format=self.data_format,
+            control_points=None if self.control_points is None else np.array(self.control_points),
+            antialias=self.antialias,
         )

@@ -17,6 +17,7 @@ from stnkit.torch import memory
 from stnkit.torch.operations import Operation
 from stnkit.torch.record import stands_for_another
 from stnkit.torch.refusals import refuse_rounding
+from stnkit.torch.table import constant
 
 Options = dict[str, Any]
 
@@ -26,12 +27,14 @@ _functorch = torch._C._functorch
 def composed(
     function: Callable[..., Any], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
 ) -> Any:
-    """Do a call of a public function by plain calls of it."""
+    """Do a call of a public function by plain calls of it; `operation` takes its arrays."""
     if operation.rounds:
         _refuse_rounding(operation, tensors, options)
     given = {word: value for word, value in _defaults(operation).items() if word not in operation.arrays}
     sizes = {"size": rest[0]} if rest else {}
     arguments = dict(zip(operation.arrays, tensors, strict=True)) | given | sizes | options
+    if "control_points" in options:
+        arguments["control_points"] = constant(options["control_points"])
     if torch.compiler.is_dynamo_compiling() and options["antialias"] is True:
         return _uncompiled(function, arguments, TORCH)
     return antialiased(function, arguments, TORCH)

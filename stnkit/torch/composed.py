@@ -9,9 +9,11 @@ import torch
 
 import stnkit
 from stnkit import check
-from stnkit.torch.door import FUNCTIONS
+from stnkit.torch import antialias
+from stnkit.torch.door import FUNCTIONS, unwritten
 from stnkit.torch.linear import widened
 from stnkit.torch.maps import MAPS
+from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.record import recorded, stands_for_another, transformed
 from stnkit.torch.run import on_torchs_threads
 
@@ -56,11 +58,27 @@ def _alike(name: str, dot: torch.Tensor, other: str, tensor: torch.Tensor) -> No
 def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a public function that is composed only where it must be, and is one call otherwise."""
     plain = inspect.unwrap(getattr(stnkit, function.__name__))
+    parameters = inspect.signature(plain).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
+    _, _, kind = function.__name__.partition("_sample")
+
+    def means(*args: Any, **options: Any) -> Any:
+        """Antialias: the arrays of maps are those of affine ones, and the rest are options."""
+        given = dict(zip(names, args, strict=False)) | unwritten(options)
+        if not all(name in given for name in needed):
+            return plain(*args, **options)  # says what is missing
+        operation = OPERATIONS[f"affine_sample{kind}"]
+        tensors = [given.pop(name) for name in operation.arrays]
+        return antialias.composed(function, operation, tensors, (), given)
 
     @functools.wraps(plain)
     def call(*args: Any, **options: Any) -> Any:
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if transformed() or recorded(tensors) or any(map(stands_for_another, tensors)):
+            if options.get("antialias", False) is not False:
+                return means(*args, **options)
+            options.pop("antialias", None)
             return function(*args, **options)
         given = [argument.detach() if isinstance(argument, torch.Tensor) else argument for argument in args]
         return on_torchs_threads(plain, *given, **options)

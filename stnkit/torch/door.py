@@ -46,7 +46,7 @@ def door(operation: Operation) -> Callable[..., Any]:
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if "antialias" in options:
-            return composed(function, operation, tensors, rest, _unwritten(options))
+            return composed(function, operation, tensors, rest, unwritten(options))
         return performed(operation, tensors, rest, options, alone)
 
     return function
@@ -57,7 +57,7 @@ def performed(
 ) -> Any:
     """Perform a call whose arguments are those of a public function."""
     steady = check.flag("deterministic", options.get("deterministic", False))
-    options = _unwritten(options)
+    options = unwritten(options)
     wrt: Sequence[bool] = (True,) * len(operation.results)
     if operation.sized:
         rest = (_size(operation, tensors, rest[0] if rest else options.pop("size", None), options),)
@@ -72,7 +72,7 @@ def performed(
     return tuple(result if asked and result.dim() > 1 else None for result, asked in zip(results, wrt, strict=True))
 
 
-def _unwritten(options: dict[str, Any]) -> dict[str, Any]:
+def unwritten(options: dict[str, Any]) -> dict[str, Any]:
     """Return options without those of memory, which is not written to here, and of an order that is kept anyway."""
     for word in _WRITTEN:
         if options.get(word) is not None:

@@ -15,9 +15,15 @@ from stnkit import check
 from stnkit.api.call import DataFormat, PaddingMode, Units
 from stnkit.api.footprints import MOST
 from stnkit.torch.refusals import refuse_tracing
-from stnkit.transforms import IDENTITIES, TRANSFORMS, axes_of, identity_parameters
+from stnkit.transforms import IDENTITIES, axes_of, identity_parameters
+from stnkit.transforms.identities import LATTICES
+from stnkit.transforms.readers import Reader, reader
 
 __all__ = ["AffineSample", "GridSample", "SpatialTransformer", "identity_", "identity_head"]
+
+
+# torch's exporter keeps a NumPy array as a tensor without numbers
+_LATTICES = {axes: torch.from_numpy(points) for axes, points in LATTICES.items()}
 
 
 class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followed
@@ -84,7 +90,28 @@ class GridSample(Sampler):
         return stnkit.grid_sample(image, grid, **self.options)
 
 
-class AffineSample(Sampler):
+class MapSample(Sampler):
+    """What samplers under maps share: the output's size, and how a reader reads."""
+
+    def __init__(
+        self, how: Reader, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any
+    ) -> None:
+        super().__init__({}, **options)
+        self.options["antialias"] = check.antialias(antialias, MOST)
+        axes = len(size) if isinstance(size, Sequence) else 2
+        self.size = None if size is None else check.size(size, axes)
+        self.reader = how
+
+    def forward(self, image: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        """Interpolate an image of shape (N, C, *S) under maps: of shape (N, d, d + 1), if they are affine."""
+        return self.reader.sample(image, theta, self.size, **self.options)
+
+    def extra_repr(self) -> str:
+        """Write the options, for `print`."""
+        return f"size={self.size}, {super().extra_repr()}"
+
+
+class AffineSample(MapSample):
     """`stnkit.affine_sample` as a module: it samples under affine maps, and stores no grid.
 
     Parameters
@@ -106,18 +133,7 @@ class AffineSample(Sampler):
     """
 
     def __init__(self, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any) -> None:
-        super().__init__({}, **options)
-        self.options["antialias"] = check.antialias(antialias, MOST)
-        axes = len(size) if isinstance(size, Sequence) else 2
-        self.size = None if size is None else check.size(size, axes)
-
-    def forward(self, image: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-        """Interpolate an image of shape (N, C, *S) under maps of shape (N, d, d + 1)."""
-        return stnkit.affine_sample(image, theta, self.size, **self.options)
-
-    def extra_repr(self) -> str:
-        """Write the options, for `print`."""
-        return f"size={self.size}, {super().extra_repr()}"
+        super().__init__(reader("affine"), size, antialias=antialias, **options)
 
 
 class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
@@ -127,10 +143,12 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
     ----------
     localization : Module
         Outputs the transform's parameters, (N, K), from images.
-    transform : {"affine", "attention", "similarity", "rotation"} or callable
+    transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"} or callable
         What the parameters mean, as in `stnkit.transforms`; or a function from them to theta, (N, d, d + 1).
     size : sequence of int, optional
         The output's spatial size; the images' if left out.
+    control_points : array of shape (K, d), optional
+        Of a thin plate spline: where in the output. A regular lattice of 4 along each axis if left out.
     **options
         The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners`, `data_format`
         and `antialias`.
@@ -155,23 +173,25 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
         localization: nn.Module,
         transform: str | Callable[[torch.Tensor], torch.Tensor] = "affine",
         size: Sequence[int] | None = None,
+        *,
+        control_points: Any = None,
         **options: Any,
     ) -> None:
-        if isinstance(transform, str):
-            identity_parameters(transform)  # which knows the names
-        elif not callable(transform):
+        if not (isinstance(transform, str) or callable(transform)):
             msg = f"`transform` must be one of {', '.join(map(repr, IDENTITIES))} or a function; got {transform!r}"
             raise TypeError(msg)
         super().__init__()
         self.localization = localization
         self.transform = transform
-        self.sample = AffineSample(size, **options)
+        how = reader(transform if isinstance(transform, str) else "affine", control_points)
+        points = None if how.control_points is None else torch.from_numpy(how.control_points)
+        self.sample = MapSample(how._replace(control_points=points, lattices=_LATTICES), size, **options)
 
     def theta(self, image: torch.Tensor) -> torch.Tensor:
         """Return the maps for images: what the localisation network says, as theta."""
         parameters = self.localization(image)
         if isinstance(self.transform, str):
-            return TRANSFORMS[self.transform](parameters, xp=torch)
+            return self.sample.reader.theta(parameters, torch)
         return self.transform(parameters)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -187,15 +207,17 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
         return f"transform={self.transform!r}"
 
 
-def identity_(layer: nn.Module, transform: str = "affine") -> nn.Module:
+def identity_(layer: nn.Module, transform: str = "affine", *, control_points: Any = None) -> nn.Module:
     """Set a layer's weight to zero and its bias to the identity of a transform, in place.
 
     Parameters
     ----------
     layer : Module
         The last layer of a localisation network, with a `weight` and a `bias`.
-    transform : {"affine", "attention", "similarity", "rotation"}
+    transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         What the layer's outputs mean.
+    control_points : array of shape (K, d), optional
+        Of a thin plate spline, as for `SpatialTransformer`.
 
     Returns
     -------
@@ -218,7 +240,9 @@ def identity_(layer: nn.Module, transform: str = "affine") -> nn.Module:
     if bias is None:
         msg = f"`layer` must have a bias, which holds the identity; got {layer}"
         raise ValueError(msg)
-    numbers = identity_parameters(transform, axes_of(transform, tuple(bias.shape)))
+    control = None if control_points is None else tuple(control_points.shape)
+    axes = axes_of(transform, tuple(bias.shape), control)
+    numbers = identity_parameters(transform, axes, control_points=control_points)
     with torch.no_grad():
         nn.init.zeros_(layer.weight)
         bias.copy_(bias.new_tensor(numbers))
@@ -230,6 +254,7 @@ def identity_head(
     transform: str = "affine",
     axes: int = 2,
     *,
+    control_points: Any = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Linear:
@@ -239,10 +264,12 @@ def identity_head(
     ----------
     in_features : int
         How many features the layer sees.
-    transform : {"affine", "attention", "similarity", "rotation"}
+    transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         What its outputs mean.
     axes : int
         The number of spatial axes, 1 to 3.
+    control_points : array of shape (K, d), optional
+        Of a thin plate spline, as for `SpatialTransformer`; they say the number of axes.
     device, dtype
         Of the layer, as for `torch.nn.Linear`.
 
@@ -254,7 +281,7 @@ def identity_head(
     Raises
     ------
     ValueError
-        If the transform is unknown, or does not act on so many axes.
+        If the transform is unknown, or does not act on so many axes or has no control points.
 
     Examples
     --------
@@ -263,6 +290,7 @@ def identity_head(
     >>> identity_head(32, "attention")(torch.rand(2, 32)).tolist()
     [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    layer = nn.Linear(in_features, len(identity_parameters(transform, axes)), device=device, dtype=dtype)
-    identity_(layer, transform)
+    count = len(identity_parameters(transform, axes, control_points=control_points))
+    layer = nn.Linear(in_features, count, device=device, dtype=dtype)
+    identity_(layer, transform, control_points=control_points)
     return layer

@@ -64,6 +64,7 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         "affine_grid": _affine_grid,
         "flow_grid": _flow_grid,
         "grid_splat": _grid_splat,
+        "thin_plate_spline_table": _thin_plate_spline_table,
     }
     return {getattr(torch.ops.stnkit, name).default: function for name, function in written.items()}
 
@@ -102,6 +103,10 @@ def _flow_grid(flow: Value, *, units: str = "pixel", align_corners: bool = False
 
 def _grid_splat(*_: Value, **__: Any) -> NoReturn:
     refuse("`grid_splat`: it has no operation that adds to an image at coordinates")
+
+
+def _thin_plate_spline_table(*_: Value, **__: Any) -> NoReturn:
+    refuse("a thin plate spline: it has no operation that solves a linear system")
 
 
 def _choice(

@@ -9,9 +9,11 @@ import torch
 from torch.autograd import forward_ad
 
 from stnkit import check, spline
+from stnkit.api.control import known
 from stnkit.dtypes import FLOAT64
+from stnkit.torch import memory
 from stnkit.torch.operations import NAMESPACE
-from stnkit.torch.record import transformed
+from stnkit.torch.record import stands_for_another, transformed
 from stnkit.torch.registry import LIBRARY
 
 
@@ -32,6 +34,18 @@ def _refuse_derivative(control_points: torch.Tensor) -> None:
     if control_points.requires_grad or moves:
         msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
         raise TypeError(msg)
+
+
+def constant(control_points: Any) -> Any:
+    """Return control points in float64: as a NumPy array, where their numbers are known."""
+    if isinstance(control_points, np.ndarray):
+        if not torch.compiler.is_compiling():
+            return known(control_points)
+        control_points = torch.from_numpy(control_points)
+    _refuse_derivative(control_points)
+    refuse_integers("control_points", control_points)
+    wide = control_points.detach().double()
+    return wide if torch.compiler.is_compiling() or stands_for_another(wide) else memory.lend(wide)
 
 
 def _computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:

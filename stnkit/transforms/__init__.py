@@ -5,10 +5,18 @@ framework, with any batch axes in front. They are made of array-namespace operat
 their arguments differentiates them.
 """
 
-from stnkit.api.thin_plate_spline import control_lattice
+from stnkit.api.control import control_lattice
 from stnkit.transforms.algebra import compose, identity, invert
 from stnkit.transforms.identities import IDENTITIES, axes_of, identity_parameters
-from stnkit.transforms.parameters import TRANSFORMS, affine_from_parameters, attention, rotation, similarity
+from stnkit.transforms.parameters import (
+    TRANSFORMS,
+    affine_from_parameters,
+    attention,
+    projective_from_parameters,
+    rotation,
+    similarity,
+    thin_plate_spline_from_parameters,
+)
 from stnkit.transforms.pixels import CONVENTIONS, affine_from_torchvision, from_pixel, to_pixel
 
 __all__ = [
@@ -25,7 +33,9 @@ __all__ = [
     "identity",
     "identity_parameters",
     "invert",
+    "projective_from_parameters",
     "rotation",
     "similarity",
+    "thin_plate_spline_from_parameters",
     "to_pixel",
 ]

@@ -1,22 +1,37 @@
 """Which parameters leave an image as it is, and how many a transform has."""
 
+import math
+
+from stnkit import check
+from stnkit.api.control import control_lattice, known
+from stnkit.transforms.namespaces import Array
+
+SPLINE = "thin_plate_spline"
+SIDE = 4  # control points along each axis of a spline whose control points are not given
+LATTICES = {axes: control_lattice((SIDE,) * axes) for axes in (1, 2, 3)}
+
 IDENTITIES: dict[str, dict[int, tuple[float, ...]]] = {  # by the name of the transform, then by the number of axes
     "affine": {1: (1, 0), 2: (1, 0, 0, 0, 1, 0), 3: (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)},
     "attention": {1: (1, 0), 2: (1, 0, 0), 3: (1, 0, 0, 0)},
     "similarity": {2: (1, 0, 0, 0), 3: (1, 0, 0, 0, 0, 0, 0)},
     "rotation": {2: (0,), 3: (0, 0, 0)},
+    "projective": {1: (1, 0, 0), 2: (1, 0, 0, 0, 1, 0, 0, 0), 3: (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0)},
+    SPLINE: {axes: tuple(points.ravel().tolist()) for axes, points in LATTICES.items()},
 }
 
 
-def identity_parameters(transform: str, axes: int = 2) -> tuple[float, ...]:
+def identity_parameters(transform: str, axes: int = 2, *, control_points: Array = None) -> tuple[float, ...]:
     """Return the parameters under which a transform is the identity.
 
     Parameters
     ----------
-    transform : {"affine", "attention", "similarity", "rotation"}
+    transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         Its name.
     axes : int
         The number of spatial axes, 1 to 3; a similarity and a rotation need 2 or 3.
+    control_points : array of shape (K, d), optional
+        Of a thin plate spline, which reads each where it is. They say the number of axes; a regular lattice of 4 along
+        each axis is taken if they are left out.
 
     Returns
     -------
@@ -26,7 +41,7 @@ def identity_parameters(transform: str, axes: int = 2) -> tuple[float, ...]:
     Raises
     ------
     ValueError
-        If the name is unknown, or the transform does not act on so many axes.
+        If the name is unknown, or the transform does not act on so many axes or has no control points.
 
     Examples
     --------
@@ -37,16 +52,33 @@ def identity_parameters(transform: str, axes: int = 2) -> tuple[float, ...]:
     if transform not in IDENTITIES:
         msg = f"`transform` must be one of {', '.join(map(repr, IDENTITIES))}; got {transform!r}"
         raise ValueError(msg)
-    known = IDENTITIES[transform]
-    if axes not in known:
-        msg = f"`axes` must be one of {', '.join(map(str, known))} for {transform!r}; got {axes!r}"
+    if control_points is not None:
+        refuse_points(transform)
+        numbers: tuple[float, ...] = tuple(known(control_points).ravel().tolist())
+        return numbers
+    own = IDENTITIES[transform]
+    if axes not in own:
+        msg = f"`axes` must be one of {', '.join(map(str, own))} for {transform!r}; got {axes!r}"
         raise ValueError(msg)
-    return known[axes]
+    return own[axes]
 
 
-def axes_of(transform: str, shape: tuple[int, ...]) -> int:
-    """Return on how many axes a transform of so many parameters acts, or refuse their number."""
+def refuse_points(transform: str) -> None:
+    """Refuse control points beside a transform that has none."""
+    if transform != SPLINE:
+        msg = f"`control_points` are those of {SPLINE!r}; got some beside {transform!r}"
+        raise ValueError(msg)
+
+
+def axes_of(transform: str, shape: tuple[int, ...], control: tuple[int, ...] | None = None) -> int:
+    """Return on how many axes a transform of so many parameters acts, or refuse their number.
+
+    `control` is the shape of a spline's control points, if they are given.
+    """
     accepted = {len(numbers): axes for axes, numbers in IDENTITIES[transform].items()}
+    if control is not None:
+        refuse_points(transform)
+        accepted = {math.prod(control): check.control_axes(control)}
     if not shape or shape[-1] not in accepted:
         counts = " or ".join(f"{count} ({axes}-D)" for count, axes in accepted.items())
         msg = f"`parameters` of {transform!r} must have {counts} numbers along the last axis; got shape {tuple(shape)}"

@@ -1,13 +1,13 @@
-"""Theta from fewer numbers: what a localisation network has to output for a restricted affine map.
+"""Theta from a row of numbers: what a localisation network has to output for each kind of map.
 
-Every function takes parameters of shape (..., K) and returns theta of shape (..., d, d + 1), which maps output to input
-in normalised coordinates, x before y before z. How many parameters there are tells the number of axes; `IDENTITIES` has
-those that leave an image as it is.
+Every function takes parameters of shape (..., K) and returns theta, which maps output to input in normalised
+coordinates, x before y before z: of shape (..., d, d + 1) where maps are affine. How many parameters there are tells
+the number of axes; `IDENTITIES` has those that leave an image as it is.
 """
 
 from collections.abc import Callable
 
-from stnkit.transforms.identities import axes_of
+from stnkit.transforms.identities import SPLINE, axes_of
 from stnkit.transforms.namespaces import Array, Namespace, namespace_of
 from stnkit.transforms.rotations import Rows, turn
 
@@ -162,11 +162,95 @@ def rotation(parameters: Array, *, xp: Namespace = None) -> Array:
     return _theta(turn(angles, namespace), [namespace.zeros_like(angles[0])] * axes, namespace)
 
 
+def projective_from_parameters(parameters: Array, *, xp: Namespace = None) -> Array:
+    """Arrange the entries of projective maps as matrices, whose last entry is 1.
+
+    Parameters
+    ----------
+    parameters : array of shape (..., (d + 1)^2 - 1)
+        The entries of theta row by row but for the last, 3, 8 or 15 for d = 1, 2 or 3 axes: the numbers themselves,
+        not their distance from the identity.
+    xp : module, optional
+        The array namespace of `parameters`; found by array-api-compat if left out.
+
+    Returns
+    -------
+    array of shape (..., d + 1, d + 1)
+        Theta.
+
+    Raises
+    ------
+    ValueError
+        If the number of parameters does not fit.
+
+    Notes
+    -----
+    Theta and a positive multiple of it are the same map, so that one number is free. A last entry of 1 keeps the
+    output's centre in front of the horizon, and leaves out only maps that show nothing there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stnkit.transforms import projective_from_parameters
+    >>> projective_from_parameters(np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.5, 0.0]))
+    array([[1. , 0. , 0. ],
+           [0. , 1. , 0. ],
+           [0.5, 0. , 1. ]])
+    """
+    axes = axes_of("projective", parameters.shape)
+    namespace = namespace_of(parameters) if xp is None else xp
+    entries = namespace.concat([parameters, namespace.ones_like(parameters[..., :1])], axis=-1)
+    return namespace.reshape(entries, (*parameters.shape[:-1], axes + 1, axes + 1))
+
+
+def thin_plate_spline_from_parameters(
+    parameters: Array, control_points: Array = None, *, xp: Namespace = None
+) -> Array:
+    """Arrange where the control points of thin plate splines read.
+
+    Parameters
+    ----------
+    parameters : array of shape (..., K d)
+        Coordinates in the input, of one control point after the other, each in x, y, z order: the coordinates
+        themselves, not their distance from the control points.
+    control_points : array of shape (K, d), optional
+        The control points, of which only the shape is taken; those of a regular lattice of 4 along each axis if left
+        out: 4, 16 or 64 for d = 1, 2 or 3 axes.
+    xp : module, optional
+        The array namespace of `parameters`; found by array-api-compat if left out.
+
+    Returns
+    -------
+    array of shape (..., K, d)
+        Theta of `thin_plate_spline_sample`.
+
+    Raises
+    ------
+    ValueError
+        If the number of parameters does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from stnkit.transforms import control_lattice, thin_plate_spline_from_parameters
+    >>> points = control_lattice((2,))
+    >>> thin_plate_spline_from_parameters(np.array([-0.5, 0.5]), points)
+    array([[-0.5],
+           [ 0.5]])
+    """
+    control = None if control_points is None else tuple(control_points.shape)
+    axes = axes_of(SPLINE, parameters.shape, control)
+    namespace = namespace_of(parameters) if xp is None else xp
+    return namespace.reshape(parameters, (*parameters.shape[:-1], parameters.shape[-1] // axes, axes))
+
+
 TRANSFORMS: dict[str, Callable[..., Array]] = {
     "affine": affine_from_parameters,
     "attention": attention,
     "similarity": similarity,
     "rotation": rotation,
+    "projective": projective_from_parameters,
+    SPLINE: thin_plate_spline_from_parameters,
 }
 
 

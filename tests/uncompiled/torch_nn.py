@@ -45,7 +45,10 @@ def test_it_starts_at_the_identity(transform, axes):
     given = images(2, 3, *(4, 5, 6)[:axes])
     localization = nn.Sequential(nn.Flatten(), identity_head(given[0].numel(), transform, axes))
     module = SpatialTransformer(localization, transform)
-    torch.testing.assert_close(module.theta(given), torch.eye(axes, axes + 1).expand(2, -1, -1), rtol=0, atol=0)
+    identity = torch.eye(axes + (transform == "projective"), axes + 1)
+    if transform == "thin_plate_spline":
+        identity = torch.from_numpy(transforms.control_lattice((4,) * axes)).float()
+    torch.testing.assert_close(module.theta(given), identity.expand(2, -1, -1), rtol=0, atol=0)
     torch.testing.assert_close(module(given), given)
 
 
@@ -77,6 +80,57 @@ def test_in_series_in_parallel_and_on_feature_maps():
     given = images(2, 2, 3, 4).double().requires_grad_()
     weights = [parameter for part in (before, series, beside, after) for parameter in part.parameters()]
     assert torch.autograd.gradcheck(lambda given, *_: network(given), (given, *weights))
+
+
+POINTS = transforms.control_lattice((2, 3))
+OTHERS = [("projective", {}), ("thin_plate_spline", {}), ("thin_plate_spline", {"control_points": POINTS})]
+
+
+def other(transform, control_points=None, **options):
+    """Return a network as `transformer` does, for maps that are not affine and near the identity."""
+    torch.manual_seed(0)
+    head = identity_head(63, transform, control_points=control_points)
+    nn.init.normal_(head.weight, 0.0, 0.02)
+    network = nn.Sequential(nn.Flatten(), head)
+    return SpatialTransformer(network, transform, control_points=control_points, **options)
+
+
+@pytest.mark.parametrize("antialias", [False, 2])
+@pytest.mark.parametrize(("transform", "own"), OTHERS)
+def test_maps_that_are_not_affine(transform, own, antialias):
+    """What is computed, with which gradients; control points may be tensors."""
+    given = images(2, 1, 7, 9).double()
+    module = other(transform, size=(3, 4), padding_mode="border", antialias=antialias, **own).double()
+    sample = getattr(stnkit, f"{transform}_sample")
+    theta = module.theta(given)
+    points = {"control_points": transforms.control_lattice((4, 4))} | own if transform != "projective" else {}
+    expected = sample(given, theta, **points, size=(3, 4), padding_mode="border", antialias=antialias)
+    torch.testing.assert_close(module(given), expected, rtol=0, atol=0)
+    wanted = list(module.parameters())
+    for mine, exact in zip(
+        torch.autograd.grad(module(given).sum(), wanted), torch.autograd.grad(expected.sum(), wanted), strict=True
+    ):
+        torch.testing.assert_close(mine, exact, rtol=0, atol=0)
+    if own:
+        tensors = other(transform, torch.from_numpy(POINTS), size=(3, 4), padding_mode="border", antialias=antialias)
+        torch.testing.assert_close(tensors.double()(given), expected)
+    for travelled in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(travelled(given), module(given))
+    assert set(module.state_dict()) == {"localization.1.weight", "localization.1.bias"}
+
+
+@pytest.mark.parametrize(("transform", "own"), OTHERS)
+def test_maps_that_are_not_affine_compile_and_export(transform, own):
+    torch.compiler.reset()
+    module, given = other(transform, size=(3, 4), **own).eval(), images(2, 1, 7, 9)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    wanted = list(module.parameters())
+    results = [function(given) for function in (compiled, module)]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*(torch.autograd.grad(result.square().sum(), wanted) for result in results))
+    for strict in (False, True):
+        program = torch.export.export(module, (given,), strict=strict)
+        torch.testing.assert_close(program.module()(given), module(given))
 
 
 @pytest.mark.parametrize("transform", ["similarity", transforms.attention])
@@ -200,6 +254,17 @@ def test_a_trace_of_a_sampler_is_refused(module):
         (lambda: SpatialTransformer(nn.Identity(), None), TypeError, "`transform` must be one of .* or a function"),
         (lambda: identity_head(4, "rotation", 1), ValueError, "`axes` must be one of 2, 3"),
         (lambda: identity_(nn.Linear(3, 5)), ValueError, "must have 2 .* numbers"),
+        (lambda: identity_head(4, control_points=POINTS), ValueError, "`control_points` are those of"),
+        (
+            lambda: identity_(nn.Linear(3, 32), "thin_plate_spline", control_points=POINTS),
+            ValueError,
+            r"must have 12 \(2-D\) numbers",
+        ),
+        (
+            lambda: SpatialTransformer(nn.Identity(), "affine", control_points=POINTS),
+            ValueError,
+            "`control_points` are those of",
+        ),
         (lambda: identity_(nn.Linear(3, 6, bias=False)), ValueError, "`layer` must have a bias"),
         (
             lambda: SpatialTransformer(nn.Flatten(), "affine")(images(2, 1, 2, 2)),

@@ -17,6 +17,7 @@ import stnkit
 from stnkit.torch import onnx as room
 from stnkit.torch.nn import SpatialTransformer, identity_head
 from stnkit.torch.onnx import translation_table
+from stnkit.transforms import control_lattice
 
 pytestmark = pytest.mark.filterwarnings(
     # torch's own: while it copies its trees, and in its exporter
@@ -193,12 +194,13 @@ def test_sizes_known_only_when_it_runs():
         agree(proto, model, given(*sizes), LIMIT)
 
 
-def test_a_spatial_transformer():
+@pytest.mark.parametrize("transform", ["similarity", "projective"])
+def test_a_spatial_transformer(transform):
     torch.manual_seed(0)
-    head = identity_head(8, "similarity")
+    head = identity_head(8, transform)
     nn.init.normal_(head.weight, 0, 0.2)
     localization = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), head)
-    model = SpatialTransformer(localization, "similarity", padding_mode="border")
+    model = SpatialTransformer(localization, transform, padding_mode="border")
     proto = exported(model, (drawn(2, 1, 8, 9),), dynamic_shapes=({0: "n"},))
     assert {node.domain for node in proto.graph.node} == {""}
     agree(proto, model, (drawn(4, 1, 8, 9),), LIMIT)
@@ -226,6 +228,7 @@ def test_opsets(opset):
     agree(proto, model, given, LIMIT)
 
 
+SQUARE = torch.from_numpy(control_lattice((2, 2)))
 PLANE, POINTS = drawn(1, 1, 3, 3), drawn(1, 2, 2, 2)
 
 
@@ -236,6 +239,7 @@ PLANE, POINTS = drawn(1, 1, 3, 3), drawn(1, 2, 2, 2)
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": ("zeros", "border")}, 20, "a `padding_mode` for each"),
         ("grid_sample", (PLANE.int(), POINTS), (), {"mode": "nearest"}, 20, "an image of INT32; only of BFLOAT16, "),
         ("grid_splat", (drawn(1, 1, 2, 2), POINTS), ((3, 3),), {}, 20, "`grid_splat`"),
+        ("thin_plate_spline_grid", (drawn(1, 4, 2), SQUARE), ((3, 3),), {}, 20, "a thin plate spline: it has no"),
         ("affine_grid", (drawn(1, 2, 3),), ((3, 3),), {}, 18, "an affine map in opset 18; pass `opset_version=20`"),
         ("grid_sample", (drawn(1, 1, 2, 2, 2), drawn(1, 1, 1, 1, 3)), (), {}, 19, "three axes in opset 19"),
     ],
@@ -248,7 +252,8 @@ def test_what_onnx_lacks_is_refused(name, tensors, rest, options, opset, reason)
 
 def test_the_table_has_every_operation_of_the_forward_pass():
     forward = {"grid_sample", "affine_sample", "flow_sample", "affine_grid", "flow_grid", "grid_splat"}
-    assert set(translation_table()) == {getattr(torch.ops.stnkit, name).default for name in forward}
+    named = forward | {"thin_plate_spline_table"}
+    assert set(translation_table()) == {getattr(torch.ops.stnkit, name).default for name in named}
 
 
 def test_examples():
