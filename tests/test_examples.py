@@ -262,6 +262,13 @@ def test_checkpoints_that_do_not_fit_are_refused(rooms, tmp_path):
     longer, _ = plan_and_images(rooms, steps=9)
     with pytest.raises(ValueError, match=r"of another run .* choose another --folder"):
         train(rooms, tmp_path, longer, images)
+    whole = kept.read_bytes()
+    other = torch.load(kept, weights_only=True)
+    other["network"].popitem()
+    torch.save(other, kept)
+    with pytest.raises(ValueError, match="of another version of this network; delete it"):
+        train(rooms, tmp_path, plan, images)
+    kept.write_bytes(whole)
     for damage in (b"", kept.read_bytes()[:500], b"no checkpoint at all"):
         kept.write_bytes(damage)
         with pytest.raises(ValueError, match=r"a damaged checkpoint .* delete it to begin anew"):

@@ -141,8 +141,12 @@ def restore(checkpoint: Path, plan: Plan, network: nn.Module, optimiser: torch.o
     if asked != dataclasses.asdict(plan):
         msg = f"{checkpoint}: of another run ({asked}); choose another --folder, or delete it to begin anew"
         raise ValueError(msg)
-    network.load_state_dict(kept["network"])
-    optimiser.load_state_dict(kept["optimiser"])
+    try:
+        network.load_state_dict(kept["network"])
+        optimiser.load_state_dict(kept["optimiser"])
+    except (RuntimeError, ValueError, KeyError) as mismatch:
+        msg = f"{checkpoint}: of another version of this network; delete it to begin anew"
+        raise ValueError(msg) from mismatch
     return progress
 
 
