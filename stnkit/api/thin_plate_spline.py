@@ -20,6 +20,7 @@ from stnkit.api.call import (
     prepare,
     vjp,
 )
+from stnkit.device_arrays import DeviceArray
 from stnkit.doors import front
 from stnkit.dtypes import FLOAT64
 from stnkit.spec import THIN_PLATE_SPLINE
@@ -367,7 +368,7 @@ def thin_plate_spline_sample_vjp(
     control = entered(control_points)
     size = check.output_size(cotangent_.shape, check.control_axes(control.shape), data_format)
     call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, deterministic), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
@@ -460,9 +461,14 @@ def entered(control_points: Array) -> np.ndarray:
     if getattr(control_points, "requires_grad", False):
         msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
         raise TypeError(msg)
-    views, _ = arrays.enter(control_points=control_points)
-    control: np.ndarray = views[0]
-    return control
+    (control,), _ = arrays.enter(control_points=control_points)
+    if type(control) is DeviceArray:
+        msg = (
+            f"`control_points` lie on CUDA device {control.place.device}; they are constants: pass them in main memory"
+        )
+        raise TypeError(msg)
+    view: np.ndarray = control
+    return view
 
 
 def fixed(control: np.ndarray) -> bytes:

@@ -14,14 +14,17 @@ from numba import int64, types
 from numba.core import cgutils
 
 from stnkit.kernels.cpu import clear_bars, fill, pull, push
+from stnkit.kernels.cpu_maps import calm
 from stnkit.kernels.cpu_tangent import fill_jvp, twist
 from stnkit.kernels.jit import is_gpu, leaf, rule
 from stnkit.kernels.lanes import lanes, width
+from stnkit.kernels.maps import bend_out, stand
 from stnkit.kernels.point import PITCH, slot
-from stnkit.kernels.sources import lattice, normalized
-from stnkit.kernels.tile import fetch_axis, finish_bars, lowest, place, settle_far, shares, stage_dot
-from stnkit.kernels.warp import group_total, warp_size, warp_total
-from stnkit.spec import AFFINE
+from stnkit.kernels.sources import normalized
+from stnkit.kernels.thread_maps import put_map
+from stnkit.kernels.tile import fetch_axis, finish_bars, locate_all, lowest, place, settle_far, shares, stage_dot
+from stnkit.kernels.warp import group_total
+from stnkit.spec import THIN_PLATE_SPLINE
 
 ROWS = 64  # more than any stage has; what is not used is not kept
 
@@ -73,13 +76,8 @@ def located(p, size):
 def stage(n, at, source, size, extent, strides, like, index_like, spec):
     """Return the stage of the one location that stands at (z, y, x)."""
     tile = shares(hold(like), hold(index_like), spec)
-    first, one = int64(0), int64(1)
-    far = fetch_axis(tile, first, int64(0), source, n, at, size, extent, like, spec)
-    if spec.ndim > 1:
-        far |= fetch_axis(tile, first, int64(1), source, n, at, size, extent, like, spec)
-    if spec.ndim > 2:
-        far |= fetch_axis(tile, first, int64(2), source, n, at, size, extent, like, spec)
-    if far:
+    one = int64(1)
+    if fetch(tile, n, at, source, size, extent, like, spec):
         settle_far(tile, one, extent, spec)
     place(tile, int64(0), one, extent[2], strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
@@ -90,8 +88,26 @@ def stage(n, at, source, size, extent, strides, like, index_like, spec):
 
 
 @leaf
+def fetch(tile, n, at, source, size, extent, like, spec):
+    """Stage the location's pixel coordinates, and tell whether any of them is far."""
+    if spec.source == THIN_PLATE_SPLINE:
+        stand(tile.scales, at, size, like, spec)  # which are staged later
+        bend_out(tile.coords, tile.scales, source, n, int64(1), like, spec)
+        return locate_all(tile, int64(1), extent, spec)
+    far = fetch_axis(tile, int64(0), int64(0), source, n, at, size, extent, like, spec)
+    if spec.ndim > 1:
+        far |= fetch_axis(tile, int64(0), int64(1), source, n, at, size, extent, like, spec)
+    if spec.ndim > 2:
+        far |= fetch_axis(tile, int64(0), int64(2), source, n, at, size, extent, like, spec)
+    return far
+
+
+@leaf
 def stage_motion(tile, n, at, source, source_dot, size, extent, like, spec):
-    """Stage the tangents of the location's pixel coordinates."""
+    """Stage the tangents of the location's pixel coordinates, of which the places are no longer needed."""
+    if spec.source == THIN_PLATE_SPLINE:
+        stand(tile.coords, at, size, like, spec)
+        bend_out(tile.dots, tile.coords, source_dot, n, int64(1), like, spec)
     stage_dot(tile, int64(0), int64(0), n, at, source, source_dot, size, extent, like, spec)
     if spec.ndim > 1:
         stage_dot(tile, int64(0), int64(1), n, at, source, source_dot, size, extent, like, spec)
@@ -193,7 +209,7 @@ def sample_vjp(
                 push(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
             pull(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
             c += width(many) * int64(spec.group)
-    hand_over(i, source_bar, tile, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+    hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
 
 
 @leaf
@@ -226,84 +242,23 @@ def sample_double_vjp(
                 )  # fmt: skip
             c += width(many) * int64(spec.group)
     if spec.source_bar:
-        hand_over(i, source_bar, tile, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+        hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
 
 
 @leaf
-def hand_over(i, source_bar, tile, n, p, at_xyz, seat_at, there, size, extent, like, spec):
-    """Write the cotangents of one location's coordinates, or the warp's part of those of an affine map."""
+def hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec):
+    """Write the cotangents of one location's coordinates, or the warp's part of those of a map."""
     for axis in range(spec.ndim):
         at = slot(axis, int64(0))
         tile.bars[at] = group_total(tile.bars[at], spec)
     finish_bars(tile, int64(1), size, extent, like, spec)
     counts = there and seat_at == 0
-    if spec.source == AFFINE:
-        zero = type(like)(0)
-        ux = tile.bars[slot(int64(0), int64(0))] if counts else zero
-        uy = tile.bars[slot(int64(1), int64(0))] if counts and spec.ndim > 1 else zero
-        uz = tile.bars[slot(int64(2), int64(0))] if counts and spec.ndim > 2 else zero
-        put_theta(i, source_bar.memory, ux, uy, uz, at_xyz, size, like, spec)
+    if spec.mapped:
+        put_map(i, source_bar.memory, tile, source, n, at_xyz, counts, size, like, spec)
     elif counts:
         to = n * source_bar.strides[0] + int64(p) * int64(spec.ndim)
         for axis in range(spec.ndim):
             source_bar.memory[to + axis] = tile.bars[slot(axis, int64(0))]
-
-
-@leaf
-def put_theta(i, partial, ux, uy, uz, at, size, like, spec):
-    """Write a warp's sum of coordinates' cotangents, times the locations they stand at: its part of theta's."""
-    x, y, z = (
-        lattice(at[2], size[2], like, spec),
-        lattice(at[1], size[1], like, spec),
-        lattice(at[0], size[0], like, spec),
-    )
-    warp = int64(i) // warp_size()
-    leads = int64(i) % warp_size() == 0
-    to = warp * int64(spec.ndim * (spec.ndim + 1))
-    put_row(partial, to, ux, x, y, z, leads, spec)
-    if spec.ndim > 1:
-        put_row(partial, to + int64(spec.ndim + 1), uy, x, y, z, leads, spec)
-    if spec.ndim > 2:
-        put_row(partial, to + int64(2 * (spec.ndim + 1)), uz, x, y, z, leads, spec)
-
-
-@leaf
-def put_row(partial, to, u, x, y, z, leads, spec):
-    """Write a warp's part of the cotangent of one row of a map; the thread that leads the warp does."""
-    by_x, by_y, by_z, by_1 = warp_total(u * x), u, u, warp_total(u)
-    if spec.ndim > 1:
-        by_y = warp_total(u * y)
-    if spec.ndim > 2:
-        by_z = warp_total(u * z)
-    if leads:
-        partial[to] = by_x
-        if spec.ndim > 1:
-            partial[to + 1] = by_y
-        if spec.ndim > 2:
-            partial[to + 2] = by_z
-        partial[to + spec.ndim] = by_1
-
-
-@leaf
-def theta_sums(i, theta_bar, partial, rows, entries, like):
-    """Add up the warps' parts of one entry of one map, in a fixed order; a warp does one entry.
-
-    Each thread carries what its additions round off along: Neumaier (1974).
-    """
-    T = type(like)
-    total, rest = T(0), T(0)
-    entry = int64(i) // warp_size()
-    n, e = entry // entries, entry % entries
-    row = int64(i) % warp_size()
-    while row < rows:
-        x = T(partial[(n * rows + row) * entries + e])
-        both = total + x
-        rest += (total - both) + x if abs(total) >= abs(x) else (x - both) + total
-        total = both
-        row += warp_size()
-    value = warp_total(total + rest)
-    if int64(i) % warp_size() == 0:
-        theta_bar[entry] = value
 
 
 @leaf
@@ -316,13 +271,21 @@ def grid(i, out, source, size, like, spec):
 
 
 @leaf
-def grid_vjp(i, partial, grid_bar, rows, size, like, spec):
+def grid_jvp(i, out, source, source_dot, size, like, spec):
+    """Write the tangents of the coordinates that a map gives for one location."""
+    n, p = split(i, size[0] * size[1] * size[2])
+    at = located(p, size)
+    for axis in range(spec.ndim):
+        out[int64(i) * spec.ndim + axis] = calm(source, source_dot, int64(n), at, size, axis, like, spec)
+
+
+@leaf
+def grid_vjp(i, partial, grid_bar, source, rows, size, like, spec):
     """Sum one location's cotangent to the warp's part of that of the map."""
     points = size[0] * size[1] * size[2]
     n, p, _, there = seat(i, rows, points, spec)
-    zero = type(like)(0)
+    tile = shares(hold(like), hold(int64(0)), spec)
     at = (n * points + int64(p)) * spec.ndim
-    ux = grid_bar[at] if there else zero
-    uy = grid_bar[at + 1] if there and spec.ndim > 1 else zero
-    uz = grid_bar[at + 2] if there and spec.ndim > 2 else zero
-    put_theta(i, partial, ux, uy, uz, located(p, size), size, like, spec)
+    for axis in range(spec.ndim):
+        tile.bars[slot(axis, int64(0))] = grid_bar[at + axis]
+    put_map(i, partial, tile, source, n, located(p, size), there, size, like, spec)
