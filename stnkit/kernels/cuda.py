@@ -18,7 +18,7 @@ from stnkit.kernels.formats import widen
 from stnkit.kernels.jit import View, leaf, pointer
 from stnkit.kernels.lanes import lanes, width
 from stnkit.kernels.thread_maps import theta_sums as sums_of_parts
-from stnkit.kernels.tile import lowest
+from stnkit.kernels.tile import lowest, shares
 from stnkit.spec import FLOAT64, Spec
 
 
@@ -91,7 +91,8 @@ def scatter_one(
     """Be thread.scatter, with weights differentiated."""
     n, p, part = thread.task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
     at_xyz = thread.located(p, size)
-    tile = thread.stage(n, at_xyz, source, size, extent, image_bar.strides, like, index_like, spec)
+    tile = shares(thread.hold(like), thread.hold(index_like), spec)
+    thread.stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
     if spec.source_dot:
         thread.stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
     if spec.source_bar:

@@ -30,7 +30,10 @@ ROWS = 64  # more than any stage has; what is not used is not kept
 
 
 def hold(witness: Any) -> Any:
-    """Return memory of the thread's own, for the stage of one location, of numbers of the type of `witness`."""
+    """Return memory of the thread's own, for the stage of one location, of numbers of the type of `witness`.
+
+    It belongs to the function that asks for it, and is gone when that returns, as compilers say where they inline it.
+    """
     return np.zeros(ROWS * PITCH, type(witness))
 
 
@@ -73,9 +76,8 @@ def located(p, size):
 
 
 @leaf
-def stage(n, at, source, size, extent, strides, like, index_like, spec):
-    """Return the stage of the one location that stands at (z, y, x)."""
-    tile = shares(hold(like), hold(index_like), spec)
+def stage(tile, n, at, source, size, extent, strides, like, spec):
+    """Stage the one location that stands at (z, y, x)."""
     one = int64(1)
     if fetch(tile, n, at, source, size, extent, like, spec):
         settle_far(tile, one, extent, spec)
@@ -84,7 +86,6 @@ def stage(n, at, source, size, extent, strides, like, index_like, spec):
         place(tile, int64(1), one, extent[1], strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
         place(tile, int64(2), one, extent[0], strides[2], spec.padding[2], spec)
-    return tile
 
 
 @leaf
@@ -125,7 +126,8 @@ def turn(c, spec):
 def sample(i, out, image, source, fills, raws, channels, group, size, extent, like, index_like, spec):
     """Interpolate one location, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    tile = stage(n, located(p, size), source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image.strides[0] + lowest(image.strides, extent, spec)
     to = n * out.strides[0] + int64(p) * out.strides[2]
@@ -143,7 +145,8 @@ def sample_jvp(
 ):  # fmt: skip
     """Interpolate one location and its tangent, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    tile = stage(n, located(p, size), source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
     if spec.source_dot:
         stage_motion(tile, n, located(p, size), source, source_dot, size, extent, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
@@ -160,7 +163,8 @@ def sample_jvp(
 def scatter(i, image_bar, out_bar, source, channels, group, size, extent, like, index_like, spec):
     """Add one location's cotangent to the image's, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    tile = stage(n, located(p, size), source, size, extent, image_bar.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image_bar.strides, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image_bar.strides[0] + lowest(image_bar.strides, extent, spec)
     to = n * out_bar.strides[0] + int64(p) * out_bar.strides[2]
@@ -195,7 +199,8 @@ def sample_vjp(
     """
     n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
     at_xyz = located(p, size)
-    tile = stage(n, at_xyz, source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     plane = lowest(image.strides, extent, spec)
     clear_bars(tile, int64(1), spec)
@@ -220,7 +225,8 @@ def sample_double_vjp(
     """Do for one location, over all channels, what the backward pass of `sample_vjp` asks for."""
     n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
     at_xyz = located(p, size)
-    tile = stage(n, at_xyz, source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
     if spec.source_dot:
         stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
