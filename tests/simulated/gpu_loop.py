@@ -1,6 +1,6 @@
 """Kernels in numba-cuda's simulator: blocks of threads, and the loop in which each takes the items that are its own.
 
-The simulator runs Python, so a warp is one thread here. Sums that threads share are left out: those of the simulator are
+The simulator runs Python, so a warp is one thread here. Sums that threads share are left out: its threads are
 Python's, which may interrupt each other between a read and a write.
 """
 
