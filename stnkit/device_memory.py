@@ -105,6 +105,15 @@ def product(
     return out
 
 
+def contracted(first: DeviceArray, second: DeviceArray, out: DeviceArray) -> None:
+    """Write out[n, i, j] = the sum of first[i, k] second[n, k, j] over k, in float64; arrays may have any strides."""
+    if out.size:
+        spec = _spec(first.dtype, out.dtype, second)
+        places = out.address, first.address, second.address
+        steps = [tuple(s // array.itemsize for s in array.strides) for array in (out, first, second)]
+        run(out.place, elements.contraction, spec, out.size, places, *out.shape[1:], first.shape[1], *steps)
+
+
 def total(array: DeviceArray, dtype: np.dtype[Any] | None = None) -> DeviceArray:
     """Return the sum over the first axis, which stays with one item, in the order of its items."""
     dtype = dtype or array.dtype

@@ -5,43 +5,22 @@ by the framework of the arrays, and all that is launched is launched on its stre
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
 from stnkit.device_arrays import DeviceArray
 from stnkit.device_gather import gather, is_gathered
-from stnkit.device_memory import (
-    added,
-    aligned,
-    constant,
-    contiguous,
-    converted,
-    ones,
-    product,
-    run,
-    scaled,
-    total,
-    zeros,
-)
+from stnkit.device_maps import grid, grid_vjp, readable, theta_bars
+from stnkit.device_memory import added, aligned, constant, converted, ones, product, run, scaled, total, zeros
 from stnkit.device_scatter import image_layout, scatter
-from stnkit.device_threads import channels_each, grouped, seats, theta_sums, vectored
-from stnkit.dtypes import arithmetic, bar_dtype
-from stnkit.kernels import cuda, device
-from stnkit.plan import (
-    Shape,
-    cotangent_strides,
-    grid_spec,
-    layout,
-    out_strides,
-    plan,
-    source_layout,
-    three,
-)
+from stnkit.device_threads import channels_each, grouped, seats, vectored
+from stnkit.dtypes import bar_dtype
+from stnkit.kernels import cuda
+from stnkit.plan import Shape, cotangent_strides, layout, out_strides, plan
 from stnkit.plan import contiguous as gapless
-from stnkit.spec import AFFINE, GRID, NEAREST, Options
+from stnkit.spec import GRID, MAPS, NEAREST, Options
 
-__all__ = ["added", "converted", "ones", "scaled"]  # operations that are those of whole arrays
+__all__ = ["added", "converted", "grid", "grid_vjp", "ones", "scaled"]  # operations of other rooms
 
 Bars = tuple[DeviceArray | None, DeviceArray | None]
 
@@ -60,7 +39,7 @@ def sample(
 
     The result is differentiated in the coordinates, `order` times on each axis.
     """
-    image, source = aligned(image), readable(source, kind, image.dtype)
+    image, source = aligned(image), readable(source, kind, image.dtype, options.control)
     call = plan(layout(image), layout(source), kind, size, options)
     out = image.place.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
@@ -76,13 +55,6 @@ def sample(
             *last,
         )
     return out
-
-
-def readable(source: DeviceArray, kind: int, image_dtype: np.dtype[Any]) -> DeviceArray:
-    """Return a grid as it is, and the few numbers of theta contiguous, in the type of the arithmetic."""
-    if kind != AFFINE:
-        return aligned(source)
-    return contiguous(converted(aligned(source), arithmetic(image_dtype, source.dtype)))
 
 
 def sample_total(
@@ -110,7 +82,7 @@ def sample_vjp(
     That of the image is added to `into` if there is one. For half precision images it is summed in memory of the
     arithmetic's dtype, as large as the image, and rounded once. Where it is gathered, theta's is another kernel.
     """
-    image, read = aligned(image), readable(source, kind, image.dtype)
+    image, read = aligned(image), readable(source, kind, image.dtype, options.control)
     cotangent, strides = walkable(cotangent, options)
     slopes = wrt[1] and options.interp != NEAREST  # the slope of nearest is 0 everywhere
     image_bar, source_bar = into, None
@@ -143,7 +115,7 @@ def sample_vjp(
                 *(call.channels, seat.repeat, seat.rows, call.size, call.extent),
                 *(strides, call.image, call.source, seat.strides),
             )
-            source_bar = seat.sums()
+            source_bar = seat.sums() if kind not in MAPS else theta_bars(seat.sums(), source, kind, options.control)
     image_bar = image_bar if into is not None or image_bar is None else converted(image_bar, image.dtype)
     return image_bar, source_bar
 
@@ -168,33 +140,3 @@ def splat(
         call = plan(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
         scatter(call, image_bar, values, strides, grid, deterministic)
     return converted(image_bar, values.dtype)
-
-
-def grid(
-    source: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool = False, out: DeviceArray | None = None
-) -> DeviceArray:
-    """Write out the coordinates that affine maps, or a flow, give for an output of `size`."""
-    source = aligned(source) if kind != AFFINE else contiguous(aligned(source))
-    batch, ndim = len(source), len(size)
-    out = source.place.empty((batch, *size, ndim), source.dtype) if out is None else out
-    if out.size:
-        spec = grid_spec(ndim, source.dtype, kind, align, pixel)
-        full, strides = source_layout(layout(source), kind, size)
-        run(source.place, cuda.grid, spec, batch * math.prod(size), (out.address, source.address), full, strides)
-    return out
-
-
-def grid_vjp(cotangent: DeviceArray, align: bool) -> DeviceArray:
-    """Return the cotangent of affine maps from that of the grid they give."""
-    batch, *size, ndim = cotangent.shape
-    cotangent = contiguous(aligned(cotangent))
-    theta = (batch, ndim, ndim + 1)
-    if not cotangent.size:
-        return zeros(cotangent.place, theta, cotangent.dtype)
-    points, entries = math.prod(size), ndim * (ndim + 1)
-    rows = points + -points % device.WARP
-    parts = cotangent.place.empty((batch, rows // device.WARP, entries), cotangent.dtype)
-    spec = grid_spec(ndim, cotangent.dtype, AFFINE, align)
-    places = parts.address, cotangent.address
-    run(cotangent.place, cuda.grid_vjp, spec, batch * rows, places, rows, three(tuple(size), 1))
-    return theta_sums(parts, DeviceArray(0, theta, (), parts.dtype, parts.place, None))

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from stnkit.device_arrays import DeviceArray, spread
+from stnkit.device_maps import readable, theta_bars
 from stnkit.device_memory import aligned, cleared, constant, contiguous, converted, product, run, zeros
-from stnkit.device_ops import readable, sample, walkable
+from stnkit.device_ops import sample, walkable
 from stnkit.device_scatter import image_layout, scatter
 from stnkit.device_threads import channels_each, grouped, seats, vectored
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels import cuda
 from stnkit.plan import Shape, layout, out_strides, plan
 from stnkit.plan import contiguous as gapless
-from stnkit.spec import AFFINE, GRID, NEAREST, Options
+from stnkit.spec import AFFINE, GRID, MAPS, NEAREST, Options
 
 Maybe = DeviceArray | None
 
@@ -38,7 +39,7 @@ def sample_jvp(
         out_dot = image.place.empty(call.out_shape, dot_dtype(image.dtype, source.dtype))
     if options.interp == NEAREST and image_dot is None:
         return sample(image, source, kind, size, options, fill), cleared(out_dot)
-    image, image_dot, source, source_dot = _alike(image, image_dot, source, source_dot, kind)
+    image, image_dot, source, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
     call = plan(layout(image), layout(source), kind, size, options)
     out = image.place.empty(call.out_shape, image.dtype)
     if out.size:
@@ -68,7 +69,7 @@ def sample_double_vjp(
     """Return the cotangents of the arguments of `device_ops.sample_vjp`, from those of its results, None for zero."""
     slopes = options.interp != NEAREST
     source_dot = source_dot if slopes else None  # it has no slope
-    image, image_dot, read, source_dot = _alike(image, image_dot, source, source_dot, kind)
+    image, image_dot, read, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
     place, moved = image.place, source_dot is not None
     image_bar = zeros(place, image.shape, bar_dtype(image.dtype, read.dtype))
     if not cotangent.size or (image_dot is None and not moved):
@@ -95,6 +96,8 @@ def sample_double_vjp(
         call = plan(gapless(image), layout(read), kind, size, options)
         scatter(call, image_bar, cotangent, strides, read, deterministic, source_dot)
     source_bar = seat.sums() if slopes else zeros(place, source.shape, read.dtype)
+    if slopes and kind in MAPS:
+        source_bar = theta_bars(source_bar, source, kind, options.control)
     return out_bar_bar, converted(image_bar, image.dtype), source_bar
 
 
@@ -162,12 +165,12 @@ def _addresses(*arrays: Maybe) -> tuple[int, ...]:
 
 
 def _alike(
-    image: DeviceArray, image_dot: Maybe, source: DeviceArray, source_dot: Maybe, kind: int
+    image: DeviceArray, image_dot: Maybe, source: DeviceArray, source_dot: Maybe, kind: int, options: Options
 ) -> tuple[DeviceArray, Maybe, DeviceArray, Maybe]:
     """Return image and source in a form that kernels read, each with a tangent that is laid out as it is."""
     pair = _pair(aligned(image), None if image_dot is None else aligned(image_dot))
-    dot: Any = None if source_dot is None else readable(source_dot, kind, image.dtype)
-    return *pair, *_pair(readable(source, kind, image.dtype), dot)
+    dot: Any = None if source_dot is None else readable(source_dot, kind, image.dtype, options.control)
+    return *pair, *_pair(readable(source, kind, image.dtype, options.control), dot)
 
 
 def _pair(array: DeviceArray, dot: Maybe) -> tuple[DeviceArray, Maybe]:

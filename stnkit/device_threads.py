@@ -9,7 +9,7 @@ from stnkit.kernels import cuda, device
 from stnkit.kernels.jit import digest
 from stnkit.kernels.thread import VECTOR
 from stnkit.plan import Plan, Shape
-from stnkit.spec import AFFINE, DTYPES, Spec
+from stnkit.spec import DTYPES, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
 
@@ -52,7 +52,7 @@ def channels_each(call: Plan, spec: Spec) -> int:
 class Seats(NamedTuple):
     """How threads are numbered where those of a warp add up, and the memory of what they add up to."""
 
-    source: DeviceArray
+    shape: Shape  # of the source's cotangent
     memory: DeviceArray
     items: int
     repeat: int  # batch items that share a source's location
@@ -61,34 +61,39 @@ class Seats(NamedTuple):
 
     def sums(self) -> DeviceArray:
         """Return the source's cotangent."""
-        if self.memory.shape == self.source.shape:
-            return self.memory
-        return theta_sums(self.memory, self.source)
+        return self.memory if self.memory.shape == self.shape else theta_sums(self.memory, self.shape)
 
 
 def seats(call: Plan, spec: Spec, source: DeviceArray) -> Seats:
     """Return how threads are numbered, and where they write: a grid's cotangent, or warps' parts of theta's."""
     points, ndim = math.prod(call.size), spec.ndim
     rows = points + -points % device.WARP
-    if spec.source == AFFINE:
-        entries, parts = ndim * (ndim + 1), rows * spec.group // device.WARP
+    if spec.mapped:
+        parts, entries = rows * spec.group // device.WARP, map_entries(spec, call.source)
         memory = source.place.empty((call.batch, parts, entries), call.like)
-        return Seats(source, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
+        shape = (len(source), entries)
+        return Seats(shape, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
     shared = len(source)
     memory = source.place.empty(source.shape, source.dtype)
-    return Seats(source, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim))
+    return Seats(source.shape, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim))
 
 
-def theta_sums(parts: DeviceArray, theta: DeviceArray) -> DeviceArray:
-    """Return the cotangent of maps from the warps' parts, in theta's shape and the parts' dtype."""
+def map_entries(spec: Spec, strides: Shape) -> int:
+    """Return how many numbers of a map have cotangents: the control points of a thin plate spline have none."""
+    bent = strides[4] * spec.ndim if spec.source == THIN_PLATE_SPLINE else 0
+    return bent + spec.lines * (spec.ndim + 1)
+
+
+def theta_sums(parts: DeviceArray, shape: Shape) -> DeviceArray:
+    """Return the cotangents of maps from the warps' parts, in a shape and the parts' dtype."""
     batch, rows, entries = parts.shape
-    maps = len(theta)
-    out = theta.place.empty(theta.shape, parts.dtype)
+    maps = shape[0]
+    out = parts.place.empty(shape, parts.dtype)
     if out.size:
         code = DTYPES[parts.dtype.name]
         spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
         run(
-            *(theta.place, cuda.theta_sums, spec, maps * entries * device.WARP),
+            *(parts.place, cuda.theta_sums, spec, maps * entries * device.WARP),
             *((out.address, parts.address), batch // maps * rows, entries),
         )
     return out

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,15 @@ def plain() -> ModuleType:
     """Return the uncompiled stnkit."""
     with uncompiled() as package:
         return package
+
+
+@pytest.fixture
+def compiler() -> None:
+    """Ask for NVIDIA's compiler. Tests are skipped without it, but fail where `STNKIT_TESTS_NEED` names it."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        if "numba_cuda" in os.environ.get("STNKIT_TESTS_NEED", "").split():
+            pytest.fail('numba-cuda is needed and not installed: run pip install "stnkit[cuda]"')
+        pytest.skip("numba-cuda is not installed")
 
 
 @pytest.fixture(autouse=True)

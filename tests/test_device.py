@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stnkit.kernels import cubins, cuda, device, elements, twin
+from stnkit.kernels import cubins, device, elements, twin
 from stnkit.kernels.cubins import Code
 from stnkit.kernels.jit import pointer
-from stnkit.spec import AFFINE, BILINEAR, FLOAT16, Spec
+from stnkit.spec import FLOAT16, Spec
 
 SPEC = Spec(ndim=2, digest=1)
 
@@ -216,9 +216,8 @@ def test_the_compiled_twin_runs_every_thread():
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
-def test_kernels_compile_without_a_gpu(capability):
+def test_kernels_compile_without_a_gpu(compiler, capability):
     """Each holds its items as integers of 32 bits where they fit, and neither calls nor spills."""
-    pytest.importorskip("numba_cuda")
     half = Spec(ndim=1, image_dtype=FLOAT16, image_dot=True)
     kernels = [
         (shifted, SPEC, TEMPLATE),
@@ -234,8 +233,7 @@ def test_kernels_compile_without_a_gpu(capability):
             assert not re.search(r"\.f64|\bcall\b", code.ptx)
 
 
-def test_compiling_leaves_the_device_of_other_threads_alone():
-    pytest.importorskip("numba_cuda")
+def test_compiling_leaves_the_device_of_other_threads_alone(compiler):
     known = device.tools()
     asked = known.dispatcher.get_current_device
     with device._pretended((9, 0)):
@@ -253,51 +251,3 @@ def outcome(function):
         return function()
     except Exception as error:
         return error
-
-
-PLANAR = Spec(2, interp=BILINEAR, dense=True, digest=1)
-VARIANTS = {
-    "planar": PLANAR,
-    "affine": PLANAR._replace(source=AFFINE, dense=False),
-    "four channels": PLANAR._replace(interleaved=True, lanes=4, aligned=True),
-    "half": PLANAR._replace(image_dtype=FLOAT16, dot_dtype=FLOAT16),
-    "volumes": PLANAR._replace(ndim=3, padding=(2, 2, 2)),
-    "wide": PLANAR._replace(wide=True),
-    "groups": PLANAR._replace(interleaved=True, lanes=4, aligned=True, group=8),
-}
-BACK = {"image_bar": True, "source_bar": True}
-OPERATIONS = {  # what is asked of each, and the template of its arguments
-    "sample": ({}, (0,) * 6 + (3, 3, 3, 5, 5)),
-    "sample_jvp": ({"image_dot": True, "source_dot": True}, (0,) * 9 + (3, 3, 3, 5, 5)),
-    "scatter": ({"image_bar": True}, (0,) * 7 + (3, 3, 3, 5, 5, 3)),
-    "sample_vjp": (BACK, (0,) * 9 + (3, 3, 3, 5, 5, 2)),
-    "sample_double_vjp": (BACK | {"out_bar": True, "source_dot": True}, (0,) * 12 + (3, 3, 3, 3, 5, 5, 2)),
-    "scatter_binned": ({"image_bar": True, "source_dot": True}, (0,) * 7 + (3, 3, 3, 5, 5, 3)),
-    "largest": ({}, (0,) * 4),
-    "opened": ({"source_dot": True}, (0,) * 4),
-    "from_bins": ({}, (0,) * 2),
-    "theta_sums": ({}, (0,) * 4),
-    "grid": ({}, (0, 0, 3, 5)),
-    "grid_vjp": ({}, (0, 0, 0, 3)),
-}
-COVERED = [
-    *((name, "affine") for name in OPERATIONS),
-    *(("sample", name) for name in VARIANTS if name not in ("affine", "groups")),
-    *(("sample_vjp", name) for name in ("groups", "half", "volumes")),
-    ("scatter", "four channels"),
-]
-
-
-@pytest.mark.parametrize(("name", "variant"), COVERED)
-def test_operations_compile_to_what_a_gpu_is_quick_at(name, variant):
-    """In float32 there is no arithmetic of 64 bits, no call, no memory for want of registers, and wide accesses."""
-    pytest.importorskip("numba_cuda")
-    asked, template = OPERATIONS[name]
-    spec = VARIANTS[variant]._replace(**asked)
-    code = device.compile(getattr(cuda, name)(spec), device.signature(template, True), (9, 0))
-    assert code.spilled == 0 < code.registers <= 128  # so that two blocks fit a multiprocessor
-    assert not re.search(r"\.f64|\bcall\b|\.local", code.ptx)
-    assert bool(re.search(r"\.v4\.f32", code.ptx)) == (variant in ("four channels", "groups"))
-    assert variant != "groups" or "shfl.sync" in code.ptx
-    adds = re.search(r"\b(red|atom)\S*\.add\.f32", code.ptx)
-    assert bool(adds) == (name in ("scatter", "sample_vjp", "sample_double_vjp"))

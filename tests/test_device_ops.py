@@ -90,6 +90,68 @@ def test_samplers_and_their_derivatives(library, name, call):
     compare(function["_double_vjp"], image_dot, None, cotangent, image, source, sums=terms, **options)
 
 
+MAPS = {  # what their functions take beside theta
+    "projective": lambda ndim, dtype: (),
+    "thin_plate_spline": lambda ndim, dtype: (numbers((2 * ndim + 3, ndim), "float64"),),
+}
+
+
+def drawn(name, ndim, many, dtype, fixed):
+    """Draw maps close to the identity, of which projective ones show their horizon somewhere."""
+    if name == "projective":
+        return (np.eye(ndim + 1) + 0.6 * numbers((many, ndim + 1, ndim + 1), "float64")).astype(dtype)
+    return (fixed[0] + 0.3 * numbers((many, *fixed[0].shape), "float64")).astype(dtype)
+
+
+CLOSE = [  # in float64, where bounds are close
+    (2, False, 2, 2, "float64", "bicubic", "reflection"),
+    (3, True, 2, 1, "float64", "bilinear", "border"),
+]
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("call", CALLS + CLOSE)
+def test_maps(library, name, call):
+    """A spline's system is solved in float64 on both sides, each in its own order: float32 may round otherwise."""
+    ndim, last, images, sources, dtype, mode, padding = call
+    extent, size = SIZES[ndim]
+    options = {"mode": mode, "padding_mode": padding, "data_format": "channels_last" if last else "channels_first"}
+    image, image_dot = (picture(images, 4, extent, last, dtype) for _ in range(2))
+    kind = "float64" if dtype == "float64" else "float32"
+    fixed = MAPS[name](ndim, kind)
+    theta, theta_dot = (drawn(name, ndim, sources, kind, fixed) for _ in range(2))
+    cotangent = picture(max(images, sources), 4, size, last, dtype)
+    sample, vjp, jvp = (of_maps(library, f"{name}_sample{end}", fixed) for end in ("", "_vjp", "_jvp"))
+    terms = 4 * 2 * int(np.prod(size)) * 4
+    first = {"sums": 1 if name == "projective" else terms}
+    compare(sample, image, theta, *fixed, size, fill_value=[1.0, 2.0, 0.5, 0.0], **first, **options)
+    for dots in ((image_dot, theta_dot), (None, theta_dot), (image_dot, None)):
+        compare(jvp, image, theta, *dots, *fixed, size, **first, **options)
+    for steady in (False, True):
+        compare(vjp, cotangent, image, theta, *fixed, deterministic=steady, sums=terms, **options)
+    grid, grid_vjp, grid_jvp = (of_maps(library, f"{name}_grid{end}", fixed) for end in ("", "_vjp", "_jvp"))
+    compare(grid, theta, *fixed, size, **first)
+    compare(grid_jvp, theta, theta_dot, *fixed, size, align_corners=True, **first)
+    compare(grid_vjp, numbers((sources, *size, ndim), kind), theta, *fixed, sums=terms)
+
+
+def of_maps(library, name, fixed):
+    """Return a function whose control points stay in main memory."""
+    function = getattr(library, name)
+
+    def call(*arguments, **options):
+        given = [a.array if fixed and isinstance(a, Pretender) and a.array is fixed[0] else a for a in arguments]
+        return function(*given, **options)
+
+    return call
+
+
+def test_control_points_on_a_device_are_refused(library):
+    image, points = picture(1, 3, (4, 5), False, "float32"), numbers((6, 2))
+    with pytest.raises(TypeError, match="`control_points` lie on CUDA device 0; they are constants: pass them in main"):
+        library.thin_plate_spline_sample(lent(image), lent(points), lent(points))
+
+
 @pytest.mark.parametrize("name", ["grid_sample", "affine_sample", "flow_sample"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_deterministic_sums_do_not_depend_on_the_order_of_threads(plain, name, dtype):

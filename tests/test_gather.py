@@ -381,12 +381,13 @@ def test_large_pictures_lose_no_candidate(plain, data):
         if room.is_near(worse, 0, source, size, extent, theta.dtype.type(0), spec):
             maps = worse
         gather = importlib.import_module("stnkit.kernels.gather")
-        stage = importlib.import_module("stnkit.kernels.thread").stage
+        thread = importlib.import_module("stnkit.kernels.thread")
         like, index = theta.dtype.type(0), np.int64(0)
         strides = (0, 0, extent[1] * extent[2], extent[2], 1)
         for _ in range(4):
             at = tuple(int(random.integers(0, n)) for n in size)
-            tile = stage(0, at, source, size, extent, strides, like, index, spec._replace(wide=True))
+            tile = thread.shares(thread.hold(like), thread.hold(index), spec)
+            thread.stage(tile, 0, at, source, size, extent, strides, like, spec._replace(wide=True))
             slot = importlib.import_module("stnkit.kernels.point").slot
             reads = [
                 {int(tile.offsets[slot(axis * spec.taps + k, 0)]) // (strides[4 - axis]) for k in range(spec.taps)}

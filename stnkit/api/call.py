@@ -49,6 +49,17 @@ def tangent_floor(array: Any) -> Any:
     return tangents
 
 
+def map_floor(array: Any) -> Any:
+    """Return the operations on maps that lie where this array does."""
+    if type(array) is DeviceArray:
+        from stnkit import device_maps
+
+        return device_maps
+    from stnkit import maps
+
+    return maps
+
+
 class Form(NamedTuple):
     """What follows from the shapes, dtypes and options of a call; worked out once and remembered."""
 
@@ -265,10 +276,8 @@ def grids(
 
 def map_grids(theta: np.ndarray, kind: int, size: tuple[int, ...], align: bool, control: bytes = b"") -> np.ndarray:
     """Write out the coordinates of maps as a grid."""
-    from stnkit import maps
-
     wide = widened(theta)
-    out = maps.map_grid(wide if wide.ndim == 3 else wide[None], kind, size, align, control)
+    out: np.ndarray = map_floor(wide).map_grid(wide if wide.ndim == 3 else wide[None], kind, size, align, control)
     return out if theta.ndim == 3 else out[0]
 
 
@@ -276,15 +285,14 @@ def map_bars(
     cotangent: np.ndarray, theta: np.ndarray, ndim: int, kind: int, align: bool, control: bytes = b""
 ) -> np.ndarray:
     """Return the cotangent of maps from that of their grids, in the shape and dtype of theta."""
-    from stnkit import maps
-
     size = cotangent.shape[-1 - ndim : -1]
     check.same_shape("cotangent", cotangent.shape, "the grid", (*theta.shape[:-2], *size, ndim))
     check.same_dtype("cotangent", cotangent.dtype, "the grid", widened(theta).dtype)
     wide = widened(theta)
     wide, cotangent = (wide, cotangent) if wide.ndim == 3 else (wide[None], cotangent[None])
-    theta_bar = maps.map_grid_vjp(cotangent, wide, kind, align, control)
-    return np.asarray(theta_bar.reshape(theta.shape), theta.dtype)
+    theta_bar = map_floor(wide).map_grid_vjp(cotangent, wide, kind, align, control)
+    result: np.ndarray = floor(wide).converted(theta_bar.reshape(theta.shape), theta.dtype)
+    return result
 
 
 def theta_bars(cotangent: np.ndarray, ndim: int, align: bool) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from stnkit import arrays, check
 from stnkit.api.call import Array
+from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import FLOAT64
 
 
@@ -49,9 +50,14 @@ def entered(control_points: Array) -> np.ndarray:
     if getattr(control_points, "requires_grad", False):
         msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
         raise TypeError(msg)
-    views, _ = arrays.enter(control_points=control_points)
-    control: np.ndarray = views[0]
-    return control
+    (control,), _ = arrays.enter(control_points=control_points)
+    if type(control) is DeviceArray:
+        msg = (
+            f"`control_points` lie on CUDA device {control.place.device}; they are constants: pass them in main memory"
+        )
+        raise TypeError(msg)
+    view: np.ndarray = control
+    return view
 
 
 def fixed(control: np.ndarray) -> bytes:

@@ -17,6 +17,7 @@ from stnkit.api.call import (
     jvp,
     leave_all,
     map_bars,
+    map_floor,
     map_grids,
     prepare,
     vjp,
@@ -167,10 +168,8 @@ def projective_grid_jvp(
 
 
 def _dots(theta: np.ndarray, theta_dot: np.ndarray, size: tuple[int, ...], align: bool) -> np.ndarray:
-    from stnkit import maps
-
     wide, dots = (widened(a if a.ndim == 3 else a[None]) for a in (theta, theta_dot))
-    grid_dot = maps.projective_grid_jvp(wide, dots, size, align)
+    grid_dot: np.ndarray = map_floor(wide).projective_grid_jvp(wide, dots, size, align)
     return grid_dot if theta.ndim == 3 else grid_dot[0]
 
 
@@ -329,7 +328,7 @@ def projective_sample_vjp(
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, deterministic), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 

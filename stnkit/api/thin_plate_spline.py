@@ -350,7 +350,7 @@ def thin_plate_spline_sample_vjp(
     control = entered(control_points)
     size = check.output_size(cotangent_.shape, check.control_axes(control.shape), data_format)
     call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into), leave)
+    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, deterministic), leave)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 

@@ -15,6 +15,7 @@ from jax.interpreters import mlir
 
 from stnkit import device_ops, device_tangents, lenders
 from stnkit.device_arrays import DeviceArray, Place, gapless
+from stnkit.device_maps import readable
 from stnkit.device_memory import cleared, product
 from stnkit.device_scatter import image_layout, scatter
 from stnkit.jax.primitives import Form, Splat, xyz
@@ -89,7 +90,7 @@ def splat(given: list[Any], results: list[Any], *, form: Form, order: Shape, ima
     cleared(image_bar)
     if g.size:
         g, strides = device_ops.walkable(g, form.options)
-        source = device_ops.readable(source, form.kind, g.dtype)
+        source = readable(source, form.kind, g.dtype)
         call = plan(image_layout(image_bar.shape, g.dtype), layout(source), form.kind, form.size, form.options)
         scatter(call, image_bar, g, strides, source, is_steady(form), None, xyz(order))
 

@@ -98,12 +98,21 @@ def differentiate(tile, count, order, size, extent, like, spec):
     that the padding does not let move, or that is not finite, has dead taps of weight 0: be the image infinite there,
     its derivative is 0.
     """
+    bend(tile, int64(0), count, order[0], size, extent, like, spec)
+    if spec.ndim > 1:
+        bend(tile, int64(1), count, order[1], size, extent, like, spec)
+    if spec.ndim > 2:
+        bend(tile, int64(2), count, order[2], size, extent, like, spec)
+
+
+@leaf
+def bend(tile, axis, count, times, size, extent, like, spec):
+    """Replace the weights of one axis; which it is has to be a constant, as a GPU has no rows of registers."""
     T, K = type(like), type(tile.offsets[0])
     far = K(-(1 << 61)) if spec.wide else K(-(1 << 29))
-    for axis in range(spec.ndim):
-        times = order[axis]
-        unit = chain(extent[2 - axis], size[2 - axis], like, spec)
-        for p in range(count if times > 0 else 0):
+    unit = chain(extent[2 - axis], size[2 - axis], like, spec)
+    if times > 0:
+        for p in range(count):
             step = tile.scales[slot(axis, p)] * unit
             factor = T(1)
             for _ in range(times):

@@ -17,7 +17,8 @@ from stnkit.kernels.elements import arithmetic, witness
 from stnkit.kernels.formats import widen
 from stnkit.kernels.jit import View, leaf, pointer
 from stnkit.kernels.lanes import lanes, width
-from stnkit.kernels.tile import lowest
+from stnkit.kernels.thread_maps import theta_sums as sums_of_parts
+from stnkit.kernels.tile import lowest, shares
 from stnkit.spec import FLOAT32, FLOAT64, Spec
 
 
@@ -106,7 +107,8 @@ def scatter_one(
     """Be thread.scatter, with weights differentiated."""
     n, p, part = thread.task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
     at_xyz = thread.located(p, size)
-    tile = thread.stage(n, at_xyz, source, size, extent, image_bar.strides, like, index_like, spec)
+    tile = shares(thread.hold(like), thread.hold(index_like), spec)
+    thread.stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
     if spec.source_dot:
         thread.stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
     if spec.source_bar:
@@ -203,7 +205,7 @@ def from_bins(spec: Spec) -> Any:
 @functools.cache
 def sample_vjp(spec: Spec) -> Any:
     image_like, dot_like, source_like, like, index_like = likes(spec)
-    bar_like, source_bar_like = sums(spec), like if spec.source == 1 else source_like
+    bar_like, source_bar_like = sums(spec), like if spec.mapped else source_like
 
     def body(
         i, image_bar_at, source_bar_at, out_bar_at, image_at, source_at, fill_at, channels, repeat, rows, size, extent,
@@ -222,7 +224,7 @@ def sample_vjp(spec: Spec) -> Any:
 @functools.cache
 def sample_double_vjp(spec: Spec) -> Any:
     image_like, dot_like, source_like, like, index_like = likes(spec)
-    bar_like, source_bar_like = sums(spec), like if spec.source == 1 else source_like
+    bar_like, source_bar_like = sums(spec), like if spec.mapped else source_like
 
     def body(
         i, out_bar_bar_at, image_bar_at, source_bar_at, out_bar_at, image_at, image_dot_at, source_at, source_dot_at,
@@ -244,7 +246,7 @@ def theta_sums(spec: Spec) -> Any:
     like = witness(spec.image_dtype)
 
     def body(i, theta_bar_at, parts_at, rows, entries):
-        thread.theta_sums(i, pointer(theta_bar_at, like), pointer(parts_at, like), rows, entries, like)
+        sums_of_parts(i, pointer(theta_bar_at, like), pointer(parts_at, like), rows, entries, like)
 
     return body
 
@@ -263,7 +265,23 @@ def grid(spec: Spec) -> Any:
 def grid_vjp(spec: Spec) -> Any:
     like = witness(spec.source_dtype)
 
-    def body(i, parts_at, grid_bar_at, rows, size):
-        thread.grid_vjp(i, pointer(parts_at, like), pointer(grid_bar_at, like), rows, size, like, spec)
+    def body(i, parts_at, grid_bar_at, source_at, rows, size, source):
+        thread.grid_vjp(
+            i, pointer(parts_at, like), pointer(grid_bar_at, like), View(pointer(source_at, like), source),
+            rows, size, like, spec,
+        )  # fmt: skip
+
+    return body
+
+
+@functools.cache
+def grid_jvp(spec: Spec) -> Any:
+    like = witness(spec.source_dtype)
+
+    def body(i, out_at, source_at, source_dot_at, size, source):
+        thread.grid_jvp(
+            i, pointer(out_at, like), View(pointer(source_at, like), source),
+            View(pointer(source_dot_at, like), source), size, like, spec,
+        )  # fmt: skip
 
     return body

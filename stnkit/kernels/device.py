@@ -105,6 +105,11 @@ def compile(thread: Callable[..., None], signature: Any, capability: tuple[int, 
     )
 
 
+def template(arguments: tuple[Any, ...]) -> Template:
+    """Return the template of a kernel's arguments."""
+    return tuple([len(given) if type(given) is tuple else 0 for given in arguments])
+
+
 def signature(template: Template, narrow: bool) -> Any:
     """Return the type of a kernel: how many items there are, and a thread's arguments."""
     arguments = [types.UniTuple(types.int64, length) if length else types.int64 for length in template]
@@ -139,8 +144,7 @@ def ready(
     factory: Factory, spec: Spec, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...], device: int
 ) -> Callable[[int, Sequence[int]], None]:
     """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them."""
-    template = tuple([len(given) if type(given) is tuple else 0 for given in (*addresses, *numbers)])
-    kernel, most, start = _loaded(factory, spec, template, items < NARROW, device)
+    kernel, most, start = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
     config = _configuration(min(-(-items // BLOCK), most))
     flat: list[int] = []
     for given in numbers:

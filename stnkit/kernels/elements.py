@@ -88,6 +88,27 @@ def total(spec: Spec) -> Any:
 
 
 @functools.cache
+def contraction(spec: Spec) -> Any:
+    """Build out[n, i, j] = the sum of first[i, k] second[n, k, j] over k, in their order, in float64."""
+    kept, given, others = witness(spec.dot_dtype), witness(spec.image_dtype), witness(spec.source_dtype)
+    like = np.float64(0)
+
+    def thread(i, out_at, first_at, second_at, rows, columns, count, out, first, second):
+        j, rest = int64(i) % columns, int64(i) // columns
+        row, n = rest % rows, rest // rows
+        one, other = pointer(first_at, given), pointer(second_at, others)
+        value = like
+        for k in range(count):
+            left = widen(one[row * first[0] + k * first[1]], like, spec.image_dtype)
+            right = widen(other[n * second[0] + k * second[1] + j * second[2]], like, spec.source_dtype)
+            value += left * right
+        to = n * out[0] + row * out[1] + j * out[2]
+        pointer(out_at, kept)[to] = narrow(value, kept, spec.dot_dtype)
+
+    return thread
+
+
+@functools.cache
 def constant(spec: Spec) -> Any:
     """Build out[i] = the words, again and again: constants come with the launch, and are copied from nowhere."""
     word = np.int64(0)

@@ -19,6 +19,7 @@ from stnkit.kernels.lanes import lanes, load, store, width
 from stnkit.kernels.point import slot
 from stnkit.kernels.survey import BACK, HIGHEST, LINEAR, LOWEST, REACH, SHIFT, STEEP, entry, is_gathered
 from stnkit.kernels.thread import hold, located, stage, task
+from stnkit.kernels.tile import shares
 from stnkit.spec import BORDER, FLOAT32
 
 HELD = 8  # channels that a thread does, at most, where it does them one by one
@@ -65,6 +66,7 @@ def collect(
     sums, n, pixel, out_bar, source, maps, strides, first, last, size, extent, like, index_like, many, spec
 ):  # fmt: skip
     """Add what the locations of one batch item that read a pixel bring, row by row."""
+    tile = shares(hold(like), hold(index_like), spec)
     ranges = (
         around(maps, n, 0, pixel, extent, spec), around(maps, n, 1, pixel, extent, spec),
         around(maps, n, 2, pixel, extent, spec),
@@ -76,7 +78,7 @@ def collect(
             x0, x1 = along(maps, n, ranges, y, z, size, spec)
             for x in range(x0, x1):
                 at = (z, y, x)
-                tile = stage(n, at, source, size, extent, strides, like, index_like, spec)
+                stage(tile, n, at, source, size, extent, strides, like, spec)
                 to = n * out_bar.strides[0] + ((z * size[1] + y) * size[2] + x) * out_bar.strides[2]
                 bring(sums, tile, pixel, out_bar, to, strides, first, last, many, spec)
 

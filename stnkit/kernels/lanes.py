@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import lower_builtin, models, register_model, type_callable
 
 from stnkit.kernels.jit import is_gpu, rule
+from stnkit.kernels.words import read_words, write_words
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -199,7 +200,10 @@ def _alignment(context: Any, number: Any, like: Any) -> int:
 def _read(context: Any, builder: Any, number: Any, where: Any, like: Any) -> Any:
     """Read a number, or as many neighbours as `like` has lanes."""
     if _is_lanes(like):
-        where = builder.bitcast(where, ir.VectorType(where.type.pointee, like.count).as_pointer())
+        kind = ir.VectorType(where.type.pointee, like.count)
+        where = builder.bitcast(where, kind.as_pointer())
+        if words := _words(context, kind, like):
+            return read_words(builder, where, kind, words)
     value = builder.load(where)
     value.align = _alignment(context, number, like)
     return value
@@ -221,6 +225,13 @@ def _read_three(context: Any, builder: Any, number: Any, where: Any) -> Any:
     align = ir.Constant(I32, context.get_abi_sizeof(context.get_value_type(number)))
     value = builder.call(call, [where, align, mask, ir.Constant(four, ir.Undefined)])
     return _pick(builder, value, [0, 1, 2])
+
+
+def _words(context: Any, kind: Any, like: Any) -> int:
+    """Return how many words of 32 bits aligned lanes of short numbers are, on a GPU; 0 for others."""
+    short = isinstance(kind.element, ir.IntType) and kind.element.width < I32.width
+    whole = is_gpu(context) and like.aligned and short
+    return kind.element.width * kind.count // I32.width if whole else 0
 
 
 @rule(lanes, lambda like, spec: Lanes(like, spec.spec.lanes, spec.spec.aligned) if spec.spec.lanes > 1 else like)
@@ -247,6 +258,9 @@ def _store(context, builder, signature, args):
     where = builder.gep(args[0], [_word(builder, args[1])])
     if _is_lanes(value):
         where = builder.bitcast(where, args[2].type.as_pointer())
+        if words := _words(context, args[2].type, value):
+            write_words(builder, where, args[2], words)
+            return context.get_dummy_value()
     builder.store(args[2], where).align = _alignment(context, memory.dtype, value)
     return context.get_dummy_value()
 

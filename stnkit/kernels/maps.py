@@ -38,6 +38,16 @@ def spread_out(places, first, count, size, like, spec):
 
 
 @leaf
+def stand(places, at, size, like, spec):
+    """Stage the normalised coordinates of the one location that stands at (z, y, x) of the output."""
+    places[slot(int64(0), int64(0))] = lattice(at[2], size[2], like, spec)
+    if spec.ndim > 1:
+        places[slot(int64(1), int64(0))] = lattice(at[1], size[1], like, spec)
+    if spec.ndim > 2:
+        places[slot(int64(2), int64(0))] = lattice(at[0], size[0], like, spec)
+
+
+@leaf
 def place_of(places, p, like, spec):
     """Return the (x, y, z) of a staged location."""
     T = type(like)

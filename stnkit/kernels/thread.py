@@ -14,22 +14,28 @@ from numba import int64, types
 from numba.core import cgutils
 
 from stnkit.kernels.cpu import clear_bars, fill, pull, push
+from stnkit.kernels.cpu_maps import calm
 from stnkit.kernels.cpu_order import differentiate
 from stnkit.kernels.cpu_tangent import fill_jvp, twist
 from stnkit.kernels.jit import is_gpu, leaf, rule
 from stnkit.kernels.lanes import lanes, width
+from stnkit.kernels.maps import bend_out, stand
 from stnkit.kernels.point import PITCH, slot
-from stnkit.kernels.sources import lattice, normalized
-from stnkit.kernels.tile import fetch_axis, finish_bars, lowest, place, settle_far, shares, stage_dot
-from stnkit.kernels.warp import group_total, warp_size, warp_total
-from stnkit.spec import AFFINE
+from stnkit.kernels.sources import normalized
+from stnkit.kernels.thread_maps import put_map
+from stnkit.kernels.tile import fetch_axis, finish_bars, locate_all, lowest, place, settle_far, shares, stage_dot
+from stnkit.kernels.warp import group_total
+from stnkit.spec import THIN_PLATE_SPLINE
 
 ROWS = 64  # more than any stage has; what is not used is not kept
 VECTOR = 16  # bytes that one access moves, at most
 
 
 def hold(witness: Any) -> Any:
-    """Return memory of the thread's own, for the stage of one location, of numbers of the type of `witness`."""
+    """Return memory of the thread's own, for the stage of one location, of numbers of the type of `witness`.
+
+    It belongs to the function that asks for it, and is gone when that returns, as compilers say where they inline it.
+    """
     return np.zeros(ROWS * PITCH, type(witness))
 
 
@@ -73,28 +79,39 @@ def located(p, size):
 
 
 @leaf
-def stage(n, at, source, size, extent, strides, like, index_like, spec):
-    """Return the stage of the one location that stands at (z, y, x)."""
-    tile = shares(hold(like), hold(index_like), spec)
-    first, one = int64(0), int64(1)
-    far = fetch_axis(tile, first, int64(0), source, n, at, size, extent, like, spec)
-    if spec.ndim > 1:
-        far |= fetch_axis(tile, first, int64(1), source, n, at, size, extent, like, spec)
-    if spec.ndim > 2:
-        far |= fetch_axis(tile, first, int64(2), source, n, at, size, extent, like, spec)
-    if far:
+def stage(tile, n, at, source, size, extent, strides, like, spec):
+    """Stage the one location that stands at (z, y, x)."""
+    one = int64(1)
+    if fetch(tile, n, at, source, size, extent, like, spec):
         settle_far(tile, one, extent, spec)
     place(tile, int64(0), one, extent[2], strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
         place(tile, int64(1), one, extent[1], strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
         place(tile, int64(2), one, extent[0], strides[2], spec.padding[2], spec)
-    return tile
+
+
+@leaf
+def fetch(tile, n, at, source, size, extent, like, spec):
+    """Stage the location's pixel coordinates, and tell whether any of them is far."""
+    if spec.source == THIN_PLATE_SPLINE:
+        stand(tile.scales, at, size, like, spec)  # which are staged later
+        bend_out(tile.coords, tile.scales, source, n, int64(1), like, spec)
+        return locate_all(tile, int64(1), extent, spec)
+    far = fetch_axis(tile, int64(0), int64(0), source, n, at, size, extent, like, spec)
+    if spec.ndim > 1:
+        far |= fetch_axis(tile, int64(0), int64(1), source, n, at, size, extent, like, spec)
+    if spec.ndim > 2:
+        far |= fetch_axis(tile, int64(0), int64(2), source, n, at, size, extent, like, spec)
+    return far
 
 
 @leaf
 def stage_motion(tile, n, at, source, source_dot, size, extent, like, spec):
-    """Stage the tangents of the location's pixel coordinates."""
+    """Stage the tangents of the location's pixel coordinates, of which the places are no longer needed."""
+    if spec.source == THIN_PLATE_SPLINE:
+        stand(tile.coords, at, size, like, spec)
+        bend_out(tile.dots, tile.coords, source_dot, n, int64(1), like, spec)
     stage_dot(tile, int64(0), int64(0), n, at, source, source_dot, size, extent, like, spec)
     if spec.ndim > 1:
         stage_dot(tile, int64(0), int64(1), n, at, source, source_dot, size, extent, like, spec)
@@ -112,7 +129,8 @@ def turn(c, spec):
 def sample(i, out, image, source, fills, raws, channels, group, size, extent, like, index_like, spec):
     """Interpolate one location, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    tile = stage(n, located(p, size), source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
     fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
 
 
@@ -122,7 +140,8 @@ def sample_order(
 ):  # fmt: skip
     """Interpolate one location with weights differentiated, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    tile = stage(n, located(p, size), source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
     differentiate(tile, int64(1), order, size, extent, like, spec)
     fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
 
@@ -147,7 +166,8 @@ def sample_jvp(
 ):  # fmt: skip
     """Interpolate one location and its tangent, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    tile = stage(n, located(p, size), source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
     if spec.source_dot:
         stage_motion(tile, n, located(p, size), source, source_dot, size, extent, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
@@ -164,7 +184,8 @@ def sample_jvp(
 def scatter(i, image_bar, out_bar, source, channels, group, size, extent, like, index_like, spec):
     """Add one location's cotangent to the image's, in one group of `group` channels."""
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    tile = stage(n, located(p, size), source, size, extent, image_bar.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image_bar.strides, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image_bar.strides[0] + lowest(image_bar.strides, extent, spec)
     to = n * out_bar.strides[0] + int64(p) * out_bar.strides[2]
@@ -199,7 +220,8 @@ def sample_vjp(
     """
     n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
     at_xyz = located(p, size)
-    tile = stage(n, at_xyz, source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     plane = lowest(image.strides, extent, spec)
     clear_bars(tile, int64(1), spec)
@@ -213,7 +235,7 @@ def sample_vjp(
                 push(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
             pull(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
             c += width(many) * int64(spec.group)
-    hand_over(i, source_bar, tile, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+    hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
 
 
 @leaf
@@ -224,7 +246,8 @@ def sample_double_vjp(
     """Do for one location, over all channels, what the backward pass of `sample_vjp` asks for."""
     n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
     at_xyz = located(p, size)
-    tile = stage(n, at_xyz, source, size, extent, image.strides, like, index_like, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
     if spec.source_dot:
         stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
@@ -246,84 +269,23 @@ def sample_double_vjp(
                 )  # fmt: skip
             c += width(many) * int64(spec.group)
     if spec.source_bar:
-        hand_over(i, source_bar, tile, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+        hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
 
 
 @leaf
-def hand_over(i, source_bar, tile, n, p, at_xyz, seat_at, there, size, extent, like, spec):
-    """Write the cotangents of one location's coordinates, or the warp's part of those of an affine map."""
+def hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec):
+    """Write the cotangents of one location's coordinates, or the warp's part of those of a map."""
     for axis in range(spec.ndim):
         at = slot(axis, int64(0))
         tile.bars[at] = group_total(tile.bars[at], spec)
     finish_bars(tile, int64(1), size, extent, like, spec)
     counts = there and seat_at == 0
-    if spec.source == AFFINE:
-        zero = type(like)(0)
-        ux = tile.bars[slot(int64(0), int64(0))] if counts else zero
-        uy = tile.bars[slot(int64(1), int64(0))] if counts and spec.ndim > 1 else zero
-        uz = tile.bars[slot(int64(2), int64(0))] if counts and spec.ndim > 2 else zero
-        put_theta(i, source_bar.memory, ux, uy, uz, at_xyz, size, like, spec)
+    if spec.mapped:
+        put_map(i, source_bar.memory, tile, source, n, at_xyz, counts, size, like, spec)
     elif counts:
         to = n * source_bar.strides[0] + int64(p) * int64(spec.ndim)
         for axis in range(spec.ndim):
             source_bar.memory[to + axis] = tile.bars[slot(axis, int64(0))]
-
-
-@leaf
-def put_theta(i, partial, ux, uy, uz, at, size, like, spec):
-    """Write a warp's sum of coordinates' cotangents, times the locations they stand at: its part of theta's."""
-    x, y, z = (
-        lattice(at[2], size[2], like, spec),
-        lattice(at[1], size[1], like, spec),
-        lattice(at[0], size[0], like, spec),
-    )
-    warp = int64(i) // warp_size()
-    leads = int64(i) % warp_size() == 0
-    to = warp * int64(spec.ndim * (spec.ndim + 1))
-    put_row(partial, to, ux, x, y, z, leads, spec)
-    if spec.ndim > 1:
-        put_row(partial, to + int64(spec.ndim + 1), uy, x, y, z, leads, spec)
-    if spec.ndim > 2:
-        put_row(partial, to + int64(2 * (spec.ndim + 1)), uz, x, y, z, leads, spec)
-
-
-@leaf
-def put_row(partial, to, u, x, y, z, leads, spec):
-    """Write a warp's part of the cotangent of one row of a map; the thread that leads the warp does."""
-    by_x, by_y, by_z, by_1 = warp_total(u * x), u, u, warp_total(u)
-    if spec.ndim > 1:
-        by_y = warp_total(u * y)
-    if spec.ndim > 2:
-        by_z = warp_total(u * z)
-    if leads:
-        partial[to] = by_x
-        if spec.ndim > 1:
-            partial[to + 1] = by_y
-        if spec.ndim > 2:
-            partial[to + 2] = by_z
-        partial[to + spec.ndim] = by_1
-
-
-@leaf
-def theta_sums(i, theta_bar, partial, rows, entries, like):
-    """Add up the warps' parts of one entry of one map, in a fixed order; a warp does one entry.
-
-    Each thread carries what its additions round off along: Neumaier (1974).
-    """
-    T = type(like)
-    total, rest = T(0), T(0)
-    entry = int64(i) // warp_size()
-    n, e = entry // entries, entry % entries
-    row = int64(i) % warp_size()
-    while row < rows:
-        x = T(partial[(n * rows + row) * entries + e])
-        both = total + x
-        rest += (total - both) + x if abs(total) >= abs(x) else (x - both) + total
-        total = both
-        row += warp_size()
-    value = warp_total(total + rest)
-    if int64(i) % warp_size() == 0:
-        theta_bar[entry] = value
 
 
 @leaf
@@ -336,13 +298,21 @@ def grid(i, out, source, size, like, spec):
 
 
 @leaf
-def grid_vjp(i, partial, grid_bar, rows, size, like, spec):
+def grid_jvp(i, out, source, source_dot, size, like, spec):
+    """Write the tangents of the coordinates that a map gives for one location."""
+    n, p = split(i, size[0] * size[1] * size[2])
+    at = located(p, size)
+    for axis in range(spec.ndim):
+        out[int64(i) * spec.ndim + axis] = calm(source, source_dot, int64(n), at, size, axis, like, spec)
+
+
+@leaf
+def grid_vjp(i, partial, grid_bar, source, rows, size, like, spec):
     """Sum one location's cotangent to the warp's part of that of the map."""
     points = size[0] * size[1] * size[2]
     n, p, _, there = seat(i, rows, points, spec)
-    zero = type(like)(0)
+    tile = shares(hold(like), hold(int64(0)), spec)
     at = (n * points + int64(p)) * spec.ndim
-    ux = grid_bar[at] if there else zero
-    uy = grid_bar[at + 1] if there and spec.ndim > 1 else zero
-    uz = grid_bar[at + 2] if there and spec.ndim > 2 else zero
-    put_theta(i, partial, ux, uy, uz, located(p, size), size, like, spec)
+    for axis in range(spec.ndim):
+        tile.bars[slot(axis, int64(0))] = grid_bar[at + axis]
+    put_map(i, partial, tile, source, n, located(p, size), there, size, like, spec)

@@ -88,12 +88,7 @@ def fetch(tile, n, first, count, source, size, extent, like, spec):
     if spec.source == THIN_PLATE_SPLINE:
         spread_out(tile.scales, first, count, size, like, spec)  # which are staged later
         bend_out(tile.coords, tile.scales, source, n, count, like, spec)
-        for axis in range(spec.ndim):
-            for p in range(count):
-                px = locate(tile.coords[slot(axis, p)], extent[2 - axis], spec)
-                tile.coords[slot(axis, p)] = px
-                far |= not is_near(px)
-        return far
+        return locate_all(tile, count, extent, spec)
     p = 0
     while p < count:
         z, y, x, length = run(first, p, count, size)
@@ -105,6 +100,18 @@ def fetch(tile, n, first, count, source, size, extent, like, spec):
             if spec.ndim > 2:
                 far |= fetch_axis(tile, p + i, int64(2), source, n, at, size, extent, like, spec)
         p += length
+    return far
+
+
+@leaf
+def locate_all(tile, count, extent, spec):
+    """Turn staged coordinates to those of pixels, and tell whether any of them is far."""
+    far = False
+    for axis in range(spec.ndim):
+        for p in range(count):
+            px = locate(tile.coords[slot(axis, p)], extent[2 - axis], spec)
+            tile.coords[slot(axis, p)] = px
+            far |= not is_near(px)
     return far
 
 

@@ -43,7 +43,7 @@ def composed(
 def _defaults(operation: Operation) -> Options:
     """Return the options of a public function, but those of memory."""
     parameters = inspect.signature(operation.plain).parameters
-    own = ("out", "accumulate_into", "deterministic")
+    own = ("out", "accumulate_into", *([] if operation.summing else ["deterministic"]))
     return {word: parameter.default for word, parameter in parameters.items() if word not in own}
 
 

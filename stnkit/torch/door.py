@@ -3,7 +3,6 @@
 Where a call need not be recorded, its words stay as they are, and so does all that is checked and said about them.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 
 import stnkit
 from stnkit import check
-from stnkit.torch import gpu
 from stnkit.torch.antialias import composed
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.record import in_short, perform, recorded, unwatched
@@ -56,7 +54,6 @@ def performed(
     operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: dict[str, Any], alone: bool
 ) -> Any:
     """Perform a call whose arguments are those of a public function."""
-    steady = check.flag("deterministic", options.get("deterministic", False))
     options = unwritten(options)
     wrt: Sequence[bool] = (True,) * len(operation.results)
     if operation.sized:
@@ -65,22 +62,21 @@ def performed(
         first, second = operation.names
         wrt = check.names("wrt", options.pop("wrt", operation.names), (first, second))
         rest = (wrt,)
-    with gpu.steady() if steady and alone else contextlib.nullcontext():
-        results = perform(operation, tensors, rest, options, alone)
+    results = perform(operation, tensors, rest, options, alone)
     if len(operation.results) == 1:
         return results
     return tuple(result if asked and result.dim() > 1 else None for result, asked in zip(results, wrt, strict=True))
 
 
 def unwritten(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options without those of memory, which is not written to here, and of an order that is kept anyway."""
+    """Return options without those of memory, which is not written to here."""
     for word in _WRITTEN:
         if options.get(word) is not None:
             msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
             raise TypeError(msg)
     if "deterministic" in options:
         check.flag("deterministic", options["deterministic"])
-    return {word: value for word, value in options.items() if word not in (*_WRITTEN, "deterministic")}
+    return {word: value for word, value in options.items() if word not in _WRITTEN}
 
 
 def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict[str, Any]) -> list[Any]:

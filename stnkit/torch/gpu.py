@@ -1,9 +1,6 @@
 """Whose memory on a GPU: CUDA tensors as `DeviceArray`s and back, allocated by torch and on torch's current stream."""
 
-import contextlib
 import functools
-from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -25,22 +22,9 @@ def stream(index: int) -> int:
     return handle
 
 
-_asked: ContextVar[bool] = ContextVar("asked", default=False)
-
-
-@contextlib.contextmanager
-def steady() -> Iterator[None]:
-    """Give the same bits run after run, for a call that asks for it."""
-    token = _asked.set(True)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
-
-
 def is_steady() -> bool:
-    """Tell whether torch, or a call, is asked to give the same bits run after run."""
-    return _asked.get() or bool(torch.are_deterministic_algorithms_enabled())
+    """Tell whether torch is asked to give the same bits run after run."""
+    return bool(torch.are_deterministic_algorithms_enabled())
 
 
 def is_capturing(device: torch.device) -> bool:

@@ -116,6 +116,7 @@ def _call(
     words = {**operation.options, **options}
     if len(words) > len(operation.options):
         return None
+    words.pop("deterministic", None)  # which a CPU always is
     call = _PREPARED[operation.source](image, source, *sizes, **words)
     converted = readable(call.source, call.form.kind, image.dtype).dtype != source.dtype
     return None if converted else call

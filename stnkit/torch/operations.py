@@ -26,6 +26,7 @@ _TYPES = {
     "coords": "str",
     "units": "str",
     "data_format": "str",
+    "deterministic": "bool",
 }
 
 

@@ -35,8 +35,13 @@ RULES: dict[str, Rule] = {}
 
 
 def call(name: str, *arguments: Any, **options: Any) -> Any:
-    """Call an operation with tensors and what else its schema has, and with options in the words of the public API."""
+    """Call an operation with tensors and what else its schema has, and with options in the words of the public API.
+
+    One that sums nothing has no order to be asked for.
+    """
     operation = OPERATIONS[name]
+    if not operation.summing:
+        options.pop("deterministic", None)
     count = len(operation.arrays)
     tensors = arguments[:count]
     return perform(operation, tensors, arguments[count:], options, unwatched(operation, tensors))
@@ -55,13 +60,14 @@ def in_short(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], 
     """Run or record a public function's call on the short lane; None if it has to go the long way."""
     if transformed() or (operation.chosen and rest):
         return None
+    watched = recorded(tensors)
+    if watched and (operation.chosen or forward_ad._current_level >= 0):
+        return None
     short = way(operation, tensors, rest, options)
     if short is None:
         return None
-    if not recorded(tensors):
+    if not watched:
         return short(*tensors)
-    if operation.chosen or forward_ad._current_level >= 0:
-        return None
     return Sampled.apply((operation, rest, options, short), *tensors)
 
 

@@ -56,7 +56,7 @@ def _computed(control_points: torch.Tensor, size: Sequence[int], align: bool) ->
 
 def _kept(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
     """Be the operation: its result is the caller's own."""
-    return _computed(control_points, size, align).clone()
+    return _computed(control_points, size, align).clone().to(control_points.device)
 
 
 def _described(control_points: torch.Tensor, size: Sequence[Any], align: bool) -> torch.Tensor:
@@ -70,7 +70,8 @@ def register() -> None:
     if not hasattr(getattr(torch.ops, NAMESPACE), name):
         schema = f"{name}(Tensor control_points, SymInt[] size, bool align_corners) -> Tensor"
         LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-        LIBRARY.impl(name, _kept, "CPU")
+        for device in ("CPU", "CUDA"):
+            LIBRARY.impl(name, _kept, device)
         torch.library.register_fake(f"{NAMESPACE}::{name}", _described, lib=LIBRARY)
 
 

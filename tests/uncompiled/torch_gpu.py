@@ -14,11 +14,14 @@ from stnkit.torch import gpu, tape
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.run import run
 
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
 
 @pytest.fixture
 def on_gpu(monkeypatch):
     """Take every tensor for one on a GPU; return what is launched."""
     record = []
+    tape._ways.clear()  # which launch what another test records
 
     def turn(on=True):
         monkeypatch.setattr(gpu, "on_gpu", lambda tensor: on)
@@ -137,6 +140,74 @@ def test_what_a_call_asks_of_determinism_holds(on_gpu, recorded):
     told = [name for name, *_ in on_gpu[1]]
     assert told.count("scatter_binned") == 2
     assert "scatter" not in told
+
+
+def told(on_gpu):
+    """Return which kernels of those that add to an image were launched, and forget them."""
+    names = {name for name, *_ in on_gpu[1]} & {"scatter", "scatter_binned"}
+    on_gpu[1].clear()
+    return names
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_what_a_call_asks_of_determinism_holds_for_its_derivatives(on_gpu, steady):
+    values, grid = torch.rand(1, 1, 3, 4, requires_grad=True), torch.rand(1, 3, 4, 2)
+    image = torch.rand(1, 1, 4, 5, requires_grad=True)
+    d_image, d_grid = stnkit.grid_sample_vjp(values, image, grid.requires_grad_(), deterministic=steady)
+    on_gpu[1].clear()
+    d_grid.sum().backward()  # which moves locations, so that the image's cotangent is a sum again
+    assert told(on_gpu) == ({"scatter_binned"} if steady else set())
+    names = {name for name, *_ in on_gpu[1]}
+    assert d_image.shape == image.shape
+    assert not names
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_what_a_call_asks_of_determinism_holds_in_transforms(on_gpu, steady):
+    image, grid = torch.rand(2, 1, 1, 4, 5), torch.rand(2, 1, 3, 4, 2)
+    values = torch.rand(2, 1, 1, 3, 4)
+    sums = {"scatter_binned"} if steady else {"scatter"}
+
+    def pull(values, image, grid):
+        return stnkit.grid_sample_vjp(values, image, grid, wrt="image", deterministic=steady)[0]
+
+    def splat(values, grid):
+        return stnkit.grid_splat(values, grid, (4, 5), deterministic=steady)
+
+    torch.func.vmap(pull)(values, image, grid)
+    assert told(on_gpu) == sums
+    torch.func.grad(lambda v: splat(v, grid[0]).square().sum())(values[0])
+    assert told(on_gpu) == sums
+    torch.func.jvp(lambda v: splat(v, grid[0]), (values[0],), (values[0],))
+    assert told(on_gpu) == sums
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_what_a_call_asks_of_determinism_holds_in_compiled_code(on_gpu, steady):
+    image, grid, values = torch.rand(1, 1, 4, 5), torch.rand(1, 3, 4, 2), torch.rand(1, 1, 3, 4)
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def pull(values, image, grid):
+        d_image, _ = stnkit.grid_sample_vjp(values, image, grid, wrt="image", deterministic=steady)
+        return d_image + stnkit.grid_splat(values, grid, (4, 5), deterministic=steady)
+
+    pull(values, image, grid)
+    assert told(on_gpu) == ({"scatter_binned"} if steady else {"scatter"})
+
+
+@pytest.mark.parametrize("name", ["projective", "thin_plate_spline"])
+def test_maps_that_are_no_affine_ones(on_gpu, name):
+    points = torch.tensor([[-1.0, -1], [1, -1], [-1, 1], [1, 1], [0.2, 0.1]], dtype=torch.float64)
+    theta = torch.eye(3, dtype=torch.float64) if name == "projective" else points.clone()
+    theta = (theta + 0.1 * torch.rand(theta.shape, dtype=torch.float64))[None].requires_grad_()
+    image = torch.rand(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    fixed = () if name == "projective" else (points,)
+
+    def function():
+        out = getattr(stnkit, f"{name}_sample")(image, theta, *fixed, size=(3, 4))
+        return out.detach(), *torch.autograd.grad(out.square().sum(), (image, theta))
+
+    close(*both(on_gpu, function))
 
 
 def test_tensors_that_share_memory_go_the_long_way(on_gpu):

@@ -1,0 +1,107 @@
+"""Every two choices of kernels for GPUs that can meet, compiled to machine code where there is no GPU.
+
+All combinations are too many to compile. A fault of a compiler, or of a kernel's text, mostly takes two choices to
+show, so some kernels are chosen in which every two meet; they are those that calls of the public functions ask for.
+Half of them are compiled for GPUs of compute capability 8.0, and half for 9.0.
+"""
+
+import functools
+import re
+
+import pytest
+from phantoms import MOVED, SHORT, Kernel, asked_for, covering, kernels_of
+
+from stnkit.device_threads import VECTOR
+from stnkit.kernels import device
+from stnkit.kernels.elements import witness
+from stnkit.spec import FLOAT64
+
+SEED = 12
+PAIRS = 2046  # that can meet: more calls, drawn otherwise, find no other
+PARTS = 16  # of the work
+CAPABILITIES = ((8, 0), (9, 0))
+WORD = 4  # bytes, of which numbers are read side by side if they are shorter
+TRICUBIC = 64  # taps, which the registers of no thread hold
+
+PLAIN = {
+    "operation": "", "source": "grid", "ndim": 2, "mode": "bilinear", "padding": "zeros", "align": False,
+    "image": "float32", "coordinates": "float32", "channels": 0, "gaps": False, "asked": (True, True),
+    "size": "small", "deterministic": False,
+}  # fmt: skip
+EVERYWHERE = [  # for both
+    {"channels": 64},
+    {"source": "affine"},
+    {"operation": "_vjp", "source": "affine"},
+    {"operation": "_double_vjp", "channels": 64},
+]
+SIZES = [name for name in MOVED if name in ("bool", "int32", "uint64")]  # beside int16: one of each other size
+
+
+@functools.cache
+def found():
+    return asked_for(SEED)
+
+
+@functools.cache
+def chosen():
+    return covering(found())
+
+
+def test_every_two_choices_that_can_meet_do():
+    kernels = found()
+    met = set().union(*(kernels[kernel] for kernel in chosen()))
+    assert met == set().union(*kernels.values())
+    assert len(met) == PAIRS
+    assert met == set().union(*asked_for(SEED + 1).values())
+    names = {kernel.factory.__name__ for kernel in kernels}
+    assert names == {kernel.factory.__name__ for kernel in chosen()}
+    assert len(kernels) > 20 * len(chosen())
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_kernels_in_which_they_meet(compiler, part):
+    for place in range(part, len(chosen()), PARTS):
+        compiled(chosen()[place], CAPABILITIES[place // PARTS % 2])
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("call", EVERYWHERE, ids=lambda call: "-".join(map(str, call.values())))
+def test_kernels_of_everyday(compiler, call, capability):
+    for kernel in kernels_of({**PLAIN, **call}):
+        compiled(kernel, capability)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_numbers_that_are_moved(compiler, name):
+    for kernel in kernels_of({**PLAIN, "image": name, "mode": "nearest", "channels": 64}):
+        compiled(kernel, (9, 0))
+
+
+def compiled(kernel: Kernel, capability):
+    """Compile a kernel; refuse machine code that a GPU would not be quick at."""
+    code = device.compile(kernel.factory(kernel.spec), device.signature(kernel.template, kernel.narrow), capability)
+    name, spec, ptx, about = kernel.factory.__name__, kernel.spec, code.ptx, (kernel, code.registers, code.spilled)
+    fields = SHORT.get(name, ("image_dtype", "dot_dtype", "source_dtype"))
+    double = any(getattr(spec, field) == FLOAT64 for field in fields if field.endswith("dtype"))
+    assert code.cubin.startswith(b"\x7fELF"), about
+    assert not re.search(r"\bcall\b", ptx), about
+    assert double or not re.search(r"\.f64", ptx), about
+    if name in SHORT:
+        assert code.spilled == 0, about
+        assert ".local" not in ptx, about
+        return
+    taps = spec.taps**spec.ndim
+    assert taps == TRICUBIC or ".local" not in ptx, about
+    assert taps == TRICUBIC or double or code.spilled == 0, about
+    few = taps <= 8 and not double and name in ("sample", "sample_jvp", "scatter")
+    assert not few or code.registers <= 128, about  # so that two blocks fit; backward passes keep more, and one does
+    adds = name == "scatter" or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
+    assert bool(re.search(r"\b(red|atom)\S*\.add\S*\.f(32|64)", ptx)) == adds, about
+    assert name != "scatter_binned" or re.search(r"\b(red|atom)\S*\.add\.u64", ptx), about
+    assert spec.group == 1 or not spec.source_bar or "shfl.sync" in ptx, about
+    read = spec.dot_dtype if name.startswith("scatter") else spec.image_dtype
+    size = witness(read).itemsize
+    if spec.lanes * size == VECTOR:
+        assert re.search(r"ld\.global\.(v4\.[bfu]32|v2\.[bfu]64)", ptx), about
+    if spec.lanes * size >= WORD > size:
+        assert not re.search(rf"(ld|st)\.global\.(v\d\.)?[bfu]{8 * size}\b", ptx), about
