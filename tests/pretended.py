@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+ALIGNED = 256  # bytes
+
 
 class Pretender:
     """An array of a framework of its own, on a device of a number."""
@@ -53,9 +55,14 @@ class Buffer:
 
 
 def poisoned(shape, dtype):
-    """Allocate an array whose every byte is what no result has: what is not written shows."""
+    """Allocate an array whose every byte is what no result has: what is not written shows.
+
+    It begins where a GPU's allocations do: lanes of a fill value, too, lie at a multiple of their size.
+    """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return np.full(size, 0xAB, np.uint8).view(dtype).reshape(shape)
+    memory = np.full(size + ALIGNED, 0xAB, np.uint8)
+    first = -memory.ctypes.data % ALIGNED
+    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 @contextlib.contextmanager

@@ -8,16 +8,18 @@ Half of them are compiled for GPUs of compute capability 8.0, and half for 9.0.
 import functools
 import re
 
+import numpy as np
 import pytest
-from phantoms import MOVED, SHORT, Kernel, asked_for, covering, kernels_of
+from phantoms import MOVED, SHORT, Kernel, asked_for, covering, kernels_of, nowhere, phantom, recorded
 
+from stnkit import check, device_ops
 from stnkit.device_threads import VECTOR
-from stnkit.kernels import device
+from stnkit.kernels import cuda, device
 from stnkit.kernels.elements import witness
-from stnkit.spec import FLOAT64
+from stnkit.spec import FLOAT64, GRID
 
 SEED = 12
-PAIRS = 2046  # that can meet: more calls, drawn otherwise, find no other
+PAIRS = 2265  # that can meet: more calls, drawn otherwise, find no other
 PARTS = 16  # of the work
 CAPABILITIES = ((8, 0), (9, 0))
 WORD = 4  # bytes, of which numbers are read side by side if they are shorter
@@ -71,6 +73,19 @@ def test_kernels_of_everyday(compiler, call, capability):
         compiled(kernel, capability)
 
 
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("order", [(1, 0, 0), (1, 2, 1)])
+def test_derivatives_that_programs_are_made_of(compiler, order, capability):
+    """No function of NumPy's arrays asks for them; JAX's rules do."""
+    place, ndim = nowhere(), 3 if any(order[2:]) else 2
+    image, grid = phantom((2, 3, *(9,) * ndim), "float32", place), phantom((2, *(5,) * ndim, ndim), "float32", place)
+    options = check.options(ndim, "bicubic" if ndim == 2 else "bilinear", "border", False, "channels_first")
+    with recorded() as kernels:
+        device_ops.sample(image, grid, GRID, grid.shape[1:-1], options, np.zeros(3, np.float32), order=order)
+    (kernel,) = (kernel for kernel in kernels if kernel.factory is cuda.sample_order)
+    compiled(kernel, capability)
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_numbers_that_are_moved(compiler, name):
     for kernel in kernels_of({**PLAIN, "image": name, "mode": "nearest", "channels": 64}):
@@ -95,7 +110,7 @@ def compiled(kernel: Kernel, capability):
     assert taps == TRICUBIC or double or code.spilled == 0, about
     few = taps <= 8 and not double and name in ("sample", "sample_jvp", "scatter")
     assert not few or code.registers <= 128, about  # so that two blocks fit; backward passes keep more, and one does
-    adds = name == "scatter" or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
+    adds = name in ("scatter", "scatter_rest") or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
     assert bool(re.search(r"\b(red|atom)\S*\.add\S*\.f(32|64)", ptx)) == adds, about
     assert name != "scatter_binned" or re.search(r"\b(red|atom)\S*\.add\.u64", ptx), about
     assert spec.group == 1 or not spec.source_bar or "shfl.sync" in ptx, about
