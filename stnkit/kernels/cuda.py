@@ -11,14 +11,10 @@ from numba import int64
 
 from stnkit.kernels import thread
 from stnkit.kernels.bins import bin_value, bits_of, exponent_of, is_finite, open_bins, whole_max
-from stnkit.kernels.cpu import push
-from stnkit.kernels.cpu_order import differentiate
 from stnkit.kernels.elements import arithmetic, witness
 from stnkit.kernels.formats import widen
 from stnkit.kernels.jit import View, leaf, pointer
-from stnkit.kernels.lanes import lanes, width
 from stnkit.kernels.thread_maps import theta_sums as sums_of_parts
-from stnkit.kernels.tile import lowest, shares
 from stnkit.spec import FLOAT32, FLOAT64, Spec
 
 
@@ -91,36 +87,13 @@ def scatter(spec: Spec) -> Any:
         i, image_bar_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
         out_bar, image, source, order,
     ):  # fmt: skip
-        scatter_one(
+        thread.scatter(
             i, View(pointer(image_bar_at, bar_like), image), View(pointer(out_bar_at, dot_like), out_bar),
             View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
             channels, group, size, extent, order, like, index_like, spec,
         )  # fmt: skip
 
     return body
-
-
-@leaf
-def scatter_one(
-    i, image_bar, out_bar, source, source_dot, channels, group, size, extent, order, like, index_like, spec
-):
-    """Be thread.scatter, with weights differentiated."""
-    n, p, part = thread.task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    at_xyz = thread.located(p, size)
-    tile = shares(thread.hold(like), thread.hold(index_like), spec)
-    thread.stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
-    if spec.source_dot:
-        thread.stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
-    if spec.source_bar:
-        differentiate(tile, int64(1), order, size, extent, like, spec)
-    many, none = lanes(like, spec), (int64(0), int64(0))
-    at = n * image_bar.strides[0] + lowest(image_bar.strides, extent, spec)
-    to = n * out_bar.strides[0] + int64(p) * out_bar.strides[2]
-    c, last = part * group, min(part * group + group, channels)
-    while c < last:
-        a, b = thread.turn(c, spec)
-        push(image_bar, at, out_bar, to, tile, a, b, none, many, bool(1) if spec.source_dot else bool(0), spec)
-        c += width(many)
 
 
 @functools.cache
@@ -133,7 +106,7 @@ def scatter_binned(spec: Spec) -> Any:
         i, bins_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
         out_bar, image, source, order,
     ):  # fmt: skip
-        scatter_one(
+        thread.scatter(
             i, View(pointer(bins_at, word), image), View(pointer(out_bar_at, dot_like), out_bar),
             View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
             channels, group, size, extent, order, like, index_like, spec,

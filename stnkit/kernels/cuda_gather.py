@@ -14,10 +14,10 @@ from numba import int64
 from stnkit.kernels import gather as leaves
 from stnkit.kernels import survey as before
 from stnkit.kernels.bins import bin_value
-from stnkit.kernels.cuda import largest_one, likes, scatter_one, sums
+from stnkit.kernels.cuda import largest_one, likes, sums
 from stnkit.kernels.elements import arithmetic, witness
 from stnkit.kernels.jit import View, leaf, pointer
-from stnkit.kernels.thread import task
+from stnkit.kernels.thread import scatter, task
 from stnkit.spec import Spec
 
 WORD = np.int64(0)
@@ -87,7 +87,7 @@ def scatter_unless(i, maps, image_bar, out_bar, source, channels, group, size, e
     """Add one location's cotangent to the image's, unless its item is gathered."""
     n, _, _ = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
     if not before.is_gathered(maps, n):
-        scatter_one(
+        scatter(
             i, image_bar, out_bar, source, source, channels, group, size, extent, order, like, index_like, spec
         )  # fmt: skip
 

@@ -181,18 +181,28 @@ def sample_jvp(
 
 
 @leaf
-def scatter(i, image_bar, out_bar, source, channels, group, size, extent, like, index_like, spec):
-    """Add one location's cotangent to the image's, in one group of `group` channels."""
+def scatter(
+    i, image_bar, out_bar, source, source_dot, channels, group, size, extent, order, like, index_like, spec
+):  # fmt: skip
+    """Add one location's cotangent to the image's, in one group of `group` channels.
+
+    Weights are those of the tangent of its coordinates, if there is one, or differentiated to an order on each axis.
+    """
     n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    at_xyz = located(p, size)
     tile = shares(hold(like), hold(index_like), spec)
-    stage(tile, n, located(p, size), source, size, extent, image_bar.strides, like, spec)
+    stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
+    if spec.source_dot:
+        stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
+    if spec.source_bar:
+        differentiate(tile, int64(1), order, size, extent, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image_bar.strides[0] + lowest(image_bar.strides, extent, spec)
     to = n * out_bar.strides[0] + int64(p) * out_bar.strides[2]
     c, last = part * group, min(part * group + group, channels)
     while c < last:
         a, b = turn(c, spec)
-        push(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
+        push(image_bar, at, out_bar, to, tile, a, b, none, many, bool(1) if spec.source_dot else bool(0), spec)
         c += width(many)
 
 
