@@ -106,7 +106,7 @@ def recorded(tensors: Sequence[Any]) -> bool:
         return True
     if torch.is_grad_enabled():
         for tensor in tensors:
-            if tensor is not None and tensor.requires_grad:
+            if getattr(tensor, "requires_grad", False):  # what is no tensor is refused later
                 return True
     return False
 
