@@ -14,7 +14,9 @@ from stnkit.kernels.lanes import add_at_once, even, full, gather, living, load, 
 from stnkit.spec import BICUBIC, FLOAT32
 
 TILE = 1024  # locations that are staged together
-PITCH = TILE + 16  # a row of the stage: rows a power of two apart would compete for the same lines of the cache
+# A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a loop
+# has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.
+PITCH = TILE + 80
 
 
 @leaf

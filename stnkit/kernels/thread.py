@@ -81,14 +81,9 @@ def located(p, size):
 @leaf
 def stage(tile, n, at, source, size, extent, strides, like, spec):
     """Stage the one location that stands at (z, y, x)."""
-    one = int64(1)
     if fetch(tile, n, at, source, size, extent, like, spec):
-        settle_far(tile, one, extent, spec)
-    place(tile, int64(0), one, extent[2], strides[4], spec.padding[0], spec)
-    if spec.ndim > 1:
-        place(tile, int64(1), one, extent[1], strides[3], spec.padding[1], spec)
-    if spec.ndim > 2:
-        place(tile, int64(2), one, extent[0], strides[2], spec.padding[2], spec)
+        settle_far(tile, int64(1), extent, spec)
+    place(tile, int64(0), extent, strides, spec)
 
 
 @leaf

@@ -140,8 +140,19 @@ def settle_far(tile, count, extent, spec):
 
 
 @leaf
-def place(tile, axis, count, n, stride, padding, spec):
-    """Stage the taps of the tile on one axis, and which locations have dead taps, or on x taps that lie apart.
+def place(tile, p, extent, strides, spec):
+    """Stage the taps of one location on all axes, and whether any of them is dead, or those of a row lie apart."""
+    odd = place_axis(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+    if spec.ndim > 1:
+        odd |= place_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+    if spec.ndim > 2:
+        odd |= place_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+    tile.odd[slot(int64(0), p)] = odd
+
+
+@leaf
+def place_axis(tile, p, axis, n, stride, padding, spec):
+    """Stage the taps of one location on one axis. Return 0 if none is dead, and on x if they lie side by side.
 
     `stride` steps one pixel along the axis. Where it is negative, offsets count from the axis' far end, so
     that offsets of living taps are never negative.
@@ -150,21 +161,19 @@ def place(tile, axis, count, n, stride, padding, spec):
     n, stride = K(n), K(stride)
     bias = K((1 - n) * stride) if stride < 0 else K(0)
     row = axis * spec.taps
-    for p in range(count):
-        (j0, j1, j2, j3), ws, vs, qs, scale = taps(tile.coords[slot(axis, p)], n, padding, spec)
-        tile.scales[slot(axis, p)] = scale
-        if axis == 0:
-            tile.starts[slot(int64(0), p)] = K(start(j0, n, spec) * stride + bias)
-        odd = tile.odd[slot(int64(0), p)] if axis > 0 else K(0)
-        odd = K(odd | keep(tile, row, p, j0, ws[0], vs[0], qs[0], stride, bias, spec))
-        if spec.taps > 1:
-            odd = K(odd | keep(tile, row + 1, p, j1, ws[1], vs[1], qs[1], stride, bias, spec))
-            odd = K(odd | K(j1 - j0 - 1)) if axis == 0 else odd
-        if spec.taps > 2:
-            odd = K(odd | keep(tile, row + 2, p, j2, ws[2], vs[2], qs[2], stride, bias, spec))
-            odd = K(odd | keep(tile, row + 3, p, j3, ws[3], vs[3], qs[3], stride, bias, spec))
-            odd = K(odd | K(j2 - j1 - 1) | K(j3 - j2 - 1)) if axis == 0 else odd
-        tile.odd[slot(int64(0), p)] = odd
+    (j0, j1, j2, j3), ws, vs, qs, scale = taps(tile.coords[slot(axis, p)], n, padding, spec)
+    tile.scales[slot(axis, p)] = scale
+    if axis == 0:
+        tile.starts[slot(int64(0), p)] = K(start(j0, n, spec) * stride + bias)
+    odd = keep(tile, row, p, j0, ws[0], vs[0], qs[0], stride, bias, spec)
+    if spec.taps > 1:
+        odd = K(odd | keep(tile, row + 1, p, j1, ws[1], vs[1], qs[1], stride, bias, spec))
+        odd = K(odd | K(j1 - j0 - 1)) if axis == 0 else odd
+    if spec.taps > 2:
+        odd = K(odd | keep(tile, row + 2, p, j2, ws[2], vs[2], qs[2], stride, bias, spec))
+        odd = K(odd | keep(tile, row + 3, p, j3, ws[3], vs[3], qs[3], stride, bias, spec))
+        odd = K(odd | K(j2 - j1 - 1) | K(j3 - j2 - 1)) if axis == 0 else odd
+    return odd
 
 
 @leaf
@@ -196,25 +205,21 @@ def stage(tile, n, first, count, source, size, extent, strides, like, spec):
     """Stage locations first .. first + count of batch item `n`."""
     if fetch(tile, n, first, count, source, size, extent, like, spec):
         settle_far(tile, count, extent, spec)
-    place(tile, int64(0), count, extent[2], strides[4], spec.padding[0], spec)
-    if spec.ndim > 1:
-        place(tile, int64(1), count, extent[1], strides[3], spec.padding[1], spec)
-    if spec.ndim > 2:
-        place(tile, int64(2), count, extent[0], strides[2], spec.padding[2], spec)
-    if spec.packed:
-        line_up(tile, count, spec)
+    for p in range(count):
+        place(tile, p, extent, strides, spec)
+        if spec.packed:
+            line_up(tile, p, spec)
 
 
 @leaf
-def line_up(tile, count, spec):
-    """Stage where the rows of footprints can be read."""
+def line_up(tile, p, spec):
+    """Stage where the rows of a footprint can be read."""
     K = type(tile.offsets[0])
     taps = spec.taps
     for k in range(taps if spec.ndim > 2 else 1):
         for j in range(taps if spec.ndim > 1 else 1):
-            for p in range(count):
-                offset = K(tile.starts[slot(int64(0), p)] + beside(tile, p, k, j, int64(0), spec))
-                tile.rows[slot(taps * k + j, p)] = offset if offset > 0 else K(0)
+            offset = K(tile.starts[slot(int64(0), p)] + beside(tile, p, k, j, int64(0), spec))
+            tile.rows[slot(taps * k + j, p)] = offset if offset > 0 else K(0)
 
 
 @leaf
