@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, typeof, types
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
@@ -108,6 +109,19 @@ def on_gpu() -> bool:
 @rule(on_gpu, lambda: types.boolean)
 def _on_gpu(context, builder, signature, args):
     return context.get_constant(types.boolean, is_gpu(context))
+
+
+def hidden(count: int) -> int:
+    """Return a count that a GPU's compiler is not told, so that a loop that goes round as often stays a loop."""
+    return count
+
+
+@rule(hidden, lambda count: types.int32)
+def _hidden(context, builder, signature, args):
+    count = context.cast(builder, args[0], signature.args[0], types.int32)
+    if not is_gpu(context):
+        return count
+    return builder.asm(ir.FunctionType(count.type, [count.type]), "", "=r,0", [count], False)  # no instruction
 
 
 def is_gpu(context: Any) -> bool:

@@ -9,14 +9,15 @@ from numba import int64, uint64
 
 from stnkit.kernels.bins import bin_add, is_binned
 from stnkit.kernels.formats import narrow, widen
-from stnkit.kernels.jit import leaf, on_gpu
+from stnkit.kernels.jit import hidden, leaf, on_gpu
 from stnkit.kernels.lanes import add_at_once, even, full, gather, living, load, pairs, quads, same, store, total
 from stnkit.spec import BICUBIC, FLOAT32
 
 TILE = 1024  # locations that are staged together
-# A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a loop
-# has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.
+# A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a
+# loop has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.
 PITCH = TILE + 80
+MANY = 4  # lanes, which are so wide that a thread of a GPU has no registers for those of 16 taps
 
 
 @leaf
@@ -32,6 +33,42 @@ def slot(k, p):
 
 
 @leaf
+def is_rolled(spec):
+    """Tell whether loops over a footprint stay loops, as a thread of a GPU has no registers for all that they read.
+
+    It has no rows of registers either: what such a loop picks by its number has to be selected.
+    """
+    return on_gpu() and spec.interp == BICUBIC and (spec.ndim > 2 or spec.lanes >= MANY)
+
+
+@leaf
+def planes(spec):
+    """Return how many planes of taps a location reads."""
+    if spec.ndim < 3:
+        return int64(1)
+    return int64(hidden(spec.taps)) if is_rolled(spec) else int64(spec.taps)
+
+
+@leaf
+def lines(spec):
+    """Return how many rows of taps a plane has."""
+    if spec.ndim < 2:
+        return int64(1)
+    return int64(hidden(spec.taps)) if is_rolled(spec) and spec.lanes >= MANY else int64(spec.taps)
+
+
+@leaf
+def nth(part, first, k, p, like, spec):
+    """Return what row `first + k` of a part of the stage holds for location `p`."""
+    if is_rolled(spec):
+        value = load(part, slot(first, p), like)
+        value = same(int64(k), int64(1), load(part, slot(first + 1, p), like), value)
+        value = same(int64(k), int64(2), load(part, slot(first + 2, p), like), value)
+        return same(int64(k), int64(3), load(part, slot(first + 3, p), like), value)
+    return load(part, slot(first + k, p), like)
+
+
+@leaf
 def corner(tile, p, k, j, i, like, spec):
     """Return the offset of one corner of location `p`."""
     return load(tile.offsets, slot(i, p), like) + beside(tile, p, k, j, like, spec)
@@ -43,9 +80,9 @@ def beside(tile, p, k, j, like, spec):
     taps = spec.taps
     offset = full(type(tile.offsets[0])(0), like)
     if spec.ndim > 1:
-        offset = load(tile.offsets, slot(taps + j, p), like)
+        offset = nth(tile.offsets, taps, j, p, like, spec)
     if spec.ndim > 2:
-        offset = offset + load(tile.offsets, slot(2 * taps + k, p), like)
+        offset = offset + nth(tile.offsets, 2 * taps, k, p, like, spec)
     return offset
 
 
@@ -104,12 +141,11 @@ def tap(tile, row, k, p, like, spec):
     Slope and curve are derivatives of the weight per pixel: constant for bilinear, so that only bicubic
     stages them.
     """
-    at = slot(row + k, p)
-    w = load(tile.weights, at, like)
+    w = nth(tile.weights, row, k, p, like, spec)
     T = type(tile.weights[0])
     v, q = full(T(1) if k > 0 else T(-1), like), full(T(0), like)
     if spec.sloped:
-        v, q = load(tile.slopes, at, like), load(tile.curves, at, like)
+        v, q = nth(tile.slopes, row, k, p, like, spec), nth(tile.curves, row, k, p, like, spec)
     return w, v, q
 
 
@@ -158,9 +194,9 @@ def blend(image, dtype, at, fill, tile, p, calm, places, many, spec):
     taps = spec.taps
     value, dx, dy, dz = none, none, none, none
     ws, slopes, _ = taps_x(tile, p, places, spec)
-    for k in range(taps if spec.ndim > 2 else 1):
+    for k in range(planes(spec)):
         plane, plane_dx, plane_dy = none, none, none
-        for j in range(taps if spec.ndim > 1 else 1):
+        for j in range(lines(spec)):
             vs = row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
             line, line_dx = mix(ws, vs, spec), mix(slopes, vs, spec)
             if spec.ndim > 1:
@@ -198,12 +234,12 @@ def bend(image, dtype, at, fill, tile, p, calm, places, many, spec):
     uz = load(tile.dots, slot(int64(2), p), places) if spec.ndim > 2 else full(T(0), places)
     value_, dx_, dy_, dz_ = none, none, none, none
     ws, slopes, curves = taps_x(tile, p, places, spec)
-    for k in range(taps if spec.ndim > 2 else 1):
+    for k in range(planes(spec)):
         wz, vz, qz = full(T(1), places), full(T(0), places), full(T(0), places)
         if spec.ndim > 2:
             wz, vz, qz = tap(tile, 2 * taps, k, p, places, spec)
         plane, plane_, plane_dx, plane_dx_, plane_dy, plane_dy_ = none, none, none, none, none, none
-        for j in range(taps if spec.ndim > 1 else 1):
+        for j in range(lines(spec)):
             wy, vy, qy = full(T(1), places), full(T(0), places), full(T(0), places)
             if spec.ndim > 1:
                 wy, vy, qy = tap(tile, taps, j, p, places, spec)
@@ -239,11 +275,11 @@ def spread(image_bar, at, g, tile, p, bent, spec):
         ux = tile.dots[slot(int64(0), p)]
         uy = tile.dots[slot(int64(1), p)] if spec.ndim > 1 else T(0)
         uz = tile.dots[slot(int64(2), p)] if spec.ndim > 2 else T(0)
-    for k in range(taps if spec.ndim > 2 else 1):
+    for k in range(planes(spec)):
         wz, vz = T(1), T(0)
         if spec.ndim > 2:
             wz, vz, _ = tap(tile, 2 * taps, k, p, number, spec)
-        for j in range(taps if spec.ndim > 1 else 1):
+        for j in range(lines(spec)):
             wy, vy = T(1), T(0)
             if spec.ndim > 1:
                 wy, vy, _ = tap(tile, taps, j, p, number, spec)

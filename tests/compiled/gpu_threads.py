@@ -53,7 +53,8 @@ def close(result, expected):
 
 
 @pytest.mark.parametrize(
-    ("ndim", "mode", "padding", "last"), [(2, "bilinear", "zeros", True), (1, "bicubic", "wrap", False)]
+    ("ndim", "mode", "padding", "last"),
+    [(2, "bilinear", "zeros", True), (1, "bicubic", "wrap", False), (3, "bicubic", "reflection", True)],
 )
 def test_forward(ndim, mode, padding, last):
     image, grid = picture(ndim, 4, last), places(ndim)
@@ -68,13 +69,14 @@ def test_forward(ndim, mode, padding, last):
     close(out, oracles.grid_sample(image, grid, **options))
 
 
-def test_bytes():
-    """Rounded half to even; each is a mean of bytes, so off by no more than a half."""
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_bytes(mode):
+    """Rounded half to even, and clamped; some hundred numbers below 256 are added and multiplied in float32."""
     image = RANDOM.integers(0, 256, (2, 4, 5, 16)).astype(np.uint8)
     grid = places(2).astype(np.float32)
-    out, _ = run(stnkit.grid_sample, image, grid, data_format="channels_last")
-    expected = oracles.grid_sample(image.astype(float), grid.astype(float), data_format="channels_last")
-    assert np.abs(out - expected).max() <= 0.5 + 256 * 64 * 2.0**-24
+    out, _ = run(stnkit.grid_sample, image, grid, mode=mode, data_format="channels_last")
+    expected = oracles.grid_sample(image.astype(float), grid.astype(float), mode=mode, data_format="channels_last")
+    assert np.abs(out - np.clip(expected, 0, 255)).max() <= 0.5 + 256 * 512 * 2.0**-24
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -90,16 +92,17 @@ def test_backward_of_affine_maps(deterministic):
     close(d_theta, oracles.affine_grid_vjp(d_grid, False))
 
 
-def test_second_order():
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_second_order(mode):
     """Along the image alone the derivative of a backward pass is known: it is linear in the image."""
     image, image_dot, grid = picture(3, 2), picture(3, 2), places(3)
-    cotangent = picture(3, 2, spatial=SIZE[3])
-    bars, told = run(stnkit.grid_sample_double_vjp, image_dot, None, cotangent, image, grid, padding_mode="border")
+    cotangent, options = picture(3, 2, spatial=SIZE[3]), {"mode": mode, "padding_mode": "border"}
+    bars, told = run(stnkit.grid_sample_double_vjp, image_dot, None, cotangent, image, grid, **options)
     assert "sample_double_vjp" in told
     expected = (
-        oracles.grid_sample(image_dot, grid, padding_mode="border"),
+        oracles.grid_sample(image_dot, grid, **options),
         np.zeros(image.shape),
-        oracles.grid_sample_vjp(cotangent, image_dot, grid, padding_mode="border")[1],
+        oracles.grid_sample_vjp(cotangent, image_dot, grid, **options)[1],
     )
     for bar, wanted in zip(bars, expected, strict=True):
         close(bar, wanted)
