@@ -92,6 +92,7 @@ class Spec(NamedTuple):
     image_bar: bool = False  # the cotangent of the image is asked for
     source_bar: bool = False  # the cotangent of grid or theta is asked for
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
+    near: bool = False  # coordinates are finite and near, as who stages them has seen
     parallel: bool = False
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
     digest: int = 0
@@ -133,6 +134,11 @@ class Spec(NamedTuple):
         return self.ndim + (self.source == PROJECTIVE)
 
     @property
+    def standing(self) -> int:
+        """For how many axes it is staged where the locations themselves stand."""
+        return self.ndim if self.source == THIN_PLATE_SPLINE else 0
+
+    @property
     def sloped(self) -> bool:
         """Whether derivatives of the weights are staged: those of bilinear are constants."""
         return self.interp == BICUBIC and (self.source_bar or self.source_dot)
@@ -148,6 +154,11 @@ class Spec(NamedTuple):
         return self._replace(
             image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False, parallel=False
         )
+
+    @property
+    def hasty(self) -> "Spec":
+        """The choices of staging what is finite and near: what it takes for other coordinates is left out."""
+        return self._replace(near=True)
 
     @property
     def places(self) -> "Spec":

@@ -101,11 +101,12 @@ def test_drift(axis, n, align, T):
 @pytest.mark.parametrize("T", FLOATS)
 def test_whole_and_is_near(axis, T):
     for x, integer in itertools.product(EIGHTHS, [np.int32, np.int64]):
-        got = axis.whole(T(x), integer(5))
-        assert (got, type(got)) == (math.floor(x), integer)
+        index, number = axis.whole(T(x), integer(5))
+        assert (index, type(index)) == (math.floor(x), integer)
+        assert (number, type(number)) == (math.floor(x), T)
     for x in (2.0**22, -(2.0**22), 0.5):
         assert axis.is_near(T(x))
-        assert axis.whole(T(x), np.int32(5)) == math.floor(x)
+        assert axis.whole(T(x), np.int32(5)) == (math.floor(x), math.floor(x))
     for x in (np.nan, np.inf, -np.inf, 2.0**22 + 0.5, -(2.0**22) - 0.5):
         assert not axis.is_near(T(x))
 

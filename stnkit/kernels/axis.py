@@ -7,7 +7,7 @@ its derivative, so nothing upstairs derives anything again.
 
 from numba import int32
 
-from stnkit.kernels.jit import leaf
+from stnkit.kernels.jit import either, floor, leaf, on_gpu, within
 from stnkit.spec import BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
 
 
@@ -30,6 +30,16 @@ def chain(n, t, like, spec):
 
 
 @leaf
+def bounded(u, spec):
+    """Return a coordinate kept within 2**90, and what makes NaN of a sum where it is not finite, 0 elsewhere."""
+    T = type(u)
+    end = T(2.0**90)
+    if spec.near:
+        return u, T(-0.0)
+    return either(u > end, end, either(u < -end, -end, u)), u - u
+
+
+@leaf
 def locate(u, n, spec):
     """Map a coordinate as it is given to pixels; NaN where it is not finite.
 
@@ -37,9 +47,7 @@ def locate(u, n, spec):
     the scaling; 2**90 pixels is past the end of any image.
     """
     T = type(u)
-    end = T(2.0**90)
-    finite = u - u
-    v = end if u > end else (-end if u < -end else u)
+    v, finite = bounded(u, spec)
     if spec.pixel:
         return v + finite
     if spec.align:
@@ -54,9 +62,7 @@ def drift(f, i, n, t, spec):
     The identity of the lattice is exact where the output is as large as the input: the sum rounds once.
     """
     T = type(f)
-    end = T(2.0**90)
-    finite = f - f
-    f = end if f > end else (-end if f < -end else f)
+    f, finite = bounded(f, spec)
     step = pitch(n, t, f, spec)
     origin = (step - T(1)) / T(2)
     if spec.align:
@@ -101,10 +107,17 @@ def tame(x, n, padding, spec):
 
 @leaf
 def whole(x, n):
-    """Round down to an integer of the type of `n`. The caller has made `x` near, so that the cast is defined."""
-    K = type(n)
-    i = K(x)
-    return K(i - 1) if type(x)(i) > x else i
+    """Round down: return the index, of the type of `n`, and the same as a number.
+
+    The caller has made `x` near, so that the cast is defined.
+    """
+    T, K = type(x), type(n)
+    if on_gpu():
+        i = K(x)
+        i = K(i - 1) if T(i) > x else i
+        return i, T(i)
+    down = floor(x)
+    return K(down), down
 
 
 @leaf
@@ -174,7 +187,7 @@ def neighbour(i, n, padding, spec):
     """
     K = type(n)
     if padding == ZEROS:
-        return i if (i >= 0 and i < n) else K(-1)
+        return either(within(i, n), i, K(-1))
     if padding == BORDER or (spec.interp != BICUBIC and padding == REFLECTION):
         return K(0) if i < 0 else (K(n - 1) if i >= n else i)
     span = period(n, padding, spec)
@@ -225,27 +238,27 @@ def taps(x, n, padding, spec):
     T, K = type(x), type(n)
     zero, one, dead = T(0), T(1), K(-1)
     none = (zero, zero, zero, zero)
-    lost = x != x
-    y, slope = settle(zero if lost else x, n, padding, spec)
-    i = whole(y, n)
-    t = y - T(i)
-    slope = zero if lost else slope
+    lost = x != x and not spec.near
+    y, slope = settle(either(lost, zero, x), n, padding, spec)
+    i, down = whole(y, n)
+    t = y - down
+    slope = either(lost, zero, slope)
     if spec.interp == NEAREST:
         odd = (i & 1) == 1
         i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and odd)) else i
-        j = dead if lost else neighbour(base(i, n, padding, spec), n, padding, spec)
+        j = either(lost, dead, neighbour(base(i, n, padding, spec), n, padding, spec))
         return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
     if spec.interp == BILINEAR:
         i = base(i, n, padding, spec)
-        j0 = dead if lost else neighbour(i, n, padding, spec)
-        j1 = dead if lost else neighbour(K(i + 1), n, padding, spec)
-        t = T(0.5) if lost else t
+        j0 = either(lost, dead, neighbour(i, n, padding, spec))
+        j1 = either(lost, dead, neighbour(K(i + 1), n, padding, spec))
+        t = either(lost, T(0.5), t)
         return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
     i = base(K(i - 1), n, padding, spec)
-    j0 = dead if lost else neighbour(i, n, padding, spec)
-    j1 = dead if lost else neighbour(K(i + 1), n, padding, spec)
-    j2 = dead if lost else neighbour(K(i + 2), n, padding, spec)
-    j3 = dead if lost else neighbour(K(i + 3), n, padding, spec)
+    j0 = either(lost, dead, neighbour(i, n, padding, spec))
+    j1 = either(lost, dead, neighbour(K(i + 1), n, padding, spec))
+    j2 = either(lost, dead, neighbour(K(i + 2), n, padding, spec))
+    j3 = either(lost, dead, neighbour(K(i + 3), n, padding, spec))
     (w0, w1, w2, w3), slopes, curves = cubic(t)
     w0, w1, w2, w3 = fair(lost, w0), fair(lost, w1), fair(lost, w2), fair(lost, w3)
     return (j0, j1, j2, j3), (w0, w1, w2, w3), slopes, curves, slope
@@ -254,4 +267,4 @@ def taps(x, n, padding, spec):
 @leaf
 def fair(lost, w):
     """Return a weight of four, or one quarter where the coordinate is lost."""
-    return type(w)(0.25) if lost else w
+    return either(lost, type(w)(0.25), w)

@@ -65,8 +65,8 @@ def sample(spec: Spec) -> Any:
             source = View(pointer(source_at, source_like), source_strides)
             fills, raws = pointer(fill_at, like), pointer(fill_at, image_like)
             many, places = lanes(like, spec), lanes(like, spec.places)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
@@ -77,7 +77,7 @@ def sample(spec: Spec) -> Any:
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec.serial)
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(sample, spec)
 
@@ -178,8 +178,8 @@ def sample_vjp(spec: Spec) -> Any:
             source = View(pointer(source_at, source_like), source_strides)
             fills = pointer(fill_at, like)
             many, places = lanes(like, spec), lanes(like, spec.places)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
@@ -195,7 +195,7 @@ def sample_vjp(spec: Spec) -> Any:
                             pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec.serial)
                             finish_bars(tile, count, size, extent, like, spec.serial)
                             put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec.serial)
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(sample_vjp, spec)
 
@@ -213,14 +213,14 @@ def put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spe
 
 @leaf
 def put_map_bar(theta_bar, to, source, tile, n, first, count, size, like, spec):
-    """Add the tile's cotangents to those of theta, from `to` on. Coordinates and slopes are no longer needed."""
+    """Add the tile's cotangents to those of theta, from `to` on. Coordinates are no longer needed."""
     if spec.source == PROJECTIVE or spec.source == THIN_PLATE_SPLINE:
         spread_out(tile.coords, first, count, size, like, spec)
     if spec.source == PROJECTIVE:
         through(tile.bars, tile.coords, source, n, count, like, spec)
     if spec.source == THIN_PLATE_SPLINE:
         many = lanes(like, spec.sums)
-        sum_bends(theta_bar, to, tile.bars, tile.coords, tile.scales, source, n, count, like, many, spec)
+        sum_bends(theta_bar, to, tile.bars, tile.coords, tile.places, source, n, count, like, many, spec)
         to += 2 * source.strides[4] * spec.ndim
     sum_bars(theta_bar, to, tile.bars, 0, pitch(), 1, first, count, size, like, spec)
 

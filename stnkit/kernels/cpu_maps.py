@@ -41,16 +41,16 @@ def plate_grid(spec: Spec) -> Any:
         for chunk in prange(chunks):
             out = pointer(out_at, like)
             source = View(pointer(source_at, like), source_strides)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 first, count = span(item % tiles, points)
-                spread_out(tile.scales, first, count, size, like, spec.serial)
-                bend_out(tile.coords, tile.scales, source, item // tiles, count, like, spec.serial)
+                spread_out(tile.places, first, count, size, like, spec.serial)
+                bend_out(tile.coords, tile.places, source, item // tiles, count, like, spec.serial)
                 at = (item // tiles * points + first) * spec.ndim
                 write(out, at, tile.coords, count, spec.serial)
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(plate_grid, spec)
 
@@ -66,8 +66,8 @@ def map_grid_vjp(spec: Spec) -> Any:
         for chunk in prange(chunks):
             theta_bar, grid_bar = pointer(theta_bar_at, 0.0), pointer(grid_bar_at, like)
             source = View(pointer(source_at, like), source_strides)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 first, count = span(item % tiles, points)
@@ -76,7 +76,7 @@ def map_grid_vjp(spec: Spec) -> Any:
                 put_map_bar(
                     theta_bar, item * width, source, tile, item // tiles, first, count, size, like, spec.serial
                 )  # fmt: skip
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(map_grid_vjp, spec)
 

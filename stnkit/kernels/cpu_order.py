@@ -14,8 +14,9 @@ from stnkit.kernels.axis import chain, cubic
 from stnkit.kernels.cpu import fill_tile, ranges, share, span, spread_tile
 from stnkit.kernels.jit import View, kernel, leaf, pointer
 from stnkit.kernels.lanes import lanes
+from stnkit.kernels.place import drop
 from stnkit.kernels.point import TILE, slot
-from stnkit.kernels.tile import allocate, divide, lowest, release, stage
+from stnkit.kernels.tile import allocate, divide, lowest, release, stage, steepness
 from stnkit.spec import BICUBIC, Spec
 
 
@@ -37,8 +38,8 @@ def sample_order(spec: Spec) -> Any:
             source = View(pointer(source_at, source_like), source_strides)
             fills, raws = pointer(fill_at, like), pointer(fill_at, image_like)
             many, places = lanes(like, spec), lanes(like, spec.places)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
@@ -50,7 +51,7 @@ def sample_order(spec: Spec) -> Any:
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec.serial)
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(sample_order, spec)
 
@@ -72,8 +73,8 @@ def splat_order(spec: Spec) -> Any:
             out_bar = View(pointer(out_bar_at, dot_like), out_strides)
             source = View(pointer(source_at, source_like), source_strides)
             many = lanes(like, spec)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
@@ -85,7 +86,7 @@ def splat_order(spec: Spec) -> Any:
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec.serial)
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(splat_order, spec)
 
@@ -98,30 +99,28 @@ def differentiate(tile, count, order, size, extent, like, spec):
     that the padding does not let move, or that is not finite, has dead taps of weight 0: be the image infinite there,
     its derivative is 0.
     """
-    bend(tile, int64(0), count, order[0], size, extent, like, spec)
+    bend(tile, int64(0), spec.padding[0], count, order[0], size, extent, like, spec)
     if spec.ndim > 1:
-        bend(tile, int64(1), count, order[1], size, extent, like, spec)
+        bend(tile, int64(1), spec.padding[1], count, order[1], size, extent, like, spec)
     if spec.ndim > 2:
-        bend(tile, int64(2), count, order[2], size, extent, like, spec)
+        bend(tile, int64(2), spec.padding[2], count, order[2], size, extent, like, spec)
 
 
 @leaf
-def bend(tile, axis, count, times, size, extent, like, spec):
+def bend(tile, axis, padding, count, times, size, extent, like, spec):
     """Replace the weights of one axis; which it is has to be a constant, as a GPU has no rows of registers."""
-    T, K = type(like), type(tile.offsets[0])
-    far = K(-(1 << 61)) if spec.wide else K(-(1 << 29))
+    T = type(like)
     unit = chain(extent[2 - axis], size[2 - axis], like, spec)
     if times > 0:
         for p in range(count):
-            step = tile.scales[slot(axis, p)] * unit
+            step = steepness(tile, axis, p, extent, padding, spec) * unit
             factor = T(1)
             for _ in range(times):
                 factor *= step
             for tap in range(spec.taps):
                 at = slot(axis * spec.taps + tap, p)
                 tile.weights[at] = slope(tile, at, tap, times, spec) * factor
-                tile.offsets[at] = far if factor == T(0) else tile.offsets[at]
-            tile.odd[slot(int64(0), p)] = K(1) if factor == T(0) else tile.odd[slot(int64(0), p)]
+            drop(tile, axis, p, factor == T(0), spec)
 
 
 @leaf

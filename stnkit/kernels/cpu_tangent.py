@@ -26,7 +26,7 @@ from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import View, kernel, leaf, pointer, step
 from stnkit.kernels.lanes import full, lanes, load, store, unless_zero, width
 from stnkit.kernels.point import TILE, bend, blend, is_calm, pick, slot
-from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, release, stage, stage_dots
+from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, release, stage, stage_dots, steepness
 from stnkit.spec import NEAREST, Spec
 
 
@@ -54,8 +54,8 @@ def sample_jvp(spec: Spec) -> Any:
             source_dot = View(pointer(source_dot_at, source_like), source_strides)
             fills, raws = pointer(fill_at, like), pointer(fill_at, image_like)
             many, places = lanes(like, spec), lanes(like, spec.places)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
@@ -83,7 +83,7 @@ def sample_jvp(spec: Spec) -> Any:
                             many,
                             spec.serial,
                         )
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(sample_jvp, spec)
 
@@ -190,8 +190,8 @@ def sample_double_vjp(spec: Spec) -> Any:
             source_dot = View(pointer(source_dot_at, source_like), source_strides)
             fills = pointer(fill_at, like)
             many, places = lanes(like, spec), lanes(like, spec.places)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
@@ -214,7 +214,7 @@ def sample_double_vjp(spec: Spec) -> Any:
                         if spec.source_bar:
                             finish_bars(tile, count, size, extent, like, spec.serial)
                             put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec.serial)
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(sample_double_vjp, spec)
 
@@ -279,8 +279,8 @@ def sample_gradient(spec: Spec) -> Any:
             image = View(pointer(image_at, image_like), image_strides)
             source = View(pointer(source_at, source_like), source_strides)
             fills = pointer(fill_at, like)
-            numbers, offsets = allocate(like, index_like, spec.serial)
-            tile = divide(numbers, offsets, like, index_like, spec.serial)
+            memory = allocate(spec.serial)
+            tile = divide(memory, like, index_like, spec.serial)
             first_item, last_item = share(items, int64(chunk), chunks)
             for item in range(first_item, last_item):
                 ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
@@ -291,7 +291,7 @@ def sample_gradient(spec: Spec) -> Any:
                         at = n * image_strides[0] + plane
                         to = n * out_strides[0] + first * out_strides[2]
                         slope_tile(out, to, image, at, fills, tile, count, cs, size, extent, spec.serial)
-            release(numbers, offsets)
+            release(memory)
 
     return kernel(sample_gradient, spec)
 
@@ -311,7 +311,7 @@ def slope_tile(out, to, image, at, fills, tile, count, cs, size, extent, spec):
             _, dx, dy, dz = blend(image, spec.image_dtype, plane, fills[c], tile, p, calm, zero, zero, spec.reading)
             for axis in range(spec.ndim):
                 slope = dx if axis == 0 else (dy if axis == 1 else dz)
-                scale = tile.scales[slot(axis, p)]
+                scale = steepness(tile, axis, p, extent, spec.padding[axis], spec)
                 slope *= scale * chain(extent[2 - axis], size[2 - axis], zero, spec)
                 there = out.memory[where + axis]
                 out.memory[where + axis] = narrow(slope if scale != zero else zero, there, spec.dot_dtype)

@@ -124,6 +124,39 @@ def _hidden(context, builder, signature, args):
     return builder.asm(ir.FunctionType(count.type, [count.type]), "", "=r,0", [count], False)  # no instruction
 
 
+def floor(x: Any) -> Any:
+    """Return the largest whole number that is not above `x`, of its type: one instruction of a CPU."""
+    return np.floor(x)
+
+
+@rule(floor, lambda x: x)
+def _floor(context, builder, signature, args):
+    return builder.call(builder.module.declare_intrinsic("llvm.floor", [args[0].type]), args)
+
+
+def within(i: Any, n: Any) -> Any:
+    """Tell whether `i` is one of the `n` indices from 0 on. Without a sign negative ones are huge: one comparison."""
+    return 0 <= i < n
+
+
+@rule(within, lambda i, n: types.boolean)
+def _within(context, builder, signature, args):
+    return builder.icmp_unsigned("<", args[0], context.cast(builder, args[1], signature.args[1], signature.args[0]))
+
+
+def either(condition: Any, x: Any, y: Any) -> Any:
+    """Return `x` if the condition holds, else `y`, of its type: by an instruction, and never by a branch.
+
+    Of several branches on one condition compilers make one, and in a loop over lanes then write each result twice.
+    """
+    return x if condition else y
+
+
+@rule(either, lambda condition, x, y: x)
+def _either(context, builder, signature, args):
+    return builder.select(args[0], args[1], context.cast(builder, args[2], signature.args[2], signature.args[1]))
+
+
 def is_gpu(context: Any) -> bool:
     """Tell whether instructions are chosen for a GPU."""
     return type(context).__module__.startswith("numba.cuda")
@@ -136,7 +169,7 @@ def pointer(address: int, witness: Any) -> Any:
     and reversed arrays of every producer, and indexing a pointer wraps no negative index around.
     """
     dtype = np.dtype(type(witness))
-    memory = (ctypes.c_byte * (1 << 46)).from_address(address or dtype.itemsize)  # 0: never dereferenced
+    memory = (ctypes.c_byte * (1 << 46)).from_address(int(address) or dtype.itemsize)  # 0: never dereferenced
     return np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
 
 

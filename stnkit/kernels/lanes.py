@@ -99,6 +99,11 @@ def same(a: Any, b: Any, x: Any, y: Any) -> Any:
     return np.where(a == b, x, y) if np.ndim(a) else (x if a == b else y)
 
 
+def unset(word: Any, bits: Any, x: Any, y: Any) -> Any:
+    """Return `x` where a word has none of the bits, and `y` elsewhere."""
+    return np.where(word & bits, y, x) if np.ndim(word) else (y if word & bits else x)
+
+
 def unless_zero(u: Any, x: Any) -> Any:
     """Return `x` where `u` is not 0, and 0 elsewhere, be `x` infinite there."""
     return np.where(u != 0, x, np.zeros_like(x))[()]
@@ -333,6 +338,15 @@ def _living(context, builder, signature, args):
 @rule(same, lambda a, b, x, y: x)
 def _same(context, builder, signature, args):
     return builder.select(builder.icmp_signed("==", args[0], args[1]), args[2], args[3])
+
+
+@rule(unset, lambda word, bits, x, y: x)
+def _unset(context, builder, signature, args):
+    word, bits = signature.args[:2]
+    kind = word.dtype if _is_lanes(word) else word
+    bits = _fit(builder, kind, context.cast(builder, args[1], bits, kind), word)
+    some = builder.and_(args[0], bits)
+    return builder.select(builder.icmp_signed("==", some, ir.Constant(some.type, None)), args[2], args[3])
 
 
 @rule(unless_zero, lambda u, x: x)

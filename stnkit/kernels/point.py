@@ -10,13 +10,14 @@ from numba import int64, uint64
 from stnkit.kernels.bins import bin_add, is_binned
 from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import hidden, leaf, on_gpu
-from stnkit.kernels.lanes import add_at_once, even, full, gather, living, load, pairs, quads, same, store, total
+from stnkit.kernels.lanes import add_at_once, even, full, gather, living, load, pairs, quads, same, store, total, unset
 from stnkit.spec import BICUBIC, FLOAT32
 
 TILE = 1024  # locations that are staged together
 # A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a
 # loop has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.
 PITCH = TILE + 80
+FORTH, BACK = 64, 128  # bits: the first tap of a pair reads its second pixel, or the second its first
 MANY = 4  # lanes, which are so wide that a thread of a GPU has no registers for those of 16 taps
 
 
@@ -100,11 +101,11 @@ def row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
             v0, v1, v2, v3 = pairs(image.memory, at, tile.rows, where, step, places, many)
         return widen(v0, number, dtype), widen(v1, number, dtype), widen(v2, number, dtype), widen(v3, number, dtype)
     if spec.paired:
-        step, first = image.strides[4], load(tile.starts, slot(int64(0), p), places)
+        odd, step = load(tile.odd, slot(int64(0), p), places), image.strides[4]
         v0, v1, _, _ = pairs(image.memory, at, tile.rows, slot(spec.taps * k + j, p), step, places, many)
         v0, v1 = widen(v0, number, dtype), widen(v1, number, dtype)
-        w0 = choose(tile, p, k, j, int64(0), first, v0, v1, fill, places, spec)
-        w1 = choose(tile, p, k, j, int64(1), first, v0, v1, fill, places, spec)
+        w0 = choose(odd, FORTH, cut(k, j, int64(0), spec), v0, v1, fill)
+        w1 = choose(odd, BACK, cut(k, j, int64(1), spec), v1, v0, fill)
         return w0, w1, w0, w0
     last = int64(3) if spec.interp == BICUBIC else int64(1)
     v0 = read(image.memory, at, corner(tile, p, k, j, int64(0), places, spec), fill, many, number, dtype)
@@ -115,10 +116,39 @@ def row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
 
 
 @leaf
-def choose(tile, p, k, j, i, first, v0, v1, fill, places, spec):
-    """Return what tap `i` reads: the pixel at `first`, its neighbour, or the fill value for a dead tap."""
-    pixel = same(load(tile.offsets, slot(i, p), places), first, v0, v1)
-    return living(corner(tile, p, k, j, i, places, spec), pixel, fill)
+def choose(odd, turned, dead, value, other, fill):
+    """Return what one of two taps reads: its pixel, or the other one, or if it is dead the fill value."""
+    return unset(odd, dead, unset(odd, turned, value, other), fill)
+
+
+@leaf
+def cut(k, j, i, spec):
+    """Return the bits of which any makes a corner dead."""
+    bits = lost(int64(0), i)
+    if spec.ndim > 1:
+        bits |= lost(int64(1), j)
+    if spec.ndim > 2:
+        bits |= lost(int64(2), k)
+    return bits
+
+
+@leaf
+def lost(axis, tap):
+    """Return the bit that says that a tap of an axis is dead."""
+    return int64(1) << (2 * axis + tap)
+
+
+@leaf
+def reach(tile, p, k, j, i, first, step, calm, spec):
+    """Return the offset of one corner of location `p`, in a row that begins at `first`; negative if a tap is dead."""
+    if calm:
+        return first + i * step
+    if spec.paired:
+        odd = tile.odd[slot(int64(0), p)]
+        turned = odd & (BACK if i > 0 else FORTH)
+        where = first + (1 - i if turned != 0 else i) * step
+        return int64(-1) if odd & cut(k, j, i, spec) != 0 else where
+    return int64(corner(tile, p, k, j, i, tile.weights[0], spec))
 
 
 @leaf
@@ -286,10 +316,10 @@ def spread(image_bar, at, g, tile, p, bent, spec):
             w, v = wz * wy, T(0)
             if bent:
                 w, v = wz * vy * uy + vz * uz * wy, wz * wy * ux
-            first = int64(tile.rows[slot(taps * k + j, p)]) if calm else int64(0)
+            first = int64(tile.rows[slot(taps * k + j, p)]) if calm or spec.paired else int64(0)
             for i in range(taps):
                 wx, vx, _ = tap(tile, int64(0), i, p, number, spec)
-                offset = first + i * step if calm else int64(corner(tile, p, k, j, i, number, spec))
+                offset = reach(tile, p, k, j, i, first, step, calm, spec)
                 if calm or offset >= 0:
                     add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number, spec)
 

@@ -20,10 +20,11 @@ from stnkit.kernels.cpu_tangent import fill_jvp, twist
 from stnkit.kernels.jit import is_gpu, leaf, rule
 from stnkit.kernels.lanes import lanes, width
 from stnkit.kernels.maps import bend_out, stand
+from stnkit.kernels.place import place
 from stnkit.kernels.point import PITCH, slot
 from stnkit.kernels.sources import normalized
 from stnkit.kernels.thread_maps import put_map
-from stnkit.kernels.tile import fetch_axis, finish_bars, locate_all, lowest, place, settle_far, shares, stage_dot
+from stnkit.kernels.tile import fetch_axis, finish_bars, locate_all, lowest, settle_far, shares, stage_dot
 from stnkit.kernels.warp import group_total
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -90,8 +91,8 @@ def stage(tile, n, at, source, size, extent, strides, like, spec):
 def fetch(tile, n, at, source, size, extent, like, spec):
     """Stage the location's pixel coordinates, and tell whether any of them is far."""
     if spec.source == THIN_PLATE_SPLINE:
-        stand(tile.scales, at, size, like, spec)  # which are staged later
-        bend_out(tile.coords, tile.scales, source, n, int64(1), like, spec)
+        stand(tile.places, at, size, like, spec)
+        bend_out(tile.coords, tile.places, source, n, int64(1), like, spec)
         return locate_all(tile, int64(1), extent, spec)
     far = fetch_axis(tile, int64(0), int64(0), source, n, at, size, extent, like, spec)
     if spec.ndim > 1:
@@ -103,15 +104,14 @@ def fetch(tile, n, at, source, size, extent, like, spec):
 
 @leaf
 def stage_motion(tile, n, at, source, source_dot, size, extent, like, spec):
-    """Stage the tangents of the location's pixel coordinates, of which the places are no longer needed."""
+    """Stage the tangents of the location's pixel coordinates."""
     if spec.source == THIN_PLATE_SPLINE:
-        stand(tile.coords, at, size, like, spec)
-        bend_out(tile.dots, tile.coords, source_dot, n, int64(1), like, spec)
-    stage_dot(tile, int64(0), int64(0), n, at, source, source_dot, size, extent, like, spec)
+        bend_out(tile.dots, tile.places, source_dot, n, int64(1), like, spec)
+    stage_dot(tile, int64(0), int64(0), spec.padding[0], n, at, source, source_dot, size, extent, like, spec)
     if spec.ndim > 1:
-        stage_dot(tile, int64(0), int64(1), n, at, source, source_dot, size, extent, like, spec)
+        stage_dot(tile, int64(0), int64(1), spec.padding[1], n, at, source, source_dot, size, extent, like, spec)
     if spec.ndim > 2:
-        stage_dot(tile, int64(0), int64(2), n, at, source, source_dot, size, extent, like, spec)
+        stage_dot(tile, int64(0), int64(2), spec.padding[2], n, at, source, source_dot, size, extent, like, spec)
 
 
 @leaf
