@@ -28,10 +28,10 @@ class Effort(NamedTuple):
     seconds: float  # of timing, all sides together
     least: int  # rounds, however long they take
     most: int = 101
-    sample: float = 2e-4  # seconds; a side that is quicker is called several times for one sample
+    sample: float = 5e-3  # seconds; a side that is quicker is called several times for one sample
 
 
-THOROUGH, QUICK = Effort(3.0, 5), Effort(0.15, 3, 21)
+THOROUGH, QUICK = Effort(3.0, 5), Effort(0.15, 3, 21, 2e-4)
 
 
 def in_turn(sides: dict[str, Call], effort: Effort) -> tuple[dict[str, Record], dict[str, Exception]]:

@@ -22,7 +22,7 @@ from stnkit.kernels.sources import normalized
 from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
-AHEAD, AHEAD_LAST = 64, 16  # after how many locations a pixel is read that was asked for: planar, interleaved
+AHEAD = 64  # after how many locations a pixel is read that was asked for
 
 
 @leaf
@@ -116,7 +116,7 @@ def approach(image, at, tile, a, b, cs, places, spec):
         p, c = position(a, b, cs, spec)
         plane = beyond(image.memory, at + c * image.strides[1])
         for row in range(spec.rows):
-            touch(plane, tile.rows, slot(row, p + (AHEAD_LAST if spec.interleaved else AHEAD)), places)
+            touch(plane, tile.rows, slot(row, p + AHEAD), places)
 
 
 @leaf
