@@ -6,6 +6,7 @@ the exit status 2. An interrupt keeps the cases that are done, and gives 130.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,6 +22,8 @@ from bench.memory import Gauge
 from bench.peers import Peer
 from bench.report import show
 from bench.suite import Section
+
+COMPILING = 35.0  # seconds of a quick run's minute that its kernels may take
 
 Advance = Callable[[str], None]
 
@@ -87,6 +90,8 @@ def carry_out(options: argparse.Namespace, sections: Sequence[Section], asked: d
         print("bench: interrupted", file=sys.stderr)
         status = 130
     show(run)
+    if late := run.get("late"):
+        print(f"left out: {len(late)}, as compiling their kernels took too long; what was compiled is kept: call again")
     print(f"results: {path}")
     return status
 
@@ -98,13 +103,16 @@ def measure(run: results.Run, sections: Sequence[Section], found: Sequence[Peer]
     results.save(run, path)
     with progress(len(names)) as advance, Gauge() as gauge:
         advance("compiling kernels")
-        compiled.ahead(names, run["threads"])
+        ready = compiled.ahead(names, run["threads"], COMPILING if run["quick"] else math.inf)
+        run["late"] = [name for name in names if name not in ready]
         run["bandwidth"] = harness.bandwidth(run["threads"])
         for section in sections:
             records: list[harness.Record] = []
             run["sections"].append({"title": section.title, "cases": records})
             wanted = [peer for peer in found if section.peers is None or peer.name in section.peers]
             for case in section.cases:
+                if case.name in run["late"]:
+                    continue
                 advance(case.name)
                 record = harness.measure(case, wanted, run["bandwidth"], effort)
                 weigh(record, gauge, [] if run["quick"] else wanted)

@@ -11,7 +11,7 @@ from cases import CASES
 
 import stnkit
 from bench import __main__ as program
-from bench import agreement, calls, cases, harness, memory, peers, report, results, suite, tables, torch_step
+from bench import agreement, calls, cases, compiled, harness, memory, peers, report, results, suite, tables, torch_step
 from bench.calls import Side
 from bench.peers import Peer
 
@@ -134,7 +134,7 @@ def test_sides_are_timed_in_turn():
 @pytest.fixture
 def idle(monkeypatch):
     """Let a run neither compile, nor weigh, nor change the threads of the tests."""
-    monkeypatch.setattr(program.compiled, "ahead", lambda *_: None)
+    monkeypatch.setattr(program.compiled, "ahead", lambda names, *_: set(names))
     monkeypatch.setattr(program.threads, "fix", lambda *_: None)
     monkeypatch.setattr(program.threads, "use", lambda *_: None)
     monkeypatch.setattr(harness, "bandwidth", lambda *_: 1e10)
@@ -156,6 +156,32 @@ def test_an_interrupt_keeps_what_is_done(idle, monkeypatch, tmp_path, capsys):
     assert list(results.records(run)) == done
     assert not run["complete"]
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_what_is_not_compiled_in_time_is_left_out_and_named(idle, monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def late(names, processes, seconds):
+        asked.append(seconds)
+        return set(names[1:])
+
+    monkeypatch.setattr(program.compiled, "ahead", late)
+    monkeypatch.setattr(
+        harness, "measure", lambda case, *_: {"name": case.name, "stnkit": {"failure": "error"}, "peers": {}}
+    )
+    words = ["--quick", "--peers", "scipy", "--cases", "affine_grid*", "--out", str(tmp_path / "run.json")]
+    assert program.main(words) == 0
+    run, names = results.load(tmp_path / "run.json"), [one.name for one in suite.QUICK[0].cases]
+    first = next(name for name in names if name.startswith("affine_grid"))
+    assert asked == [program.COMPILING]
+    assert run["late"] == [first]
+    assert first not in results.records(run)
+    assert results.records(run)
+    assert "left out: 1, as compiling" in capsys.readouterr().out
+
+
+def test_compiling_ends_when_its_time_is_over():
+    assert compiled.ahead([suite.QUICK[0].cases[0].name], 1, seconds=0.0) == set()
 
 
 def test_a_file_that_cannot_be_written_is_one_line(idle, tmp_path, capsys):
