@@ -29,18 +29,13 @@ from numba.extending import (
     typeof_impl,
 )
 
+from stnkit.kernels.pipelines import Choices, KernelPipeline, LeafPipeline
 from stnkit.spec import Spec
 
-leaf = njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+leaf = njit(
+    forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LeafPipeline
+)
 step = njit(inline="always", error_model="numpy")  # calls of leaves, spliced in before types are inferred
-
-
-class Choices(types.Type):  # type: ignore[misc]
-    """Numba's type of one `Spec`: its fields are constants to every leaf, also where that is compiled by itself."""
-
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        super().__init__(f"Choices{tuple(spec)}")
 
 
 register_model(Choices)(models.OpaqueModel)
@@ -85,7 +80,7 @@ def kernel(function: Callable[..., Any], spec: Spec) -> Any:
     """
     name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
     function.__qualname__ = f"{function.__name__}_{name}"
-    options = {"parallel": spec.parallel, "nogil": True, "error_model": "numpy"}
+    options = {"parallel": spec.parallel, "nogil": True, "error_model": "numpy", "pipeline_class": KernelPipeline}
     try:
         return njit(cache=True, **options)(function)
     except (RuntimeError, OSError):  # Numba found no directory that it may write to
