@@ -18,7 +18,7 @@ from stnkit.spec import AFFINE
 ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
-    {"dtypes"},
+    {"dtypes", "kernels.pipelines"},
     {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors"},
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},

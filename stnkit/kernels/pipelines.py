@@ -1,8 +1,8 @@
 """How Numba compiles kernels and leaves: which of its passes are added or replaced, and why.
 
 Both are compiled for one `Spec`. `FoldSpec` puts the values of its fields into the code before types are inferred, so
-that what a choice leaves out is neither typed nor lowered: two fifths of the functions of a bilinear kernel. A leaf is
-only ever linked into a kernel, so `LeafLowering` stops at its LLVM code: the kernel's own optimiser does the rest.
+that what a choice leaves out is neither typed nor lowered. A leaf is only ever linked into a kernel, so `LeafLowering`
+stops at its LLVM code: the kernel's own optimiser does the rest.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from numba.core.untyped_passes import InlineInlinables, IRProcessing
 from stnkit.spec import Spec
 
 
-class Choices(types.Type):  # type: ignore[misc]
+class Choices(types.Type):
     """Numba's type of one `Spec`: its fields are constants to every leaf, also where that is compiled by itself."""
 
     def __init__(self, spec: Spec) -> None:
