@@ -23,7 +23,7 @@ FLOORS = [
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},
     {"kernels.twin", "lenders"},
-    {"arrays"},
+    {"arrays", "boxes"},
     {"kernels.axis", "kernels.formats", "kernels.radial"},
     {"kernels.point", "kernels.sources", "kernels.elements"},
     {"kernels.maps", "kernels.place"},

@@ -96,7 +96,7 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    (image_, grid_, out_), leave = arrays.enter("out", image=image, grid=grid, out=out)
+    (image_, grid_, out_), leave = arrays.enter("out", later="image", image=image, grid=grid, out=out)
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     result = forward(call, out_)
     return leave(result) if out is None else out
