@@ -1,16 +1,18 @@
 """Whose memory: arrays of any framework come in as views and leave as what they came as.
 
 A framework is recognised by the type of the array in hand, so none is ever imported from here. Main memory is shared
-both ways through DLPack, as NumPy arrays; a GPU's is viewed as `device_arrays` says. Nothing is copied, and inputs are
-only read.
+both ways through DLPack, as NumPy arrays; a GPU's is viewed as `device_arrays` says. Inputs are only read, and nothing
+is copied but what no kernel can read: unaligned arrays, and those of foreign byte order.
 """
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import bfloat16
@@ -22,15 +24,19 @@ _CPU = 1  # DLPack's device type of main memory
 _GPU = (2, 13)  # of a GPU's own memory, and of managed memory
 
 
-def enter(*optional: str, **arrays: Any) -> tuple[list[Any], Leave]:
+LARGE = 1 << 20  # bytes; what is smaller is copied whole
+
+
+def enter(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[Any], Leave]:
     """View arrays, given by argument name, as NumPy arrays; those named in `optional` may be None, and stay so.
 
-    Arrays on a GPU are viewed as `DeviceArray`s, which have the attributes of NumPy's.
+    Arrays on a GPU are viewed as `DeviceArray`s, which have the attributes of NumPy's. The array named `later` may stay
+    unaligned or of foreign byte order if it is large: who takes it copies what is read of it.
 
     Returns
     -------
     views : list of numpy.ndarray, or of DeviceArray
-        In the order given; those in main memory aligned and of native byte order.
+        In the order given; those in main memory aligned and of native byte order, but for `later`.
     leave : callable
         Hands a result over to the framework of the arrays.
 
@@ -56,8 +62,7 @@ def enter(*optional: str, **arrays: Any) -> tuple[list[Any], Leave]:
         if type(view) is DeviceArray:
             views.append(view)
             continue
-        flags = view.flags
-        if not (flags.aligned and view.dtype.isnative):
+        if not is_native(view) and not (name == later and view.nbytes >= LARGE):
             if name in _WRITTEN:
                 msg = f"`{name}` must be aligned and of native byte order; got dtype {view.dtype.str}"
                 raise ValueError(msg)
@@ -66,6 +71,29 @@ def enter(*optional: str, **arrays: Any) -> tuple[list[Any], Leave]:
     if any(type(view) is DeviceArray for view in views):
         _meet(dict(zip(arrays, views, strict=True)))
     return views, leave
+
+
+def is_native(view: np.ndarray) -> bool:
+    """Tell whether an array in main memory is aligned and of native byte order, as kernels read it."""
+    return view.flags.aligned and view.dtype.isnative
+
+
+def boxed(view: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+    """Return an array of a view's shape that kernels can read, and that holds the view's numbers in a box alone.
+
+    It has the strides of a copy of the box, and begins where an element of index 0 would lie by these: so what is in
+    the box is found by its index in the whole. What has one of the box's indices on each axis, or 0 or 1, can be read,
+    but most of what is not in the box shares memory with others. Axes are in the order that they have in the view.
+    """
+    part, dtype = view[box], view.dtype.newbyteorder("=")
+    strides, step, last = [0] * view.ndim, dtype.itemsize, 0
+    for axis in sorted(range(view.ndim), key=lambda axis: abs(view.strides[axis]) or math.inf):
+        strides[axis] = step
+        last += max(box[axis].indices(view.shape[axis])[1] - 1, 1) * step
+        step *= part.shape[axis]
+    whole = as_strided(np.empty(last // dtype.itemsize + 1, dtype), view.shape, strides)
+    whole[box] = part
+    return whole
 
 
 def _meet(views: dict[str, Any]) -> None:

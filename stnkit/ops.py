@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stnkit import recipes, spline
+from stnkit import arrays, recipes, spline
+from stnkit.boxes import box
 from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels import cpu
 from stnkit.kernels.threads import launch
@@ -44,7 +45,12 @@ def sample(
     fill: np.ndarray,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`."""
+    """Interpolate `image` at the coordinates that `source`, a grid or theta, gives for an output of `size`.
+
+    Of an image that kernels cannot read, the box that they read is copied.
+    """
+    if not arrays.is_native(image):
+        image = arrays.boxed(image, box(image.shape, image.dtype, source, kind, size, options))
     source = readable(source, kind, image.dtype, options.control)
     shape, run = recipes.forward(layout(image), layout(source), kind, size, options)
     out = np.empty(shape, image.dtype) if out is None else out

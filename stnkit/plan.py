@@ -87,6 +87,7 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
         image_dtype=DTYPES[image[2].name],
         dot_dtype=DTYPES[dot_dtype(image[2], source[2]).name],
         source_dtype=DTYPES[source[2].name],
+        fill_finite=options.fill_finite,
         wide=wide,
         digest=digest(),
     )

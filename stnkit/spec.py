@@ -58,6 +58,7 @@ class Options(NamedTuple):
     align: bool
     pixel: bool
     channels_last: bool
+    fill_finite: bool = True  # no channel's fill value is NaN or infinite
     control: bytes = b""  # the control points of a thin plate spline: float64, one after the other
 
 
@@ -86,6 +87,7 @@ class Spec(NamedTuple):
     image_dtype: int = FLOAT32
     dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the arithmetic's beside integers
     source_dtype: int = FLOAT32
+    fill_finite: bool = True  # else a fill value of weight 0 must not count, as 0 times it would be NaN
     wide: bool = False  # offsets within one plane need 64 bits
     image_dot: bool = False  # a tangent of the image is given
     source_dot: bool = False  # a tangent of grid or theta is given
@@ -107,11 +109,6 @@ class Spec(NamedTuple):
         """How many rows of taps, along x, one location reads."""
         rows: int = self.taps ** (self.ndim - 1)
         return rows
-
-    @property
-    def adjacent(self) -> bool:
-        """Whether the pixels of a row have no gaps."""
-        return self.packed and not self.interleaved
 
     @property
     def whole(self) -> bool:

@@ -4,6 +4,7 @@ Nothing here shares code with stnkit. `grid_sample` and `grid_sample_vjp` walk t
 footprint with `itertools.product`; weights and slopes come from the definition of the interpolation kernel.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -181,6 +182,16 @@ def readers(image: np.ndarray, grid: np.ndarray, **options: Any) -> np.ndarray:
         for where, outside, _, _ in corners:
             np.add.at(count[n % len(image)], (slice(None), *where), ~(outside | lost))
     return np.moveaxis(count, 1, -1) if last else count
+
+
+def weighs_fill(image: np.ndarray, grid: np.ndarray, **options: Any) -> np.ndarray:
+    """Tell which locations, (N, *T), read the fill value with a weight that is not 0."""
+    found = []
+    for _, _, lost, _, corners in _walk(image, grid, _defaults(options)):
+        found.append(
+            functools.reduce(np.logical_or, (outside & (weight != 0) for _, outside, weight, _ in corners), lost)
+        )
+    return np.array(found)
 
 
 def base(size: Sequence[int], align: bool) -> np.ndarray:

@@ -358,6 +358,23 @@ def test_coordinates_that_are_not_finite(library):
         compare(library.grid_sample_vjp, out, image, grid, padding_mode=padding, sums=100)
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_fill_values_that_are_not_finite(library, ndim, mode, last):
+    """They do not reach the rim, which bicubic reads at every pixel here."""
+    extent = SIZES[ndim][0]
+    image, image_dot = (picture(1, 4, extent, last, "float32") for _ in range(2))
+    grid = np.stack(np.meshgrid(*map(np.arange, extent), indexing="ij")[::-1], axis=-1)[None].astype("float32")
+    options = {"mode": mode, "coords": "pixel", "data_format": "channels_last" if last else "channels_first"}
+    options["fill_value"] = [np.nan, 1.0, np.inf, -np.inf]
+    np.testing.assert_array_equal(returned(library.grid_sample(lent(image), lent(grid), **options)), image)
+    compare(library.grid_sample, image, grid + np.float32(0.25), **options)
+    compare(library.grid_sample_jvp, image, grid, image_dot, numbers(grid.shape), **options)
+    compare(library.grid_gradient, image, grid, **options)
+    compare(library.grid_sample_vjp, image_dot, image, grid, wrt="grid", sums=4 * 4, **options)
+
+
 def test_arrays_on_different_devices_are_refused(library):
     image, grid = picture(1, 3, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
     with pytest.raises(TypeError, match="`grid` lies on CUDA device 1 and `image` on CUDA device 0; move them"):

@@ -282,6 +282,27 @@ def test_infinite_pixels_do_not_reach_what_does_not_move(plain):
         assert float(function(5.0)) == 0
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_a_fill_value_that_is_not_finite_has_no_part_in_derivatives_at_the_rim(mode, plain):
+    """Nor where border clamps, or a coordinate is not finite: derivatives of any order are those of a fill of 0."""
+    import stnkit
+
+    image = jnp.asarray(draw((1, 2, 3, 4)))
+    rim = np.array([[2.0, 0.0], [1.0, 2.0], [2.0, 1.0], [np.nan, 1.0]])
+
+    def sums(u, fill, padding):
+        out = stnkit.grid_sample(
+            image, u.reshape(1, -1, 1, 2), mode=mode, padding_mode=padding, fill_value=fill, coords="pixel"
+        )
+        return out[:, :, :3].sum() if u.size > 2 else out.sum()
+
+    for padding, place in (("zeros", rim), ("border", np.array([[9.0, -3.0]]))):
+        for order in (jax.grad, jax.hessian, lambda f: jax.jacfwd(jax.hessian(f))):
+            got, expected = (order(sums)(jnp.asarray(place), fill, padding) for fill in ([np.inf, np.nan], 0.0))
+            assert np.isfinite(got).all()
+            np.testing.assert_array_equal(got, expected)
+
+
 def test_an_empty_batch(plain):
     import stnkit
 

@@ -1,7 +1,9 @@
 """Arrays as they lie in memory: any layout, shared memory, planes beyond 32-bit offsets, and what a call allocates."""
 
+import importlib
 import mmap
 import tracemalloc
+import types
 
 import numpy as np
 import pytest
@@ -185,3 +187,110 @@ def test_a_call_allocates_its_results_alone(name, monkeypatch):
     item = 4 * 2 * SIDE * SIDE
     assert peak >= sum(array.nbytes for array in results)
     assert peak - sum(array.nbytes for array in results) < item
+
+
+def foreign(array, how):
+    """Return the numbers of an array as no kernel can read them."""
+    if how == "swapped":
+        return array.astype(array.dtype.newbyteorder())
+    memory = np.empty(array.nbytes + 1, np.uint8)[1:]
+    memory[:] = np.frombuffer(array.tobytes(), np.uint8)
+    return np.ndarray(array.shape, array.dtype, memory)
+
+
+@pytest.fixture
+def boxing(plain, monkeypatch):
+    """Give the uncompiled package, which boxes images of any size; what it has not copied to a box is NaN, or 99."""
+    package = importlib.import_module("stnkit.arrays")
+    poisoned = {**vars(np), "empty": lambda size, dtype: np.full(size, np.nan if dtype.kind == "f" else 99, dtype)}
+    monkeypatch.setattr(package, "LARGE", 0)
+    monkeypatch.setattr(package, "np", types.SimpleNamespace(**poisoned))
+    return plain
+
+
+def narrow(op, d, random):
+    """Return arguments that read a part of each axis, some of it outside, for an output of (1, 2, 3)[-d:]."""
+    size = (1, 2, 3)[-d:]
+    grid = random.uniform(-0.2, 0.3, (2, *size, d)) + random.choice([-1.0, 0.0, 0.4, 1.0], (2, *[1] * d, d))
+    if op in ("grid", "flow"):
+        return (grid,)
+    theta = np.concatenate([random.uniform(-0.1, 0.1, (2, d, d)), grid[:, *[0] * d, :, None]], axis=-1)
+    if op == "projective":
+        last = np.concatenate([random.uniform(-0.1, 0.1, (2, 1, d)), np.ones((2, 1, 1))], axis=-1)
+        theta = np.concatenate([theta, last], axis=1)
+    return theta, size
+
+
+@pytest.mark.parametrize("op", ["grid", "affine", "flow", "projective"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection", "wrap"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_a_box_has_all_that_is_read(boxing, d, mode, padding, op):
+    """Of an image that no kernel can read, a box is copied: values have the bits of those of a native image."""
+    random = np.random.default_rng([d, len(mode), len(padding), len(op)])
+    for how, align, last in [("swapped", False, False), ("swapped", True, True), ("unaligned", True, False)]:
+        source, *size = narrow(op, d, random)
+        dtype = "int32" if mode == "nearest" and last else "float32" if last else "float64"
+        extent = (17, 19, 23)[-d:]
+        image = random.uniform(-50, 50, (1 + last, *extent, 2) if last else (1 + align, 2, *extent)).astype(dtype)
+        if how == "unaligned":
+            source.flat[:2] = np.nan, 1e30
+        options = {"mode": mode, "padding_mode": padding, "align_corners": align, "fill_value": 3}
+        options["data_format"] = "channels_last" if last else "channels_first"
+        options |= {"units": "normalized"} if op == "flow" else {}
+        sample = getattr(boxing, f"{op}_sample")
+        out = sample(foreign(image, how), source, *size, **options)
+        np.testing.assert_array_equal(out, sample(image, source, *size, **options), str((options, how)))
+        assert out.dtype == image.dtype
+
+
+def test_axes_of_a_foreign_image_in_any_order(boxing):
+    """So are images with axes in another order or reversed; derivatives copy the whole."""
+    random = np.random.default_rng(0)
+    whole = random.uniform(-1, 1, (2, 3, 9, 11))
+    px = random.uniform(6, 12, (2, 2, 3, 2))
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)):
+        swapped = whole.transpose(order).astype(">f8").transpose(np.argsort(order))[..., ::-1, ::2]
+        image = swapped.astype(float, order="C")
+        out = boxing.grid_sample(swapped, px, coords="pixel")
+        np.testing.assert_array_equal(out, boxing.grid_sample(image, px, coords="pixel"))
+        got = boxing.grid_sample_vjp(out, swapped, px, coords="pixel")
+        for bar, expected in zip(got, boxing.grid_sample_vjp(out, image, px, coords="pixel"), strict=True):
+            np.testing.assert_array_equal(bar, expected)
+    shared = np.broadcast_to(whole[:1, :1].astype(">f8"), whole.shape)
+    out = boxing.grid_sample(shared, px, coords="pixel")
+    np.testing.assert_array_equal(out, boxing.grid_sample(shared.astype(float), px, coords="pixel"))
+
+
+def test_a_large_image_of_foreign_byte_order_in_machine_code():
+    random = np.random.default_rng(0)
+    image = random.uniform(-1, 1, (2, 3, 300, 300))
+    px = random.uniform(291, 302, (2, 3, 5, 2))
+    px[0, 0, 0] = np.nan
+    out = stnkit.grid_sample(image.astype(">f8"), px, coords="pixel")
+    np.testing.assert_array_equal(out, stnkit.grid_sample(image, px, coords="pixel"))
+
+
+def test_a_place_of_a_gibibyte_on_disk(plain, tmp_path):
+    """Reading a memory-mapped big-endian cube at one place takes memory for a box around that place."""
+    cube = np.memmap(tmp_path / "cube", ">f8", "w+", shape=(1, 1, 512, 512, 512))  # a file of holes
+    assert cube.nbytes == 2**30
+    cube[0, 0, 499:502, 399:402, 299:302] = np.arange(27.0).reshape(3, 3, 3)
+    x, y, z = (300.25 + 0.5) / 256 - 1, (400.5 + 0.5) / 256 - 1, (500.75 + 0.5) / 256 - 1
+    theta = np.array([[0, 0, 0, x], [0, 0, 0, y], [0, 0, 0, z]])
+    value = 13 + 0.25 + 0.5 * 3 + 0.75 * 9
+    calls = {
+        "grid": lambda: plain.grid_sample(cube, np.array([x, y, z]).reshape(1, 1, 1, 1, 3)),
+        "affine": lambda: plain.affine_sample(cube, theta[None], (1, 1, 1)),
+        "flow": lambda: plain.flow_sample(cube, np.array([x, y, z]).reshape(1, 1, 1, 1, 3), units="normalized"),
+        "projective": lambda: plain.projective_sample(cube, np.vstack([theta, np.eye(4)[3]])[None], (1, 1, 1)),
+    }
+    for name, call in calls.items():
+        tracemalloc.start()
+        try:
+            out = call()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert out.item() == pytest.approx(value, abs=1e-9), name
+        assert peak < 2**22, (name, peak)

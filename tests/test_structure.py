@@ -23,7 +23,7 @@ FLOORS = [
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},
     {"kernels.twin", "lenders"},
-    {"arrays"},
+    {"arrays", "boxes"},
     {"kernels.axis", "kernels.formats", "kernels.radial"},
     {"kernels.point", "kernels.sources", "kernels.elements"},
     {"kernels.maps", "kernels.place"},
@@ -132,6 +132,39 @@ def test_kernels_capture_their_spec_alone(plain):
         kernel = factory(spec)
         assert kernel.__code__.co_freevars in (("spec",), ()), kernel
         assert kernel.__defaults__ is None
+
+
+def spliced():
+    """Give the functions whose text is that of a parallel kernel: kernels, and the steps spliced into them."""
+    for room, path in ROOMS.items():
+        if not room.startswith("kernels."):
+            continue
+        threaded = "prange" in path.read_text()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                decorators = {getattr(d, "id", getattr(d, "attr", None)) for d in node.decorator_list}
+                if "step" in decorators or (threaded and "cache" in decorators):
+                    yield pytest.param(node, id=f"{path.stem}.{node.name}")
+
+
+def stores(function):
+    """Return what a function writes to memory by itself, and not in a leaf."""
+    for node in ast.walk(function):
+        written = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+        if written or (isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("store", "add_at_once")):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("function", list(spliced()))
+def test_parallel_kernels_store_in_leaves(function):
+    """What a parallel kernel writes through a pointer by itself, Numba may take for dead: a pointer has no aliases."""
+    assert list(stores(function)) == []
+
+
+def test_stores_are_found():
+    function = ast.parse("def f(a, n):\n    for i in range(n):\n        a[i] += 1\n    store(a, 0, n)\n    return a[0]")
+    assert sorted(stores(function)) == ["a[i]", "store(a, 0, n)"]
+    assert len(list(spliced())) >= 18
 
 
 def test_threads_are_started_in_one_room():

@@ -240,7 +240,7 @@ def affine_sample(
     """
     if antialias is not False:
         return antialiased_here(affine_sample, locals())
-    (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
+    (image_, theta_, out_), leave = arrays.enter("out", later="image", image=image, theta=theta, out=out)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)
     return leave(result) if out is None else out

@@ -117,13 +117,15 @@ def prepare(
     fill_value: FillValue,
 ) -> Call:
     """Check an image and a source of coordinates against each other, and bring them to one form."""
-    form = form_of(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
+    dtype = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
+    form = form_of(image.shape, dtype, source.shape, source.dtype, kind, size, options)
     source = widened(source)
+    fill, finite = check.fill(fill_value, form.channels, options.interp, dtype, source.dtype)
     return Call(
         image if image.ndim == len(size) + 2 else image[None],
         source if source.ndim == form.axes else source[None],
-        check.fill(fill_value, form.channels, options.interp, image.dtype, source.dtype),
-        form,
+        fill,
+        form if finite else form._replace(options=options._replace(fill_finite=False)),
     )
 
 

@@ -238,7 +238,7 @@ def flow_sample(
     """
     if antialias is not False:
         return antialiased_here(flow_sample, locals())
-    (image_, flow_, out_), leave = arrays.enter("out", image=image, flow=flow, out=out)
+    (image_, flow_, out_), leave = arrays.enter("out", later="image", image=image, flow=flow, out=out)
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     result = forward(call, out_)
     return leave(result) if out is None else out

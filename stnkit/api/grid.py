@@ -53,7 +53,8 @@ def grid_sample(
         image reflected about its edge, or the image repeated with period n. A sequence names one mode for
         each axis, in the order x, y, z.
     fill_value : float or one for each channel
-        What "zeros" padding reads outside the image, blended with the rim.
+        What "zeros" padding reads outside the image, blended with the rim. It may be NaN or infinite, and does not
+        count where its weight is 0, or no more than coordinates are rounded by.
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
     coords : {"normalized", "pixel"}
@@ -80,7 +81,8 @@ def grid_sample(
     -----
     Values equal those of `torch.nn.functional.grid_sample`. A batch axis of 1 on either side is shared by
     all items, and without one on both sides the result has none. A coordinate that is not finite reads
-    `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is.
+    `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is. A large image that is
+    not aligned, or not of native byte order, is copied: the box between the lowest and the highest coordinates.
 
     References
     ----------
@@ -96,7 +98,7 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    (image_, grid_, out_), leave = arrays.enter("out", image=image, grid=grid, out=out)
+    (image_, grid_, out_), leave = arrays.enter("out", later="image", image=image, grid=grid, out=out)
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     result = forward(call, out_)
     return leave(result) if out is None else out

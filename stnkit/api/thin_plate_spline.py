@@ -266,7 +266,7 @@ def thin_plate_spline_sample(
     """
     if antialias is not False:
         return antialiased_here(thin_plate_spline_sample, locals())
-    (image_, theta_, out_), leave = arrays.enter("out", image=image, theta=theta, out=out)
+    (image_, theta_, out_), leave = arrays.enter("out", later="image", image=image, theta=theta, out=out)
     control = entered(control_points)
     call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)

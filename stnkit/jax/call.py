@@ -100,11 +100,11 @@ def prepare(image: Array, source: Array, kind: int, size: tuple[int, ...], optio
     if isinstance(fill_value, jax.core.Tracer):
         msg = "`fill_value` is traced by JAX; it must be known when a program is traced: pass numbers"
         raise TypeError(msg)
-    fill = check.fill(fill_value, face.channels, options.interp, image.dtype, source.dtype)
+    fill, finite = check.fill(fill_value, face.channels, options.interp, image.dtype, source.dtype)
     return Call(
         image if image.ndim == len(size) + 2 else image[None],
         batched(source, face),
-        Form(kind, size, options, fill.tobytes(), fill.dtype),
+        Form(kind, size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype),
         face,
     )
 

@@ -54,7 +54,7 @@ class Form(NamedTuple):
     @property
     def linear(self) -> "Form":
         """The same with a fill value of 0: sampling is then linear in the image."""
-        return self._replace(fill=bytes(len(self.fill)))
+        return self._replace(fill=bytes(len(self.fill)), options=self.options._replace(fill_finite=True))
 
     @property
     def channel(self) -> int:

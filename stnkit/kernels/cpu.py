@@ -18,7 +18,7 @@ from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, step
 from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.maps import spread_out, sum_bends, through
 from stnkit.kernels.point import TILE, blend, is_calm, pick, pitch, slot, spread
-from stnkit.kernels.sources import normalized
+from stnkit.kernels.sources import put_row
 from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
@@ -323,10 +323,7 @@ def grid(spec: Spec) -> Any:
             first_row, last_row = share(batch * rows, int64(chunk), chunks)
             for row in range(first_row, last_row):
                 n, z, y = row // rows, row % rows // size[1], row % size[1]
-                for x in range(size[2]):
-                    for axis in range(spec.ndim):
-                        where = (row * size[2] + x) * spec.ndim + axis
-                        out[where] = normalized(source, n, (z, y, x), size, axis, like, spec.serial)
+                put_row(out, row * size[2] * spec.ndim, source, n, z, y, size, like, spec.serial)
 
     return kernel(grid, spec)
 

@@ -94,11 +94,17 @@ def map_grid_jvp(spec: Spec) -> Any:
             first, last = share(batch * points, int64(chunk), chunks)
             for place in range(first, last):
                 z, y, x, _ = run(place % points, 0, 1, size)
-                for axis in range(spec.ndim):
-                    at = place * spec.ndim + axis
-                    out[at] = calm(source, source_dot, place // points, (z, y, x), size, axis, like, spec.serial)
+                at = place * spec.ndim
+                put_tangent(out, at, source, source_dot, place // points, (z, y, x), size, like, spec.serial)
 
     return kernel(map_grid_jvp, spec)
+
+
+@leaf
+def put_tangent(out, at, source, source_dot, n, point, size, like, spec):
+    """Write the tangent of one location's coordinates."""
+    for axis in range(spec.ndim):
+        out[at + axis] = calm(source, source_dot, n, point, size, axis, like, spec)
 
 
 @leaf

@@ -11,9 +11,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from stnkit.kernels.jit import rule
-from stnkit.kernels.lanes import alike
-from stnkit.spec import BFLOAT16, FLOAT16, UINT8
+from stnkit.kernels.bins import bin_add, is_binned
+from stnkit.kernels.jit import leaf, on_gpu, rule
+from stnkit.kernels.lanes import add_at_once, alike, load, store, total
+from stnkit.spec import BFLOAT16, FLOAT16, FLOAT32, UINT8
 
 
 def widen(stored: Any, like: Any, dtype: int) -> Any:
@@ -138,3 +139,16 @@ def _brain(builder: Any, f: Any) -> Any:
     up = builder.add(_constant(word, 32767), builder.and_(high, _constant(word, 1)))
     near = builder.lshr(builder.add(bits, up), places)
     return builder.select(builder.fcmp_unordered("uno", f, f), builder.or_(high, _constant(word, 64)), near)
+
+
+@leaf
+def add(memory, at, value, number, spec):
+    """Add in place, rounded to the memory's own type; `number` has the type of the arithmetic."""
+    if is_binned(memory):
+        bin_add(memory, at, total(value, number))
+        return
+    if on_gpu():
+        add_at_once(memory, at, narrow(value, memory[at], FLOAT32), spec)
+        return
+    had = widen(load(memory, at, value), number, FLOAT32)
+    store(memory, at, narrow(had + value, memory[at], FLOAT32))

@@ -109,6 +109,11 @@ def unless_zero(u: Any, x: Any) -> Any:
     return np.where(u != 0, x, np.zeros_like(x))[()]
 
 
+def finite(x: Any) -> Any:
+    """Return `x` where it is finite, and 0 elsewhere."""
+    return np.where(np.isfinite(x), x, np.zeros_like(x))[()]
+
+
 def pairs(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any) -> Any:
     """Read the memory at the offsets from number `p` on, as many as `places`, and a step further.
 
@@ -353,6 +358,12 @@ def _unset(context, builder, signature, args):
 def _unless_zero(context, builder, signature, args):
     moves = builder.fcmp_unordered("!=", args[0], ir.Constant(args[0].type, None))
     return builder.select(moves, args[1], ir.Constant(args[1].type, None))
+
+
+@rule(finite, lambda x: x)
+def _finite(context, builder, signature, args):
+    zero = ir.Constant(args[0].type, None)
+    return builder.select(builder.fcmp_ordered("ord", builder.fmul(args[0], zero), zero), args[0], zero)
 
 
 def _short_rows(function: Any, taps: int) -> None:

@@ -9,7 +9,8 @@ from numba import int64
 
 from stnkit.kernels.axis import taps
 from stnkit.kernels.jit import either, leaf
-from stnkit.kernels.point import BACK, FORTH, corner, lost, slot
+from stnkit.kernels.point import BACK, FORTH, corner, idle, lost, slot
+from stnkit.spec import FLOAT64
 
 
 @leaf
@@ -19,6 +20,26 @@ def place(tile, p, extent, strides, spec):
         place_pairs(tile, p, extent, strides, spec)
     else:
         place_taps(tile, p, extent, strides, spec)
+    if not spec.fill_finite:
+        note_idle(tile, p, extent, spec)
+
+
+@leaf
+def note_idle(tile, p, extent, spec):
+    """Stage which taps have no weight, or none but what the rounding of coordinates may give them.
+
+    A normalised coordinate at the rim is half of the axis' n pixels away from 0, so each of the few roundings that it
+    has seen moves it by up to n / 2 epsilons of pixels, and a weight by no more than that.
+    """
+    K, T = type(tile.odd[0]), type(tile.weights[0])
+    epsilon = T(2.0**-52) if spec.source_dtype == FLOAT64 else T(2.0**-23)
+    bits = K(0)
+    for axis in range(spec.ndim):
+        slack = T(8) * epsilon * T(extent[2 - axis])
+        for tap in range(spec.taps):
+            weight = tile.weights[slot(axis * spec.taps + tap, p)]
+            bits = K(bits | either(weight <= slack and weight >= -slack, K(idle(axis, tap)), K(0)))
+    tile.idle[slot(int64(0), p)] = bits
 
 
 @leaf
@@ -129,9 +150,12 @@ def line_up(tile, p, spec):
 
 @leaf
 def drop(tile, axis, p, gone, spec):
-    """Make the taps of one axis dead where a location is `gone`."""
+    """Make the taps of one axis dead, and idle, where a location is `gone`."""
     at = slot(int64(0), p)
     K = type(tile.odd[0])
+    if not spec.fill_finite:
+        for tap in range(spec.taps):
+            tile.idle[at] = K(tile.idle[at] | K(idle(axis, tap))) if gone else tile.idle[at]
     if spec.paired:
         both = K(lost(axis, int64(0)) | lost(axis, int64(1)))
         tile.odd[at] = K(tile.odd[at] | both) if gone else tile.odd[at]

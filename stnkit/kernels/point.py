@@ -7,11 +7,10 @@ offset, so the offset of a corner, the sum over the axes, is negative if any of 
 
 from numba import int64, uint64
 
-from stnkit.kernels.bins import bin_add, is_binned
-from stnkit.kernels.formats import narrow, widen
+from stnkit.kernels.formats import add, widen
 from stnkit.kernels.jit import hidden, leaf, on_gpu
-from stnkit.kernels.lanes import add_at_once, even, full, gather, living, load, pairs, quads, same, store, total, unset
-from stnkit.spec import BICUBIC, FLOAT32
+from stnkit.kernels.lanes import even, finite, full, gather, living, load, pairs, quads, same, unset
+from stnkit.spec import BICUBIC
 
 TILE = 1024  # locations that are staged together
 # A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a
@@ -104,14 +103,16 @@ def row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
         odd, step = load(tile.odd, slot(int64(0), p), places), image.strides[4]
         v0, v1, _, _ = pairs(image.memory, at, tile.rows, slot(spec.taps * k + j, p), step, places, many)
         v0, v1 = widen(v0, number, dtype), widen(v1, number, dtype)
-        w0 = choose(odd, FORTH, cut(k, j, int64(0), spec), v0, v1, fill)
-        w1 = choose(odd, BACK, cut(k, j, int64(1), spec), v1, v0, fill)
+        f0 = outside(fill, tile, p, k, j, int64(0), places, spec)
+        f1 = outside(fill, tile, p, k, j, int64(1), places, spec)
+        w0 = choose(odd, FORTH, cut(k, j, int64(0), spec), v0, v1, f0)
+        w1 = choose(odd, BACK, cut(k, j, int64(1), spec), v1, v0, f1)
         return w0, w1, w0, w0
     last = int64(3) if spec.interp == BICUBIC else int64(1)
-    v0 = read(image.memory, at, corner(tile, p, k, j, int64(0), places, spec), fill, many, number, dtype)
-    v1 = read(image.memory, at, corner(tile, p, k, j, int64(1), places, spec), fill, many, number, dtype)
-    v2 = read(image.memory, at, corner(tile, p, k, j, last - 1, places, spec), fill, many, number, dtype)
-    v3 = read(image.memory, at, corner(tile, p, k, j, last, places, spec), fill, many, number, dtype)
+    v0 = read(image.memory, at, tile, p, k, j, int64(0), fill, places, many, number, dtype, spec)
+    v1 = read(image.memory, at, tile, p, k, j, int64(1), fill, places, many, number, dtype, spec)
+    v2 = read(image.memory, at, tile, p, k, j, last - 1, fill, places, many, number, dtype, spec)
+    v3 = read(image.memory, at, tile, p, k, j, last, fill, places, many, number, dtype, spec)
     return v0, v1, v2, v3
 
 
@@ -152,8 +153,29 @@ def reach(tile, p, k, j, i, first, step, calm, spec):
 
 
 @leaf
-def read(image, at, offset, fill, many, number, dtype):
-    """Read one tap: the image, or the fill value for a dead tap."""
+def outside(fill, tile, p, k, j, i, places, spec):
+    """Return what a corner reads if it is dead: the fill value; 0 where that is not finite and the weight is 0."""
+    if spec.fill_finite:
+        return fill
+    unused = idle(int64(0), i)
+    if spec.ndim > 1:
+        unused |= idle(int64(1), j)
+    if spec.ndim > 2:
+        unused |= idle(int64(2), k)
+    return unset(load(tile.idle, slot(int64(0), p), places), unused, fill, finite(fill))
+
+
+@leaf
+def idle(axis, tap):
+    """Return the bit that says that a tap of an axis has a weight of 0."""
+    return int64(1) << (4 * axis + tap)
+
+
+@leaf
+def read(image, at, tile, p, k, j, i, fill, places, many, number, dtype, spec):
+    """Read one corner: the image, or the fill value if it is dead."""
+    offset = corner(tile, p, k, j, i, places, spec)
+    fill = outside(fill, tile, p, k, j, i, places, spec)
     return living(offset, widen(gather(image, at, offset, many), number, dtype), fill)
 
 
@@ -322,16 +344,3 @@ def spread(image_bar, at, g, tile, p, bent, spec):
                 offset = reach(tile, p, k, j, i, first, step, calm, spec)
                 if calm or offset >= 0:
                     add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number, spec)
-
-
-@leaf
-def add(memory, at, value, number, spec):
-    """Add in place, rounded to the memory's own type; `number` has the type of the arithmetic."""
-    if is_binned(memory):
-        bin_add(memory, at, total(value, number))
-        return
-    if on_gpu():
-        add_at_once(memory, at, narrow(value, memory[at], FLOAT32), spec)
-        return
-    had = widen(load(memory, at, value), number, FLOAT32)
-    store(memory, at, narrow(had + value, memory[at], FLOAT32))

@@ -150,3 +150,11 @@ def normalized(source, n, point, size, axis, like, spec):
     steps = t - 1 if spec.align else t
     pixel = T(2) / T(steps) if steps > 0 else T(0)
     return lattice(point[2 - axis], t, like, spec) + (u * pixel if spec.pixel else u)
+
+
+@leaf
+def put_row(out, at, source, n, z, y, size, like, spec):
+    """Write the normalised coordinates that a source gives for one row of locations."""
+    for x in range(size[2]):
+        for axis in range(spec.ndim):
+            out[at + x * spec.ndim + axis] = normalized(source, n, (z, y, x), size, axis, like, spec)

@@ -24,6 +24,7 @@ class Tile(NamedTuple):
     offsets: Any  # into a plane of the image, one row per axis and tap; none if taps are paired
     rows: Any  # offsets where the rows of a footprint can be read
     odd: Any  # not 0 where a tap is dead, or the taps of a row do not lie side by side; if they are paired, bits
+    idle: Any  # bits of the taps whose weight is 0; only where the fill value is not finite
     weights: Any
     slopes: Any  # d weight / d pixel, for bicubic only; elsewhere they are constants
     curves: Any  # d slope / d pixel, likewise
@@ -37,9 +38,7 @@ def allocate(spec):
 
     Leaves get pointers, which need no reference counts.
     """
-    return buffer(
-        (reals(spec) + (0 if spec.paired else spec.ndim * spec.taps) + spec.rows + 1) * pitch() + LINE, int64(0)
-    )
+    return buffer((reals(spec) + integers(spec)) * pitch() + LINE, int64(0))
 
 
 @leaf
@@ -48,6 +47,12 @@ def reals(spec):
     rows = spec.ndim * spec.taps
     moving = (spec.ndim if spec.source_dot else 0) + (spec.lines if spec.source_bar else 0)
     return rows + (2 * rows if spec.sloped else 0) + spec.ndim + spec.standing + moving
+
+
+@leaf
+def integers(spec):
+    """Return how many rows of offsets and bits a stage has."""
+    return (0 if spec.paired else spec.ndim * spec.taps) + spec.rows + (1 if spec.fill_finite else 2)
 
 
 @leaf
@@ -78,6 +83,7 @@ def shares(numbers, indices, spec):
         indices,
         beyond(indices, lines),
         beyond(indices, lines + spec.rows * pitch()),
+        beyond(indices, lines + (spec.rows + 1) * pitch()),
         beyond(numbers, weights),
         beyond(numbers, slopes),
         beyond(numbers, curves),
