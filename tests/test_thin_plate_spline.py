@@ -230,7 +230,7 @@ REFUSED = [
     (ValueError, lambda: grid(PLANE, size=(2, 2, 2)), ["`control_points`", "coplanar", "4", "one plane"]),
     (ValueError, lambda: grid(TWICE), ["`control_points`", "differ", "[1.0, -1.0]", "2 and 7"]),
     (ValueError, lambda: grid(np.ones((2, 1)), size=(3,)), ["`control_points`", "differ", "0 and 1"]),
-    (ValueError, lambda: grid(CLOSE), ["`control_points`", "too close", "these 9", "2 and 7", "1.4e-13 apart", "over 2.0e+00"]),
+    (ValueError, lambda: grid(CLOSE), ["too close", "these 9", "2 and 7", "1.4e-13 apart", "over 2.0e+00"]),
     (ValueError, lambda: grid(POINTS[:2]), ["`control_points`", "at least 3", "got 2"]),
     (ValueError, lambda: grid(POINTS[:0]), ["`control_points`", "at least 3", "got 0"]),
     (ValueError, lambda: grid(np.where(POINTS == 0, np.nan, POINTS)), ["`control_points`", "finite", "number 1"]),
