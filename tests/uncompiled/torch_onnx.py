@@ -305,9 +305,7 @@ def test_what_onnx_lacks_is_refused(name, tensors, rest, options, opset, reason)
 
 
 def test_a_spline_s_size_is_known():
-    with pytest.raises(
-        torch.onnx.OnnxExporterError, match="cannot express a thin plate spline whose output's size"
-    ):
+    with pytest.raises(torch.onnx.OnnxExporterError, match="cannot express a thin plate spline whose output's size"):
         exported(Bent(SQUARE), (drawn(2, 3, 4, 5), drawn(2, 4, 2)), dynamic_shapes=({2: torch.export.Dim("h")}, None))
 
 
