@@ -9,7 +9,7 @@ from stnkit import spline
 from stnkit.device_arrays import DeviceArray
 from stnkit.device_memory import aligned, constant, contiguous, contracted, converted, ones, run, zeros
 from stnkit.device_threads import map_entries, theta_sums
-from stnkit.dtypes import arithmetic
+from stnkit.dtypes import FLOAT64, arithmetic
 from stnkit.kernels import cuda, device
 from stnkit.plan import Shape, grid_spec, layout, source_layout, three
 from stnkit.spec import AFFINE, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
@@ -29,15 +29,17 @@ def readable(source: DeviceArray, kind: int, image_dtype: np.dtype[Any], control
 def block(theta: DeviceArray, control: bytes, dtype: np.dtype[Any]) -> DeviceArray:
     """Return what kernels read of thin plate splines: control points, weights, and the affine part by rows."""
     place, (batch, count, ndim), size = theta.place, theta.shape, dtype.itemsize
-    matrix = constant(place, spline.solution(control, ndim))
+    first, second = (constant(place, matrix) for matrix in spline.solution(control, ndim))
     column = constant(place, spline.points(control, ndim).reshape(-1, 1))
     bent = count * ndim
     out = place.empty((batch, 2 * bent + ndim * (ndim + 1)), dtype)
     item = out.strides[0]
     contracted(column, ones(column, (batch, 1, 1)), out.view((batch, bent, 1), (item, size, size)))
-    contracted(matrix[:count], theta, out.view((batch, count, ndim), (item, ndim * size, size), bent * size))
+    modes = place.empty(theta.shape, FLOAT64)
+    contracted(first, theta, modes)
+    contracted(second[:count], modes, out.view((batch, count, ndim), (item, ndim * size, size), bent * size))
     rows = out.view((batch, ndim + 1, ndim), (item, size, (ndim + 1) * size), 2 * bent * size)
-    contracted(matrix[count:], theta, rows)
+    contracted(second[count:], modes, rows)
     return out
 
 
@@ -46,9 +48,10 @@ def theta_bars(sums: DeviceArray, theta: DeviceArray, kind: int, control: bytes)
     if kind != THIN_PLATE_SPLINE:
         return sums.reshape(theta.shape)
     maps, count, ndim = theta.shape
-    matrix = constant(sums.place, spline.solution(control, ndim))
-    out = sums.place.empty(theta.shape, sums.dtype)
-    contracted(matrix.transpose((1, 0)), sums.reshape((maps, count + ndim + 1, ndim)), out)
+    first, second = (constant(sums.place, matrix) for matrix in spline.solution(control, ndim))
+    modes, out = sums.place.empty(theta.shape, FLOAT64), sums.place.empty(theta.shape, sums.dtype)
+    contracted(second.transpose((1, 0)), sums.reshape((maps, count + ndim + 1, ndim)), modes)
+    contracted(first.transpose((1, 0)), modes, out)
     return out
 
 

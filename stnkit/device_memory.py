@@ -12,6 +12,7 @@ import numpy as np
 from stnkit.device_arrays import DeviceArray, Place, gapless, spread
 from stnkit.kernels import device, elements
 from stnkit.kernels.jit import digest
+from stnkit.memo import Memo
 from stnkit.plan import Shape
 from stnkit.spec import DTYPES, Spec
 
@@ -138,18 +139,15 @@ def constant(place: Place, values: np.ndarray) -> DeviceArray:
         place.tape.used(kept.address, values)
         return kept
     key = (place.framework, place.device, place.stream, values.tobytes(), values.shape, values.dtype)
-    found = _constants.get(key)
+    found: DeviceArray | None = _constants.find(key)
     if found is None:
         found = _written(place, values)
         if not device.is_capturing(place.stream, place.device):
-            if len(_constants) >= KEPT:
-                _constants.pop(next(iter(_constants)))
-            _constants[key] = found
+            _constants.keep(key, found, 2 * values.nbytes + LINE)  # on the GPU, and in the key
     return found
 
 
-KEPT = 1024
-_constants: dict[Any, DeviceArray] = {}
+_constants = Memo(2**28)
 
 
 def _written(place: Place, values: np.ndarray) -> DeviceArray:

@@ -4,16 +4,19 @@ A spline takes u(p) = sum_k w_k U(|p - c_k|) + A [p, 1], and is to take the cont
 conditions sum_k w_k [c_k, 1] = 0 that is a linear system, so [w; A] is a matrix times theta (Bookstein, 1989).
 """
 
-import functools
+from typing import NoReturn
 
 import numpy as np
 
 from stnkit.dtypes import FLOAT64
+from stnkit.memo import Memo
 
 Shape = tuple[int, ...]
 
-FLAT = 2.0**-23  # thinner lattices are flat: points of float32 that lie on a line do so no more closely
-EXACT = 1e-9  # how closely a spline of numbers of the order of one interpolates; what solves a system worse is refused
+EPS = float(np.finfo(FLOAT64).eps)
+FLAT = 2.0**-20  # thinner lattices are flat: points of float32 on a line are 2^-24 of their coordinates beside it
+BLOCK = 2**20  # numbers of a table that are computed at once
+KEPT = Memo(2**28)  # solutions and tables, 256 MiB of them
 
 
 def radial(square: np.ndarray, ndim: int) -> np.ndarray:
@@ -22,48 +25,86 @@ def radial(square: np.ndarray, ndim: int) -> np.ndarray:
     return bent * square if ndim == 1 else bent
 
 
-@functools.lru_cache(maxsize=256)
 def points(control: bytes, ndim: int) -> np.ndarray:
     """Return control points of shape (K, d) from their bytes."""
     return np.frombuffer(control, FLOAT64).reshape(-1, ndim)
 
 
+def squares(places: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Return the squared distance of every place from every control point."""
+    apart: np.ndarray = sum((p[:, None] - c) ** 2 for p, c in zip(places.T, control.T, strict=True))
+    return apart
+
+
 def basis(places: np.ndarray, control: np.ndarray) -> np.ndarray:
     """Return [U(|p - c_1|), ..., U(|p - c_K|), p, 1] for every place p: of shape (P, K + d + 1)."""
-    apart = places[:, None] - control
-    bent = radial((apart**2).sum(axis=-1), control.shape[-1])
+    bent = radial(squares(places, control), control.shape[-1])
     return np.concatenate([bent, places, np.ones((len(places), 1))], axis=1)
 
 
-@functools.lru_cache(maxsize=256)
-def solution(control: bytes, ndim: int) -> np.ndarray:
-    """Return the matrix (K + d + 1, K) that takes theta to the weights, and then to the affine part's columns.
+def solution(control: bytes, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return two matrices, (K, K) and (K + d + 1, K): theta times the first, and then the second, is [w; A].
+
+    Their product would be one matrix, but with numbers as large as the inverse of a system of any condition has them.
+    Rounded, they would spoil every map; the two spoil none that takes neighbours to neighbours.
 
     Raises
     ------
     ValueError
-        If the control points determine no spline, or none as exactly as is promised.
+        If the control points determine no spline, or none in float64.
     """
-    lattice = points(control, ndim)
-    count = len(lattice)
+    found: tuple[np.ndarray, np.ndarray] | None = KEPT.find((control, ndim))
+    if found is None:
+        found = _solved(points(control, ndim))
+        KEPT.keep((control, ndim), found, len(control) + sum(matrix.nbytes for matrix in found))
+    return found
+
+
+def _solved(lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solve the system on the weights that the side conditions leave, where U is definite.
+
+    Let [c, 1] = Q R, of which the first d + 1 columns of Q are P, and the others Z. The side conditions say w = Z v,
+    and there +-Z' U Z = L L'. So v = +-inv(L') inv(L) Z' theta, and A = inv(R) P' (theta - U w). For R, points are
+    moved to their mean and scaled to 1. Cholesky's method, which finds L, fails where the system is singular.
+    """
     _refuse_degenerate(lattice)
-    rows = basis(lattice, lattice)
-    system = np.zeros((count + ndim + 1,) * 2)
-    system[:count] = rows
-    system[count:, :count] = rows[:, count:].T
+    count, ndim = lattice.shape
+    middle = lattice.mean(axis=0)
+    extent = np.abs(lattice - middle).max()
+    flat = np.concatenate([(lattice - middle) / extent, np.ones((count, 1))], axis=1)
+    q, r = np.linalg.qr(flat, mode="complete")
+    plane, rest = q[:, : ndim + 1], q[:, ndim + 1 :]
+    square = squares(lattice, lattice)
+    bent = radial(square, ndim)
+    sign = -1 if ndim == 3 else 1
+    bending = sign * (rest.T @ bent @ rest)
     try:
-        matrix = np.linalg.solve(system, np.eye(len(system), count))
-        error = float(np.abs(rows @ matrix - np.eye(count)).sum(axis=1).max())
+        modes = np.linalg.solve(np.linalg.cholesky(bending), rest.T)
     except np.linalg.LinAlgError:
-        error = np.inf
-    if not error <= EXACT:
-        msg = (
-            f"`control_points` lie too close to each other, or to one {_FLAT[ndim]}: the spline would miss them by up "
-            f"to {error:.0e}, and {EXACT:.0e} is accepted"
-        )
-        raise ValueError(msg)
-    matrix.flags.writeable = False
-    return matrix
+        modes = np.full(1, np.inf)
+    # What rounding is multiplied by is the norm of the inverse, which is at most its trace.
+    rounded = EPS * max(np.linalg.norm(bending), np.abs(bent).max())
+    if not rounded * (modes**2).sum() < 1:
+        _refuse_close(lattice, square)
+    weights = sign * modes.T
+    affine = np.linalg.solve(r[: ndim + 1], np.concatenate([-plane.T @ bent @ weights, np.eye(ndim + 1)], axis=1))
+    affine[:ndim] /= extent
+    affine[ndim] -= middle @ affine[:ndim]
+    first = np.concatenate([modes, plane.T])
+    second = np.concatenate([np.pad(weights, ((0, 0), (0, ndim + 1))), affine])
+    first.flags.writeable = second.flags.writeable = False
+    return first, second
+
+
+def _refuse_close(lattice: np.ndarray, square: np.ndarray) -> NoReturn:
+    np.fill_diagonal(square, np.inf)
+    first, second = np.unravel_index(square.argmin(), square.shape)
+    msg = (
+        f"`control_points` lie too close to each other: float64 has too few digits for a spline of these "
+        f"{len(lattice)}, of which numbers {first} and {second} are {np.sqrt(square[first, second]):.1e} apart, while "
+        f"all extend over {np.ptp(lattice, axis=0).max():.1e}"
+    )
+    raise ValueError(msg)
 
 
 _FLAT = {1: "point", 2: "line", 3: "plane"}
@@ -84,7 +125,7 @@ def _refuse_degenerate(lattice: np.ndarray) -> None:
         again = int(np.flatnonzero((lattice == lattice[first]).all(axis=1))[1])
         msg = f"`control_points` must differ; got {lattice[first].tolist()} as numbers {first} and {again}"
         raise ValueError(msg)
-    if np.linalg.matrix_rank(lattice - lattice.mean(axis=0), rtol=count * FLAT) < ndim:
+    if np.linalg.matrix_rank(lattice - lattice.mean(axis=0), rtol=FLAT) < ndim:
         word = {2: "collinear", 3: "coplanar"}[ndim]
         msg = f"`control_points` are {word}: all {count} lie on one {_FLAT[ndim]}, so that no spline is given beside it"
         raise ValueError(msg)
@@ -93,7 +134,8 @@ def _refuse_degenerate(lattice: np.ndarray) -> None:
 def block(theta: np.ndarray, control: bytes) -> np.ndarray:
     """Return what kernels read of each spline, in float64: control points, weights, and the affine part by rows."""
     batch, count, ndim = theta.shape
-    numbers = solution(control, ndim) @ theta.astype(FLOAT64)
+    first, second = solution(control, ndim)
+    numbers = second @ (first @ theta.astype(FLOAT64))
     flat = np.broadcast_to(points(control, ndim).reshape(1, -1), (batch, count * ndim))
     weights = numbers[:, :count].reshape(batch, count * ndim)
     affine = numbers[:, count:].swapaxes(1, 2).reshape(batch, ndim * (ndim + 1))
@@ -102,20 +144,34 @@ def block(theta: np.ndarray, control: bytes) -> np.ndarray:
 
 def pull(bars: np.ndarray, control: bytes, ndim: int) -> np.ndarray:
     """Return the cotangent of theta from that of `block`; the control points are constants."""
-    matrix = solution(control, ndim)
-    count = matrix.shape[1]
+    first, second = solution(control, ndim)
+    count = len(first)
     bars = np.atleast_2d(bars)[:, count * ndim :]
     weights = bars[:, : count * ndim].reshape(-1, count, ndim)
     affine = bars[:, count * ndim :].reshape(-1, ndim, ndim + 1).swapaxes(1, 2)
-    theta_bar: np.ndarray = matrix.T @ np.concatenate([weights, affine], axis=1)
+    theta_bar: np.ndarray = first.T @ (second.T @ np.concatenate([weights, affine], axis=1))
     return theta_bar
 
 
-@functools.lru_cache(maxsize=16)
 def table(control: bytes, size: Shape, align: bool) -> np.ndarray:
-    """Return the matrix (locations, K) that takes theta to the grid: what each location takes of each control point."""
+    """Return the matrix (locations, K) that takes theta to the grid: what each location takes of each control point.
+
+    It is kept if it has 256 MiB or less, which may have to hold other tables too; else it is computed again.
+    """
+    found: np.ndarray | None = KEPT.find((control, size, align))
+    if found is None:
+        found = _table(control, size, align)
+        KEPT.keep((control, size, align), found, len(control) + found.nbytes)
+    return found
+
+
+def _table(control: bytes, size: Shape, align: bool) -> np.ndarray:
+    lattice = points(control, len(size))
+    first, second = solution(control, len(size))
     lines = [(2 * np.arange(n) + (0 if align else 1) - (n - 1 if align else n)) / max(n - align, 1) for n in size]
     places = np.stack([axis.ravel() for axis in np.meshgrid(*lines, indexing="ij")[::-1]], axis=-1)
-    lattice = points(control, len(size))
-    matrix: np.ndarray = basis(places, lattice) @ solution(control, len(size))
+    matrix = np.empty((len(places), len(lattice)))
+    step = max(BLOCK // len(lattice), 1)
+    for start in range(0, len(places), step):
+        np.matmul(basis(places[start : start + step], lattice) @ second, first, out=matrix[start : start + step])
     return matrix

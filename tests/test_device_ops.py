@@ -456,6 +456,23 @@ def test_constants_are_carried_by_launches_and_kept_for_each_stream(plain):
         assert len(record) == 2
 
 
+def test_constants_have_a_size(plain, monkeypatch):
+    """Those not used for the longest go, and what is larger than the bound is written each time."""
+    memory = importlib.import_module("stnkit.device_memory")
+    importlib.import_module("stnkit.kernels.twin")
+    lenders = importlib.import_module("stnkit.lenders")
+    limit = 20 * memory.LINE
+    monkeypatch.setattr(memory, "_constants", memory.Memo(limit))
+    with pretended():
+        place = lenders.lend("x", Pretender(np.zeros(1))).place
+        for count in (*range(1, 60), 5000):
+            memory.constant(place, np.arange(float(count)))
+            kept = [entry[0] for entry in memory._constants._kept.values()]
+            assert sum(len(array.owner.array) for array in kept) <= memory._constants.nbytes <= limit
+        assert memory.constant(place, np.arange(59.0)) is memory.constant(place, np.arange(59.0))
+        assert memory.constant(place, np.arange(5000.0)) is not memory.constant(place, np.arange(5000.0))
+
+
 @pytest.mark.parametrize("name", ["grid_sample", "affine_sample"])
 def test_a_cotangent_is_summed_in_the_image_s_dtype_whatever_the_source_s(library, name):
     """Memory for it is as large as the image: wider sums would end beyond it."""

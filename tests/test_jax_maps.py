@@ -1,5 +1,7 @@
 """Projective maps and thin plate splines on JAX arrays: the same numbers, and every derivative. Uncompiled."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import maps
@@ -109,3 +111,15 @@ REFUSED = [
 def test_refused(plain, kind, call, words):
     with pytest.raises(kind, match=words):
         call(plain, jnp.tile(jnp.eye(3), (2, 1, 1)))
+
+
+def test_tables_have_a_size(plain, monkeypatch):
+    """As many are kept as fit into a number of bytes; one that is too large is right all the same."""
+    spline = importlib.import_module("stnkit.spline")
+    kept = spline.Memo(30_000)
+    monkeypatch.setattr(spline, "KEPT", kept)
+    given = draw("thin_plate_spline", 2)
+    for n in (1, 5, 9, 13, 200):
+        grid = plain.thin_plate_spline_grid(in_jax(given).theta, given.control, (n, 4))
+        assert 0 < kept.nbytes <= 30_000
+        close(grid, plain.thin_plate_spline_grid(given.theta, given.control, (n, 4)))

@@ -19,7 +19,7 @@ ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
     {"dtypes", "kernels.pipelines"},
-    {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors"},
+    {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors", "memo"},
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},
     {"kernels.twin", "lenders"},

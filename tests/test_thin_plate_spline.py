@@ -10,6 +10,7 @@ from scipy.interpolate import CubicSpline, RBFInterpolator
 
 import stnkit
 from stnkit import spline
+from stnkit.memo import Memo
 from stnkit.spec import THIN_PLATE_SPLINE, Spec
 from stnkit.transforms import control_lattice
 
@@ -24,6 +25,12 @@ def scattered(d, shape):
     return points, random.uniform(-1, 1, points.shape)
 
 
+def solved(points, theta):
+    """Return [w; A] of a spline."""
+    first, second = spline.solution(points.tobytes(), points.shape[-1])
+    return second @ (first @ theta)
+
+
 @pytest.mark.parametrize(("d", "shape"), EACH)
 def test_interpolates_its_control_points(plain, d, shape):
     """With aligned corners a regular lattice is the output's own: to 1e-9, and to rounding of its terms in float32."""
@@ -33,8 +40,8 @@ def test_interpolates_its_control_points(plain, d, shape):
     grid = plain.thin_plate_spline_grid(theta, points, shape, align_corners=True)
     np.testing.assert_allclose(grid.reshape(theta.shape), theta, rtol=0, atol=1e-9)
     moved, values = scattered(d, shape)
-    weights = spline.solution(moved.tobytes(), d)
-    np.testing.assert_allclose(spline.basis(moved, moved) @ weights @ values, values, rtol=0, atol=1e-9)
+    weights = solved(moved, values)
+    np.testing.assert_allclose(spline.basis(moved, moved) @ weights, values, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("d", "shape"), EACH)
@@ -75,7 +82,7 @@ def test_float32(plain, d, shape):
     assert grid.dtype == np.float32
     table = oracles.thin_plate_spline_table(points, size)
     basis = spline.basis(oracles.base(size, False)[..., :-1].reshape(-1, d), points.astype(float))
-    weights = spline.solution(points.astype(float).tobytes(), d) @ theta.astype(float)
+    weights = solved(points.astype(float), theta.astype(float))
     limit = (len(points) + d + 9) * 2.0**-24 * (np.abs(basis) @ np.abs(weights)).reshape(grid.shape)
     # A location that is off by e / 2 moves U by its slope, below 2 (|r| + 1)^2 where r < 4, and on three axes by 1.
     limit = limit + 50 * 2.0**-24 * np.abs(weights[: len(points)]).sum(axis=0)
@@ -115,18 +122,19 @@ def test_leaves_agree(plain):
             assert sources.normalized(source, at[0], point, size, at[-1], np.float32(0), spec) == grid[at]
 
 
-def test_a_lattice_is_solved_once():
+def test_a_lattice_is_solved_once(monkeypatch):
     points, theta = scattered(2, (5, 5))
-    before = spline.solution.cache_info()
+    monkeypatch.setattr(spline, "KEPT", Memo(2**20))
+    times, solve = [], spline._solved
+    monkeypatch.setattr(spline, "_solved", lambda lattice: times.append(lattice) or solve(lattice))
     for _ in range(3):
         stnkit.thin_plate_spline_grid(theta, points.copy(), (0, 4))
-    after = spline.solution.cache_info()
-    assert after.misses - before.misses == 1
-    assert not spline.solution(points.tobytes(), 2).flags.writeable
+    assert len(times) == 1
+    assert not any(matrix.flags.writeable for matrix in spline.solution(points.tobytes(), 2))
 
 
-def test_table_is_that_of_the_formula():
-    """What frameworks multiply theta by is the table of the oracle."""
+def test_table_is_that_of_the_formula(monkeypatch):
+    """What frameworks multiply theta by is the table of the oracle, computed at once or row by row."""
     for d, shape in EACH:
         points, _ = scattered(d, shape)
         for align in (False, True):
@@ -134,11 +142,85 @@ def test_table_is_that_of_the_formula():
                 table = spline.table(points.tobytes(), size, align)
                 expected = oracles.thin_plate_spline_table(points, size, align)
                 np.testing.assert_allclose(table, expected.reshape(table.shape), rtol=0, atol=1e-10)
+                monkeypatch.setattr(spline, "BLOCK", 1)
+                in_rows = spline._table(points.tobytes(), size, align)
+                monkeypatch.undo()
+                np.testing.assert_allclose(in_rows, table, rtol=0, atol=1e-10)
+
+
+def test_what_is_kept_has_a_size(monkeypatch):
+    """Solutions and tables share a number of bytes; what is larger is computed, and not kept."""
+    kept = Memo(40_000)
+    monkeypatch.setattr(spline, "KEPT", kept)
+    points, _ = scattered(2, (4, 4))
+    for n in range(1, 40):
+        table = spline.table(points.tobytes(), (n, 8), False)
+        assert table.nbytes == n * 8 * 16 * 8
+        assert kept.nbytes <= 40_000
+        known = [entry[0] for entry in kept._kept.values()]
+        sizes = [array.nbytes for entry in known for array in (entry if isinstance(entry, tuple) else (entry,))]
+        assert kept.nbytes == sum(sizes) + len(kept) * points.nbytes
+    table = spline.table(points.tobytes(), (20, 8), False)
+    assert spline.table(points.tobytes(), (39, 8), False) is not spline.table(points.tobytes(), (39, 8), False)
+    assert spline.table(points.tobytes(), (20, 8), False) is table  # what is too large drives nothing out
+    large, _ = scattered(2, (8, 8))  # 2 * 64^2 numbers and more
+    first, _ = spline.solution(large.tobytes(), 2)
+    assert spline.solution(large.tobytes(), 2)[0] is not first
+    assert spline.solution(points.tobytes(), 2)[0] is spline.solution(points.tobytes(), 2)[0]
+
+
+def landmarks(d, count):
+    return np.random.default_rng([d, count]).uniform(-1, 1, (count, d))
+
+
+def pair(apart):
+    """Return 9 points, of which two are close to each other."""
+    points = control_lattice((3, 3))
+    points[7] = points[2] + apart / 2**0.5
+    return points
+
+
+BUNCHES = (landmarks(2, 20)[:, None] + 1e-4 * landmarks(2, 20)).reshape(-1, 2)
+THIN = landmarks(2, 300) * [1, 1e-5] @ [[0.8, 0.6], [-0.6, 0.8]]
+MANY = {  # as the page on concepts has them: by how much a smooth map misses them, and any numbers of the order of one
+    "40 x 40": (control_lattice((40, 40)), 1e-12, 1e-8),
+    "1000 in a plane": (landmarks(2, 1000), 1e-12, 1e-8),
+    "500 in space": (landmarks(3, 500), 1e-13, 1e-11),
+    "bunches": (BUNCHES, 1e-11, 1e-2),
+    "100 on a line": (landmarks(1, 100), 1e-12, 1e-2),
+    "a pair": (pair(1e-7), 1e-10, 1e-2),
+    "1000 evenly": (control_lattice((1000,)), 1e-11, 1e-3),
+    "200 on a line": (landmarks(1, 200), 1e-11, 1),
+    "nearly on a line": (THIN, 1e-12, 1e-6),
+    "pixels": (500 + 500 * landmarks(2, 100), 1e-13, 1e-9),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_many_landmarks(name):
+    """They are met within the rounding of a sum of K + d + 1 terms, whatever its terms are.
+
+    A system solved stably has a solution that is exact for one whose numbers are rounded: so the miss is K + d + 1
+    times half an ulp of the sum of the terms' magnitudes, once for the solution and once for the sum. A map that is
+    smooth has small terms, which a matrix that is the system's inverse would not profit from.
+    """
+    points, smooth_miss, rough_miss = MANY[name]
+    count, d = points.shape
+    extent = np.abs(points).max()
+    smooth = points + extent * np.sin(2 * points / extent) / 9
+    rough = extent * np.random.default_rng(0).uniform(-1, 1, points.shape)
+    rows = spline.basis(points, points)
+    for theta, limit in ((smooth, smooth_miss), (rough, rough_miss)):
+        weights = solved(points, theta)
+        missed = np.abs(rows @ weights - theta)
+        assert (missed <= (count + d + 1) * spline.EPS * (np.abs(rows) @ np.abs(weights)).max(axis=0)).all()
+        assert missed.max() <= limit * extent
 
 
 IMAGE, POINTS = np.ones((2, 3, 4, 5)), control_lattice((3, 3))
 LINE, PLANE = np.linspace(-1, 1, 5)[:, None] * [[0.3, 0.7]] + [[0.1, 0.2]], control_lattice((2, 2, 2)) * [1, 1, 0.5]
 PLANE = np.concatenate([PLANE[:, :2], PLANE[:, :1] + 0.3 * PLANE[:, 1:2]], axis=1)[:4]
+LONG = (landmarks(1, 1000) * [[0.3, 0.7]] + [[1, 2]]).astype("f4")
 TWICE, CLOSE = POINTS.copy(), POINTS.copy()
 TWICE[7], CLOSE[7] = POINTS[2], POINTS[2] + 1e-13
 
@@ -150,10 +232,14 @@ def grid(points, theta=None, size=(4, 5)):
 REFUSED = [
     (ValueError, lambda: grid(LINE), ["`control_points`", "collinear", "5", "one line"]),
     (ValueError, lambda: grid(LINE.astype("f4")), ["`control_points`", "collinear"]),
+    (ValueError, lambda: grid(LONG), ["`control_points`", "collinear", "1000"]),
+    (ValueError, lambda: grid(np.array([[0.0], [1.0], [1 + 1e-8]]), size=(3,)), ["too close", "1 and 2", "1.0e-08"]),
     (ValueError, lambda: grid(PLANE, size=(2, 2, 2)), ["`control_points`", "coplanar", "4", "one plane"]),
     (ValueError, lambda: grid(TWICE), ["`control_points`", "differ", "[1.0, -1.0]", "2 and 7"]),
     (ValueError, lambda: grid(np.ones((2, 1)), size=(3,)), ["`control_points`", "differ", "0 and 1"]),
-    (ValueError, lambda: grid(CLOSE), ["`control_points`", "too close", "1e-09"]),
+    (ValueError, lambda: grid(CLOSE), ["too close", "these 9", "2 and 7", "1.4e-13 apart", "over 2.0e+00"]),
+    (ValueError, lambda: grid(pair(1e-9)), ["too close", "these 9", "2 and 7", "1.0e-09 apart"]),
+    (ValueError, lambda: grid(landmarks(1, 700), size=(3,)), ["too close", "these 700"]),
     (ValueError, lambda: grid(POINTS[:2]), ["`control_points`", "at least 3", "got 2"]),
     (ValueError, lambda: grid(POINTS[:0]), ["`control_points`", "at least 3", "got 0"]),
     (ValueError, lambda: grid(np.where(POINTS == 0, np.nan, POINTS)), ["`control_points`", "finite", "number 1"]),

@@ -1,12 +1,14 @@
 """ONNX nodes for coordinates: lattices of affine maps, flows and pixels, in the dtype of the arithmetic."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import torch
 from onnxscript import evaluator, ir
 from onnxscript import opset18 as op
 from onnxscript import opset20 as op20
+from torch.fx.node import map_arg
 
 from stnkit.spec import REFLECTION, Options
 
@@ -99,6 +101,33 @@ def extent_of(value: Value, axes: int, channels_last: bool) -> Sizes:
     first = len(value.shape) - axes - channels_last
     sizes = range(first, first + axes)
     return [n if isinstance(n := value.shape[i], int) else op.Shape(value, start=i, end=i + 1) for i in sizes]
+
+
+def evaluated(value: Value, what: str) -> Callable[[], torch.Tensor]:
+    """Return what gives the numbers of a constant; refuse one that follows from an input of the file.
+
+    The exporter writes nodes first, and fills constants in when all are written: so it is to be called after that.
+    What an input is, newer exporters know from the start.
+    """
+    given, todo = {}, [value]
+    while todo:
+        here = todo.pop()
+        maker = here.producer()
+        if maker is None:
+            given[here.meta["node"]] = here
+        else:
+            todo += [array for array in maker.inputs if array is not None]
+    if any(type(node.meta.get("desc")).__name__ == "PlainAOTInput" for node in given):
+        refuse(what)
+
+    def numbers(node: torch.fx.Node) -> Any:
+        if node not in given:
+            return node.target(*map_arg(node.args, numbers), **map_arg(node.kwargs, numbers))
+        if given[node].const_value is None:
+            refuse(what)
+        return torch.as_tensor(given[node].const_value.raw)
+
+    return lambda: numbers((value if value.producer() is None else value.producer()).meta["node"])
 
 
 def joined(sizes: Sizes) -> Value:

@@ -7,6 +7,7 @@ channels last, a shared batch, one axis, other dtypes. What cannot be said so is
 AffineGrid, and GridSample on three axes, are of opset 20, which is the exporter's default.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ from stnkit.torch.nodes import (
     Sizes,
     Value,
     batched,
+    evaluated,
     extent_of,
     from_pixels,
     integers,
@@ -33,6 +35,7 @@ from stnkit.torch.nodes import (
     refuse,
     repeated,
 )
+from stnkit.torch.table import computed
 
 __all__ = ["translation_table"]
 
@@ -105,8 +108,15 @@ def _grid_splat(*_: Value, **__: Any) -> NoReturn:
     refuse("`grid_splat`: it has no operation that adds to an image at coordinates")
 
 
-def _thin_plate_spline_table(*_: Value, **__: Any) -> NoReturn:
-    refuse("a thin plate spline: it has no operation that solves a linear system")
+def _thin_plate_spline_table(control_points: Value, size: Sizes, align_corners: bool) -> Value:
+    """Write what theta is multiplied by: a constant of the file, computed when the control points are known."""
+    if not all(isinstance(n, int) for n in size):
+        refuse("a thin plate spline whose output's size is known only when the file is run; pass `size` as integers")
+    what = "a thin plate spline whose `control_points` are an input of the file; make them a constant or a buffer"
+    known = evaluated(control_points, what)
+    shape = ir.Shape((math.prod(size), int(control_points.shape[0])))
+    found = ir.LazyTensor(lambda: ir.tensor(computed(known(), size, align_corners).numpy()), ir.DataType.DOUBLE, shape)
+    return op.Constant(value=found)
 
 
 def _choice(

@@ -25,7 +25,7 @@ def table(control_points: Any, size: tuple[Any, ...], align: bool, like: torch.T
     if transformed():
         found = getattr(torch.ops, NAMESPACE).thin_plate_spline_table(control_points, size, align)
     else:
-        found = _computed(control_points, size, align)
+        found = computed(control_points, size, align)
     return found.to(like.dtype).to(like.device)
 
 
@@ -48,7 +48,8 @@ def constant(control_points: Any) -> Any:
     return wide if torch.compiler.is_compiling() or stands_for_another(wide) else memory.lend(wide)
 
 
-def _computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
+def computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
+    """Return the table of control points whose numbers are known, which is shared."""
     refuse_integers("control_points", control_points)
     control = np.ascontiguousarray(control_points.detach().double().cpu().numpy(), FLOAT64)
     return torch.from_numpy(spline.table(control.tobytes(), tuple(size), align))
@@ -56,7 +57,7 @@ def _computed(control_points: torch.Tensor, size: Sequence[int], align: bool) ->
 
 def _kept(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
     """Be the operation: its result is the caller's own."""
-    return _computed(control_points, size, align).clone().to(control_points.device)
+    return computed(control_points, size, align).clone().to(control_points.device)
 
 
 def _described(control_points: torch.Tensor, size: Sequence[Any], align: bool) -> torch.Tensor:

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import stnkit
+from stnkit import spline
+from stnkit.memo import Memo
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 
@@ -194,3 +196,18 @@ def test_compiled(op, dynamic):
     close(out, maps.sample(stnkit, given))
     (bar,) = torch.autograd.grad(out, [theta], torch.from_numpy(given.cotangent))
     close(bar, maps.sample_vjp(stnkit, given)[1])
+
+
+def test_tables_have_a_size(monkeypatch):
+    """As many are kept as fit into a number of bytes; one that is too large is right all the same."""
+    kept = Memo(30_000)
+    monkeypatch.setattr(spline, "KEPT", kept)
+    given = draw("thin_plate_spline", 2)
+    theta = torch.from_numpy(given.theta).requires_grad_()
+    for n in (1, 5, 9, 13, 200):
+        grid = stnkit.thin_plate_spline_grid(theta, given.control, (n, 4))
+        (bar,) = torch.autograd.grad(grid.sum(), theta)
+        assert 0 < kept.nbytes <= 30_000
+        close(grid, stnkit.thin_plate_spline_grid(given.theta, given.control, (n, 4)))
+        ones = np.ones(tuple(grid.shape), given.theta.dtype)
+        close(bar, stnkit.thin_plate_spline_grid_vjp(ones, given.theta, given.control))
