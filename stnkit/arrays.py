@@ -99,7 +99,10 @@ def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Le
     framework = framework_of(array)
     shared = hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__")
     if not (shared or hasattr(array, "__cuda_array_interface__")):
-        beside = next((framework_of(other) for other in arrays.values() if hasattr(other, "__dlpack__")), "numpy")
+        others = [(other, one) for other, one in arrays.items() if one is not array and is_array(one)]
+        if others and is_array(array):  # a tracer
+            raise mixture(name, array, *others[0])
+        beside = framework_of(others[0][1]) if others else "numpy"
         raise no_array(name, array, "a NumPy array or an array that supports DLPack", beside)
     if getattr(array, "requires_grad", False):
         msg = (
@@ -146,6 +149,11 @@ def framework_of(array: Any) -> str:
     return "JAX" if package in ("jax", "jaxlib") else package
 
 
+def is_array(given: Any) -> bool:
+    """Tell whether an argument is an array of some framework, if only one that JAX traces."""
+    return isinstance(given, np.ndarray) or hasattr(given, "__dlpack__") or framework_of(given) == "JAX"
+
+
 def mixture(name: str, array: Any, other: str, beside: Any) -> TypeError:
     """Return the error of two arrays of different frameworks."""
     kinds = f"`{name}` is a {framework_of(array)} array and `{other}` a {framework_of(beside)} array"
@@ -164,7 +172,7 @@ def misfit(framework: str, arrays: dict[str, Any], kind: type) -> None:
     for name, array in arrays.items():
         if array is None or isinstance(array, kind):
             continue
-        if isinstance(array, np.ndarray) or hasattr(array, "__dlpack__"):
+        if is_array(array):
             raise mixture(name, array, own, arrays[own])
         raise no_array(name, array, f"a {framework} array", framework)
 

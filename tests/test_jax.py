@@ -107,7 +107,8 @@ def test_formats(dtype):
 
 
 def test_64_bits_are_for_those_who_ask():
-    assert sample(jnp.asarray(draw(dtype=np.float64)), points(dtype=np.float64)).dtype == np.float32
+    image, grid = jnp.asarray(draw(dtype=np.float64)), jnp.asarray(points(dtype=np.float64))
+    assert sample(image, grid).dtype == np.float32
 
 
 def test_inside_scan_cond_checkpoint_and_with_donated_buffers():
@@ -146,7 +147,7 @@ BESIDE = {  # which arrays are JAX's, and which are NumPy's
         *("grid", "torch", "image", "JAX"),
     ),
     "JAX beside torch": (
-        lambda j, n: stnkit.grid_sample(torch.from_numpy(IMAGE), jnp.asarray(GRID)),
+        lambda j, n: stnkit.grid_sample(torch.from_numpy(IMAGE), j(GRID)),
         *("grid", "JAX", "image", "torch"),
     ),
 }
