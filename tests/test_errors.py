@@ -187,6 +187,63 @@ def test_what_has_an_array_inside_is_refused_with_the_way_to_it(name, framework)
             stnkit.grid_sample(listed, make(GRID))
 
 
+FITTING = {"image": IMAGE, "d_image": IMAGE, "dd_image": IMAGE, "values": OUT, "cotangent": OUT, "size": (6, 7)}
+FITTING |= {"grid": GRID, "flow": GRID, "theta": THETA, "control_points": CONTROL}
+SLIPS = {"grid": MOVE, "flow": MOVE, "theta": SQUARE}
+EXPLAINED = {"grid": "moveaxis(grid, 1, -1)", "flow": "moveaxis(flow, 1, -1)", "theta": "`theta[..., :2, :]`"}
+
+
+def fitting(name):
+    """Return arguments of a public function by name, and which of them are arrays that are of one framework."""
+    function = getattr(stnkit, name)
+    parameters = inspect.signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    own = {"theta": SQUARE} if name.startswith("projective") else {}
+    own |= {"theta": CONTROL[None].repeat(2, 0)} if name.startswith("thin") else {}
+    own |= {"cotangent": GRID} if "_grid_" in name else {"cotangent": IMAGE} if name == "grid_splat_vjp" else {}
+    given = FITTING | own
+    arguments = {word: given.get(word, given.get(word.lstrip("d").lstrip("_"))) for word in names}
+    return arguments, [word for word in names if word not in ("size", "control_points")]
+
+
+@pytest.mark.parametrize("framework", ROOMS)
+@pytest.mark.parametrize("name", stnkit.__all__)
+def test_every_function_says_how_to_make_arrays(name, framework):
+    arguments, arrays = fitting(name)
+    make, outer = ROOMS[framework]
+    arguments |= {word: make(arguments[word]) for word in arrays}
+    for word in arrays:
+        inside = labelled("xarray", "to_numpy", dtype=IMAGE.dtype, shape=IMAGE.shape)
+        with pytest.raises(TypeError, match=f"`{word}` must be a") as caught:
+            getattr(stnkit, name)(**arguments | {word: inside})
+        alone = len(arrays) == 1
+        way = f"{word}.to_numpy()" if alone else outer.format(f"{word}.to_numpy()")
+        assert f"got xarray.core.Labelled; pass `{way}`" in str(caught.value)
+    for word in {"control_points"} & set(arguments):
+        inside = labelled("xarray", "to_numpy", dtype=CONTROL.dtype, shape=CONTROL.shape)
+        with pytest.raises(TypeError, match=r"`control_points` must be .*; pass `control_points.to_numpy\(\)`"):
+            getattr(stnkit, name)(**arguments | {word: inside})
+
+
+@pytest.mark.parametrize("framework", ROOMS)
+@pytest.mark.parametrize("name", stnkit.__all__)
+def test_every_function_refuses_mixtures_and_explains_misfits(name, framework):
+    arguments, arrays = fitting(name)
+    make, _ = ROOMS[framework]
+    other = torch.from_numpy if framework == "JAX" else jnp.asarray
+    given = arguments | {word: make(arguments[word]) for word in arrays}
+    for word in arrays if len(arrays) > 1 else []:
+        with pytest.raises(
+            TypeError, match=f"`{word}`.* is a .* array and `.*; pass arrays of one framework|and `{word}` a "
+        ):
+            getattr(stnkit, name)(**given | {word: other(arguments[word])})
+    for word in set(SLIPS) & set(arrays):
+        if not (word == "theta" and not name.startswith("affine")):
+            slips = {each: make(SLIPS[word]) for each in {word, f"d_{word}"} & set(arrays)}
+            with pytest.raises(ValueError, match=re.escape(EXPLAINED[word])):
+                getattr(stnkit, name)(**given | slips)
+
+
 VALUES = [
     (lambda: sample(mode="cubic"), ["`mode`", "'cubic'", *quoted(MODES)]),
     (lambda: sample(padding_mode="mirror"), ["`padding_mode`", "'mirror'", *quoted(PADDING_MODES)]),
