@@ -2,6 +2,9 @@
 
 import doctest
 import functools
+import os
+import subprocess
+import sys
 
 import array_api_strict
 import jax
@@ -336,6 +339,29 @@ def test_integers_are_converted_where_frameworks_trace():
     compiled = torch.compile(function, fullgraph=True, backend="eager")
     for mine, eager in zip(compiled(given), function(given), strict=True):
         torch.testing.assert_close(mine, eager, rtol=0, atol=0)
+
+
+def test_maps_that_are_sharded_over_devices():
+    """The matrices that they are composed with lie wherever JAX puts them."""
+    script = """
+import jax, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from stnkit import transforms
+theta = np.tile(np.array([[1, 0, 10], [0, 1, 5]], "float32"), (2, 1, 1))
+for kind in (AxisType.Explicit, AxisType.Auto):
+    sharding = NamedSharding(jax.make_mesh((2,), ("d",), axis_types=(kind,)), PartitionSpec("d"))
+    maps = jax.device_put(theta, sharding)
+    for function in (
+        lambda x: transforms.from_pixel(x, (80, 100)),
+        lambda x: transforms.to_pixel(x, (80, 100)),
+        lambda x: transforms.compose([[1, 0, 1], [0, 1, 0]], x, transforms.identity(2, like=x)),
+    ):
+        result = function(maps)
+        assert result.sharding.is_equivalent_to(sharding, 3), result.sharding
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(function(jax.numpy.asarray(theta))))
+"""
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | devices)
 
 
 def test_identity_parameters_of_control_points():
