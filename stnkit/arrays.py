@@ -100,8 +100,11 @@ def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Le
     shared = hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__")
     if not (shared or hasattr(array, "__cuda_array_interface__")):
         others = [(other, one) for other, one in arrays.items() if one is not array and is_array(one)]
-        if others and is_array(array):  # a tracer
-            raise mixture(name, array, *others[0])
+        if is_array(array):
+            if others:
+                raise mixture(name, array, *others[0])
+            msg = f"`{name}` is traced by JAX, and its numbers are not known; pass an array that is not transformed"
+            raise TypeError(msg)
         beside = framework_of(others[0][1]) if others else "numpy"
         raise no_array(name, array, "a NumPy array or an array that supports DLPack", beside)
     if getattr(array, "requires_grad", False):

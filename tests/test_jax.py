@@ -178,6 +178,8 @@ def test_constants_may_be_of_another_framework(plain):
         result = plain.grid_sample(image, GRID + 9, fill_value=fill)
         assert type(result) is np.ndarray
         np.testing.assert_array_equal(result, np.ones((1, 1, 2, 2)))
+    with pytest.raises(TypeError, match="`control_points` is traced by JAX"):
+        jax.jit(lambda points: stnkit.thin_plate_spline_sample(image, theta, points))(LATTICE)
     for control in (LATTICE, torch.from_numpy(LATTICE)):
         shape = jax.eval_shape(lambda x, c=control: stnkit.thin_plate_spline_sample(x, jnp.asarray(theta), c), image)
         assert shape.shape == image.shape
