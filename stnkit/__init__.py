@@ -5,7 +5,11 @@
 `thin_plate_spline_grid` and `thin_plate_spline_sample`, and `flow_grid` and `flow_sample` for a flow.
 Each has a `_vjp` (reverse mode) and a `_jvp` (forward mode), and most samplers a `_double_vjp` (second order).
 `grid_splat` is the adjoint of sampling, and `grid_gradient` the spatial derivative of an image.
+`transforms` has maps as arrays, and `nn` a layer; both are imported when they are first asked for.
 """
+
+import importlib as _importlib
+import typing as _typing
 
 from stnkit.api.affine import (
     affine_grid,
@@ -82,3 +86,19 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_LATER = ("nn", "transforms")  # modules that need no framework
+
+if _typing.TYPE_CHECKING:
+    from stnkit import nn as nn
+    from stnkit import transforms as transforms
+else:
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name in _LATER:
+            return _importlib.import_module(f"stnkit.{name}")
+        msg = f"module 'stnkit' has no attribute {name!r}"
+        raise AttributeError(msg)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from stnkit import hints
 from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import bfloat16
 
@@ -53,12 +54,11 @@ def enter(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[Any], Le
         if array is None and name in optional:
             views.append(None)
             continue
-        view, framework, back = (array, "numpy", _stay) if type(array) is np.ndarray else _import(name, array)
+        view, framework, back = (array, "numpy", _stay) if type(array) is np.ndarray else _import(name, array, arrays)
         if owner is None:
             owner, owner_name, leave = framework, name, back
         elif framework != owner:
-            msg = f"`{name}` is a {framework} array and `{owner_name}` a {owner} array; pass arrays of one framework"
-            raise TypeError(msg)
+            raise mixture(name, array, owner_name, arrays[owner_name])
         if type(view) is DeviceArray:
             views.append(view)
             continue
@@ -119,22 +119,22 @@ def _stay(result: Any) -> Any:
     return result
 
 
-def _import(name: str, array: Any) -> tuple[Any, str, Leave]:
+def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Leave]:
     if type(array) is DeviceArray:
         return array, array.place.framework, _stay
-    if isinstance(array, np.ma.MaskedArray):
-        msg = f"`{name}` is a masked array, whose mask would be lost; pass `.filled(...)` instead"
-        raise TypeError(msg)
     if isinstance(array, np.ndarray):
-        return np.asarray(array), "numpy", _stay
-    framework = type(array).__module__.partition(".")[0]
+        return unmasked(name, array), "numpy", _stay
+    framework = framework_of(array)
     shared = hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__")
     if not (shared or hasattr(array, "__cuda_array_interface__")):
-        msg = (
-            f"`{name}` must be a NumPy array or an array that supports DLPack; "
-            f"got {type(array).__module__}.{type(array).__qualname__}"
-        )
-        raise TypeError(msg)
+        others = [(other, one) for other, one in arrays.items() if one is not array and is_array(one)]
+        if is_array(array):
+            if others:
+                raise mixture(name, array, *others[0])
+            msg = f"`{name}` is traced by JAX, and its numbers are not known; pass an array that is not transformed"
+            raise TypeError(msg)
+        beside = framework_of(others[0][1]) if others else "numpy"
+        raise no_array(name, array, "a NumPy array or an array that supports DLPack", beside)
     if getattr(array, "requires_grad", False):
         msg = (
             f"`{name}` requires a gradient, which this function does not record; pass `{name}.detach()`, "
@@ -172,6 +172,48 @@ def _import(name: str, array: Any) -> tuple[Any, str, Leave]:
     except (BufferError, RuntimeError, ValueError) as error:
         raise _unshared(name, array, framework, error) from error
     return view, framework, functools.partial(_export, namespace)
+
+
+def framework_of(array: Any) -> str:
+    """Return the name of the package that an array is of."""
+    package = type(array).__module__.partition(".")[0]
+    return "JAX" if package in ("jax", "jaxlib") else package
+
+
+def is_array(given: Any) -> bool:
+    """Tell whether an argument is an array of some framework, if only one that JAX traces."""
+    return isinstance(given, np.ndarray) or hasattr(given, "__dlpack__") or framework_of(given) == "JAX"
+
+
+def mixture(name: str, array: Any, other: str, beside: Any) -> TypeError:
+    """Return the error of two arrays of different frameworks."""
+    kinds = f"`{name}` is a {framework_of(array)} array and `{other}` a {framework_of(beside)} array"
+    return TypeError(f"{kinds}; pass arrays of one framework")
+
+
+def no_array(name: str, given: Any, wanted: str, framework: str = "numpy") -> TypeError:
+    """Return the error of what is no array, beside arrays of a framework."""
+    kind = f"{type(given).__module__}.{type(given).__qualname__}"
+    return TypeError(f"`{name}` must be {wanted}; got {kind}{hints.to_array(name, given, framework)}")
+
+
+def misfit(framework: str, arrays: dict[str, Any], kind: type) -> None:
+    """Refuse arguments that are not of a framework's type of arrays, beside one that is; None passes."""
+    own = next(name for name, array in arrays.items() if isinstance(array, kind))
+    for name, array in arrays.items():
+        if array is None or isinstance(array, kind):
+            continue
+        if is_array(array):
+            raise mixture(name, array, own, arrays[own])
+        raise no_array(name, array, f"a {framework} array", framework)
+
+
+def unmasked(name: str, array: np.ndarray) -> np.ndarray:
+    """Return a NumPy array as one of no other class; refuse one with a mask."""
+    if isinstance(array, np.ma.MaskedArray):
+        msg = f"`{name}` is a masked array, whose mask would be lost; pass `.filled(...)` instead"
+        raise TypeError(msg)
+    return np.asarray(array)
 
 
 def _unshared(name: str, array: Any, framework: str, error: Exception) -> TypeError:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stnkit import hints
 from stnkit.dtypes import arithmetic, is_float
 from stnkit.spec import (
     BFLOAT16,
@@ -164,6 +165,18 @@ def coordinate_dtype(argument: str, given: np.dtype[Any]) -> None:
 
 
 @functools.lru_cache(maxsize=256)
+def addable(argument: str, given: np.dtype[Any]) -> None:
+    """Refuse values to add up in a format that is no floating point."""
+    if not is_float(given):
+        accepted = _listed(name for name, code in DTYPES.items() if code <= BFLOAT16)
+        msg = (
+            f"`{argument}` must have dtype {accepted}, as fractions of them are added; got {given.name}; convert to "
+            "floating point before, and round the sums"
+        )
+        raise TypeError(msg)
+
+
+@functools.lru_cache(maxsize=256)
 def differentiable(argument: str, given: np.dtype[Any]) -> None:
     """Refuse the derivative of an image of integers."""
     if not is_float(given):
@@ -220,7 +233,7 @@ def grid_axes(shape: Shape, name: str = "grid") -> int:
     ndim = shape[-1] if shape else 0
     if ndim not in _AXES or len(shape) not in (ndim + 1, ndim + 2):
         msg = f"`{name}` must have shape (N, W, 1), (N, H, W, 2) or (N, D, H, W, 3), N optional; got {shape}"
-        raise ValueError(msg)
+        raise ValueError(msg + hints.to_grid(name, shape))
     return ndim
 
 
@@ -234,7 +247,7 @@ def theta_axes(shape: Shape) -> int:
     """Return on how many axes an affine map acts, or refuse its shape."""
     if len(shape) not in (2, 3) or shape[-2] not in _AXES or shape[-1] != shape[-2] + 1:
         msg = f"`theta` must have shape (N, 1, 2), (N, 2, 3) or (N, 3, 4), N optional; got {shape}"
-        raise ValueError(msg)
+        raise ValueError(msg + hints.to_affine(shape))
     return shape[-2]
 
 
@@ -243,7 +256,7 @@ def projective_axes(shape: Shape) -> int:
     """Return on how many axes a projective map acts, or refuse its shape."""
     if len(shape) not in (2, 3) or shape[-1] - 1 not in _AXES or shape[-2] != shape[-1]:
         msg = f"`theta` must have shape (N, 2, 2), (N, 3, 3) or (N, 4, 4), N optional; got {shape}"
-        raise ValueError(msg)
+        raise ValueError(msg + hints.to_projective(shape))
     return shape[-1] - 1
 
 
@@ -274,7 +287,7 @@ def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image
         layout = f"(N, {axes}, C)" if channels_last else f"(N, C, {axes})"
         word = "channels_last" if channels_last else "channels_first"
         msg = f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {word}; got {shape}"
-        raise ValueError(msg)
+        raise ValueError(msg + hints.to_image(name, shape, ndim, channels_last))
     if channels_last:
         return shape[-1], shape[-1 - ndim : -1]
     return shape[-1 - ndim], shape[-ndim:]

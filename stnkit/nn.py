@@ -140,6 +140,6 @@ class SpatialTransformer:
         """
         steps = 1j * STEP * np.eye(parameters.shape[-1])
         along = parameters[..., None, :] + steps.astype(np.result_type(parameters, np.complex64))
-        tangents = self.theta(along).imag / STEP
+        tangents = self.reader.continued(along, np).imag / STEP
         pulled: Floats = np.einsum("...kij,...ij->...k", tangents, theta_bar)
         return pulled

@@ -2,9 +2,13 @@
 
 import functools
 import inspect
+import re
 
+import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
+import scipy.sparse
 import torch
 
 import stnkit
@@ -65,6 +69,180 @@ SHAPES = [
     (lambda: stnkit.affine_sample_vjp(OUT[0, 0], IMAGE, THETA), ["`cotangent`", "(N, C, H, W)", "(6, 7)"]),
     (lambda: stnkit.affine_sample_vjp(OUT[:, :2], IMAGE, THETA), ["`cotangent`", "(2, 3, 6, 7)", "(2, 2, 6, 7)"]),
 ]
+
+MOVE, POINTS = np.zeros((2, 2, 6, 7)), np.zeros((2, 9, 3))
+HINTS = [  # what a message ends with, where what was meant can be guessed
+    (lambda: flow(flow=MOVE), "axis 1 holds x, y, move it to the end: `np.moveaxis(flow, 1, -1)`"),
+    (lambda: flow(flow=MOVE[0]), "axis 0 holds x, y, move it to the end: `np.moveaxis(flow, 0, -1)`"),
+    (
+        lambda: stnkit.flow_grid(np.zeros((2, 3, 5, 6, 7))),
+        "x, y, z, move it to the end: `np.moveaxis(flow, 1, -1)`",
+    ),
+    (lambda: stnkit.flow_grid(np.zeros((4, 1, 9))), "axis 1 holds x, move it to the end: `np.moveaxis(flow, 1, -1)`"),
+    (lambda: sample(grid=MOVE), "axis 1 holds x, y, move it to the end: `np.moveaxis(grid, 1, -1)`"),
+    (lambda: stnkit.affine_grid_vjp(MOVE), "move it to the end: `np.moveaxis(cotangent, 1, -1)`"),
+    (lambda: sample(grid=POINTS[0, :, :2]), "(P, 2) pass `grid[None, None]`, which gives (N, C, 1, P)"),
+    (lambda: sample(grid=POINTS[0]), "(P, 3) pass `grid[None, None, None]`, which gives (N, C, 1, 1, P)"),
+    (lambda: sample(grid=POINTS), "(N, P, 3) pass `grid[:, None, None]`, which gives (N, C, 1, 1, P)"),
+    (
+        lambda: affine(theta=SQUARE),
+        "functions `projective_...`; if its last row is (0, 0, 1), pass `theta[..., :2, :]`",
+    ),
+    (lambda: stnkit.affine_grid(np.eye(4), (1, 1, 1)), "last row is (0, 0, 0, 1), pass `theta[..., :3, :]`"),
+    (lambda: stnkit.affine_sample_vjp(OUT, IMAGE, np.eye(2)), "last row is (0, 1), pass `theta[..., :1, :]`"),
+    (lambda: affine(theta=THETA.reshape(2, 6)), "`stnkit.transforms.affine_from_parameters` makes theta of rows"),
+    (lambda: stnkit.affine_grid(np.ones(12), (4, 5, 6)), "`stnkit.transforms.affine_from_parameters` makes theta"),
+    (lambda: stnkit.projective_sample(IMAGE, THETA), "functions `affine_...`, or gets (0, 0, 1) as its last row"),
+    (lambda: stnkit.projective_grid(np.eye(3, 4), (1, 1, 1)), "or gets (0, 0, 0, 1) as its last row"),
+    (lambda: stnkit.projective_grid(np.ones((2, 8)), (4, 5)), "`stnkit.transforms.projective_from_parameters` makes"),
+    (lambda: sample(IMAGE[0, 0]), "An image of one channel is `image[None]`"),
+    (lambda: sample(IMAGE[0, 0], data_format="channels_last"), "An image of one channel is `image[..., None]`"),
+]
+
+
+@pytest.mark.parametrize(("call", "hint"), HINTS)
+def test_a_misfit_is_explained(call, hint):
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        call()
+
+
+@pytest.mark.parametrize("make", [torch.from_numpy, jnp.asarray])
+def test_a_misfit_is_explained_in_every_framework(make):
+    for call, part in (
+        (lambda: stnkit.flow_sample(make(IMAGE), make(MOVE)), "`np.moveaxis(flow, 1, -1)`"),
+        (lambda: stnkit.affine_sample(make(IMAGE), make(SQUARE)), "`theta[..., :2, :]`"),
+        (lambda: stnkit.projective_sample(make(IMAGE), make(THETA)), "(0, 0, 1) as its last row"),
+        (lambda: stnkit.grid_sample(make(IMAGE), make(POINTS)), "`grid[:, None, None]`"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(part)):
+            call()
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy, jnp.asarray])
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_integers_have_no_sum_of_fractions(make, dtype):
+    says = (
+        f"`values` must have dtype float32, .* as fractions of them are added; got {dtype}; convert to floating point"
+    )
+    with pytest.raises(TypeError, match=says):
+        stnkit.grid_splat(make(OUT.astype(dtype)), make(GRID), (4, 5))
+    with pytest.raises(TypeError, match=says):
+        stnkit.grid_splat_vjp(make(IMAGE.astype(dtype)), make(OUT.astype(dtype)), make(GRID))
+
+
+def test_a_list_of_points_is_a_grid_without_a_batch_axis(plain):
+    points = np.random.default_rng(0).uniform(-1, 1, (2, 9, 2))
+    image = np.random.default_rng(1).uniform(-1, 1, (2, 3, 4, 5))
+    shared, own = plain.grid_sample(image, points), plain.grid_sample(image, points[:, None])
+    assert shared.shape == (2, 3, 2, 9)
+    assert own.shape == (2, 3, 1, 9)
+    for n in range(2):
+        np.testing.assert_array_equal(own[n, :, 0], shared[n, :, n])
+    np.testing.assert_array_equal(plain.grid_sample(image, points[0][None, None])[:, :, 0], shared[:, :, 0])
+
+
+def labelled(package, method, **more):
+    """Return something with an array inside, as another library would make it."""
+    kind = type("Labelled", (), {method: lambda self, *_, **__: IMAGE, "__module__": f"{package}.core", **more})
+    return kind()
+
+
+OTHERS = {  # what is no array, and how it becomes one
+    "xarray": (labelled("xarray", "to_numpy", compute=lambda self: self), "{}.to_numpy()"),
+    "pandas": (labelled("pandas", "to_numpy", __array__=lambda self: IMAGE), "{}.to_numpy()"),
+    "dask": (labelled("dask.array", "compute", __array__=lambda self: IMAGE), "{}.compute()"),
+    "scipy.sparse": (scipy.sparse.csr_matrix(IMAGE[0, 0]), "{}.toarray()"),
+    "tensorflow": (labelled("tensorflow.python", "numpy", __array__=lambda self: IMAGE), "{}.numpy()"),
+    "PIL": (PIL.Image.new("RGB", (5, 4)), "np.asarray({})"),
+}
+ROOMS = {
+    "numpy": (np.asarray, "{}"),
+    "torch": (torch.from_numpy, "torch.as_tensor({})"),
+    "JAX": (jnp.asarray, "jnp.asarray({})"),
+}
+
+
+@pytest.mark.parametrize("framework", ROOMS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_has_an_array_inside_is_refused_with_the_way_to_it(name, framework):
+    other, inner = OTHERS[name]
+    make, outer = ROOMS[framework]
+    calls = {
+        "image": lambda: stnkit.grid_sample(other, make(GRID)),
+        "grid": lambda: stnkit.grid_sample(make(IMAGE), other),
+        "theta": lambda: stnkit.projective_sample(make(IMAGE), other),
+        "flow": lambda: stnkit.flow_sample_vjp(make(OUT), make(IMAGE), other),
+        "values": lambda: stnkit.grid_splat(other, make(GRID), (4, 5)),
+        "cotangent": lambda: stnkit.affine_sample_vjp(other, make(IMAGE), make(THETA)),
+        "d_image": lambda: stnkit.affine_sample_jvp(make(IMAGE), make(THETA), other, None),
+    }
+    for argument, call in calls.items():
+        with pytest.raises(TypeError, match=f"`{argument}` must be a") as caught:
+            call()
+        assert f"pass `{outer.format(inner.format(argument))}`" in str(caught.value)
+        assert ("channels_last" in str(caught.value)) == (name == "PIL" and argument == "image")
+    listed_by = {"numpy": "np.asarray", "torch": "torch.as_tensor", "JAX": "jnp.asarray"}[framework]
+    for listed in (IMAGE.tolist(), tuple(IMAGE.tolist())):
+        with pytest.raises(TypeError, match=re.escape(f"pass `{listed_by}(image)`")):
+            stnkit.grid_sample(listed, make(GRID))
+
+
+FITTING = {"image": IMAGE, "d_image": IMAGE, "dd_image": IMAGE, "values": OUT, "cotangent": OUT, "size": (6, 7)}
+FITTING |= {"grid": GRID, "flow": GRID, "theta": THETA, "control_points": CONTROL}
+SLIPS = {"grid": MOVE, "flow": MOVE, "theta": SQUARE}
+EXPLAINED = {"grid": "moveaxis(grid, 1, -1)", "flow": "moveaxis(flow, 1, -1)", "theta": "`theta[..., :2, :]`"}
+
+
+def fitting(name):
+    """Return arguments of a public function by name, and which of them are arrays that are of one framework."""
+    function = getattr(stnkit, name)
+    parameters = inspect.signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    own = {"theta": SQUARE} if name.startswith("projective") else {}
+    own |= {"theta": CONTROL[None].repeat(2, 0)} if name.startswith("thin") else {}
+    own |= {"cotangent": GRID} if "_grid_" in name else {"cotangent": IMAGE} if name == "grid_splat_vjp" else {}
+    given = FITTING | own
+    arguments = {word: given.get(word, given.get(word.lstrip("d").lstrip("_"))) for word in names}
+    return arguments, [word for word in names if word not in ("size", "control_points")]
+
+
+@pytest.mark.parametrize("framework", ROOMS)
+@pytest.mark.parametrize("name", stnkit.__all__)
+def test_every_function_says_how_to_make_arrays(name, framework):
+    arguments, arrays = fitting(name)
+    make, outer = ROOMS[framework]
+    arguments |= {word: make(arguments[word]) for word in arrays}
+    for word in arrays:
+        inside = labelled("xarray", "to_numpy", dtype=IMAGE.dtype, shape=IMAGE.shape)
+        with pytest.raises(TypeError, match=f"`{word}` must be a") as caught:
+            getattr(stnkit, name)(**arguments | {word: inside})
+        alone = len(arrays) == 1
+        way = f"{word}.to_numpy()" if alone else outer.format(f"{word}.to_numpy()")
+        assert f"got xarray.core.Labelled; pass `{way}`" in str(caught.value)
+    for word in {"control_points"} & set(arguments):
+        inside = labelled("xarray", "to_numpy", dtype=CONTROL.dtype, shape=CONTROL.shape)
+        with pytest.raises(TypeError, match=r"`control_points` must be .*; pass `control_points.to_numpy\(\)`"):
+            getattr(stnkit, name)(**arguments | {word: inside})
+
+
+@pytest.mark.parametrize("framework", ROOMS)
+@pytest.mark.parametrize("name", stnkit.__all__)
+def test_every_function_refuses_mixtures_and_explains_misfits(name, framework):
+    arguments, arrays = fitting(name)
+    make, _ = ROOMS[framework]
+    other = torch.from_numpy if framework == "JAX" else jnp.asarray
+    given = arguments | {word: make(arguments[word]) for word in arrays}
+    for word in arrays if len(arrays) > 1 else []:
+        with pytest.raises(
+            TypeError, match=f"`{word}`.* is a .* array and `.*; pass arrays of one framework|and `{word}` a "
+        ):
+            getattr(stnkit, name)(**given | {word: other(arguments[word])})
+    for word in set(SLIPS) & set(arrays):
+        if not (word == "theta" and not name.startswith("affine")):
+            slips = {each: make(SLIPS[word]) for each in {word, f"d_{word}"} & set(arrays)}
+            with pytest.raises(ValueError, match=re.escape(EXPLAINED[word])):
+                getattr(stnkit, name)(**given | slips)
+
 
 VALUES = [
     (lambda: sample(mode="cubic"), ["`mode`", "'cubic'", *quoted(MODES)]),
@@ -187,10 +365,40 @@ def test_true_is_not_one():
 TORCH = [
     (lambda: sample(torch.ones(2, 3, 4, 5)), ["`grid`", "`image`", "numpy", "torch", "one framework"]),
     (lambda: sample(grid=torch.zeros(2, 6, 7, 2)), ["`grid`", "`image`", "numpy", "torch"]),
+    (
+        lambda: torch.func.vmap(sample, in_dims=(None, 0))(IMAGE, torch.zeros(2, 6, 7, 2)),
+        ["`image` is a numpy", "torch"],
+    ),
+    (lambda: torch.func.grad(lambda u: sample(grid=u).sum())(torch.zeros(2, 6, 7, 2)), ["`image` is a numpy", "torch"]),
+    (
+        lambda: torch.func.vmap(lambda x: stnkit.projective_sample(x, SQUARE))(torch.ones(2, 3, 4, 5)),
+        ["`theta` is a numpy array and `image` a torch array"],
+    ),
+    (
+        lambda: torch.func.vmap(lambda u: sample([[0.0]], u))(torch.zeros(2, 6, 7, 2)),
+        ["`image`", "torch.as_tensor(image)"],
+    ),
     (lambda: sample(torch.ones(2, 3, 4, 5, device="meta"), torch.zeros(2, 6, 7, 2)), ["`image` on meta", "one device"]),
     (lambda: sample(torch.ones(2, 3, 4, 5, device="meta"), torch.zeros(2, 6, 7, 2, device="meta")), ["no numbers"]),
     (lambda: sample(torch.ones(2, 3, 4, 5).cfloat(), torch.zeros(2, 6, 7, 2)), ["`image`", "complex64", "a real view"]),
     (lambda: sample(torch.ones(2, 3, 4, 5).to_sparse(), torch.zeros(2, 6, 7, 2)), ["`image`", ".to_dense()"]),
+    (
+        lambda: stnkit.projective_sample(torch.ones(2, 3, 4, 5, requires_grad=True), SQUARE),
+        ["`theta` is a numpy array and `image` a torch array"],
+    ),
+    (
+        lambda: stnkit.projective_sample(torch.ones(2, 3, 4, 5, requires_grad=True), SQUARE, antialias=2),
+        ["`theta` is a numpy array and `image` a torch array"],
+    ),
+    (lambda: stnkit.projective_grid(None, (2, 2)), ["`theta` must be", "NoneType"]),
+    (
+        lambda: stnkit.thin_plate_spline_sample(torch.ones(2, 3, 4, 5, requires_grad=True), None, CONTROL),
+        ["`theta` must be a torch array", "NoneType"],
+    ),
+    (
+        lambda: stnkit.thin_plate_spline_sample(IMAGE, CONTROL, torch.tensor(CONTROL, requires_grad=True)),
+        ["`control_points` are constants", ".detach()"],
+    ),
 ]
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from conftest import uncompiled
 
 import stnkit
@@ -106,7 +107,8 @@ def test_formats(dtype):
 
 
 def test_64_bits_are_for_those_who_ask():
-    assert sample(jnp.asarray(draw(dtype=np.float64)), points(dtype=np.float64)).dtype == np.float32
+    image, grid = jnp.asarray(draw(dtype=np.float64)), jnp.asarray(points(dtype=np.float64))
+    assert sample(image, grid).dtype == np.float32
 
 
 def test_inside_scan_cond_checkpoint_and_with_donated_buffers():
@@ -126,12 +128,61 @@ def test_inside_scan_cond_checkpoint_and_with_donated_buffers():
     np.testing.assert_array_equal(step(jnp.array(image), grid)[0], image - plain[0])
 
 
-def test_numpy_arrays_beside_jax_arrays():
-    """A program closes over NumPy constants, as it does for other JAX functions."""
-    image, grid = draw(), points()
-    expected = sample(image, grid)
-    np.testing.assert_array_equal(jax.jit(lambda u: sample(image, u))(grid), expected)
-    np.testing.assert_array_equal(jax.jit(lambda x: stnkit.grid_sample(x, grid=grid, **LAST))(image), expected)
+SQUARE, LATTICE = np.eye(3, dtype="float32"), stnkit.transforms.control_lattice((2, 2)).astype("float32")
+BESIDE = {  # which arrays are JAX's, and which are NumPy's
+    "image and grid": (lambda j, n: stnkit.grid_sample(n(IMAGE), j(GRID)), "image", "numpy", "grid", "JAX"),
+    "grid and image": (lambda j, n: stnkit.grid_sample(j(IMAGE), grid=n(GRID)), "grid", "numpy", "image", "JAX"),
+    "cotangent": (lambda j, n: stnkit.grid_sample_vjp(n(OUT), j(IMAGE), j(GRID)), "cotangent", "numpy", "image", "JAX"),
+    "tangent": (
+        lambda j, n: stnkit.projective_sample_jvp(n(IMAGE), n(SQUARE), j(IMAGE), None),
+        *("image", "numpy", "d_image", "JAX"),
+    ),
+    "antialias": (
+        lambda j, n: stnkit.projective_sample(j(IMAGE), n(SQUARE), antialias=2),
+        *("theta", "numpy", "image", "JAX"),
+    ),
+    "splat": (lambda j, n: stnkit.grid_splat(n(OUT), j(GRID), (4, 4)), "values", "numpy", "grid", "JAX"),
+    "torch": (
+        lambda j, n: stnkit.grid_sample(j(IMAGE), torch.from_numpy(GRID)),
+        *("grid", "torch", "image", "JAX"),
+    ),
+    "JAX beside torch": (
+        lambda j, n: stnkit.grid_sample(torch.from_numpy(IMAGE), j(GRID)),
+        *("grid", "JAX", "image", "torch"),
+    ),
+}
+IMAGE, GRID, OUT = (np.zeros(shape, "float32") for shape in ((1, 1, 4, 4), (1, 2, 2, 2), (1, 1, 2, 2)))
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_arrays_of_another_framework_beside_jax_arrays(name):
+    """They are refused as beside tensors, also while a program is traced."""
+    call, one, its, other, theirs = BESIDE[name]
+    says = f"`{one}` is a {its} array and `{other}` a {theirs} array; pass arrays of one framework"
+    with pytest.raises(TypeError, match=says):
+        call(jnp.asarray, np.asarray)
+    with pytest.raises(TypeError, match=says):
+        jax.eval_shape(lambda zero: call(lambda array: jnp.asarray(array) + zero, np.asarray), np.float32(0))
+
+
+def test_constants_may_be_of_another_framework(plain):
+    """Control points and fill values have no derivatives. With NumPy's arrays they make a call of NumPy."""
+    image, theta = np.ones((1, 1, 4, 4), "float32"), LATTICE[None]
+    expected = plain.thin_plate_spline_sample(image, theta, LATTICE)
+    for control in (jnp.asarray(LATTICE), torch.from_numpy(LATTICE)):
+        for antialias in (False, 1):
+            result = plain.thin_plate_spline_sample(image, theta, control, antialias=antialias)
+            assert type(result) is np.ndarray
+            np.testing.assert_array_equal(result, expected)
+    for fill in (jnp.ones(1), torch.ones(1), np.ones(1), [1.0], 1):
+        result = plain.grid_sample(image, GRID + 9, fill_value=fill)
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, np.ones((1, 1, 2, 2)))
+    with pytest.raises(TypeError, match="`control_points` is traced by JAX"):
+        jax.jit(lambda points: stnkit.thin_plate_spline_sample(image, theta, points))(LATTICE)
+    for control in (LATTICE, torch.from_numpy(LATTICE)):
+        shape = jax.eval_shape(lambda x, c=control: stnkit.thin_plate_spline_sample(x, jnp.asarray(theta), c), image)
+        assert shape.shape == image.shape
 
 
 ERRORS = {

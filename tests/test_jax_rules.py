@@ -192,7 +192,9 @@ def test_derivatives_are_those_of_numpy(op, data_format, mode, plain):
     expected = getattr(stnkit, f"{op}_vjp")(g, x, u, **options)
     for mine, theirs in zip(back(jnp.asarray(g)), expected, strict=True):
         close(mine, theirs)
-    for mine, theirs in zip(getattr(stnkit, f"{op}_vjp")(jnp.asarray(g), x, u, **options), expected, strict=True):
+    for mine, theirs in zip(
+        getattr(stnkit, f"{op}_vjp")(*map(jnp.asarray, (g, x, u)), **options), expected, strict=True
+    ):
         close(mine, theirs)
     if op == "grid_splat":
         return

@@ -1,7 +1,12 @@
 """Maps as matrices, in NumPy, torch and JAX: composed, inverted, differentiated."""
 
 import doctest
+import functools
+import os
+import subprocess
+import sys
 
+import array_api_strict
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +15,7 @@ import torch
 from jax.test_util import check_grads
 
 from stnkit import transforms
-from stnkit.transforms import compose, identity, invert
+from stnkit.transforms import compose, identity, invert, rotation
 
 SHAPES = [(axes + projective, axes + 1) for axes in (1, 2, 3) for projective in (False, True)]
 FRAMEWORKS = {"numpy": np.asarray, "torch": torch.from_numpy, "jax": jnp.asarray}
@@ -174,15 +179,199 @@ def test_wrong_shapes_are_refused(call, says):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: invert(np.eye(2, 3, dtype=int)), "`theta` must have dtype float32, .* got int64"),
-        (lambda: compose(np.eye(2, 3), torch.eye(2, 3)), r"one framework; got numpy.ndarray and torch.Tensor"),
-        (lambda: compose([[1.0, 0.0]]), "one framework; got builtins.list"),
+        (lambda: compose(np.eye(2, 3), torch.eye(2, 3)), r"`thetas\[1\]` is a torch array and `thetas\[0\]` a numpy"),
+        (lambda: compose(torch.eye(2, 3), np.eye(2, 3), xp=torch), r"`thetas\[1\]` is a numpy .* a torch array"),
+        (lambda: compose(jnp.eye(2, 3), np.eye(2, 3)), r"`thetas\[1\]` is a numpy .* `thetas\[0\]` a JAX array"),
+        (lambda: invert("theta"), "`theta` must be an array or numbers; got builtins.str"),
+        (lambda: invert(None), "`theta` must be an array or numbers; got builtins.NoneType"),
+        (lambda: invert(Labelled()), r"`theta` must be .* got xarray.core.Labelled; pass `theta.to_numpy\(\)`"),
+        (lambda: rotation([torch.tensor(0.3)]), "`parameters` must be .*; got a sequence with a torch.Tensor in it"),
+        (lambda: rotation(["0.3"]), "`parameters` must be .*; got a sequence with a builtins.str in it"),
+        (lambda: rotation(np.array([object()])), "`parameters` must have dtype float32, .*; got object"),
+        (lambda: invert(np.ma.array(np.eye(2, 3))), r"`theta` is a masked array.*\.filled\("),
+        (lambda: invert(np.eye(2, 3, dtype=np.longdouble)), "`theta` must have dtype float32"),
         (lambda: identity(2, projective=1), "`projective` must be True or False; got 1"),
     ],
 )
 def test_wrong_types_are_refused(call, says):
     with pytest.raises(TypeError, match=says):
         call()
+
+
+class Labelled:
+    """An array of a library that labels its axes."""
+
+    dtype, shape = np.dtype(float), (2, 3)
+
+    def to_numpy(self):
+        return np.eye(2, 3)
+
+
+Labelled.__module__ = "xarray.core"
+
+
+MATRIX, ROW = [[1, 0, 10], [0, 1, 5]], [2, 0, 3, -4]
+WHOLE = {  # functions of numbers that are integers, and what comes
+    "from_pixel": (lambda a, xp: transforms.from_pixel(a(MATRIX), (80, 100), xp=xp), [[1, 0, 0.2], [0, 1, 0.125]]),
+    "from_pixel of a projective map": (
+        lambda a, xp: transforms.from_pixel(a([*MATRIX, [0, 0, 2]]), (80, 100), xp=xp),
+        [[1, 0, -0.79], [0, 1, -0.8625], [0, 0, 2]],  # x 50 (u + 1) - 1/2 + 10 over 2, in units of 50 from the centre
+    ),
+    "to_pixel": (
+        lambda a, xp: transforms.to_pixel(a([[1, 0, 1], [0, 1, 0]]), (80, 100), xp=xp),
+        [[1, 0, 50], [0, 1, 0]],
+    ),
+    "affine_from_torchvision": (
+        lambda a, xp: transforms.affine_from_torchvision(a([0, 10, 0, 2, 0, 0]), (40, 80), xp=xp),
+        [[0.5, 0, -0.125], [0, 0.5, 0]],
+    ),
+    "invert": (lambda a, xp: invert(a([[2, 0, 1], [0, 4, 2]]), xp=xp), [[0.5, 0, -0.5], [0, 0.25, -0.5]]),
+    "compose": (lambda a, xp: compose(a(MATRIX), a([[1, 0, 1], [0, 3, 0]]), xp=xp), [[1, 0, 11], [0, 3, 5]]),
+    "identity": (lambda a, xp: identity(2, like=a(MATRIX), xp=xp), [[1, 0, 0], [0, 1, 0]]),
+    "affine": (lambda a, xp: transforms.affine_from_parameters(a([*MATRIX[0], *MATRIX[1]]), xp=xp), MATRIX),
+    "attention": (lambda a, xp: transforms.attention(a([2, 3, -4]), xp=xp), [[2, 0, 3], [0, 2, -4]]),
+    "similarity": (lambda a, xp: transforms.similarity(a(ROW), xp=xp), [[2, 0, 3], [0, 2, -4]]),
+    "similarity in 3-D": (
+        lambda a, xp: transforms.similarity(a([2, 0, 0, 0, 3, -4, 5]), xp=xp),
+        [[2, 0, 0, 3], [0, 2, 0, -4], [0, 0, 2, 5]],
+    ),
+    "rotation": (lambda a, xp: rotation(a([0]), xp=xp), [[1, 0, 0], [0, 1, 0]]),
+    "projective": (
+        lambda a, xp: transforms.projective_from_parameters(a([*MATRIX[0], *MATRIX[1], 0, 0]), xp=xp),
+        [*MATRIX, [0, 0, 1]],
+    ),
+    "spline": (
+        lambda a, xp: transforms.thin_plate_spline_from_parameters(a(ROW), a([[0, 0], [1, 1]]), xp=xp),
+        [[2, 0], [3, -4]],
+    ),
+}
+NUMBERS = {  # how they come, with the namespace and the dtype of what is made of them
+    "numpy": (np.array, np, "float64"),
+    "numpy.int8": (functools.partial(np.array, dtype="int8"), np, "float64"),
+    "numpy, big-endian integers": (functools.partial(np.array, dtype=">i4"), np, "float64"),
+    "numpy, big-endian": (functools.partial(np.array, dtype=">f4"), np, "float32"),
+    "numpy.matrix": (
+        lambda rows: np.array(rows).view(np.matrix) if np.ndim(rows) == 2 else np.array(rows),
+        np,
+        "float64",
+    ),
+    "list": (lambda rows: rows, np, "float64"),
+    "tuple": (lambda rows: tuple(map(tuple, rows)) if np.ndim(rows) == 2 else tuple(rows), np, "float64"),
+    "torch": (torch.tensor, torch, "float32"),
+    "torch.int16": (functools.partial(torch.tensor, dtype=torch.int16), torch, "float32"),
+    "jax": (jnp.array, jnp, "float32"),
+    "array_api_strict": (array_api_strict.asarray, array_api_strict, "float64"),
+}
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["", "xp"])
+@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("name", WHOLE)
+def test_integers_and_numbers_become_floating_point(name, kind, given):
+    make, xp, dtype = NUMBERS[kind]
+    call, expected = WHOLE[name]
+    result = call(make, xp if given else None)
+    assert type(result) is type(xp.asarray(0.0) if xp is not np else np.empty(0))
+    assert str(result.dtype).rpartition(".")[-1] == dtype
+    assert result.shape == np.shape(expected)
+    if xp is np:
+        assert result.dtype.isnative
+    # entries are sums of at most 4 products below 100, rounded once each
+    np.testing.assert_allclose(np.asarray(result), expected, rtol=0, atol=8 * 100 * np.finfo(dtype).eps)
+
+
+def test_the_default_floating_point_is_the_frameworks():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert invert(torch.tensor(MATRIX)).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with jax.enable_x64(True):
+        assert invert(jnp.array(MATRIX)).dtype == np.float64
+
+
+@pytest.mark.parametrize("framework", [*FRAMEWORKS, "array_api_strict"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_integers_beside_floats(framework, order):
+    """They keep the digits that the floats have: 2^24 + 1 is no float32."""
+    from_numpy = FRAMEWORKS.get(framework, array_api_strict.asarray)
+    with jax.enable_x64(True):
+        move, half = from_numpy(np.array([[1, 2**24 + 1]])), from_numpy(np.array([[0.5, 0.0]]))
+        result = compose(*(move, half)[::order])
+        expected = [[0.5, 2**24 + 1 if order == 1 else 2**23 + 0.5]]
+        np.testing.assert_array_equal(np.asarray(result), expected)
+        beside = compose(*([[1, 2**24 + 1]], half)[::order])  # a list joins
+        assert type(beside) is type(half)
+        np.testing.assert_array_equal(np.asarray(beside), expected)
+
+
+def test_booleans_and_half_precision_beside_integers():
+    np.testing.assert_array_equal(invert(np.eye(2, 3, dtype=bool)), np.eye(2, 3))
+    assert compose(torch.eye(2, 3).half(), torch.tensor(MATRIX)).dtype == torch.float32
+    assert compose(torch.eye(2, 3).bfloat16(), torch.eye(2, 3).bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", ["numpy", "list", "torch", "jax", "array_api_strict"])
+@pytest.mark.parametrize("name", WHOLE)
+def test_complex_numbers_are_refused(name, kind):
+    make, _, _ = NUMBERS[kind]
+
+    def imaginary(rows):
+        return make((np.array(rows) * 1j).tolist())
+
+    with pytest.raises(TypeError, match=r"` must have dtype float32, .*; got complex(64|128)"):
+        WHOLE[name][0](imaginary, None)
+
+
+def test_integers_are_converted_where_frameworks_trace():
+    theta = np.array([MATRIX])
+    expected = transforms.from_pixel(theta, (80, 100)).astype("float32")
+    eps = 8 * 100 * np.finfo("float32").eps
+    for function in (jax.jit, jax.vmap):
+        np.testing.assert_allclose(function(lambda x: transforms.from_pixel(x, (80, 100)))(theta), expected, atol=eps)
+    given = torch.from_numpy(theta)
+    np.testing.assert_allclose(torch.vmap(lambda x: transforms.from_pixel(x, (80, 100)))(given), expected, atol=eps)
+
+    def function(x):
+        turn = rotation(x[:, 0, 1:2], xp=torch)
+        return transforms.from_pixel(x, (80, 100), xp=torch), turn, invert(x, xp=torch)
+
+    compiled = torch.compile(function, fullgraph=True, backend="eager")
+    for mine, eager in zip(compiled(given), function(given), strict=True):
+        torch.testing.assert_close(mine, eager, rtol=0, atol=0)
+
+
+def test_maps_that_are_sharded_over_devices():
+    """The matrices that they are composed with lie wherever JAX puts them."""
+    script = """
+import jax, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from stnkit import transforms
+theta = np.tile(np.array([[1, 0, 10], [0, 1, 5]], "float32"), (2, 1, 1))
+for kind in (AxisType.Explicit, AxisType.Auto):
+    sharding = NamedSharding(jax.make_mesh((2,), ("d",), axis_types=(kind,)), PartitionSpec("d"))
+    maps = jax.device_put(theta, sharding)
+    for function in (
+        lambda x: transforms.from_pixel(x, (80, 100)),
+        lambda x: transforms.to_pixel(x, (80, 100)),
+        lambda x: transforms.compose([[1, 0, 1], [0, 1, 0]], x, transforms.identity(2, like=x)),
+    ):
+        result = function(maps)
+        assert result.sharding.is_equivalent_to(sharding, 3), result.sharding
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(function(jax.numpy.asarray(theta))))
+"""
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | devices)
+
+
+def test_identity_parameters_of_control_points():
+    for points in (
+        [[0, 1], [1, 1], [0, 0]],
+        np.array([[0, 1], [1, 1], [0, 0]]),
+        torch.tensor([[0, 1], [1, 1], [0, 0]]),
+    ):
+        numbers = transforms.identity_parameters("thin_plate_spline", control_points=points)
+        assert numbers == (0.0, 1.0, 1.0, 1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", ["identity", "compose", "invert", "to_pixel", "from_pixel", "affine_from_torchvision"])

@@ -3,6 +3,8 @@
 import doctest
 import inspect
 import itertools
+import subprocess
+import sys
 import types
 
 import pytest
@@ -103,6 +105,22 @@ def test_examples(plain, name):
     assert sum(len(test.examples) for test in tests) > 2
     for test in tests:
         assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+
+
+def test_modules_that_need_no_framework_come_when_they_are_asked_for():
+    script = """
+import sys
+import stnkit
+assert {"nn", "transforms"} < set(dir(stnkit))
+assert not {"stnkit.nn", "stnkit.transforms", "stnkit.torch"} & set(sys.modules)
+print(stnkit.transforms.from_pixel([[1, 0, 10], [0, 1, 5]], (80, 100)).round(9).tolist())
+print(stnkit.nn.SpatialTransformer.__module__)
+assert not {"numba", "torch", "jax", "scipy"} & set(sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert found.stdout.split("\n")[:2] == ["[[1.0, 0.0, 0.2], [0.0, 1.0, 0.125]]", "stnkit.nn"]
+    with pytest.raises(AttributeError, match="module 'stnkit' has no attribute 'transform'"):
+        stnkit.transform  # noqa: B018
 
 
 def test_version():

@@ -44,7 +44,7 @@ def grid_sample(
         float32, float64 or uint8; any integer or bool with mode "nearest".
     grid : array of shape (N, *T, d)
         Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
-        and x runs along W. Half precision is widened to float32.
+        and x runs along W. Half precision is widened to float32. For lists of points see the notes.
     mode : {"bilinear", "nearest", "bicubic"}
         Interpolation along each axis; "bilinear" (also "linear") is linear in 1-D and trilinear in 3-D.
         "nearest" rounds half to even. "bicubic" is Keys' cubic convolution with a = -0.75.
@@ -80,7 +80,9 @@ def grid_sample(
     Notes
     -----
     Values equal those of `torch.nn.functional.grid_sample`. A batch axis of 1 on either side is shared by
-    all items, and without one on both sides the result has none. A coordinate that is not finite reads
+    all items, and without one on both sides the result has none. So a grid of shape (N, P, 2) is one of N x P locations
+    that all images share, and gives (N, C, N, P); for P points in each image pass `grid[:, None]`, which gives
+    (N, C, 1, P), and for P points in all of them `grid[None, None]` of (P, 2). A coordinate that is not finite reads
     `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is. A large image that is
     not aligned, or not of native byte order, is copied: the box between the lowest and the highest coordinates.
 

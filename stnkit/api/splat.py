@@ -319,7 +319,7 @@ def image_shape(
 ) -> tuple[tuple[int, ...], bool]:
     """Check values against a grid; return the shape of the image with its batch axis, and whether it keeps it."""
     ndim = len(spatial)
-    check.differentiable("values", values.dtype)
+    check.addable("values", values.dtype)
     check.coordinate_dtype("grid", grid.dtype)
     channels, points = check.image_shape(values.shape, ndim, options.channels_last, "values")
     size = grid.shape[-1 - ndim : -1]

@@ -1,7 +1,6 @@
 """Antialiasing on JAX arrays: composed of the operations, so that it has all their rules, to any order."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from stnkit.api.antialias import antialiased
 from stnkit.api.tools import Tools
-from stnkit.jax.call import enter, signed
+from stnkit.jax.call import array_names, enter, signed
 from stnkit.jax.maps import constant
 
 
@@ -21,17 +20,15 @@ def antialiasing(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable
     def either(*, antialias: Any, **arguments: Any) -> Any:
         if antialias is False:
             return rule(**arguments)
-        arrays = {name: array for name, array in arguments.items() if name in names}
-        entered = enter(*(name for name in names if name.startswith("d")), **arrays)
-        taken = arguments | dict(zip(arrays, entered, strict=True)) | {"antialias": antialias}
+        arrays = {name: arguments[name] for name in names}
+        enter(*(name for name in names if name.startswith("d")), **arrays)
+        taken = arguments | {"antialias": antialias}
         if "control_points" in taken:
             taken["control_points"] = constant(taken["control_points"])
         return antialiased(call, taken, JAX._replace(see=functools.partial(_seen, arrays)))
 
+    names = array_names(face)
     call = signed(face, either)
-    parameters = inspect.signature(face).parameters.values()
-    others = "size", "control_points"
-    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in others]
     return call
 
 

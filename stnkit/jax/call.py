@@ -15,6 +15,7 @@ import numpy as np
 from stnkit import check
 from stnkit.api.call import NAMES, Wrt, fits_inputs, fits_output, form_of
 from stnkit.api.call import Form as Face
+from stnkit.arrays import misfit, no_array
 from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.primitives import Form
@@ -25,8 +26,11 @@ Maybe = Array | None
 
 
 def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a rule with the name, the signature and the defaults of the public function that it stands for."""
-    signature = inspect.signature(face)
+    """Return a rule with the name, the signature and the defaults of the public function that it stands for.
+
+    Where JAX's arrays are elsewhere, as control points or a fill value, the call is NumPy's.
+    """
+    signature, names = inspect.signature(face), array_names(face)
 
     @functools.wraps(face)
     def call(*args: Any, **options: Any) -> Any:
@@ -36,26 +40,31 @@ def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., 
             msg = f"{face.__name__}() {error}"
             raise TypeError(msg) from None
         bound.apply_defaults()
+        if isinstance(bound.arguments.get("fill_value"), jax.core.Tracer):
+            msg = "`fill_value` is traced by JAX; it must be known when a program is traced: pass numbers"
+            raise TypeError(msg)
+        given = {name: bound.arguments[name] for name in names}
+        if not any(isinstance(array, jax.Array) for array in given.values()):
+            return inspect.unwrap(face)(*args, **options)
+        misfit("JAX", given, jax.Array)
         return rule(**bound.arguments)
 
     return call
 
 
+def array_names(face: Callable[..., Any]) -> list[str]:
+    """Return which arguments of a public function are arrays that have derivatives, or are derivatives."""
+    parameters = inspect.signature(face).parameters.values()
+    others = "size", "control_points"
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in others]
+
+
 def enter(*optional: str, **arrays: Any) -> list[Any]:
-    """Take JAX arrays, and NumPy arrays beside them, given by argument name; those named in `optional` may be None."""
-    taken: list[Any] = []
+    """Take arrays, given by argument name; those named in `optional` may be None."""
     for name, array in arrays.items():
-        if array is None and name in optional:
-            taken.append(None)
-        elif isinstance(array, jax.Array):
-            taken.append(array)
-        elif isinstance(array, np.ndarray):
-            taken.append(jnp.asarray(array))
-        else:
-            kind = f"{type(array).__module__}.{type(array).__qualname__}"
-            msg = f"`{name}` must be a JAX array, or a NumPy array beside one; got {kind}"
-            raise TypeError(msg)
-    return taken
+        if array is None and name not in optional:
+            raise no_array(name, array, "a JAX array")
+    return list(arrays.values())
 
 
 def not_written(name: str, given: Any) -> None:
@@ -97,9 +106,6 @@ class Call(NamedTuple):
 def prepare(image: Array, source: Array, kind: int, size: tuple[int, ...], options: Options, fill_value: Any) -> Call:
     """Check an image and a source of coordinates against each other, and bring them to one form."""
     face = form_of(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
-    if isinstance(fill_value, jax.core.Tracer):
-        msg = "`fill_value` is traced by JAX; it must be known when a program is traced: pass numbers"
-        raise TypeError(msg)
     fill, finite = check.fill(fill_value, face.channels, options.interp, image.dtype, source.dtype)
     return Call(
         image if image.ndim == len(size) + 2 else image[None],

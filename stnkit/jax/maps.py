@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stnkit import check, coordinates, spline
+from stnkit.api.control import known
 from stnkit.dtypes import FLOAT64
 from stnkit.jax import samplers
 from stnkit.jax.call import Array, Maybe, enter, not_written, widened
@@ -189,8 +190,9 @@ def constant(control_points: Any) -> np.ndarray:
             "that is no argument of what is transformed"
         )
         raise TypeError(msg)
-    (control,) = enter(control_points=control_points)
-    check.coordinate_dtype("control_points", control.dtype)
+    if not isinstance(control_points, jax.Array):
+        return np.ascontiguousarray(known(control_points))
+    check.coordinate_dtype("control_points", control_points.dtype)
     return np.ascontiguousarray(control_points, FLOAT64)
 
 

@@ -62,6 +62,7 @@ def spatial_transform(
     >>> spatial_transform(jnp.array([[[1.0, 2.0, 3.0, 4.0]]]), jnp.array([[0.5, 0.5]]), "attention", size=(2,))
     Array([[[3., 4.]]], dtype=float32)
     """
+    image = jnp.asarray(image) if isinstance(image, np.ndarray) else image
     how = reader(transform, None if control_points is None else constant(control_points))
     return how.sample(image, how.theta(jnp.asarray(parameters), jnp), size, **options)
 

@@ -9,6 +9,7 @@ import torch
 
 import stnkit
 from stnkit import check
+from stnkit.arrays import misfit, no_array
 from stnkit.torch import antialias
 from stnkit.torch.door import FUNCTIONS, unwritten
 from stnkit.torch.linear import widened
@@ -63,6 +64,19 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
     _, _, kind = function.__name__.partition("_sample")
 
+    arrays = [name for name in names if name not in ("size", "control_points")]
+
+    def readable(args: Sequence[Any], options: dict[str, Any]) -> bool:
+        """Tell whether some array is a tensor; refuse what is none beside it."""
+        given = {name: value for name, value in (*zip(names, args, strict=False), *options.items()) if name in arrays}
+        if not any(isinstance(array, torch.Tensor) for array in given.values()):
+            return False
+        misfit("torch", given, torch.Tensor)
+        for name, array in given.items():
+            if array is None and not ("image" in given and name.startswith("d_")):
+                raise no_array(name, array, "a torch array")
+        return True
+
     def means(*args: Any, **options: Any) -> Any:
         """Antialias: the arrays of maps are those of affine ones, and the rest are options."""
         given = dict(zip(names, args, strict=False)) | unwritten(options)
@@ -76,6 +90,8 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if transformed() or recorded(tensors) or any(map(stands_for_another, tensors)):
+            if not (torch.compiler.is_compiling() or readable(args, options)):
+                return plain(*args, **options)
             if options.get("antialias", False) is not False:
                 return means(*args, **options)
             options.pop("antialias", None)

@@ -8,6 +8,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
+from stnkit.arrays import misfit
 from stnkit.torch import gpu
 from stnkit.torch.lane import PLAIN, ordinary, way
 from stnkit.torch.operations import OPERATIONS, Operation
@@ -74,6 +75,8 @@ def in_short(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], 
 def unwatched(operation: Operation, tensors: Sequence[Any]) -> bool:
     """Tell whether nothing but autograd has to see a call, and refuse tensors that cannot be read."""
     if transformed():
+        if not torch.compiler.is_compiling():  # which makes tensors of NumPy's arrays
+            misfit("torch", dict(zip(operation.arrays, tensors, strict=True)), torch.Tensor)
         return False
     for tensor in tensors:
         if not ordinary(tensor):

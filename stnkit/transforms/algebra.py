@@ -6,19 +6,18 @@ from typing import Any
 import numpy as np
 
 from stnkit import check
-from stnkit.spec import BFLOAT16, DTYPES
 from stnkit.transforms.namespaces import (
     Array,
     Namespace,
     compiling,
     constant,
+    converted,
     dtype_name,
-    namespace_of,
+    entered,
     seen,
     widened,
 )
 
-FLOATS = frozenset(name for name, code in DTYPES.items() if code <= BFLOAT16)
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 
@@ -32,7 +31,8 @@ def identity(axes: int = 2, *, projective: bool = False, like: Array = None, xp:
     projective : bool
         Whether the last row, (0, .., 0, 1), is written out.
     like : array, optional
-        Whose framework, dtype and device to take; a NumPy array of float64 is made if left out.
+        Whose framework, dtype and device to take, where integers stand for the framework's default floating point; a
+        NumPy array of float64 is made if left out.
     xp : module, optional
         The array namespace of `like`; found by array-api-compat if left out.
 
@@ -59,7 +59,8 @@ def identity(axes: int = 2, *, projective: bool = False, like: Array = None, xp:
     rows = [[float(i == j) for j in range(axes + 1)] for i in range(axes + check.flag("projective", projective))]
     if like is None:
         return np.array(rows)
-    return constant(rows, like, namespace_of(like) if xp is None else xp)
+    (model,), namespace = entered(xp, like=like)
+    return constant(rows, model, namespace)
 
 
 def compose(*thetas: Array, xp: Namespace = None) -> Array:
@@ -71,7 +72,8 @@ def compose(*thetas: Array, xp: Namespace = None) -> Array:
     Parameters
     ----------
     *thetas : array of shape (..., d, d + 1) or (..., d + 1, d + 1)
-        Affine and projective maps, one or more, on the same number of axes. Their batch axes broadcast.
+        Affine and projective maps, one or more, on the same number of axes. Their batch axes broadcast. Integers
+        become the framework's default floating point, or float64 beside float64.
     xp : module, optional
         The array namespace of the maps; found by array-api-compat if left out.
 
@@ -85,7 +87,7 @@ def compose(*thetas: Array, xp: Namespace = None) -> Array:
     ValueError
         If no map is given, or shapes do not fit.
     TypeError
-        If the maps are no arrays, or belong to different frameworks.
+        If a map is neither an array nor numbers, or is not real, or if maps belong to different frameworks.
 
     Examples
     --------
@@ -100,12 +102,12 @@ def compose(*thetas: Array, xp: Namespace = None) -> Array:
     if not thetas:
         msg = "`compose` takes one map or more; got none"
         raise ValueError(msg)
-    namespace = namespace_of(*thetas) if xp is None else xp
-    counts = {axes_of_map(theta) for theta in thetas}
+    taken, namespace = entered(xp, **{f"thetas[{i}]": theta for i, theta in enumerate(thetas)})
+    counts = {axes_of_map(theta) for theta in taken}
     if len(counts) > 1:
         msg = f"maps must act on the same number of axes; got maps on {' and '.join(map(str, sorted(counts)))}"
         raise ValueError(msg)
-    return functools.reduce(functools.partial(_product, xp=namespace), thetas)
+    return functools.reduce(functools.partial(_product, xp=namespace), taken)
 
 
 def invert(theta: Array, *, xp: Namespace = None) -> Array:
@@ -114,13 +116,13 @@ def invert(theta: Array, *, xp: Namespace = None) -> Array:
     Parameters
     ----------
     theta : array of shape (..., d, d + 1) or (..., d + 1, d + 1)
-        Affine or projective maps.
+        Affine or projective maps. Integers become the framework's default floating point.
     xp : module, optional
         The array namespace of `theta`; found by array-api-compat if left out.
 
     Returns
     -------
-    array of the shape and dtype of `theta`
+    array of the shape of `theta`, and of its dtype if that is a floating point
         Its inverse. That of a projective map is the inverse matrix, not scaled to any last entry.
 
     Raises
@@ -128,7 +130,7 @@ def invert(theta: Array, *, xp: Namespace = None) -> Array:
     ValueError
         If the shape does not fit, or if an item of the batch is not finite or has no inverse; it names the item.
     TypeError
-        If the dtype is no floating point, or `theta` is no array.
+        If `theta` is neither an array nor numbers, or is not real.
 
     Notes
     -----
@@ -145,10 +147,8 @@ def invert(theta: Array, *, xp: Namespace = None) -> Array:
     array([[ 2. ,  0. , -0.2],
            [ 0. ,  0.5, -0. ]])
     """
-    namespace = namespace_of(theta) if xp is None else xp
+    (theta,), namespace = entered(xp, theta=theta)
     axes = axes_of_map(theta)
-    if dtype_name(theta) not in FLOATS:
-        check.coordinate_dtype("theta", np.dtype(dtype_name(theta)))  # which says so
     wide = widened(theta, namespace)
     square = wide if is_projective(wide) else wide[..., :axes]
     if not compiling():
@@ -157,15 +157,15 @@ def invert(theta: Array, *, xp: Namespace = None) -> Array:
     inverse = namespace.linalg.inv(square)
     if square is not wide:
         inverse = namespace.concat([inverse, -_times(inverse, wide[..., axes:], namespace)], axis=-1)
-    return inverse if wide is theta else namespace.astype(inverse, theta.dtype)
+    return inverse if wide is theta else converted(inverse, theta.dtype, namespace)
 
 
-def axes_of_map(theta: Array) -> int:
+def axes_of_map(theta: Array, name: str = "theta") -> int:
     """Return on how many axes an affine or a projective map acts, or refuse its shape."""
     rows, columns = theta.shape[-2:] if theta.ndim > 1 else (0, 0)
     if columns - 1 not in (1, 2, 3) or rows not in (columns - 1, columns):
         msg = (
-            "`theta` must have shape (..., d, d + 1), or (..., d + 1, d + 1) if it is projective, for d = 1, 2 or 3; "
+            f"`{name}` must have shape (..., d, d + 1), or (..., d + 1, d + 1) if it is projective, for d = 1, 2 or 3; "
             f"got {tuple(theta.shape)}"
         )
         raise ValueError(msg)

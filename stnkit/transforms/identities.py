@@ -4,7 +4,7 @@ import math
 
 from stnkit import check
 from stnkit.api.control import control_lattice, known
-from stnkit.transforms.namespaces import Array
+from stnkit.transforms.namespaces import Array, entered
 
 SPLINE = "thin_plate_spline"
 SIDE = 4  # control points along each axis of a spline whose control points are not given
@@ -54,7 +54,8 @@ def identity_parameters(transform: str, axes: int = 2, *, control_points: Array 
         raise ValueError(msg)
     if control_points is not None:
         refuse_points(transform)
-        numbers: tuple[float, ...] = tuple(known(control_points).ravel().tolist())
+        (points,), _ = entered(control_points=control_points)
+        numbers: tuple[float, ...] = tuple(known(points).ravel().tolist())
         return numbers
     own = IDENTITIES[transform]
     if axes not in own:

@@ -2,16 +2,18 @@
 
 Every function takes parameters of shape (..., K) and returns theta, which maps output to input in normalised
 coordinates, x before y before z: of shape (..., d, d + 1) where maps are affine. How many parameters there are tells
-the number of axes; `IDENTITIES` has those that leave an image as it is.
+the number of axes; `IDENTITIES` has those that leave an image as it is. Integers become the default floating point of
+their framework, and lists and numbers are what `numpy.asarray` makes of them.
 """
 
 from collections.abc import Callable
 
 from stnkit.transforms.identities import SPLINE, axes_of
-from stnkit.transforms.namespaces import Array, Namespace, namespace_of
+from stnkit.transforms.namespaces import Array, Namespace, on_floats, shape_of
 from stnkit.transforms.rotations import Rows, turn
 
 
+@on_floats
 def affine_from_parameters(parameters: Array, *, xp: Namespace = None) -> Array:
     """Arrange the entries of affine maps as matrices.
 
@@ -42,10 +44,10 @@ def affine_from_parameters(parameters: Array, *, xp: Namespace = None) -> Array:
            [0. , 1. , 0. ]])
     """
     axes = axes_of("affine", parameters.shape)
-    namespace = namespace_of(parameters) if xp is None else xp
-    return namespace.reshape(parameters, (*parameters.shape[:-1], axes, axes + 1))
+    return xp.reshape(parameters, (*parameters.shape[:-1], axes, axes + 1))
 
 
+@on_floats
 def attention(parameters: Array, *, xp: Namespace = None) -> Array:
     """Read a window: an isotropic scale and a translation.
 
@@ -79,13 +81,13 @@ def attention(parameters: Array, *, xp: Namespace = None) -> Array:
            [ 0.  ,  0.5 , -0.25]])
     """
     axes = axes_of("attention", parameters.shape)
-    namespace = namespace_of(parameters) if xp is None else xp
     scale, *shift = _split(parameters)
-    zero = namespace.zeros_like(scale)
+    zero = xp.zeros_like(scale)
     rows = [[scale if i == j else zero for j in range(axes)] for i in range(axes)]
-    return _theta(rows, shift, namespace)
+    return _theta(rows, shift, xp)
 
 
+@on_floats
 def similarity(parameters: Array, *, xp: Namespace = None) -> Array:
     """Read a turned window: an isotropic scale, a rotation and a translation.
 
@@ -116,12 +118,12 @@ def similarity(parameters: Array, *, xp: Namespace = None) -> Array:
            [ 2.,  0.,  1.]])
     """
     axes = axes_of("similarity", parameters.shape)
-    namespace = namespace_of(parameters) if xp is None else xp
     scale, *rest = _split(parameters)
     angles, shift = rest[:-axes], rest[-axes:]
-    return _theta([[scale * entry for entry in row] for row in turn(angles, namespace)], shift, namespace)
+    return _theta([[scale * entry for entry in row] for row in turn(angles, xp)], shift, xp)
 
 
+@on_floats
 def rotation(parameters: Array, *, xp: Namespace = None) -> Array:
     """Turn about the centre, in normalised coordinates.
 
@@ -157,11 +159,11 @@ def rotation(parameters: Array, *, xp: Namespace = None) -> Array:
            [ 1.,  0.,  0.]])
     """
     axes = axes_of("rotation", parameters.shape)
-    namespace = namespace_of(parameters) if xp is None else xp
     angles = _split(parameters)
-    return _theta(turn(angles, namespace), [namespace.zeros_like(angles[0])] * axes, namespace)
+    return _theta(turn(angles, xp), [xp.zeros_like(angles[0])] * axes, xp)
 
 
+@on_floats
 def projective_from_parameters(parameters: Array, *, xp: Namespace = None) -> Array:
     """Arrange the entries of projective maps as matrices, whose last entry is 1.
 
@@ -198,11 +200,11 @@ def projective_from_parameters(parameters: Array, *, xp: Namespace = None) -> Ar
            [0.5, 0. , 1. ]])
     """
     axes = axes_of("projective", parameters.shape)
-    namespace = namespace_of(parameters) if xp is None else xp
-    entries = namespace.concat([parameters, namespace.ones_like(parameters[..., :1])], axis=-1)
-    return namespace.reshape(entries, (*parameters.shape[:-1], axes + 1, axes + 1))
+    entries = xp.concat([parameters, xp.ones_like(parameters[..., :1])], axis=-1)
+    return xp.reshape(entries, (*parameters.shape[:-1], axes + 1, axes + 1))
 
 
+@on_floats
 def thin_plate_spline_from_parameters(
     parameters: Array, control_points: Array = None, *, xp: Namespace = None
 ) -> Array:
@@ -238,10 +240,9 @@ def thin_plate_spline_from_parameters(
     array([[-0.5],
            [ 0.5]])
     """
-    control = None if control_points is None else tuple(control_points.shape)
+    control = None if control_points is None else shape_of(control_points)
     axes = axes_of(SPLINE, parameters.shape, control)
-    namespace = namespace_of(parameters) if xp is None else xp
-    return namespace.reshape(parameters, (*parameters.shape[:-1], parameters.shape[-1] // axes, axes))
+    return xp.reshape(parameters, (*parameters.shape[:-1], parameters.shape[-1] // axes, axes))
 
 
 TRANSFORMS: dict[str, Callable[..., Array]] = {

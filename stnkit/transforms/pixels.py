@@ -11,7 +11,7 @@ from typing import Any
 
 from stnkit import check
 from stnkit.transforms.algebra import axes_of_map, compose
-from stnkit.transforms.namespaces import Array, Namespace, constant, namespace_of
+from stnkit.transforms.namespaces import Array, Namespace, constant, entered
 
 Ruler = tuple[list[list[float]], list[list[float]]]  # there and back
 
@@ -33,7 +33,8 @@ def to_pixel(
     Parameters
     ----------
     theta : array of shape (..., d, d + 1) or (..., d + 1, d + 1)
-        Affine or projective maps from output to input, normalised.
+        Affine or projective maps from output to input, normalised. Integers become the framework's default floating
+        point.
     size : sequence of int
         The image's spatial size S.
     out_size : sequence of int, optional
@@ -49,7 +50,7 @@ def to_pixel(
 
     Returns
     -------
-    array of the shape and dtype of `theta`
+    array of the shape of `theta`, and of its dtype if that is a floating point
         For OpenCV's `warpAffine` and `warpPerspective` with the flag `WARP_INVERSE_MAP`; without it, they take its
         `invert`. For SciPy's `affine_transform`, which takes the offset as the matrix's last column.
 
@@ -58,7 +59,7 @@ def to_pixel(
     ValueError
         If a shape or a size does not fit, or the convention is unknown.
     TypeError
-        If `theta` is no array.
+        If `theta` is neither an array nor numbers, or is not real.
 
     Notes
     -----
@@ -73,7 +74,7 @@ def to_pixel(
     array([[-1.,  0.,  5.],
            [ 0.,  1.,  0.]])
     """
-    namespace = namespace_of(theta) if xp is None else xp
+    (theta,), namespace = entered(xp, theta=theta)
     ours, theirs = _rulers(axes_of_map(theta), size, out_size, convention, align_corners)
     to, back = constant(ours[0], theta, namespace), constant(theirs[1], theta, namespace)
     return compose(to, theta, back, xp=namespace)
@@ -94,7 +95,8 @@ def from_pixel(
     ----------
     matrix : array of shape (..., d, d + 1) or (..., d + 1, d + 1)
         Affine or projective maps from output to input, in the units of `convention`. Of a map from input to output, as
-        `cv2.getRotationMatrix2D` makes it, give `invert(matrix)`.
+        `cv2.getRotationMatrix2D` makes it, give `invert(matrix)`. Integers become the framework's default floating
+        point.
     size : sequence of int
         The image's spatial size S.
     out_size : sequence of int, optional
@@ -108,7 +110,7 @@ def from_pixel(
 
     Returns
     -------
-    array of the shape and dtype of `matrix`
+    array of the shape of `matrix`, and of its dtype if that is a floating point
         Theta.
 
     Raises
@@ -117,7 +119,7 @@ def from_pixel(
         If a shape or a size does not fit, or the convention is unknown; and if, with align_corners, the image has one
         pixel along an axis, for then theta cannot say where.
     TypeError
-        If `matrix` is no array.
+        If `matrix` is neither an array nor numbers, or is not real.
 
     Examples
     --------
@@ -130,8 +132,8 @@ def from_pixel(
     array([[ 0. , -0.5,  0. ],
            [ 2. ,  0. ,  0. ]])
     """
-    namespace = namespace_of(matrix) if xp is None else xp
-    axes = axes_of_map(matrix)
+    (matrix,), namespace = entered(xp, matrix=matrix)
+    axes = axes_of_map(matrix, "matrix")
     ours, theirs = _rulers(axes, size, out_size, convention, align_corners)
     if align_corners and 1 in check.size(size, axes):
         msg = f"with `align_corners` an axis of one pixel has no length to measure by; got an image of {tuple(size)}"
@@ -176,10 +178,10 @@ def affine_from_torchvision(
     array([[ 0.5  ,  0.   , -0.125],
            [ 0.   ,  0.5  ,  0.   ]])
     """
+    (parameters,), namespace = entered(xp, parameters=parameters)
     if parameters.ndim < 1 or parameters.shape[-1] != 6:
         msg = f"`parameters` must have shape (..., 6); got {tuple(parameters.shape)}"
         raise ValueError(msg)
-    namespace = namespace_of(parameters) if xp is None else xp
     height, width = check.size(size, 2)
     x, y = (0.0, 0.0) if center is None else (center[0] - width / 2, center[1] - height / 2)
     angle, right, down, scale, lean, rise = (parameters[..., i] for i in range(6))

@@ -1,5 +1,6 @@
 """Readers: what every layer does with a transform's parameters, whatever framework differentiates it."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,8 +31,11 @@ class Reader(NamedTuple):
 
     def theta(self, parameters: Array, xp: Namespace) -> Array:
         """Return the maps that parameters stand for."""
-        own = {} if self.control_points is None else {"control_points": self.control_points}
-        return TRANSFORMS[self.transform](parameters, **own, xp=xp)
+        return TRANSFORMS[self.transform](parameters, **self._own(), xp=xp)
+
+    def continued(self, parameters: Array, xp: Namespace) -> Array:
+        """Return the maps' continuation to complex parameters, where their formulas are analytic."""
+        return inspect.unwrap(TRANSFORMS[self.transform])(parameters, **self._own(), xp=xp)
 
     def sample(self, image: Array, theta: Array, size: Any = None, **options: Any) -> Array:
         """Read images under maps."""
@@ -43,6 +47,10 @@ class Reader(NamedTuple):
         _, vjp = SAMPLING.get(self.transform, AFFINE)
         image_bar, theta_bar = vjp(cotangent, image, theta, *self._fixed(theta), **options)
         return image_bar, theta_bar
+
+    def _own(self) -> dict[str, Array]:
+        """Return what transforms take beside parameters."""
+        return {} if self.control_points is None else {"control_points": self.control_points}
 
     def _fixed(self, theta: Array) -> tuple[Array, ...]:
         """Return what samplers take beside maps."""
