@@ -6,6 +6,7 @@ Threads run one after another, uncompiled, so nothing here depends on their orde
 import importlib
 
 import numpy as np
+import places
 import pytest
 from ml_dtypes import bfloat16
 from pretended import OnHost, Pretender, lent, pretended, returned
@@ -447,3 +448,31 @@ def test_a_cotangent_is_summed_in_the_image_s_dtype_whatever_the_source_s(librar
     for steady in (False, True):
         compare(getattr(library, f"{name}_vjp"), cotangent, image, source, deterministic=steady, sums=100)
     compare(getattr(library, f"{name}_double_vjp"), image, source, cotangent, image, source, sums=400)
+
+
+MEANS = [  # axes, mode, padding, corners aligned, dtypes of image and maps, how many places
+    (1, "bilinear", "zeros", False, "float64", "float64", True),
+    (2, "bilinear", "border", True, "float64", "float64", True),
+    (2, "bicubic", "reflection", False, "float32", "float32", 2),
+    (3, "bilinear", "wrap", False, "float64", "float64", 2),
+    (2, "nearest", "border", False, "float16", "float32", 3),
+]
+
+
+@pytest.mark.parametrize(("op", "kind"), places.EACH)
+@pytest.mark.parametrize("mean", MEANS)
+def test_means_of_places(library, op, kind, mean):
+    """What is antialiased has the values of the CPU: bit by bit, but for sums and splines, which are added otherwise."""
+    d, mode, padding, align, dtype, wide, antialias = mean
+    image, source, cotangent, image_dot, source_dot = places.drawn(op, d)
+    arrays = *(a.astype(dtype) for a in (image, cotangent, image_dot)), *(a.astype(wide) for a in (source, source_dot))
+    options = {"mode": mode, "padding_mode": padding, "align_corners": align, "fill_value": 0.5, "antialias": antialias}
+    for steady in (False, True)[: 2 if "vjp" in kind else 1]:
+        steadily = {"deterministic": steady} if "vjp" in kind else {}
+
+        def function(image, cotangent, image_dot, source, source_dot, steadily=steadily):
+            given = image, source, cotangent, image_dot, source_dot
+            return places.call(library, op, kind, given, **steadily, **options)
+
+        terms = 2 * int(np.prod(places.SIZE[-d:])) * (4 if mode == "bicubic" else 2) ** d + 3**d
+        compare(function, *arrays, sums=terms if "vjp" in kind or op == "thin_plate_spline" else 1)
