@@ -119,7 +119,7 @@ class DeviceArray:
 
     __radd__ = __add__  # of `sum`, which begins with 0
 
-    def __iadd__(self, other: "DeviceArray") -> "DeviceArray":
+    def __iadd__(self, other: "DeviceArray | float") -> "DeviceArray":
         total: DeviceArray = ARITHMETIC[np.add](self, other, out=self)
         return total
 

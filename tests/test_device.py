@@ -52,6 +52,11 @@ def driver(monkeypatch):
     class Failure(int):
         name = "CUDA_ERROR_INVALID_DEVICE"
 
+    def copied(to, *given):
+        calls.append(("read", stack[-1], *given))
+        ctypes.memset(to, 7, 3)
+        return (0,)
+
     driver = SimpleNamespace(
         cuInit=lambda flags: (0,),
         cuDriverGetVersion=lambda: (0, version[0]),
@@ -67,7 +72,7 @@ def driver(monkeypatch):
         cuCtxPushCurrent=lambda context: (stack.append(context), (0,))[1],
         cuCtxPopCurrent=lambda: (0, stack.pop()),
         cuMemsetD8Async=lambda *given: (calls.append(("clear", stack[-1], *given)), (0,))[1],
-        cuMemcpyDtoHAsync=lambda to, *given: (calls.append(("read", stack[-1], *given)), ctypes.memset(to, 7, 3), (0,))[2],
+        cuMemcpyDtoHAsync=copied,
         cuStreamSynchronize=lambda *given: (calls.append(("wait", stack[-1], *given)), (0,))[1],
     )
     core = SimpleNamespace(

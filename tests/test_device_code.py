@@ -117,7 +117,7 @@ def test_kernels_of_means(compiler, name, image, coordinates):
     function = getattr(stnkit, f"{name}_sample")
     with recorded() as kernels:
         function(*arrays, antialias=2, **size)
-        with pytest.raises(TypeError, match="while a graph is recorded; pass how many places.*antialias=4"):
+        with pytest.raises(TypeError, match=r"while a graph is recorded; pass how many places.*antialias=4"):
             function(*arrays, antialias=True, **size)
     own = {kernel for kernel in kernels if kernel.factory in (elements.combination, elements.longest)}
     measured = {elements.longest} if name == "flow" else set()  # affine maps are read as they are

@@ -68,7 +68,8 @@ def _of_map(kind: int, theta: Array, lattice: Lattice, points: np.ndarray | None
 
     What is at or behind a horizon has no coordinates, so that no step to it counts.
     """
-    items = floor(theta).converted(theta if theta.ndim == 3 else theta[None], FLOAT64)  # in which rounding makes no place more
+    items = theta if theta.ndim == 3 else theta[None]
+    items = floor(items).converted(items, FLOAT64)  # in which rounding makes no place more
     halves = np.array(lattice.halves)
     columns = []
     for ahead in 0.5 * np.eye(len(halves)):
