@@ -36,6 +36,8 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, NamedTuple
 
+from bench import threads
+
 ROOT = Path(__file__).parents[1]
 Facts = dict[str, Any]
 
@@ -53,7 +55,7 @@ PACKAGES = (  # distributions that a report on a GPU names
     *("torch", "triton", "jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "cupy-cuda13x", "cupy-cuda12x"),
     *("pytest", "pytest-xdist", "hypothesis", "rich"),
 )
-NEEDED = ("numba", "numpy", "cuda", "torch", "jax")  # requirements, and extras, whose lowest versions count
+EXTRAS = ("cuda", "torch", "jax")  # whose lowest versions count, beside what is always needed
 
 FEW = (  # tests that go through kernels of every kind, for tools that make these many times slower
     "test_samplers[grid-2-float32-False]",
@@ -62,8 +64,6 @@ FEW = (  # tests that go through kernels of every kind, for tools that make thes
     "test_items_that_are_gathered_and_scattered[bilinear-zeros-True]",
     "test_means_of_places[flow-2]",
 )
-
-
 WHOLE = ("PYTORCH_NO_CUDA_MEMORY_CACHING", "1")  # each tensor is an allocation, so that its end is seen
 
 
@@ -89,7 +89,7 @@ def own(name: str) -> Callable[[Path, float], list[str]]:
 
 def tests(folder: Path, seconds: float) -> list[str]:
     """Return the command of the tests that need a GPU; in few processes, if pytest-xdist is there."""
-    workers = min(WORKERS, max(1, len(os.sched_getaffinity(0)) // 2))
+    workers = min(WORKERS, threads.usable() // 2)
     spread = ["-n", str(workers), "--dist", "load"] if found("xdist") and workers > 1 else []
     return pytest(*spread, "tests/test_gpu.py")
 
@@ -235,7 +235,7 @@ def installed(name: str) -> Facts | None:
 def older(versions: dict[str, str]) -> list[str]:
     """Say which versions are lower than `pyproject.toml` asks for, or missing."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [word for extra in NEEDED for word in project["optional-dependencies"].get(extra, [])]
+    extras = [word for extra in EXTRAS for word in project["optional-dependencies"].get(extra, [])]
     said = []
     for word in dict.fromkeys([*project["dependencies"], *extras]):
         asked = re.match(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)", word)
@@ -277,12 +277,10 @@ def driver(facts: Facts) -> Facts:
 
 def scaling(folder: Path) -> None:
     """Time three cases on 1, 2, 4, ... threads, beside torch where it is there."""
-    from bench import results, threads
-
     most = min(16, threads.usable())
     threads.fix(most)
     from bench import __main__ as program
-    from bench import compiled, harness, peers, suite
+    from bench import compiled, harness, peers, results, suite
 
     rivals = [peers.PEERS["torch"]] if found("torch") else []
     run: Facts = results.started(most, {peer.name: peers.version(peer) for peer in rivals}, quick=True, scaling=[])
