@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import compiled, derivatives, harness, in_cuda, peers, results, startup, suite, threads, torch_step
+from bench.cases import Case
 from bench.memory import Gauge
 from bench.peers import Peer
 from bench.report import show
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--peers", metavar="NAME,NAME", help=f"only these peers, of {', '.join(peers.PEERS)}")
     words.add_argument("--threads", metavar="N", type=int, default=min(2, threads.usable()), help="of each library")
     words.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda has cases of its own")
+    words.add_argument("--seconds", metavar="N", type=float, help="begin no case later; on cuda alone")
     words.add_argument("--quick", action="store_true", help="every operation once, on small images, within a minute")
     words.add_argument("--out", metavar="FILE", type=Path, help="the JSON file, else one in bench/results")
     return words
@@ -53,6 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
         options = parser().parse_args(words)
         if options.device == "cuda":
             out = [] if options.out is None else ["--out", str(options.out)]
+            out += [] if options.seconds is None else ["--seconds", str(options.seconds)]
             return in_cuda.main(["--quick"] * options.quick + out)
         sections = suite.selected(suite.QUICK if options.quick else suite.SECTIONS, options.cases)
         asked = peers.chosen(options.peers)
@@ -140,12 +143,14 @@ def weigh(record: harness.Record, gauge: Gauge, found: Sequence[Peer]) -> None:
             side["memory"] = gauge.extra(name, record["name"])
 
 
-def scaling(most: int, found: Sequence[Peer], effort: harness.Effort) -> list[dict[str, Any]]:
+def scaling(
+    most: int, found: Sequence[Peer], effort: harness.Effort, cases: Sequence[Case] = suite.SCALED
+) -> list[dict[str, Any]]:
     """Time some cases on 1, 2, 4, ... threads, beside torch where it is there."""
     numbers = [2**k for k in range(most.bit_length()) if 2**k < most] + [most]
     rivals = [peer for peer in found if peer.name == "torch"]
     entries = []
-    for case in suite.SCALED:
+    for case in cases:
         sides: dict[str, list[harness.Record]] = {}
         for number in numbers:
             threads.use(number)

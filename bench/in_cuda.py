@@ -1,9 +1,11 @@
-"""What a GPU gives: `python -m bench --device cuda [--quick]`, on a machine that has one.
+"""What a GPU gives: `python -m bench --device cuda [--quick] [--seconds N]`, on a machine that has one.
 
 Samplers and their derivatives stand beside torch's CUDA kernels, beside CuPy's `map_coordinates` where CuPy is there,
 and beside what `torch.compile` makes of torch's formula; and each beside the bandwidth of a copy on the same device.
 Sides are compared first, and then timed in turn by CUDA events, so that what Python costs does not count; that is
-measured by itself. Prints a table, and writes it to the documentation's page on CUDA and to JSON in `bench/results`.
+measured by itself. Writes what it has measured to JSON in `bench/results` after every case, from the most telling to
+the least, and what takes a compiler long at the end; then prints a table, and writes it to the documentation's page on
+CUDA, if all was measured. `--page FILE` writes that page from a JSON file.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,8 +57,10 @@ PICTURES = (
     Picture(64, 256, (32, 32)),
     Picture(2, 4, (128, 128, 128)),
 )
+Key = tuple[Picture, bool, str]  # of a case: its shapes, whether channels come last, and its operation
+
 QUICK = (Picture(2, 8, (32, 32)),)
-OPERATIONS = ("grid_sample", "affine_sample", "backward to image and grid", "backward to image and theta")
+OPERATIONS = ("backward to image and theta", "affine_sample", "grid_sample", "backward to image and grid")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -64,8 +68,14 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench --device cuda", description="Measure stnkit on a GPU.")
     parser.add_argument("--quick", action="store_true", help="a small picture, in a few rounds")
     parser.add_argument("--out", metavar="FILE", type=Path, help="the JSON file, else one in bench/results")
+    parser.add_argument("--seconds", metavar="N", type=float, default=math.inf, help="begin no case later")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="measure nothing: show FILE on the page")
     options = parser.parse_args(words)
-    reason = missing()
+    if options.page is not None:
+        run = results.load(options.page)
+        write(run, options.page.name, tables(run))
+        return 0
+    start, reason = time.monotonic(), missing()
     if reason:
         print(f"bench: no GPU to measure on: {reason}", file=sys.stderr)
         return 2
@@ -73,20 +83,48 @@ def main(words: list[str] | None = None) -> int:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = options.out or results.FOLDER / f"cuda-{'quick-' if options.quick else ''}{stamp}.json"
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    for picture in QUICK if options.quick else PICTURES:
-        for last in (False, True):
-            for operation in OPERATIONS:
-                run["cases"].append(measure(picture, last, operation, run["bandwidth"], rounds))
-                results.save(run, path)
     run["overhead"] = overhead()
-    run["complete"] = True
     results.save(run, path)
+    done: dict[Key, dict[str, Any]] = {}
+    for key, compiled in ordered(QUICK if options.quick else PICTURES):
+        if time.monotonic() - start > options.seconds:
+            print(f"bench: stopped after {options.seconds:.0f} s", file=sys.stderr)
+            break
+        done[key] = attempted(*key, run["bandwidth"], rounds, compiled)
+        run["cases"] = list(done.values())
+        results.save(run, path)
+    else:
+        run["complete"] = True
+        results.save(run, path)
     shown = tables(run)
     printed(shown, where(run))
-    if not options.quick:
+    if run["complete"] and not options.quick and options.out is None:
         write(run, path.name, shown)
     print(f"results: {path}")
     return 0
+
+
+def ordered(pictures: Sequence[Picture]) -> Iterator[tuple[Key, bool]]:
+    """Return cases, and whether torch's compiler takes part: last, in cases that were measured without it."""
+    for last in (False, True):
+        for operation in OPERATIONS:
+            for picture in pictures:
+                yield (picture, last, operation), False
+    for operation in OPERATIONS:
+        if "backward" not in operation:
+            yield from (((picture, False, operation), True) for picture in pictures)
+
+
+def attempted(
+    picture: Picture, last: bool, operation: str, copied: float, rounds: int, compiled: bool
+) -> dict[str, Any]:
+    """Measure a case; one that cannot be, as memory is short, has its reason in place of times."""
+    try:
+        return measure(picture, last, operation, copied, rounds, compiled)
+    except Exception as error:
+        reason = f"error: {type(error).__name__}: {error}"[:200]
+        about = {"picture": picture.title, "channels_last": last, "operation": operation, "bytes": 0, "floor": 0.0}
+        return about | {"seconds": {}, "quartiles": {}, "failures": {"stnkit": reason}}
 
 
 def missing() -> str:
@@ -159,7 +197,7 @@ def seconds(call: Call, number: int, torch: Any) -> float:
     return elapsed / 1e3 / number
 
 
-def measure(picture: Picture, last: bool, operation: str, copied: float, rounds: int) -> dict[str, Any]:
+def measure(picture: Picture, last: bool, operation: str, copied: float, rounds: int, compiled: bool) -> dict[str, Any]:
     """Compare and time the sides of a case."""
     import torch
 
@@ -168,7 +206,7 @@ def measure(picture: Picture, last: bool, operation: str, copied: float, rounds:
     record["bytes"] = inputs.bytes(operation)
     record["floor"] = record["bytes"] / copied
     sides, failures = {}, {}
-    found = sides_of(inputs, operation)
+    found = sides_of(inputs, operation, compiled)
     expected = flat(found["torch"]())
     for name, call in found.items():
         try:
@@ -218,7 +256,7 @@ class Inputs:
         return 3 * image + 2 * coordinates if "backward" in operation else 2 * image + coordinates
 
 
-def sides_of(inputs: Inputs, operation: str) -> dict[str, Call]:
+def sides_of(inputs: Inputs, operation: str, compiled: bool) -> dict[str, Call]:
     """Return each library's call of an operation; backward ones are those of autograd, without the forward pass."""
     import torch
     from torch.nn.functional import affine_grid, grid_sample
@@ -240,7 +278,7 @@ def sides_of(inputs: Inputs, operation: str) -> dict[str, Call]:
     source = inputs.theta if by_map else inputs.grid
     theirs, ours = (torch_affine, ours_affine) if by_map else (torch_grid, stnkit.grid_sample)
     functions = {"stnkit": ours, "torch": theirs}
-    if "backward" not in operation and not inputs.last:  # a compilation takes long
+    if compiled:
         functions["torch.compile"] = torch.compile(theirs, dynamic=False)
     if "backward" not in operation:
         image, source = inputs.image.detach(), source.detach()

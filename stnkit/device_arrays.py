@@ -1,6 +1,7 @@
 """Whose memory on a GPU: arrays of any framework as addresses, shapes and strides, and results in their framework.
 
-What NumPy arrays are to the floors above for main memory, these are for a GPU's. They know no arithmetic.
+What NumPy arrays are to the floors above for main memory, these are for a GPU's. They know no arithmetic but by its
+names: see `ARITHMETIC`.
 """
 
 import functools
@@ -11,6 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Shape = tuple[int, ...]
+
+# What takes kernels, by NumPy's names: the room that launches them adds them when it is opened.
+ARITHMETIC: dict[Any, Callable[..., Any]] = {}
 
 LEGACY = 1  # the stream that all others but those that say so wait for
 
@@ -89,15 +93,50 @@ class DeviceArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: int | slice | None) -> "DeviceArray":
-        """Add an axis before the first, or take one or some of its items."""
+    def __getitem__(self, index: int | slice | tuple[Any, ...] | None) -> "DeviceArray":
+        """Add an axis before the first, take one or some of its items, or ranges along several axes."""
         if index is None:
             return self.view((1, *self.shape), (0, *self.strides))
+        if isinstance(index, tuple):
+            return self._part(index)
         if isinstance(index, slice):
             first, last, _ = index.indices(len(self))
             shape = (max(last - first, 0), *self.shape[1:])
             return self.view(shape, self.strides, first * self.strides[0])
         return self.view(self.shape[1:], self.strides[1:], index * self.strides[0])
+
+    def _part(self, index: tuple[Any, ...]) -> "DeviceArray":
+        """Take ranges along the axes before and after an ellipsis."""
+        at = index.index(...)
+        index = (*index[:at], *[slice(None)] * (self.ndim - len(index) + 1), *index[at + 1 :])
+        spans = [cut.indices(n)[:2] for cut, n in zip(index, self.shape, strict=True)]
+        offset = sum(first * step for (first, _), step in zip(spans, self.strides, strict=True))
+        return self.view(tuple(max(last - first, 0) for first, last in spans), self.strides, offset)
+
+    def __add__(self, other: "DeviceArray | float") -> "DeviceArray":
+        total: DeviceArray = ARITHMETIC[np.add](self, other)
+        return total
+
+    __radd__ = __add__  # of `sum`, which begins with 0
+
+    def __iadd__(self, other: "DeviceArray | float") -> "DeviceArray":
+        total: DeviceArray = ARITHMETIC[np.add](self, other, out=self)
+        return total
+
+    def __sub__(self, other: "DeviceArray") -> "DeviceArray":
+        difference: DeviceArray = ARITHMETIC[np.subtract](self, other)
+        return difference
+
+    def __mul__(self, factor: float) -> "DeviceArray":
+        product: DeviceArray = ARITHMETIC[np.multiply](self, factor)
+        return product
+
+    def __truediv__(self, divisor: float) -> "DeviceArray":
+        quotient: DeviceArray = ARITHMETIC[np.divide](self, divisor)
+        return quotient
+
+    def __neg__(self) -> "DeviceArray":
+        return self * -1.0
 
     def view(self, shape: Shape, strides: Shape, offset: int = 0) -> "DeviceArray":
         """View the memory, from `offset` bytes on, in another shape."""
@@ -132,8 +171,9 @@ class DeviceArray:
         }
 
     def __array_function__(self, function: Any, kinds: Any, arrays: Any, options: Any) -> Any:
-        """Do what NumPy does with the layout of arrays alone, and nothing else."""
-        return _LAYOUTS[function](*arrays, **options) if function in _LAYOUTS else NotImplemented
+        """Do what NumPy does with the layout of arrays, and what there is a kernel for, and nothing else."""
+        known = _LAYOUTS.get(function) or ARITHMETIC.get(function)
+        return NotImplemented if known is None else known(*arrays, **options)
 
 
 def spread(array: DeviceArray, shape: Shape) -> DeviceArray:

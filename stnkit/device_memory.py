@@ -1,4 +1,4 @@
-"""Whole arrays on a GPU, without sampling: allocate, convert, copy, multiply, sum, and constants.
+"""Whole arrays on a GPU, without sampling: allocate, convert, copy, multiply, sum, join, measure, and constants.
 
 What NumPy does for `ops` in main memory, kernels of a line or two do here, on the stream of the caller's framework.
 """
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.device_arrays import DeviceArray, Place, gapless, spread
+from stnkit.device_arrays import ARITHMETIC, DeviceArray, Place, gapless, spread
+from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.kernels import device, elements
 from stnkit.kernels.jit import digest
 from stnkit.memo import Memo
@@ -104,6 +105,104 @@ def product(
             *(_steps(first if array is None else array) for array in factors),
         )
     return out
+
+
+def combined(
+    first: DeviceArray,
+    second: DeviceArray | None = None,
+    *,
+    factors: tuple[float, float] = (1.0, 1.0),
+    shift: float = 0.0,
+    divisor: float = 1.0,
+    out: DeviceArray | None = None,
+) -> DeviceArray:
+    """Return an array times a factor, plus another of its shape times another, plus a number, over a number.
+
+    The result has the first one's dtype; `out` may have any strides and be one of the two.
+    """
+    out = first.place.empty(first.shape, first.dtype) if out is None else out
+    if out.size:
+        spec = _spec(first.dtype, out.dtype, second)._replace(image_dot=second is not None)
+        other = first if second is None else second
+        like = FLOAT64 if FLOAT64 in (first.dtype, other.dtype, out.dtype) else FLOAT32
+        numbers = constant(first.place, np.array([*factors, shift, divisor], like))
+        run(
+            *(first.place, elements.combination, spec, out.size),
+            (out.address, first.address, other.address, numbers.address),
+            *(_six(out.shape, 1), _steps(out), _steps(first), _steps(other)),
+        )
+    return out
+
+
+def _sum(first: DeviceArray, other: DeviceArray | float, out: DeviceArray | None = None) -> DeviceArray:
+    if isinstance(other, DeviceArray):
+        return combined(first, other, out=out)
+    return first if other == 0 else combined(first, shift=float(other))
+
+
+def joined(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
+    """Return arrays of one dtype one after another along an axis."""
+    first, axis = parts[0], axis % parts[0].ndim
+    ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
+    out = first.place.empty((*first.shape[:axis], ends[-1], *first.shape[axis + 1 :]), first.dtype)
+    for part, end in zip(parts, ends, strict=True):
+        whole = [slice(None)] * axis
+        combined(part, out=out[(*whole, slice(end - part.shape[axis], end), ...)])
+    return out
+
+
+ARITHMETIC.update(
+    {
+        np.add: _sum,
+        np.subtract: lambda first, second: combined(first, second, factors=(1.0, -1.0)),
+        np.multiply: lambda array, factor: combined(array, factors=(float(factor), 0.0)),
+        np.divide: lambda array, divisor: combined(array, divisor=float(divisor)),
+        np.concatenate: joined,
+        np.copyto: lambda to, array: combined(array, out=to),
+    }
+)
+
+
+def longest(ahead: DeviceArray, back: DeviceArray, factors: Sequence[float], own: Sequence[float]) -> np.ndarray:
+    """Return, in main memory, the largest finite length of vectors of each item; this waits for the GPU.
+
+    The vectors are along the last axis: differences of two arrays, times factors, and with a vector of their own added.
+    """
+    place, dtype, count = ahead.place, ahead.dtype, len(ahead)
+    peaks = zeros(place, (count,), np.dtype(np.int64))
+    if ahead.size:
+        code, shape = DTYPES[dtype.name], ahead.shape[:-1]
+        spec = Spec(ahead.shape[-1], image_dtype=code, source_dtype=code, digest=digest())
+        numbers = constant(place, np.array([*factors, *own], dtype))
+        (*one, last), (*other, end) = ([s // dtype.itemsize for s in array.strides] for array in (ahead, back))
+        run(
+            *(place, elements.longest, spec, ahead.size // ahead.shape[-1]),
+            (peaks.address, ahead.address, back.address, numbers.address),
+            *(ahead.size // ahead.shape[-1] // count, _six(shape, 1), _six(tuple(one), 0), _six(tuple(other), 0)),
+            (last, end),
+        )
+    found = fetched(peaks)
+    return found.view(dtype) if dtype.itemsize == 8 else found.astype(np.int32).view(dtype)
+
+
+def fetched(array: DeviceArray) -> np.ndarray:
+    """Return an array's numbers in main memory; this waits for what its stream was given before.
+
+    Raises
+    ------
+    TypeError
+        If a graph is recorded, while which no number is known.
+    """
+    place = array.place
+    if device.is_capturing(place.stream, place.device):
+        msg = (
+            "`antialias=True` takes the numbers of theta or the flow, which are not known while a graph is recorded; "
+            "pass how many places to read along each axis, as antialias=4"
+        )
+        raise TypeError(msg)
+    array = contiguous(aligned(array))
+    raw = device.read(array.address, array.nbytes, place.stream, place.device) if array.size else b""
+    return np.frombuffer(raw, array.dtype).reshape(array.shape)
 
 
 def contracted(first: DeviceArray, second: DeviceArray, out: DeviceArray) -> None:

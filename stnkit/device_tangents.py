@@ -34,14 +34,14 @@ def sample_jvp(
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return `device_ops.sample` and its tangent along the tangents given; one that is None is zero."""
     source_dot = source_dot if options.interp != NEAREST else None  # it has no slope
-    call = plan(layout(image), layout(source), kind, size, options)
-    if out_dot is None:
-        out_dot = image.place.empty(call.out_shape, dot_dtype(image.dtype, source.dtype))
+    wide = dot_dtype(image.dtype, source.dtype)
     if options.interp == NEAREST and image_dot is None:
-        return sample(image, source, kind, size, options, fill), cleared(out_dot)
+        out = sample(image, source, kind, size, options, fill)
+        return out, cleared(image.place.empty(out.shape, wide) if out_dot is None else out_dot)
     image, image_dot, source, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
     call = plan(layout(image), layout(source), kind, size, options)
     out = image.place.empty(call.out_shape, image.dtype)
+    out_dot = image.place.empty(call.out_shape, wide) if out_dot is None else out_dot
     if out.size:
         spec = vectored(call, *_present(image, image_dot, out, out_dot))
         spec = spec._replace(image_dot=image_dot is not None, source_dot=source_dot is not None)

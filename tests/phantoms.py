@@ -211,6 +211,8 @@ CHOSEN = ("ndim", "interp", "align", "pixel", "source", "dense", "source_dtype",
 SHORT = {  # kernels that read some choices only
     "product": ("image_dtype", "dot_dtype", "source_dtype", "image_dot", "source_dot"),
     "total": ("image_dtype", "dot_dtype"),
+    "combination": ("image_dtype", "dot_dtype", "source_dtype", "image_dot"),
+    "longest": ("ndim", "source_dtype"),
     "constant": (),
     "largest": ("image_dtype", "source_dtype"),
     "opened": ("image_dtype", "source_dtype", "source_dot"),

@@ -71,7 +71,7 @@ def pretended(record=None, *, backwards=False):
     device, twin = (sys.modules[f"stnkit.kernels.{name}"] for name in ("device", "twin"))
     kept = {
         name: getattr(device, name)
-        for name in ("launch", "ready", "clear", "allocate", "is_capturing", "current", "follow", "WARP")
+        for name in ("launch", "ready", "clear", "read", "allocate", "is_capturing", "current", "follow", "WARP")
     }
 
     def launch(factory, spec, items, arguments, stream, at):
@@ -85,7 +85,7 @@ def pretended(record=None, *, backwards=False):
     def ready(factory, spec, items, addresses, numbers, at):
         return lambda stream, places: launch(factory, spec, items, (*places, *numbers), stream, at)
 
-    device.launch, device.ready, device.clear, device.WARP = launch, ready, twin.clear, 1
+    device.launch, device.ready, device.clear, device.read, device.WARP = launch, ready, twin.clear, twin.read, 1
     device.allocate = lambda size, stream, at: Buffer(poisoned((size,), np.uint8))
     device.is_capturing = lambda stream, at: False
     device.current = lambda at: contextlib.nullcontext()

@@ -1,5 +1,6 @@
 """Kernels for GPUs around their numbers: compiled without a GPU, kept on disk, launched on what stands for a driver."""
 
+import ctypes
 import functools
 import re
 import sys
@@ -51,6 +52,11 @@ def driver(monkeypatch):
     class Failure(int):
         name = "CUDA_ERROR_INVALID_DEVICE"
 
+    def copied(to, *given):
+        calls.append(("read", stack[-1], *given))
+        ctypes.memset(to, 7, 3)
+        return (0,)
+
     driver = SimpleNamespace(
         cuInit=lambda flags: (0,),
         cuDriverGetVersion=lambda: (0, version[0]),
@@ -66,6 +72,8 @@ def driver(monkeypatch):
         cuCtxPushCurrent=lambda context: (stack.append(context), (0,))[1],
         cuCtxPopCurrent=lambda: (0, stack.pop()),
         cuMemsetD8Async=lambda *given: (calls.append(("clear", stack[-1], *given)), (0,))[1],
+        cuMemcpyDtoHAsync=copied,
+        cuStreamSynchronize=lambda *given: (calls.append(("wait", stack[-1], *given)), (0,))[1],
     )
     core = SimpleNamespace(
         launch=lambda *given: calls.append(("launch", stack[-1], *given)),
@@ -103,6 +111,12 @@ def test_another_device_is_current_while_it_is_used_and_not_after(driver, shelf)
     device.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 2, 1)
     device.clear(64, 8, 5, 1)
     assert [call[:3] for call in driver.calls] == [("launch", 1, "per thread"), ("clear", 1, 64)]
+    assert driver.stack == [0]
+
+
+def test_what_is_read_has_arrived(driver):
+    assert device.read(64, 3, 5, 1) == bytes([7, 7, 7])
+    assert driver.calls == [("read", 1, 64, 3, 5), ("wait", 1, 5)]
     assert driver.stack == [0]
 
 
@@ -207,6 +221,7 @@ def test_the_twin_runs_every_thread(plain):
     np.testing.assert_array_equal(out, [2, 4, 6, 8])
     twin.clear(out.ctypes.data, 8, 0, 0)
     np.testing.assert_array_equal(out, [0, 0, 6, 8])
+    assert twin.read(out.ctypes.data + 8, 8, 0, 0) == out[2:].tobytes()
 
 
 def test_the_compiled_twin_runs_every_thread():

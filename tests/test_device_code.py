@@ -15,11 +15,13 @@ import re
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 from phantoms import CHOICES, MOVED, SHORT, Kernel, asked_for, covering, kernels_of, nowhere, phantom, recorded
 
+import stnkit
 from stnkit import check, device_ops
 from stnkit.device_threads import VECTOR
-from stnkit.kernels import cuda, device
+from stnkit.kernels import cuda, device, elements
 from stnkit.kernels.elements import witness
 from stnkit.spec import FLOAT64, GRID
 
@@ -94,6 +96,33 @@ def test_derivatives_that_programs_are_made_of(compiler, order, capability):
 @pytest.mark.parametrize("name", SIZES)
 def test_numbers_that_are_moved(compiler, name):
     for kernel in kernels_of({**PLAIN, "image": name, "mode": "nearest", "channels": 64}):
+        compiled(kernel, (9, 0))
+
+
+MEANS = [  # of antialiased calls: where coordinates come from, the image's dtype, that of the coordinates
+    ("flow", "float32", "float32"),
+    ("flow", "float16", "float32"),
+    ("affine", "uint8", "float64"),
+    ("affine", "bfloat16", "float32"),
+]
+
+
+@pytest.mark.parametrize(("name", "image", "coordinates"), MEANS)
+def test_kernels_of_means(compiler, name, image, coordinates):
+    """While a graph is recorded, it is refused to find out how many places there are."""
+    place, shape = nowhere(), {"flow": (2, 3, 4, 2), "affine": (2, 2, 3)}[name]
+    picture = phantom((2, 3, 6, 7), bfloat16 if image == "bfloat16" else image, place)
+    arrays = picture, phantom(shape, coordinates, place)
+    size = {"size": (3, 4)} if name == "affine" else {}
+    function = getattr(stnkit, f"{name}_sample")
+    with recorded() as kernels:
+        function(*arrays, antialias=2, **size)
+        with pytest.raises(TypeError, match=r"while a graph is recorded; pass how many places.*antialias=4"):
+            function(*arrays, antialias=True, **size)
+    own = {kernel for kernel in kernels if kernel.factory in (elements.combination, elements.longest)}
+    measured = {elements.longest} if name == "flow" else set()  # affine maps are read as they are
+    assert {kernel.factory for kernel in own} == {elements.combination} | measured
+    for kernel in own:
         compiled(kernel, (9, 0))
 
 

@@ -6,6 +6,7 @@ Threads run one after another, uncompiled, so nothing here depends on their orde
 import importlib
 
 import numpy as np
+import places
 import pytest
 from ml_dtypes import bfloat16
 from pretended import OnHost, Pretender, lent, pretended, returned
@@ -481,3 +482,94 @@ def test_a_cotangent_is_summed_in_the_image_s_dtype_whatever_the_source_s(librar
     for steady in (False, True):
         compare(getattr(library, f"{name}_vjp"), cotangent, image, source, deterministic=steady, sums=100)
     compare(getattr(library, f"{name}_double_vjp"), image, source, cotangent, image, source, sums=400)
+
+
+MEANS = [  # axes, mode, padding, corners aligned, dtypes of image and maps, how many places
+    (1, "bilinear", "zeros", False, "float64", "float64", True),
+    (2, "bilinear", "border", True, "float64", "float64", True),
+    (2, "bicubic", "reflection", False, "float32", "float32", 2),
+    (3, "bilinear", "wrap", False, "float64", "float64", 2),
+    (2, "nearest", "border", False, "float16", "float32", 3),
+]
+
+
+@pytest.mark.parametrize(("op", "kind"), places.EACH)
+@pytest.mark.parametrize("mean", MEANS)
+def test_means_of_places(library, op, kind, mean):
+    """What is antialiased has the values of the CPU: bit by bit, but for sums and splines, added otherwise."""
+    d, mode, padding, align, dtype, wide, antialias = mean
+    image, source, cotangent, image_dot, source_dot = places.drawn(op, d)
+    few = (slice(None), slice(1), *[slice(4)] * d)  # pixels
+    image, cotangent, image_dot = (np.ascontiguousarray(array[few]) for array in (image, cotangent, image_dot))
+    arrays = *(a.astype(dtype) for a in (image, cotangent, image_dot)), *(a.astype(wide) for a in (source, source_dot))
+    options = {"mode": mode, "padding_mode": padding, "align_corners": align, "fill_value": 0.5, "antialias": antialias}
+    for steady in (False, True)[: 2 if "vjp" in kind else 1]:
+        steadily = {"deterministic": steady} if "vjp" in kind else {}
+
+        def function(image, cotangent, image_dot, source, source_dot, steadily=steadily):
+            given = image, source, cotangent, image_dot, source_dot
+            return places.call(library, op, kind, given, **steadily, **options)
+
+        terms = int(np.prod(places.SIZE[-d:])) * (4 if mode == "bicubic" else 2) ** d + 3**d
+        compare(function, *arrays, sums=terms if "vjp" in kind or op == "thin_plate_spline" else 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", bfloat16])
+def test_items_of_which_each_has_its_own_number_of_places(library, dtype):
+    """One shrinks three times, one not at all, and one is not finite; channels come last, and an image is shared."""
+    image = picture(1, 2, (3, 4), True, dtype)
+    theta = np.array([[[0.5, 0, 0.1], [0, 0.6, 0]], [[1.5, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, 0.5, np.nan]]], "float32")
+    options = {"data_format": "channels_last", "padding_mode": "border", "antialias": True}
+    compare(library.affine_sample, image, theta, (2, 2), **options)
+    flow = 0.1 * numbers((3, 2, 3, 2))
+    flow[1] *= 4
+    flow[2, 0, 0] = np.inf
+    compare(library.flow_sample, image, flow, **options)
+    compare(library.flow_sample, image[0], flow[1], **options)  # without a batch axis
+    compare(library.flow_sample, image, flow[:, :1, :1], **options)  # of one location, which has no neighbour
+    if dtype != "uint8":
+        cotangent = picture(3, 2, (2, 3), True, dtype)
+        compare(library.flow_sample_vjp, cotangent, image, flow, sums=100, **options)
+
+
+@pytest.mark.parametrize("antialias", [True, 3])
+def test_means_to_write_into(library, antialias):
+    image, theta = picture(2, 1, (6, 9), False, "float32"), numbers((2, 2, 3))
+    out = Pretender(np.zeros((2, 1, 2, 3), "float32"))
+    assert library.affine_sample(lent(image), lent(theta), (2, 3), antialias=antialias, out=out) is out
+    np.testing.assert_array_equal(out.array, library.affine_sample(image, theta, (2, 3), antialias=antialias))
+    into, expected = (np.ones(image.shape, "float32") for _ in range(2))
+    given, options = (picture(2, 1, (2, 3), False, "float32"), image, theta), {"wrt": "image", "antialias": antialias}
+    there = Pretender(into)
+    bar, none = library.affine_sample_vjp(*map(lent, given), accumulate_into=there, **options)
+    library.affine_sample_vjp(*given, accumulate_into=expected, **options)
+    assert bar is there
+    assert none is None
+    np.testing.assert_allclose(into, expected, rtol=0, atol=100 * 100 * 2.0**-24)
+    with pytest.raises(ValueError, match="`out` must not overlap `image`"):
+        library.affine_sample(out, lent(theta), (2, 3), antialias=antialias, out=out)
+
+
+def test_no_number_of_a_map_is_known_while_a_graph_is_recorded(library, monkeypatch):
+    image, theta, flow = picture(1, 3, (6, 9), False, "float32"), numbers((1, 2, 3)), numbers((1, 2, 3, 2))
+    device = importlib.import_module("stnkit.kernels.device")
+    expected = library.affine_sample(image, theta, (2, 3), antialias=2)
+    monkeypatch.setattr(device, "is_capturing", lambda stream, at: True)
+    for function, source, size in ((library.affine_sample, theta, ((2, 3),)), (library.flow_sample, flow, ())):
+        with pytest.raises(TypeError, match=r"while a graph is recorded; pass how many places.*antialias=4"):
+            function(lent(image), lent(source), *size, antialias=True)
+    np.testing.assert_array_equal(
+        returned(library.affine_sample(lent(image), lent(theta), (2, 3), antialias=2)), expected
+    )
+
+
+def test_a_call_is_planned_for_what_kernels_read(library, monkeypatch):
+    """Beside an image whose numbers are moved first, and control points."""
+    tangents = importlib.import_module("stnkit.device_tangents")
+    plan, planned = tangents.plan, []
+    monkeypatch.setattr(tangents, "plan", lambda *given: planned.append(plan(*given)) or planned[-1])
+    points = places.control(2)
+    image, theta = picture(1, 2, (4, 5), False, "float32"), points[None]
+    for mode in ("bilinear", "nearest"):
+        library.thin_plate_spline_sample_jvp(lent(image), lent(theta), lent(image), None, points, (2, 3), mode=mode)
+    assert [call.source[4] for call in planned] == [len(points)] * 2  # in place of a stride

@@ -16,6 +16,7 @@ import pytest
 
 import stnkit
 from stnkit.kernels import device
+from stnkit.transforms import control_lattice
 
 pytestmark = pytest.mark.gpu
 
@@ -111,6 +112,36 @@ def test_samplers(torch, kind, ndim, dtype, last):
         compare(torch, function["_vjp"], (cotangent, image, source), points, dtype, **steady)
         arrays = (image, source, cotangent, image, source)
         compare(torch, function["_double_vjp"], arrays, 64 * points, dtype, **steady)
+
+
+@pytest.mark.parametrize("antialias", [True, 2])
+@pytest.mark.parametrize("kind", ["theta", "flow", "projective", "thin_plate_spline"])
+def test_means_of_places(torch, kind, antialias):
+    """Of maps that shrink, and by another number for each item of a batch. Derivatives are of bicubic: none jumps."""
+    image, source, cotangent = draw(torch, 2, channels=4, kind="flow" if kind == "flow" else "theta")
+    fixed = {}
+    source = source / 16 if kind == "flow" else source * torch.tensor([1.0, 2.0])[:, None, None]
+    if kind == "projective":
+        source = torch.cat([source, torch.tensor([0.0625, -0.03125, 1.0]).expand(2, 1, 3)], dim=1)
+    if kind == "thin_plate_spline":
+        fixed = {"control_points": control_lattice((3, 4))}
+        source = torch.as_tensor(fixed["control_points"]).float() @ source[:, :, :2].mT + source[:, None, :, 2]
+    name = {"theta": "affine_sample", "flow": "flow_sample"}.get(kind, f"{kind}_sample")
+    size = {} if kind == "flow" else {"size": SHAPES[2][1]}
+    sample, vjp, jvp = (functools.partial(getattr(stnkit, name + end), **fixed) for end in ("", "_vjp", "_jvp"))
+    places, points = 64 if antialias is True else 4, 13 * 19 * 4
+    compare(torch, sample, (image, source), places, "float32", antialias=antialias, padding_mode="border", **size)
+    options = {"antialias": antialias, "mode": "bicubic"}
+    compare(torch, jvp, (image, source, image, source), 64 * places, "float32", **options, **size)
+    for steady in (False, True):
+        compare(torch, vjp, (cotangent, image, source), places * points, "float32", deterministic=steady, **options)
+    theirs = image.cuda().requires_grad_(), source.cuda().requires_grad_()
+    out = sample(*theirs, **options, **size)
+    bars = torch.autograd.grad(out, theirs, cotangent.cuda())
+    expected = vjp(cotangent.cuda(), *(tensor.detach() for tensor in theirs), **options)
+    for bar, wanted in zip(bars, expected, strict=True):
+        atol = places * points * 64 * 64 * EPS["float32"]
+        torch.testing.assert_close(bar, wanted, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -260,8 +291,8 @@ def test_a_launch_that_fails_leaves_the_context_usable(torch, monkeypatch):
     image, grid, _ = (array.cuda() for array in draw(torch, 2))
     expected = stnkit.grid_sample(image, grid)
     with monkeypatch.context() as patch:
-        wrong = device.tools().core.LaunchConfig(grid=1, block=1 << 20)  # more threads than any block has
-        patch.setattr(device, "_configuration", lambda blocks: wrong)
+        core, threads = device.tools().core, 1 << 20  # more than any block has
+        patch.setattr(device, "_configuration", lambda blocks: core.LaunchConfig(grid=1, block=threads))
         with pytest.raises(Exception, match=r"(?i)cuda|invalid"):
             stnkit.grid_sample(image, grid)
     assert torch.equal(stnkit.grid_sample(image, grid), expected)
@@ -311,8 +342,9 @@ def test_code_is_kept_for_the_next_process(torch, tmp_path):
     assert counts[1] == 0
 
 
-def test_jax(torch):
+def test_jax(torch, monkeypatch):
     """A training step in a compiled program, to the second order, is that of the CPU."""
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # by which JAX leaves memory to other tests
     jax = pytest.importorskip("jax")
     if not any(device.platform == "gpu" for device in jax.devices()):
         pytest.skip("JAX finds no GPU")

@@ -13,6 +13,8 @@ import pytest
 from jax.interpreters import mlir
 from pretended import pretended
 
+from stnkit.transforms import control_lattice
+
 EPS = np.finfo(np.float64).eps
 
 
@@ -152,6 +154,37 @@ def test_transformations(on_gpu, plain):
     assert {"sample_order", "scatter", "sample_vjp", "sample_jvp"} <= launched
     lower(lambda rules: rules.lower)
     close(mine, everything(images, thetas))
+
+
+def test_means_of_places(on_gpu, plain):
+    """A number of places in a compiled program; where gradients are not compiled, the number that maps ask for."""
+    points = control_lattice((2, 3)) + 0.05 * draw(6, 2)
+    rows = np.eye(2, 3) * np.array([0.9, 0.3])[:, None, None] + 0.05 * THETA
+    maps = [
+        ("affine", rows, {"size": (2, 3)}),
+        ("projective", np.concatenate([rows, [[[0.1, -0.05, 1]]] * 2], axis=1), {"size": (2, 3)}),
+        ("thin_plate_spline", 0.9 * points[None] + 0.05 * draw(2, 6, 2), {"control_points": points, "size": (2, 3)}),
+        ("flow", 0.3 * FLOW[:, :2, :3], {}),
+    ]
+    for name, source, words in maps:
+        sample, vjp, jvp = (getattr(plain, f"{name}_sample{end}") for end in ("", "_vjp", "_jvp"))
+        fixed = {word: value for word, value in words.items() if word != "size"}
+        cotangent, arrays = draw(2, 1, 2, 3, seed=6), (IMAGE[:, :1], source)
+        for antialias in (True, 2) if name == "affine" else (True,):
+            asked = {**words, "antialias": antialias}
+            wanted = sample(*arrays, **asked)
+            bars = vjp(cotangent, *arrays, antialias=antialias, **fixed)
+            dots = jvp(*arrays, *arrays, **asked)
+            assert not on_gpu, "NumPy arrays do not lie on a GPU"
+
+            def everything(cotangent, image, source, sample=sample, jvp=jvp, asked=asked):
+                out, pull = jax.vjp(lambda *given: sample(*given, **asked), image, source)
+                return out, pull(cotangent), jvp(image, source, image, source, **asked)
+
+            run = everything if antialias is True else jax.jit(everything)
+            close(run(*map(jnp.asarray, (cotangent, *arrays))), (wanted, bars, dots))
+            assert on_gpu
+            on_gpu.clear()
 
 
 @pytest.mark.parametrize("asked", [{"deterministic": True}, "--xla_foo --xla_gpu_deterministic_ops=true"])

@@ -20,7 +20,8 @@ from stnkit.api.call import NAMES, Form, fits_inputs, fits_out, fits_output, fit
 from stnkit.api.control import fixed, known
 from stnkit.api.footprints import FOOTPRINTS, MOST, Factors, Group, groups
 from stnkit.api.shifts import MOVES, Lattice, Steps
-from stnkit.api.tools import GIVES, KINDS, NUMPY, OUTPUTS, TAKES, WHERE, Array, Call, Tools, Words, dtype_name
+from stnkit.api.tools import DEVICE, GIVES, KINDS, NUMPY, OUTPUTS, TAKES, WHERE, Array, Call, Tools, Words, dtype_name
+from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import bfloat16
 from stnkit.spec import AFFINE, FLOW, PROJECTIVE
 
@@ -31,7 +32,7 @@ DOTS = {"_jvp": ("d_", (2, 3)), "_double_vjp": ("dd_", (0, 1))}  # how tangents 
 
 
 def antialiased_here(function: Callable[..., R], arguments: Words) -> R:
-    """Do an antialiased call on memory that NumPy can view; `arguments` are those of a public function, by name."""
+    """Do an antialiased call on memory that NumPy can view, or a GPU's; `arguments` are those of a public function."""
     words = dict(arguments)
     _, kind = _kinds(function)
     names = [*words][: len(TAKES[kind])]
@@ -41,8 +42,9 @@ def antialiased_here(function: Callable[..., R], arguments: Words) -> R:
         words["control_points"] = known(words["control_points"])
     views, leave = arrays.enter(*optional, *written, **{name: words[name] for name in names}, **written)
     into = views[len(names)] if written else None
+    tools = DEVICE if any(type(view) is DeviceArray for view in views) else NUMPY
     with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite are moved, too
-        results: Any = antialiased(function, words | dict(zip(names, views, strict=False)), NUMPY, into)
+        results: Any = antialiased(function, words | dict(zip(names, views, strict=False)), tools, into)
     if kind == "":
         results = leave(results) if into is None else written["out"]
     else:
@@ -131,8 +133,8 @@ def _mean(terms: Iterable[tuple[Array, ...]], count: int) -> tuple[Array, ...]:
 
 
 def _plus(total: Array, term: Array) -> Array:
-    """Add, in the memory of a NumPy array that is ours."""
-    if isinstance(total, np.ndarray):
+    """Add; in the memory of an array that is ours, where a framework lets us."""
+    if isinstance(total, np.ndarray | DeviceArray):
         total += term
         return total
     return None if total is None else total + term

@@ -86,8 +86,8 @@ def _flow_along(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Arra
         axis = -2 - j
         if step == 0 or flow.shape[axis] == 1:
             continue
-        rise = _part(flow, axis, 1, None) - _part(flow, axis, None, -1)
-        ends = [rise, _part(rise, axis, -1, None)] if step > 0 else [_part(rise, axis, None, 1), rise]
+        rise = part(flow, axis, 1, None) - part(flow, axis, None, -1)
+        ends = [rise, part(rise, axis, -1, None)] if step > 0 else [part(rise, axis, None, 1), rise]
         flow = flow + join(ends, axis) * step
     return flow
 
@@ -99,17 +99,17 @@ def _pulled_flow(bar: Array, steps: Steps, lattice: Lattice, join: Join) -> Arra
             continue
         ends = bar * step
         if step > 0:
-            last = _part(ends, axis, -2, -1) + _part(ends, axis, -1, None)
-            rise = join([_part(ends, axis, None, -2), last], axis)
+            last = part(ends, axis, -2, -1) + part(ends, axis, -1, None)
+            rise = join([part(ends, axis, None, -2), last], axis)
         else:
-            first = _part(ends, axis, None, 1) + _part(ends, axis, 1, 2)
-            rise = join([first, _part(ends, axis, 2, None)], axis)
-        inner = _part(rise, axis, None, -1) - _part(rise, axis, 1, None)
-        bar = bar + join([-_part(rise, axis, None, 1), inner, _part(rise, axis, -1, None)], axis)
+            first = part(ends, axis, None, 1) + part(ends, axis, 1, 2)
+            rise = join([first, part(ends, axis, 2, None)], axis)
+        inner = part(rise, axis, None, -1) - part(rise, axis, 1, None)
+        bar = bar + join([-part(rise, axis, None, 1), inner, part(rise, axis, -1, None)], axis)
     return bar
 
 
-def _part(array: Array, axis: int, start: int | None, stop: int | None) -> Array:
+def part(array: Array, axis: int, start: int | None, stop: int | None) -> Array:
     """Return a range along an axis that is counted from the last."""
     return array[(..., slice(start, stop), *[slice(None)] * (-axis - 1))]
 

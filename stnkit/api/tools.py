@@ -1,11 +1,14 @@
 """What an antialiased call is made of: the roles of its arrays, and the framework that they are of."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from stnkit.api.call import floor
 from stnkit.api.shifts import Lattice, Steps, moved_points, rulers
+from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
 
 Array = Any
@@ -54,6 +57,18 @@ class Tools(NamedTuple):
 
 
 NUMPY = Tools(np, lambda array, dtype: array.astype(dtype, copy=False), lambda _, array: array, lambda: True, CACHED)
+DEVICE = Tools(
+    SimpleNamespace(
+        concatenate=np.concatenate,
+        round=lambda array: array,  # as the cast to uint8 rounds and clips
+        clip=lambda array, low, high: array,
+        float32=FLOAT32,
+        float64=FLOAT64,
+    ),
+    lambda array, dtype: floor(array).converted(array, dtype),
+    lambda _, array: array,  # footprints are measured where it lies
+    lambda: True,
+)
 
 
 class Call(NamedTuple):

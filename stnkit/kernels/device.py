@@ -2,11 +2,12 @@
 
 A factory returns, for a `Spec`, a Python function `thread(i, *arguments)` that captures the spec and zeros that carry
 types. Its arguments are integers of 64 bits and tuples of them. The kernel around it lets each thread of the GPU take
-the numbers i = 0 to items - 1 that are its own; numbers have 32 bits where they fit. Nothing waits for the GPU, and
-memory is allocated for those alone who have no allocator of their own.
+the numbers i = 0 to items - 1 that are its own; numbers have 32 bits where they fit. Nothing but `read` waits for the
+GPU, and memory is allocated for those alone who have no allocator of their own.
 """
 
 import contextlib
+import ctypes
 import functools
 import importlib.util
 import re
@@ -168,6 +169,16 @@ def clear(address: int, size: int, stream: int, device: int) -> None:
     """Set memory to zero, in the order of a stream."""
     with current(device):
         _done(tools().driver.cuMemsetD8Async(address, 0, size, stream))
+
+
+def read(address: int, size: int, stream: int, device: int) -> bytes:
+    """Return what lies in a GPU's memory, once all that a stream was given before is done."""
+    driver, host = tools().driver, bytearray(size)
+    with current(device):
+        buffer = (ctypes.c_char * size).from_buffer(host)
+        _done(driver.cuMemcpyDtoHAsync(ctypes.addressof(buffer), address, size, stream))
+        _done(driver.cuStreamSynchronize(stream))
+    return bytes(host)
 
 
 def allocate(size: int, stream: int, device: int) -> Any:

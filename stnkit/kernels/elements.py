@@ -1,4 +1,4 @@
-"""What one thread of a GPU does for one number of a whole array: products, copies, sums, and constants.
+"""What one thread of a GPU does for one number of a whole array: products, copies, sums, lengths, and constants.
 
 On a CPU, NumPy does all this. A factory's function is called with the number's place in an output without gaps; inputs
 are walked by strides in elements. A format is that of the array in place of which it is named: an output's is
@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numba import int64
 
+from stnkit.kernels.bins import bits_of, is_finite, whole_max
 from stnkit.kernels.formats import narrow, widen
 from stnkit.kernels.jit import leaf, pointer
+from stnkit.kernels.radial import root
 from stnkit.spec import BFLOAT16, DTYPES, FLOAT16, FLOAT64, Spec
 
 AXES = 6  # of an array, at most: those of an image, and the bytes of a number
@@ -65,6 +67,54 @@ def product(spec: Spec) -> Any:
                     scale *= widen(pointer(third_at, others)[walk(i, shape, third)], like, spec.source_dtype)
                 value *= scale
             out[i] = narrow(value, kept, spec.dot_dtype)
+
+    return thread
+
+
+@functools.cache
+def combination(spec: Spec) -> Any:
+    """Build out[i] = (a first[i] + b second[i] + c) / n from numbers a, b, c and n, for an output of any strides.
+
+    The second is there where the spec says that it is given.
+    """
+    kept, given, others = witness(spec.dot_dtype), witness(spec.image_dtype), witness(spec.source_dtype)
+    like = arithmetic(spec.dot_dtype, spec.image_dtype, spec.source_dtype)
+
+    def thread(i, out_at, first_at, second_at, numbers_at, shape, out, first, second):
+        numbers = pointer(numbers_at, like)
+        value = widen(pointer(first_at, given)[walk(i, shape, first)], like, spec.image_dtype) * numbers[0]
+        if spec.image_dot:
+            value += widen(pointer(second_at, others)[walk(i, shape, second)], like, spec.source_dtype) * numbers[1]
+        value = (value + numbers[2]) / numbers[3]
+        pointer(out_at, kept)[walk(i, shape, out)] = narrow(value, kept, spec.dot_dtype)
+
+    return thread
+
+
+@functools.cache
+def longest(spec: Spec) -> Any:
+    """Raise peak[n] to the representation of the longest vector's length among those of item n that are finite.
+
+    A vector is the difference of two arrays along their last axis, times numbers, and with numbers added.
+    """
+    word, like = np.int64(0), arithmetic(spec.source_dtype)
+
+    def thread(i, peak_at, ahead_at, back_at, numbers_at, each, shape, ahead, back, steps):
+        one, other, numbers = pointer(ahead_at, like), pointer(back_at, like), pointer(numbers_at, like)
+        at, behind, item = walk(i, shape, ahead), walk(i, shape, back), int64(i) // each
+        peak = pointer(peak_at, word)
+        most = like
+        for k in range(spec.ndim):
+            x = (one[at + k * steps[0]] - other[behind + k * steps[1]]) * numbers[k] + numbers[spec.ndim + k]
+            most = max(most, x, -x)
+        square = like
+        for k in range(spec.ndim):
+            x = (one[at + k * steps[0]] - other[behind + k * steps[1]]) * numbers[k] + numbers[spec.ndim + k]
+            square += (x / most) * (x / most)
+        length = most * root(square)  # by their largest part, so that none overflows; NaN where all are 0
+        bits = bits_of(length) if is_finite(length) else int64(0)
+        if bits > peak[item]:  # which is never more than what it will be
+            whole_max(peak, item, bits)
 
     return thread
 

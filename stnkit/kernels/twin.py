@@ -1,6 +1,6 @@
 """What a GPU's threads do, done on a CPU, one thread after another: for checks where there is no GPU.
 
-`launch` and `clear` are those of `device`, for main memory.
+`launch`, `clear` and `read` are those of `device`, for main memory.
 """
 
 import ctypes
@@ -50,3 +50,8 @@ def launch(
 def clear(address: int, size: int, stream: int, device: int) -> None:
     """Set memory to zero."""
     ctypes.memset(address, 0, size)
+
+
+def read(address: int, size: int, stream: int, device: int) -> bytes:
+    """Return what lies in memory."""
+    return ctypes.string_at(address, size)

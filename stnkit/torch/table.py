@@ -45,7 +45,7 @@ def constant(control_points: Any) -> Any:
     _refuse_derivative(control_points)
     refuse_integers("control_points", control_points)
     wide = control_points.detach().double()
-    return wide if torch.compiler.is_compiling() or stands_for_another(wide) else memory.lend(wide)
+    return wide if torch.compiler.is_compiling() or stands_for_another(wide) else memory.lend(wide.cpu())
 
 
 def computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:

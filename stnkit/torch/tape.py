@@ -81,6 +81,8 @@ class Tape:
 
 def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
     """Return what does a call on these tensors; None if it has to go the long way."""
+    if options.get("antialias") is True:
+        return None  # what is done follows from numbers
     key: list[Any] = [operation.name, gpu.is_steady()]
     for tensor in tensors:
         if not gpu.is_ordinary(tensor):

@@ -210,6 +210,61 @@ def test_maps_that_are_no_affine_ones(on_gpu, name):
     close(*both(on_gpu, function))
 
 
+def shrinking(op):
+    """Draw maps that shrink, and their control points; of affine ones and flows, one item alone."""
+    points = torch.tensor([[-1.0, -1], [1, -1], [-1, 1], [1, 1], [0.2, 0.1]], dtype=torch.float64)
+    each = torch.tensor([0.9, 0.2], dtype=torch.float64)[:, None, None]
+    theta = each * torch.eye(2, 3, dtype=torch.float64) + 0.05 * torch.rand(2, 2, 3, dtype=torch.float64)
+    last = torch.tensor([0.1, -0.05, 1.0], dtype=torch.float64).expand(2, 1, 3)
+    return {
+        "affine": (theta, {}),
+        "projective": (torch.cat([theta, last], dim=1), {}),
+        "thin_plate_spline": (each * points, {"control_points": points.numpy()}),
+        "flow": (each[..., None] * torch.rand(2, 2, 3, 2, dtype=torch.float64), {}),
+    }[op]
+
+
+@pytest.mark.parametrize("antialias", [True, 2])
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("op", ["affine", "projective", "thin_plate_spline", "flow"])
+def test_means_of_places(on_gpu, op, recorded, antialias, monkeypatch):
+    """With a gradient, without one, with a tangent, and with derivatives that are asked for by name."""
+    monkeypatch.setattr(torch.Tensor, "__dlpack_device__", lambda tensor: (2 if gpu.on_gpu(tensor) else 1, 0))
+    source, points = shrinking(op)
+    image, cotangent = torch.rand(2, 2, 7, 9, dtype=torch.float64), torch.rand(2, 2, 2, 3, dtype=torch.float64)
+    size = {} if op == "flow" else {"size": (2, 3)}
+
+    def sample(image, source):
+        return getattr(stnkit, f"{op}_sample")(image, source, antialias=antialias, **size, **points)
+
+    def function():
+        if not recorded:
+            vjp, jvp = (getattr(stnkit, f"{op}_sample_{kind}") for kind in ("vjp", "jvp"))
+            bars = vjp(cotangent, image, source, antialias=antialias, deterministic=True, **points)
+            dots = jvp(image, source, image, source, antialias=antialias, **size, **points)
+            return sample(image, source), *bars, *dots
+        leaves = image.clone().requires_grad_(), source.clone().requires_grad_()
+        out = sample(*leaves)
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(source, torch.ones_like(source))
+            tangent = torch.autograd.forward_ad.unpack_dual(sample(image, dual)).tangent
+        return out.detach(), tangent, *torch.autograd.grad(out, leaves, cotangent)
+
+    close(*both(on_gpu, function))
+
+
+def test_a_number_of_places_is_kept_on_the_tape_and_true_is_not(on_gpu):
+    image, (theta, _) = torch.rand(2, 2, 7, 9, dtype=torch.float64), shrinking("affine")
+    for antialias, kept in ((2, 1), (True, 0)):
+        tape._ways.clear()
+        for scale in (1.0, 3.0):
+            there = stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)
+            on_gpu[0](False)
+            close([there], [stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)])
+            on_gpu[0](True)
+        assert len(tape._ways) == kept
+
+
 def test_tensors_that_share_memory_go_the_long_way(on_gpu):
     image = torch.rand(1, 2, 4, 4, dtype=torch.float64)
     grid = image.view(1, 4, 4, 2)
