@@ -66,7 +66,7 @@ def invoke(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[
     here = context.replace(primitive=None, avals_out=[result.aval for result in call.results])
     if not call.work:
         return zeros(here, operands)
-    if numba.config.DISABLE_JIT or not known():
+    if by_callback():
         return called_back(here, operands, call)
     serial = not threads.pays(call.work) or numba.threading_layer() not in REENTRANT
     numbers = np.array([*_head(here.avals_in, call.results), *_flat(call.numbers)], np.int64)
@@ -84,6 +84,11 @@ def zeros(context: Any, operands: Sequence[Any]) -> Sequence[Any]:
     with enable_x64():
         values: Sequence[Any] = made(context.replace(primitive=None), *operands)
     return values
+
+
+def by_callback() -> bool:
+    """Tell whether kernels are called by way of Python."""
+    return bool(numba.config.DISABLE_JIT) or not known()
 
 
 @functools.cache
