@@ -55,7 +55,19 @@ def enter(*optional: str, **arrays: Any) -> list[Any]:
             kind = f"{type(array).__module__}.{type(array).__qualname__}"
             msg = f"`{name}` must be a JAX array, or a NumPy array beside one; got {kind}"
             raise TypeError(msg)
+        _sized(name, array)
     return taken
+
+
+def _sized(name: str, array: Maybe) -> None:
+    """Refuse an array of which `jax.export` leaves sizes open."""
+    if array is not None and not all(isinstance(n, int) for n in array.shape):
+        shape = ", ".join(map(str, array.shape))
+        msg = (
+            f"`{name}` has the shape ({shape}), where a size is a symbol; kernels are laid out for known sizes: export a "
+            "program for each size that is needed"
+        )
+        raise ValueError(msg)
 
 
 def not_written(name: str, given: Any) -> None:

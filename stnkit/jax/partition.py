@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from stnkit.jax.axes import Axes, Names
 from stnkit.jax.ffi import by_callback
 from stnkit.jax.primitives import Splat
-from stnkit.jax.release import requires_devices
+from stnkit.jax.release import is_exported, requires_devices
 
 Array = Any  # an array as JAX or XLA describes it: what has a shape, and mostly a sharding
 Shards = dict[str, tuple[str, ...]]  # by the name of an axis: the axes of the mesh over which it is split
@@ -49,8 +49,9 @@ def lowered(whole: Any, axes: Callable[..., Axes]) -> Callable[..., Sequence[Any
 
     def lower(context: Any, *operands: Any, **params: Any) -> Sequence[Any]:
         kinds = {kind for aval in context.avals_in for kind in aval.sharding.mesh.axis_types}
-        # In a `shard_map` arrays are parts already; and XLA knows no callbacks that are made while it compiles.
-        alone = requires_devices is None or AxisType.Manual in kinds or by_callback()
+        # In a `shard_map` arrays are parts already; XLA knows no callbacks that are made while it compiles; and what is
+        # exported must not ask this process.
+        alone = requires_devices is None or AxisType.Manual in kinds or by_callback() or is_exported(context)
         run = functools.partial(whole.bind, **params) if alone else splittable(whole, axes, tuple(params.items()))
         values: Sequence[Any] = mlir.lower_fun(run, multiple_results=whole.multiple_results)(context, *operands)
         return values
@@ -76,23 +77,22 @@ def splittable(whole: Any, axes: Callable[..., Axes], items: tuple[tuple[str, An
 
         def part(*parts: Any) -> Any:
             made = whole.bind(*parts, **local(params, named, parts))
-            total = [summed(*pair, named, shards) for pair in zip(made if several else [made], named.results, strict=True)]
+            total = [summed(*pair, shards) for pair in zip(made if several else [made], named.results, strict=True)]
             return total if several else total[0]
 
         several = whole.multiple_results
         given, split = ([NamedSharding(mesh, spec(names, shards)) for names in every] for every in named)
         return mesh, part, split if several else split[0], tuple(given)
 
-    def inferred(mesh: Mesh, operands: Sequence[Array], results: Any) -> Any:
-        bare = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), results)
-        return partition(mesh, operands, bare)[2]
+    def inferred(*given: Any) -> Any:
+        return partition(*given)[2]
 
     def sharding_rule(_: Mesh, operands: Sequence[Array], __: Any) -> SdyShardingRule:
         return rule(axes(*operands, **params))
 
     function = custom_partitioning(run)
     function.def_partition(partition, inferred, sharding_rule=sharding_rule)
-    return function
+    return function  # type: ignore[no-any-return]
 
 
 def rule(named: Axes) -> SdyShardingRule:
@@ -125,10 +125,9 @@ def local(params: dict[str, Any], named: Axes, parts: Sequence[Array]) -> dict[s
     return params | {"form": form, "image": Splat(batch, image.spatial)}
 
 
-def summed(made: Any, names: Names, named: Axes, shards: Shards) -> Any:
+def summed(made: Any, names: Names, shards: Shards) -> Any:
     """Sum a result over the devices that have other parts of what it lacks."""
-    lacking = {name for operand in named.operands for name in operand} - set(names)
-    axes = tuple(axis for name in sorted(lacking & set(shards)) for axis in shards[name])
+    axes = tuple(axis for name in sorted(shards.keys() - set(names)) for axis in shards[name])
     return jax.lax.psum(made, axes) if axes else made
 
 

@@ -91,6 +91,12 @@ def like(array: Any, aval: Any) -> Any:
     return jax.sharding.reshard(array, aval.sharding)
 
 
+def is_exported(context: Any) -> bool:
+    """Tell whether a program is lowered for `jax.export`, to run in another process."""
+    parameters = getattr(context.module_context, "lowering_parameters", None)
+    return bool(getattr(parameters, "for_export", False))
+
+
 def _requires_devices() -> Any:
     """Return the set of the operations that have to know the devices when they are lowered; None if it is gone."""
     try:
