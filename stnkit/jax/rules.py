@@ -18,7 +18,6 @@ from typing import Any
 import jax
 from jax.interpreters import ad
 
-from stnkit.api.flow import pitches
 from stnkit.dtypes import arithmetic, dot_dtype, is_float
 from stnkit.jax import primitives as p
 from stnkit.jax.operations import (
@@ -31,6 +30,7 @@ from stnkit.jax.operations import (
     lattice_vjp,
     no_order,
     sample,
+    scaled,
     splat,
     steps,
     tangent,
@@ -190,7 +190,7 @@ def lattice_jvp(primals: Any, tangents: Any, *, kind: int, size: Shape, align: b
         return out, _no_tangent(out)
     if kind == AFFINE:
         return out, lattice(source_dot, kind, size, align, pixel)
-    return out, source_dot * pitches(size, align).astype(source.dtype) if pixel else source_dot
+    return out, scaled(source_dot, size, align) if pixel else source_dot
 
 
 def lattice_transpose(grid_bar: Any, source: Any, *, align: bool, **_: Any) -> list[Any]:
