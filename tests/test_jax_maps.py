@@ -14,7 +14,7 @@ STEP = float(np.cbrt(np.finfo(float).eps))  # of central differences: truncation
 @pytest.fixture(autouse=True)
 def _wide():
     np.random.seed(0)  # noqa: NPY002  # from which `check_grads` draws its directions
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"):
         yield
 
 

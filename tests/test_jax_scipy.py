@@ -16,7 +16,7 @@ SIZES = {1: (7,), 2: (5, 7), 3: (3, 5, 4)}
 
 @pytest.fixture(autouse=True)
 def _precise():
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"):
         yield
 
 
