@@ -64,8 +64,8 @@ def _sized(name: str, array: Maybe) -> None:
     if array is not None and not all(isinstance(n, int) for n in array.shape):
         shape = ", ".join(map(str, array.shape))
         msg = (
-            f"`{name}` has the shape ({shape}), where a size is a symbol; kernels are laid out for known sizes: export a "
-            "program for each size that is needed"
+            f"`{name}` has the shape ({shape}), where a size is a symbol; kernels are laid out for known sizes: export "
+            "a program for each size that is needed"
         )
         raise ValueError(msg)
 

@@ -24,7 +24,7 @@ from stnkit.spec import Spec
 REENTRANT = ("omp", "tbb")  # XLA may call several handlers at once: Numba's other layer would abort the process
 
 _registering = threading.Lock()  # programs may be lowered in several threads
-_handlers: dict[str, Any] = {}  # XLA keeps their addresses, so they must live
+registered: dict[str, Any] = {}  # handlers by name; XLA keeps their addresses, so they must live
 
 
 class Result(NamedTuple):
@@ -64,9 +64,9 @@ def target(kernel: Invocation, operands: int, count: int) -> str:
     form = (kernel.spec, kernel.places, kernel.numbers, operands, len(kernel.results), count)
     name = f"stnkit_{kernel.factory.__name__}_{hashlib.sha256(repr(form).encode()).hexdigest()[:16]}"
     with _registering:
-        if name not in _handlers:
-            _handlers[name] = handler(kernel, operands, count)
-            register(name, _handlers[name].ctypes)
+        if name not in registered:
+            registered[name] = handler(kernel, operands, count)
+            register(name, registered[name].ctypes)
     return name
 
 
