@@ -1,5 +1,6 @@
 """JAX operations on several devices: how results are split, what the devices send each other, and the same numbers."""
 
+import contextlib
 import json
 
 import jax
@@ -14,6 +15,7 @@ from stnkit.jax import axes, partition
 from stnkit.jax.primitives import Form
 from stnkit.spec import AFFINE, GRID, Options
 
+within = getattr(jax.sharding, "use_abstract_mesh", contextlib.nullcontext)  # which old releases do not ask for
 MESH = AbstractMesh((2, 2), ("d", "e"), axis_types=(AxisType.Explicit,) * 2)
 POINTS = np.random.default_rng(0).uniform(-1, 1, (5, 2))
 IMAGE, GRIDS, THETA, FLOW = (4, 2, 6, 8), (4, 6, 4, 2), (4, 2, 3), (4, 6, 8, 2)
@@ -39,7 +41,7 @@ def split(shape, *names, mesh=MESH):
 
 def specs(function, *arrays):
     """Return how results are split over a mesh of explicit axes; none is there, so nothing runs."""
-    with jax.sharding.use_abstract_mesh(MESH):
+    with within(MESH):
         found = jax.tree.leaves(jax.eval_shape(function, *arrays))
     return [tuple(array.sharding.spec) for array in found]
 
@@ -168,7 +170,7 @@ for kind in (AxisType.Auto, AxisType.Explicit):
         backward = jax.grad(lambda x, u: (function(x, u) ** 2).sum(), (0, 1))
         alone = [jnp.asarray(array) for array, *_ in arrays]
         expected = function(*alone), *backward(*alone)
-        with jax.set_mesh(mesh):
+        with jax.set_mesh(mesh) if hasattr(jax, "set_mesh") else jax.sharding.use_mesh(mesh):
             given = [jax.device_put(array, NamedSharding(mesh, P(*names))) for array, *names in arrays]
             programs = [jax.jit(f).lower(*given).compile() for f in (function, backward)]
             results = programs[0](*given), *programs[1](*given)
