@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from stnkit.jax.axes import Axes, Names
 from stnkit.jax.ffi import by_callback
 from stnkit.jax.primitives import Splat
-from stnkit.jax.release import is_exported, requires_devices
+from stnkit.jax.release import is_exported, outside_meshes, requires_devices
 
 Array = Any  # an array as JAX or XLA describes it: what has a shape, and mostly a sharding
 Shards = dict[str, tuple[str, ...]]  # by the name of an axis: the axes of the mesh over which it is split
@@ -76,8 +76,9 @@ def splittable(whole: Any, axes: Callable[..., Axes], items: tuple[tuple[str, An
         shards = chosen((*named.operands, *named.results), arrays, mesh) if known else {}
 
         def part(*parts: Any) -> Any:
-            made = whole.bind(*parts, **local(params, named, parts))
-            total = [summed(*pair, shards) for pair in zip(made if several else [made], named.results, strict=True)]
+            with outside_meshes():
+                made = whole.bind(*parts, **local(params, named, parts))
+                total = [summed(*pair, shards) for pair in zip(made if several else [made], named.results, strict=True)]
             return total if several else total[0]
 
         several = whole.multiple_results

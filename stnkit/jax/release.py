@@ -97,6 +97,15 @@ def is_exported(context: Any) -> bool:
     return bool(getattr(parameters, "for_export", False))
 
 
+def outside_meshes() -> Any:
+    """Return the context in which arrays are no parts of a mesh."""
+    try:
+        from jax.sharding import AbstractMesh, use_abstract_mesh
+    except ImportError:  # before jax 0.8
+        from jax._src.mesh import AbstractMesh, use_abstract_mesh
+    return use_abstract_mesh(AbstractMesh((), ()))
+
+
 def _requires_devices() -> Any:
     """Return the set of the operations that have to know the devices when they are lowered; None if it is gone."""
     try:
