@@ -22,23 +22,23 @@ class Rows(NamedTuple):
     lost: Array  # at or behind the horizon, or not finite
 
 
-def lattice(size: Sequence[Any], align: bool, arange: Arange) -> list[Array]:
-    """Return the normalised coordinates of an output along x, y, z, of shapes that broadcast over it."""
+def lattice(size: Sequence[Any], align: bool, arange: Arange, rank: int) -> list[Array]:
+    """Return the normalised coordinates of an output along x, y, z, with `rank` axes that broadcast over it."""
     lines = []
     for axis, n in enumerate(reversed(size)):
         line = (2 * arange(n) - (n - 1)) / max(n - 1, 1) if align else (2 * arange(n) + (1 - n)) / n
-        lines.append(line.reshape((-1, *(1,) * axis)))
+        lines.append(line.reshape((*(1,) * (rank - 1 - axis), -1, *(1,) * axis)))
     return lines
 
 
 def projective(theta: Array, size: Sequence[Any], align: bool, xp: Any, arange: Arange) -> Array:
     """Return the grid of projective maps, of shape (..., *T, d)."""
-    return xp.stack(_rows(theta, lattice(size, align, arange), xp).coordinates, -1)
+    return xp.stack(_rows(theta, lattice(size, align, arange, _rank(theta)), xp).coordinates, -1)
 
 
 def projective_jvp(theta: Array, theta_dot: Array, size: Sequence[Any], align: bool, xp: Any, arange: Arange) -> Array:
     """Return the grid's tangent: u' = (r' - u w') / w."""
-    lines = lattice(size, align, arange)
+    lines = lattice(size, align, arange, _rank(theta))
     found = _rows(theta, lines, xp)
     *rows_dot, depth_dot = (_line(theta_dot, row, lines) for row in range(len(size) + 1))
     pairs = zip(found.coordinates, rows_dot, strict=True)
@@ -49,7 +49,7 @@ def projective_jvp(theta: Array, theta_dot: Array, size: Sequence[Any], align: b
 def projective_vjp(bar: Array, theta: Array, align: bool, xp: Any, arange: Arange) -> Array:
     """Return the cotangent of theta: r_bar = u_bar / w and w_bar = -(sum of r_bar u), times the locations."""
     ndim = theta.shape[-1] - 1
-    lines = [*lattice(bar.shape[-1 - ndim : -1], align, arange), 1.0]
+    lines = [*lattice(bar.shape[-1 - ndim : -1], align, arange, _rank(theta)), 1.0]
     found = _rows(theta, lines[:-1], xp)
     bars = [xp.where(found.lost, 0.0, bar[..., axis]) / found.depth for axis in range(ndim)]
     pulled = [r * _calm(found, u, xp) for r, u in zip(bars, found.coordinates, strict=True)]
@@ -57,6 +57,12 @@ def projective_vjp(bar: Array, theta: Array, align: bool, xp: Any, arange: Arang
     axes = tuple(range(-ndim, 0))
     flat = [xp.sum(r * line, axes) for r in bars for line in lines]
     return xp.stack(flat, -1).reshape(theta.shape)
+
+
+def _rank(theta: Array) -> int:
+    """Return how many axes a coordinate of the grid has: those of the batch, and of the output."""
+    rank: int = theta.ndim - 2 + theta.shape[-1] - 1
+    return rank
 
 
 def _line(theta: Array, row: int, lines: list[Array]) -> Array:

@@ -4,10 +4,7 @@ The rules themselves are tested uncompiled, in `test_jax_rules`.
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import types
 from pathlib import Path
@@ -18,9 +15,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import uncompiled
+from numba import njit
+from numba import types as numbers
+from processes import run
 
 import stnkit
-from stnkit.jax import ffi, layout, release
+from stnkit.jax import export, ffi, handlers, layout, release
+from stnkit.spec import Spec
 
 SHAPE, LAST = (2, 5, 6, 3), {"data_format": "channels_last"}
 
@@ -250,6 +251,102 @@ def test_a_handler_refuses_buffers_that_it_was_not_made_for():
             odd()
 
 
+def raises(spec):
+    """Build a kernel that finds no memory if it is told so."""
+
+    def raises(out_at, short):
+        if short:
+            raise MemoryError
+
+    return njit(raises)
+
+
+def exceeds(spec):
+    """Build a kernel that asks for more memory than there is if it is told so."""
+
+    def exceeds(out_at, short):
+        np.empty((short << 58) + 1)[0] = 1.0
+
+    return njit(exceeds)
+
+
+@pytest.mark.parametrize("factory", [raises, exceeds])
+def test_an_error_of_a_kernel_is_one_of_xla(factory):
+    form = jax.ShapeDtypeStruct((3,), np.float32)
+    kernel = handlers.Invocation(
+        factory, Spec(1), 1, (0,), (numbers.int64,), (handlers.Result(form.shape, form.dtype),)
+    )
+    about = [0, 1, layout.code(np.dtype(np.float32)), 3, 12]
+    name = handlers.target(kernel, 0, len(about) + 1)
+
+    def call(short):
+        return jax.jit(lambda: jax.ffi.ffi_call(name, form)(words=np.array([*about, short], np.int64)))()
+
+    np.testing.assert_array_equal(call(0), np.zeros(3))
+    with pytest.raises(Exception, match="RESOURCE_EXHAUSTED: stnkit: a kernel found no memory to work in"):
+        jax.block_until_ready(call(1))
+    np.testing.assert_array_equal(call(0), np.zeros(3))
+
+
+def test_operations_are_compiled_where_jit_is_disabled():
+    image, grid = map(jnp.asarray, (draw(), points()))
+    theta = jnp.array([[[0.9, 0.1, 0.2], [-0.1, 1.1, 0.0]]])
+
+    def every():
+        out = sample(image, grid), stnkit.affine_sample(image, theta, **LAST), stnkit.affine_grid(theta, (4, 3))
+        return out, jax.grad(loss, (0, 1))(image, grid), jax.jvp(sample, (image, grid), (image, grid))
+
+    expected = every()
+    with jax.disable_jit():
+        found = every()
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def exported(function, *arrays):
+    checks = [jax.export.DisabledSafetyCheck.custom_call(export.TARGET)]
+    return jax.export.export(jax.jit(function), disabled_checks=checks)(*arrays)
+
+
+IMPORTED = """
+import sys, jax, numpy as np, stnkit.jax
+from jax import export
+
+program = export.deserialize(bytearray(open("program", "rb").read()))
+given = np.load("given.npz")
+image, grid = given["image"], given["grid"]
+results = program.call(image, grid), *jax.grad(lambda *a: (program.call(*a) ** 2).sum(), (0, 1))(image, grid)
+np.savez("results", *results)
+"""
+
+
+def test_an_exported_program_runs_in_another_process(tmp_path):
+    """With its gradient; that process never lowers what the program calls."""
+    image, grid = draw(), points()
+    (tmp_path / "program").write_bytes(exported(sample, image, grid).serialize(vjp_order=1))
+    np.savez(tmp_path / "given.npz", image=image, grid=grid)
+    run(IMPORTED, folder=tmp_path, JAX_PLATFORMS="cpu")
+    expected = sample(jnp.asarray(image), grid), *jax.grad(loss, (0, 1))(image, grid)
+    for one, other in zip(np.load(tmp_path / "results.npz").values(), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_exported_program_of_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr(stnkit, "__version__", "0.0.1")
+    program = exported(lambda *arrays: sample(*arrays), draw(), points())  # which JAX has not lowered before
+    monkeypatch.undo()
+    with pytest.raises(Exception, match=r"was exported by stnkit 0\.0\.1, and this is .*: export it anew"):
+        jax.block_until_ready(program.call(draw(), points()))
+
+
+@pytest.mark.parametrize("shapes", [("n, 5, 6, 3", "n, 4, 3, 2"), ("2, h, 6, 3", "2, 4, 3, 2")])
+def test_a_program_with_open_sizes_is_refused(shapes):
+    scope = jax.export.SymbolicScope()
+    forms = [jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape, scope=scope), np.float32) for shape in shapes]
+    with pytest.raises(ValueError, match=r"`image` has the shape \(.*\), where a size is a symbol.*for each size"):
+        exported(sample, *forms)
+
+
 def test_handlers_run_at_once_in_several_threads():
     """Each on work that is large enough for threads of its own."""
     image, grid = draw((4, 64, 64, 3)), np.random.default_rng(5).uniform(-1, 1, (4, 64, 64, 2)).astype(np.float32)
@@ -322,15 +419,6 @@ def test_an_old_jax_gets_one_clear_message(monkeypatch):
     monkeypatch.setattr(release, "jax", types.SimpleNamespace(__version__="0.4.30", __version_info__=(0, 4, 30)))
     with pytest.raises(ImportError, match=r"stnkit needs jax 0\.\d+\.0 or newer for JAX arrays; got jax 0\.4\.30"):
         release.check_release()
-
-
-def run(script, **environment):
-    """Run a script in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 SHARDED = """

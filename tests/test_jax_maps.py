@@ -10,13 +10,15 @@ import pytest
 from jax.test_util import check_grads
 from maps import OPS
 
+from stnkit.jax import release
+
 STEP = float(np.cbrt(np.finfo(float).eps))  # of central differences: truncation is then as small as rounding
 
 
 @pytest.fixture(autouse=True)
 def _wide():
     np.random.seed(0)  # noqa: NPY002  # from which `check_grads` draws its directions
-    with jax.enable_x64(True):
+    with release.enable_x64(), jax.numpy_rank_promotion("raise"):
         yield
 
 

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from stnkit.jax import release
+
 SIZES = {1: (7,), 2: (5, 7), 3: (3, 5, 4)}
 
 
 @pytest.fixture(autouse=True)
 def _precise():
-    with jax.enable_x64(True):
+    with release.enable_x64(), jax.numpy_rank_promotion("raise"):
         yield
 
 

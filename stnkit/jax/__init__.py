@@ -10,6 +10,7 @@ from stnkit.jax.release import OLDEST as OLDEST  # first: what follows needs a J
 from functools import partial
 
 from stnkit.api import affine, flow, grid, projective, splat, thin_plate_spline
+from stnkit.jax import export as export  # which answers for exported programs
 from stnkit.jax import grids, maps, samplers
 from stnkit.jax import registration as registration  # which registers the operations
 from stnkit.jax.antialias import antialiasing

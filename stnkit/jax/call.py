@@ -64,7 +64,19 @@ def enter(*optional: str, **arrays: Any) -> list[Any]:
     for name, array in arrays.items():
         if array is None and name not in optional:
             raise no_array(name, array, "a JAX array")
+        _sized(name, array)
     return list(arrays.values())
+
+
+def _sized(name: str, array: Maybe) -> None:
+    """Refuse an array of which `jax.export` leaves sizes open."""
+    if array is not None and not all(isinstance(n, int) for n in array.shape):
+        shape = ", ".join(map(str, array.shape))
+        msg = (
+            f"`{name}` has the shape ({shape}), where a size is a symbol; kernels are laid out for known sizes: export "
+            "a program for each size that is needed"
+        )
+        raise ValueError(msg)
 
 
 def not_written(name: str, given: Any) -> None:

@@ -1,64 +1,26 @@
-"""From a kernel to a custom call: one handler in machine code for each kernel, registered with XLA by name.
-
-A handler is small, and the same for every kernel. It takes the addresses of buffers from XLA's call frame, and all
-other arguments from one array of integers, which is worked out when a call is lowered. So there is no Python between
-XLA and the kernel, and a compiled program holds nothing of the process that made it.
+"""From a kernel to a custom call of XLA, with all the numbers that the kernel takes.
 
 Where Numba is told not to compile, or jaxlib declares a frame that is not known, the same kernels run by callbacks.
 """
 
 import functools
-import hashlib
 import math
-import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numba
 import numpy as np
 from jax.interpreters import mlir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
+from stnkit.jax import export, layout
 from stnkit.jax import frame as frames
-from stnkit.jax import layout
-from stnkit.jax.release import callback, enable_x64
+from stnkit.jax.handlers import Invocation, Result, count_of, target, threaded
+from stnkit.jax.release import callback, enable_x64, is_exported
 from stnkit.kernels import threads
 from stnkit.ops import address
-from stnkit.recipes import Numbers
-from stnkit.spec import Spec
-
-REENTRANT = ("omp", "tbb")  # XLA may call several handlers at once: Numba's other layer would abort the process
-
-_registering = threading.Lock()  # programs may be lowered in several threads
-_handlers: dict[str, Any] = {}  # XLA keeps their addresses, so they must live
-
-
-class Result(NamedTuple):
-    """The form of an array that a kernel writes."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    summed: bool = False  # the kernel adds to what stands there
-
-    @property
-    def aval(self) -> Any:
-        """The result as JAX describes it."""
-        return jax.core.ShapedArray(self.shape, self.dtype)
-
-
-class Invocation(NamedTuple):
-    """A kernel and its arguments: buffers by their places among operands and results, then numbers."""
-
-    factory: Callable[[Spec], Any]
-    spec: Spec
-    work: int  # taps that are read
-    places: tuple[int | None, ...]  # of the kernel's addresses: a buffer, counted from the first operand; or none
-    numbers: Numbers
-    results: tuple[Result, ...]
 
 
 def invoke(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[Any]:
@@ -66,15 +28,17 @@ def invoke(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[
     here = context.replace(primitive=None, avals_out=[result.aval for result in call.results])
     if not call.work:
         return zeros(here, operands)
-    if numba.config.DISABLE_JIT or not known():
+    if by_callback():
         return called_back(here, operands, call)
-    serial = not threads.pays(call.work) or numba.threading_layer() not in REENTRANT
-    numbers = np.array([*_head(here.avals_in, call.results), *_flat(call.numbers)], np.int64)
+    words = [*_head(here.avals_in, call.results), *_flat(call.numbers)]
     kinds = tuple(map(numba.typeof, call.numbers))
-    assert len(numbers) == frames.HEAD + frames.ABOUT * (len(operands) + len(call.results)) + count_of(kinds)
-    kernel = call._replace(spec=call.spec._replace(parallel=not serial), numbers=kinds)
-    name = target(kernel, len(operands), len(numbers))
-    values: Sequence[Any] = jax.ffi.ffi_lowering(name)(here, *operands, words=numbers)
+    assert len(words) == frames.HEAD + frames.ABOUT * (len(operands) + len(call.results)) + count_of(kinds)
+    if is_exported(context):
+        name, words = export.TARGET, words + export.described(call, len(operands))
+    else:
+        kernel = call._replace(spec=call.spec._replace(parallel=threaded(call.work)), numbers=kinds)
+        name = target(kernel, len(operands), len(words))
+    values: Sequence[Any] = jax.ffi.ffi_lowering(name)(here, *operands, words=np.array(words, np.int64))
     return values
 
 
@@ -84,6 +48,11 @@ def zeros(context: Any, operands: Sequence[Any]) -> Sequence[Any]:
     with enable_x64():
         values: Sequence[Any] = made(context.replace(primitive=None), *operands)
     return values
+
+
+def by_callback() -> bool:
+    """Tell whether kernels are called by way of Python."""
+    return bool(numba.config.DISABLE_JIT) or not known()
 
 
 @functools.cache
@@ -117,81 +86,6 @@ def _flat(numbers: Iterable[Any]) -> list[int]:
         elif isinstance(number, int | np.int64):
             flat.append(int(number))
     return flat
-
-
-def target(kernel: Invocation, operands: int, count: int) -> str:
-    """Return the name under which the handler of a kernel is registered: the same in every process.
-
-    `kernel.numbers` are the types of its numbers, and `count` is how many words an attribute has.
-    """
-    form = (kernel.spec, kernel.places, kernel.numbers, operands, len(kernel.results), count)
-    name = f"stnkit_{kernel.factory.__name__}_{hashlib.sha256(repr(form).encode()).hexdigest()[:16]}"
-    with _registering:
-        if name not in _handlers:
-            _handlers[name] = handler(kernel, operands, count)
-            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(_handlers[name].ctypes), platform="cpu")
-    return name
-
-
-def handler(kernel: Invocation, operands: int, count: int) -> Any:
-    """Compile the handler that calls a kernel."""
-    run = caller(kernel, operands)
-    skipped = 8 * (frames.HEAD + frames.ABOUT * (operands + len(kernel.results)))
-    examine, words, refuse = frames.examine, frames.words, frames.refuse
-    ready, odd_call, odd_buffer = frames.READY, frames.ODD_CALL, frames.ODD_BUFFER
-
-    def handle(frame):  # type: ignore[no-untyped-def]  # Numba types it
-        found = examine(frame, count)
-        if found == odd_call:
-            return refuse(frame, "a custom call has other operands, results or attributes than it was lowered with")
-        if found == odd_buffer:
-            return refuse(frame, "a buffer of a custom call has another dtype or size than it was lowered with")
-        if found == ready:
-            run(frame, words(frame) + skipped)
-        return 0
-
-    return cfunc(types.int64(types.int64))(handle)
-
-
-def caller(kernel: Invocation, operands: int) -> Any:
-    """Make the function that calls a kernel with addresses from a frame, and with its other arguments from words.
-
-    It calls machine code by its address. A call by name would put the kernel's intermediate code into every handler,
-    and compile it once more.
-    """
-    kinds = (*(types.int64 for _ in kernel.places), *kernel.numbers)
-    dispatcher = kernel.factory(kernel.spec)
-    dispatcher.compile(kinds)
-    compiled = dispatcher.overloads[kinds]
-    where = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-
-    @intrinsic
-    def call(context, frame, words):  # type: ignore[no-untyped-def]  # Numba's, as the next
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            at = iter(range(0, 8 * count_of(kernel.numbers), 8))
-
-            def number(kind: Any) -> Any:
-                if isinstance(kind, types.BaseTuple):
-                    return context.make_tuple(builder, kind, [number(item) for item in kind])
-                if kind == types.int64:
-                    return frames.load(builder, args[1], next(at))
-                return context.get_constant_null(kind)
-
-            addresses = [frames.data(builder, args[0], place, operands) for place in kernel.places]
-            given = [*addresses, *map(number, kernel.numbers)]
-            form = context.call_conv.get_function_type(types.none, kinds)
-            machine_code = builder.inttoptr(context.get_constant(types.int64, where), form.as_pointer())
-            context.call_conv.call_function(builder, machine_code, types.none, kinds, given)
-            return context.get_dummy_value()
-
-        return types.none(types.int64, types.int64), generate
-
-    return call
-
-
-def count_of(kinds: Iterable[Any]) -> int:
-    """Return how many words numbers of some types take."""
-    return sum(count_of(kind) if isinstance(kind, types.BaseTuple) else kind == types.int64 for kind in kinds)
 
 
 def called_back(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[Any]:

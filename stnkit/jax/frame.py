@@ -34,6 +34,10 @@ IS_METADATA, IS_EXECUTE, IS_ARRAY = (
     VALUES[name] for name in ("Extension_Metadata", "ExecutionStage_EXECUTE", "AttrType_ARRAY")
 )
 
+INVALID_ARGUMENT, RESOURCE_EXHAUSTED = (
+    VALUES[f"Error_Code_{name}"] for name in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED")
+)
+
 READY, DONE, ODD_CALL, ODD_BUFFER = range(4)  # what `examine` finds
 HEAD = 2  # words of the attribute before those of the buffers: how many operands, and how many results
 ABOUT = 3  # words for each buffer: its format, its number of elements, and how many bytes to clear
@@ -75,9 +79,9 @@ def clear(context, address, count):
 
 
 @intrinsic
-def refuse(context, frame, reason):
-    """Let XLA make an error with a message, and return its address."""
-    offsets, errc = OFFSETS["Error_Create_Args"], VALUES["Error_Code_INVALID_ARGUMENT"]
+def refuse(context, frame, reason, code):
+    """Let XLA make an error with a message and one of its codes, and return its address."""
+    offsets = OFFSETS["Error_Create_Args"]
     size = offsets["errc"] + 4
     text = f"stnkit: {reason.literal_value}" if isinstance(reason, types.StringLiteral) else None
 
@@ -88,12 +92,12 @@ def refuse(context, frame, reason):
         message = builder.ptrtoint(context.insert_const_string(builder.module, text), number)
         for name, value in (("struct_size", number(size)), ("extension_start", number(0)), ("message", message)):
             builder.store(value, _at(builder, start, number(offsets[name]), 64))
-        builder.store(ir.IntType(32)(errc), _at(builder, start, number(offsets["errc"]), 32))
+        builder.store(builder.trunc(args[2], ir.IntType(32)), _at(builder, start, number(offsets["errc"]), 32))
         create = load(builder, load(builder, args[0], API), CREATE)
         function = builder.inttoptr(create, ir.FunctionType(byte, [byte]).as_pointer())
         return builder.ptrtoint(builder.call(function, [builder.inttoptr(start, byte)]), number)
 
-    return (types.int64(types.int64, reason), generate) if text else None
+    return (types.int64(types.int64, reason, types.int64), generate) if text else None
 
 
 def _at(builder: Any, address: Any, offset: Any, bits: int) -> Any:

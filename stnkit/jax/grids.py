@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from stnkit import check
-from stnkit.api.flow import pitches
 from stnkit.api.splat import image_shape
 from stnkit.dtypes import arithmetic
 from stnkit.jax import operations
@@ -133,7 +132,7 @@ def _scaled(array: Array, name: str, units: str, align_corners: bool) -> Array:
     align = check.flag("align_corners", align_corners)
     if not check.units(units):
         return array
-    return (array * pitches(array.shape[-1 - ndim : -1], align)).astype(array.dtype)
+    return operations.scaled(array, array.shape[-1 - ndim : -1], align)
 
 
 def _splat(values: Array, grid: Array, spatial: tuple[int, ...], options: Options, steady: bool) -> Array:

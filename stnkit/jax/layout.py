@@ -28,7 +28,10 @@ OFFSETS = {
     "Api": {"Error_Create": 48},
     "Error_Create_Args": {"struct_size": 0, "extension_start": 8, "message": 16, "errc": 24},
 }
-VALUES = {"Extension_Metadata": 1, "ExecutionStage_EXECUTE": 3, "AttrType_ARRAY": 1, "Error_Code_INVALID_ARGUMENT": 3}
+VALUES = {
+    "Extension_Metadata": 1, "ExecutionStage_EXECUTE": 3, "AttrType_ARRAY": 1, "Error_Code_INVALID_ARGUMENT": 3,
+    "Error_Code_RESOURCE_EXHAUSTED": 8,
+}  # fmt: skip
 # What XLA calls a format, beside its NumPy name.
 _FORMATS = {
     "bool": "PRED", "int8": "S8", "int16": "S16", "int32": "S32", "int64": "S64", "uint8": "U8", "uint16": "U16",

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from stnkit.api.flow import pitches
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.jax import primitives as p
 from stnkit.jax.primitives import Form, Splat
@@ -60,6 +61,12 @@ def gradient(image: Array, source: Array, form: Form) -> Array:
     if not slopes:
         return jnp.zeros((*sample(image, source, form).shape, len(form.size)), dtype)
     return jnp.stack(slopes, axis=-1).astype(dtype)
+
+
+def scaled(flow: Array, size: Shape, align: bool) -> Array:
+    """Multiply a flow in pixels by d grid / d flow."""
+    factors = pitches(size, align).reshape((*(1,) * (flow.ndim - 1), -1))
+    return (flow * factors).astype(flow.dtype)
 
 
 def no_order(form: Form) -> Shape:

@@ -23,7 +23,8 @@ from jax.interpreters import mlir
 
 from stnkit import ops, recipes
 from stnkit.dtypes import FLOAT64, bar_dtype, dot_dtype
-from stnkit.jax.ffi import Invocation, Result, invoke, zeros
+from stnkit.jax.ffi import invoke, zeros
+from stnkit.jax.handlers import Invocation, Result
 from stnkit.jax.release import described, enable_x64
 from stnkit.kernels import cpu, cpu_order, cpu_tangent
 from stnkit.plan import Plan, Shape, backward_parts, contiguous, grid_spec, out_strides, plan

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from stnkit.jax import gpu
+from stnkit.jax import axes, gpu, partition
 from stnkit.jax import primitives as p
 from stnkit.jax.batches import one_batch, sample_batch, splat_batch, tangent_batch, vjp_batch
+from stnkit.jax.release import require_devices
 from stnkit.jax.rules import (
     lattice_jvp,
     lattice_transpose,
@@ -31,6 +33,7 @@ class Rules(NamedTuple):
 
     primitive: Any
     describe: Callable[..., Any]
+    axes: Callable[..., axes.Axes]
     lower: Callable[..., Any]
     on_gpu: Callable[..., Any]
     jvp: Callable[..., Any]
@@ -39,16 +42,28 @@ class Rules(NamedTuple):
 
 
 OPERATIONS = (
-    Rules(p.sample_p, p.sample_aval, p.lower_sample, gpu.sample, sample_jvp, sample_transpose, sample_batch),
-    Rules(p.splat_p, p.splat_aval, p.lower_splat, gpu.splat, splat_jvp, splat_transpose, splat_batch),
-    Rules(p.tangent_p, p.tangent_aval, p.lower_tangent, gpu.tangent, tangent_jvp, tangent_transpose, tangent_batch),
-    Rules(p.vjp_p, p.vjp_aval, p.lower_vjp, gpu.vjp, vjp_jvp, vjp_transpose, vjp_batch),
     Rules(
-        p.lattice_p, p.lattice_aval, p.lower_lattice, gpu.lattice,
+        p.sample_p, p.sample_aval, axes.sample, p.lower_sample, gpu.sample,
+        sample_jvp, sample_transpose, sample_batch,
+    ),
+    Rules(
+        p.splat_p, p.splat_aval, axes.splat, p.lower_splat, gpu.splat,
+        splat_jvp, splat_transpose, splat_batch,
+    ),
+    Rules(
+        p.tangent_p, p.tangent_aval, axes.tangent, p.lower_tangent, gpu.tangent,
+        tangent_jvp, tangent_transpose, tangent_batch,
+    ),
+    Rules(
+        p.vjp_p, p.vjp_aval, axes.vjp, p.lower_vjp, gpu.vjp,
+        vjp_jvp, vjp_transpose, vjp_batch,
+    ),
+    Rules(
+        p.lattice_p, p.lattice_aval, axes.lattice, p.lower_lattice, gpu.lattice,
         lattice_jvp, lattice_transpose, one_batch(p.lattice_p),
     ),
     Rules(
-        p.lattice_vjp_p, p.lattice_vjp_aval, p.lower_lattice_vjp, gpu.lattice_vjp,
+        p.lattice_vjp_p, p.lattice_vjp_aval, axes.lattice_vjp, p.lower_lattice_vjp, gpu.lattice_vjp,
         lattice_vjp_jvp, lattice_vjp_transpose, one_batch(p.lattice_vjp_p),
     ),
 )  # fmt: skip
@@ -61,12 +76,35 @@ def compiled(primitive: Any, form: tuple[tuple[str, Any], ...]) -> Callable[...,
     return program
 
 
+def evaluated(primitive: Any) -> Callable[..., Any]:
+    """Return the rule that runs an operation on arrays that are there; it is compiled under `disable_jit` too."""
+
+    def run(*arrays: Any, **form: Any) -> Any:
+        program = compiled(primitive, tuple(form.items()))
+        if not jax.config.jax_disable_jit:
+            return program(*arrays)
+        with jax.disable_jit(False):
+            return program(*arrays)
+
+    return run
+
+
+def whole(rules: Rules) -> Any:
+    """Return the operation on the arrays of one device: to it, another is lowered that may be split."""
+    primitive = Primitive(rules.primitive.name)
+    primitive.multiple_results = rules.primitive.multiple_results
+    primitive.def_abstract_eval(rules.describe)
+    mlir.register_lowering(primitive, rules.lower, platform="cpu")
+    return primitive
+
+
 for _rules in OPERATIONS:
     _primitive = _rules.primitive
-    _primitive.def_impl(lambda *arrays, _p=_primitive, **form: compiled(_p, tuple(form.items()))(*arrays))
-    _primitive.def_abstract_eval(_rules.describe)
-    mlir.register_lowering(_primitive, _rules.lower, platform="cpu")
+    _primitive.def_impl(evaluated(_primitive))
+    _primitive.def_abstract_eval(partition.described(_rules.describe, _rules.axes))
+    mlir.register_lowering(_primitive, partition.lowered(whole(_rules), _rules.axes), platform="cpu")
     mlir.register_lowering(_primitive, gpu.lowered(_rules.on_gpu), platform="cuda")
+    require_devices(_primitive)
     ad.primitive_jvps[_primitive] = _rules.jvp
     ad.primitive_transposes[_primitive] = _rules.transpose
     batching.primitive_batchers[_primitive] = _rules.batch

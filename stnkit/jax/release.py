@@ -79,8 +79,49 @@ def _vary(array: Any, axes: tuple[Any, ...]) -> Any:
 
 def described(operand: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Return a result as JAX describes it, which differs between devices where `operand` does."""
-    replicated = jax.sharding.NamedSharding(operand.sharding.mesh, jax.sharding.PartitionSpec(*(None for _ in shape)))
-    return operand.update(shape=shape, dtype=dtype, weak_type=False, sharding=replicated)
+    whole = jax.sharding.NamedSharding(operand.sharding.mesh, jax.sharding.PartitionSpec(*(None for _ in shape)))
+    return operand.update(shape=shape, dtype=dtype, weak_type=False, sharding=whole)
+
+
+def like(array: Any, aval: Any) -> Any:
+    """Return an array in the dtype of another, and split as that is along the explicit axes of a mesh."""
+    array = array.astype(aval.dtype)
+    if jax.typeof(array).sharding.spec == aval.sharding.spec:
+        return array
+    return jax.sharding.reshard(array, aval.sharding)
+
+
+def is_exported(context: Any) -> bool:
+    """Tell whether a program is lowered for `jax.export`, to run in another process."""
+    parameters = getattr(context.module_context, "lowering_parameters", None)
+    return bool(getattr(parameters, "for_export", False))
+
+
+def outside_meshes() -> Any:
+    """Return the context in which arrays are no parts of a mesh."""
+    try:
+        from jax.sharding import AbstractMesh, use_abstract_mesh
+    except ImportError:  # before jax 0.8
+        from jax._src.mesh import AbstractMesh, use_abstract_mesh
+    return use_abstract_mesh(AbstractMesh((), ()))
+
+
+def _requires_devices() -> Any:
+    """Return the set of the operations that have to know the devices when they are lowered; None if it is gone."""
+    try:
+        from jax._src.dispatch import prim_requires_devices_during_lowering
+    except ImportError:
+        return None
+    return prim_requires_devices_during_lowering
+
+
+requires_devices = _requires_devices()  # without it, operations are not split, and arrays are gathered for them
+
+
+def require_devices(primitive: Any) -> None:
+    """Ask JAX for the devices when an operation is lowered."""
+    if requires_devices is not None:
+        requires_devices.add(primitive)
 
 
 check_release()

@@ -18,7 +18,6 @@ from typing import Any
 import jax
 from jax.interpreters import ad
 
-from stnkit.api.flow import pitches
 from stnkit.dtypes import arithmetic, dot_dtype, is_float
 from stnkit.jax import primitives as p
 from stnkit.jax.operations import (
@@ -31,13 +30,14 @@ from stnkit.jax.operations import (
     lattice_vjp,
     no_order,
     sample,
+    scaled,
     splat,
     steps,
     tangent,
     vjp,
 )
 from stnkit.jax.primitives import Form, Splat
-from stnkit.jax.release import vary_alike
+from stnkit.jax.release import like, vary_alike
 from stnkit.plan import Shape
 from stnkit.spec import AFFINE, NEAREST
 
@@ -80,7 +80,7 @@ def sample_jvp(primals: Any, tangents: Any, *, form: Form, order: Shape) -> tupl
 def sample_transpose(g: Any, image: Any, source: Any, *, form: Form, order: Shape) -> list[Any]:
     """Pull a cotangent back to the image."""
     aval = image.aval
-    bar = ad.Zero(aval) if _zero(g) else splat(g, source, form, image_of(aval, form), order).astype(aval.dtype)
+    bar = ad.Zero(aval) if _zero(g) else like(splat(g, source, form, image_of(aval, form), order), aval)
     return [bar, None]
 
 
@@ -103,7 +103,7 @@ def splat_jvp(primals: Any, tangents: Any, *, form: Form, order: Shape, image: S
 def splat_transpose(bar: Any, g: Any, source: Any, *, form: Form, order: Shape, image: Splat) -> list[Any]:
     """Pull a cotangent back to what was added."""
     aval = g.aval
-    return [ad.Zero(aval) if _zero(bar) else sample(bar, source, form, order).astype(aval.dtype), None]
+    return [ad.Zero(aval) if _zero(bar) else like(sample(bar, source, form, order), aval), None]
 
 
 # tangent
@@ -138,7 +138,7 @@ def tangent_transpose(g: Any, image: Any, source: Any, *dots: Any, form: Form) -
     if _zero(g):
         return [None, None, *map(ad.Zero, avals)]
     *image_bar, source_bar = vjp(g, image, source, form, image_too=len(dots) > 1)
-    bars = [bar.astype(aval.dtype) for bar, aval in zip([source_bar, *image_bar], avals, strict=True)]
+    bars = [like(bar, aval) for bar, aval in zip([source_bar, *image_bar], avals, strict=True)]
     return [None, None, *bars]
 
 
@@ -176,7 +176,7 @@ def vjp_transpose(bars: Any, g: Any, image: Any, source: Any, *, form: Form, ima
     source_bar, image_bar = (*map(_given, reversed(bars)), None)[:2]
     if image_bar is None and source_bar is None:
         return [ad.Zero(aval), None, None]
-    return [tangent(image, source, source_bar, image_bar, form).astype(aval.dtype), None, None]
+    return [like(tangent(image, source, source_bar, image_bar, form), aval), None, None]
 
 
 # lattice and lattice_vjp
@@ -190,12 +190,12 @@ def lattice_jvp(primals: Any, tangents: Any, *, kind: int, size: Shape, align: b
         return out, _no_tangent(out)
     if kind == AFFINE:
         return out, lattice(source_dot, kind, size, align, pixel)
-    return out, source_dot * pitches(size, align).astype(source.dtype) if pixel else source_dot
+    return out, scaled(source_dot, size, align) if pixel else source_dot
 
 
 def lattice_transpose(grid_bar: Any, source: Any, *, align: bool, **_: Any) -> list[Any]:
     """Pull a cotangent back to affine maps; nothing else is linear."""
-    return [ad.Zero(source.aval) if _zero(grid_bar) else lattice_vjp(grid_bar, align)]
+    return [ad.Zero(source.aval) if _zero(grid_bar) else like(lattice_vjp(grid_bar, align), source.aval)]
 
 
 def lattice_vjp_jvp(primals: Any, tangents: Any, *, align: bool) -> tuple[Any, Any]:
@@ -208,4 +208,4 @@ def lattice_vjp_jvp(primals: Any, tangents: Any, *, align: bool) -> tuple[Any, A
 def lattice_vjp_transpose(theta_dot: Any, grid_bar: Any, *, align: bool) -> list[Any]:
     """Pull a cotangent back to a grid's."""
     aval = grid_bar.aval
-    return [ad.Zero(aval) if _zero(theta_dot) else lattice(theta_dot, AFFINE, aval.shape[1:-1], align)]
+    return [ad.Zero(aval) if _zero(theta_dot) else like(lattice(theta_dot, AFFINE, aval.shape[1:-1], align), aval)]

@@ -192,7 +192,9 @@ def _whole(theta: Array, xp: Namespace) -> Array:
 
 def _times(first: Array, second: Array, xp: Namespace) -> Array:
     """Multiply matrices: a few numbers each, which frameworks may not multiply in fewer digits, as they may in `@`."""
-    return xp.sum(first[..., :, :, None] * second[..., None, :, :], axis=-2)
+    rank = max(first.ndim, second.ndim)  # axes in front are written out, as JAX can be told to refuse others
+    left, right = (xp.reshape(m, (*(1,) * (rank - m.ndim), *m.shape)) for m in (first, second))
+    return xp.sum(left[..., :, :, None] * right[..., None, :, :], axis=-2)
 
 
 def _refuse_singular(theta: Array, square: Array, xp: Namespace) -> None:

@@ -1,0 +1,144 @@
+"""Programs of `jax.export`: how the process that runs one finds the kernels that another process lowered it to.
+
+In such a program every kernel is called by one name, and what it is stands behind its numbers, as text. That name is
+registered when `stnkit.jax` is imported. What answers to it is Python: it finds the kernel's handler by the text, or
+compiles it, and calls it. The interpreter's lock is not held while the kernel runs.
+"""
+
+import ctypes
+import functools
+import json
+from typing import Any
+
+import numba
+import numpy as np
+
+import stnkit
+from stnkit.jax import frame as frames
+from stnkit.jax import handlers
+from stnkit.jax.layout import OFFSETS, VALUES, VERSION, is_known
+from stnkit.kernels import cpu, cpu_order, cpu_tangent
+from stnkit.kernels.jit import digest
+from stnkit.spec import Spec
+
+TARGET = "stnkit"
+
+_FACTORIES = {
+    factory.__name__: factory
+    for factory in (
+        cpu.sample, cpu.sample_vjp, cpu.grid, cpu.grid_vjp,
+        cpu_order.sample_order, cpu_order.splat_order, cpu_tangent.sample_jvp,
+    )
+}  # fmt: skip
+
+
+def described(call: handlers.Invocation, operands: int) -> list[int]:
+    """Return words that say which kernel a call runs; the last is the length of the text in those before it."""
+    about = {
+        "version": stnkit.__version__,
+        "kernel": call.factory.__name__,
+        "spec": call.spec,
+        "work": call.work,
+        "places": call.places,
+        "numbers": [_kind(number) for number in call.numbers],
+        "operands": operands,
+        "results": len(call.results),
+    }
+    text = json.dumps(about).encode()
+    return [*np.frombuffer(text + bytes(-len(text) % 8), np.int64).tolist(), len(text)]
+
+
+def _kind(number: Any) -> Any:
+    """Write the type of a number: tuples as lists, integers as nothing, and others by the name of their dtype."""
+    if isinstance(number, tuple):
+        return [_kind(item) for item in number]
+    return None if isinstance(number, int | np.int64) else np.dtype(type(number)).name
+
+
+def _typed(kind: Any) -> Any:
+    """Return a number of the type that is written."""
+    if isinstance(kind, list):
+        return tuple(map(_typed, kind))
+    return 0 if kind is None else np.dtype(kind).type(0)
+
+
+@functools.cache
+def found(text: bytes, count: int) -> Any:
+    """Return the handler of the kernel that a text describes, as a function of a frame's address.
+
+    Raises
+    ------
+    ValueError
+        If another version of stnkit wrote the text: it may count the numbers differently.
+    """
+    about = json.loads(text)
+    if about["version"] != stnkit.__version__:
+        msg = f"the program was exported by stnkit {about['version']}, and this is {stnkit.__version__}: export it anew"
+        raise ValueError(msg)
+    fields = (tuple(field) if isinstance(field, list) else field for field in about["spec"])
+    spec = Spec._make(fields)._replace(digest=digest(), parallel=handlers.threaded(about["work"]))
+    kernel = handlers.Invocation(
+        _FACTORIES[about["kernel"]],
+        spec,
+        about["work"],
+        tuple(about["places"]),
+        tuple(numba.typeof(_typed(kind)) for kind in about["numbers"]),
+        (handlers.Result((), np.dtype(bool)),) * about["results"],  # of which only the number matters here
+    )
+    return handlers.registered[handlers.target(kernel, about["operands"], count)].ctypes
+
+
+def answer(frame: int) -> int:
+    """Run the kernel that a call frame asks for; return 0, or the address of an error of XLA's."""
+    try:
+        if _greeted(frame) or _half(frame + frames.STAGE) != frames.IS_EXECUTE:
+            return 0
+        array = _word(_word(frame + frames.ATTRS))
+        count, start = _word(array + frames.LENGTH), _word(array + frames.ITEMS)
+        length = _word(start + 8 * (count - 1))
+        text = ctypes.string_at(start + 8 * (count - 1) - (length + 7) // 8 * 8, length)
+        status: int = found(text, count)(frame)
+    except Exception as error:  # who calls is no Python, and would not see it
+        return _refused(frame, f"stnkit: {type(error).__name__}: {error}")
+    return status
+
+
+def _greeted(frame: int) -> bool:
+    """Answer a query for the version of the interface; tell whether it was one."""
+    extension = _word(frame + frames.EXTENSION)
+    if extension == 0 or _half(extension + frames.EXTENSION_TYPE) != frames.IS_METADATA:
+        return False
+    metadata = _word(extension + frames.METADATA)
+    for at, value in ((frames.MAJOR, VERSION[0]), (frames.MINOR, VERSION[1]), (frames.TRAITS, 0)):
+        ctypes.c_int32.from_address(metadata + at).value = value
+    return True
+
+
+def _refused(frame: int, reason: str) -> int:
+    """Let XLA make an error, and return its address."""
+    message = ctypes.create_string_buffer(reason.encode())
+    size = OFFSETS["Error_Create_Args"]["errc"] + 4
+    given = (ctypes.c_int64 * -(-size // 8))()
+    fields = {
+        "struct_size": size,
+        "message": ctypes.addressof(message),
+        "errc": VALUES["Error_Code_INVALID_ARGUMENT"],
+    }
+    for name, value in fields.items():
+        ctypes.c_int64.from_address(ctypes.addressof(given) + OFFSETS["Error_Create_Args"][name]).value = value
+    create = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(_word(_word(frame + frames.API) + frames.CREATE))
+    error: int = create(ctypes.addressof(given))
+    return error
+
+
+def _word(address: int) -> int:
+    return ctypes.c_int64.from_address(address).value
+
+
+def _half(address: int) -> int:
+    return ctypes.c_int32.from_address(address).value
+
+
+if is_known():
+    _answer = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answer)  # XLA keeps its address, so it must live
+    handlers.register(TARGET, _answer)
