@@ -45,8 +45,8 @@ def basis(places: np.ndarray, control: np.ndarray) -> np.ndarray:
 def solution(control: bytes, ndim: int) -> tuple[np.ndarray, np.ndarray]:
     """Return two matrices, (K, K) and (K + d + 1, K): theta times the first, and then the second, is [w; A].
 
-    Their product would be one matrix, but with numbers as large as the inverse of a system of any condition has them.
-    Rounded, they would spoil every map; the two spoil none that takes neighbours to neighbours.
+    Their product would be one matrix, but of numbers as large as those of the inverse of an ill-conditioned system.
+    Rounded, they would spoil every map; the two spoil none that is smooth.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def pull(bars: np.ndarray, control: bytes, ndim: int) -> np.ndarray:
 def table(control: bytes, size: Shape, align: bool) -> np.ndarray:
     """Return the matrix (locations, K) that takes theta to the grid: what each location takes of each control point.
 
-    It is kept if it has 256 MiB or less, which may have to hold other tables too; else it is computed again.
+    One that exceeds what may be kept in all is computed in each call.
     """
     found: np.ndarray | None = KEPT.find((control, size, align))
     if found is None:

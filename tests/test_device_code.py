@@ -26,7 +26,7 @@ from stnkit.kernels.elements import witness
 from stnkit.spec import FLOAT64, GRID
 
 SEED = 12
-PAIRS = 2265  # that can meet: more calls, drawn otherwise, find no other
+PAIRS = 2264  # that can meet: more calls, drawn otherwise, find no other
 PARTS = 16  # of the work
 CAPABILITIES = ((8, 0), (9, 0))
 WORD = 4  # bytes, of which numbers are read side by side if they are shorter
