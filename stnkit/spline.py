@@ -17,6 +17,7 @@ EPS = float(np.finfo(FLOAT64).eps)
 FLAT = 2.0**-20  # thinner lattices are flat: points of float32 on a line are 2^-24 of their coordinates beside it
 BLOCK = 2**20  # numbers of a table that are computed at once
 KEPT = Memo(2**28)  # solutions and tables, 256 MiB of them
+COARSE = 2.0**-10  # by how much float32 may miss a smooth map of numbers of the order of one
 
 
 def radial(square: np.ndarray, ndim: int) -> np.ndarray:
@@ -105,6 +106,35 @@ def _refuse_close(lattice: np.ndarray, square: np.ndarray) -> NoReturn:
         f"all extend over {np.ptp(lattice, axis=0).max():.1e}"
     )
     raise ValueError(msg)
+
+
+def refuse_float32(control: bytes, ndim: int) -> None:
+    """Refuse control points for whose splines float32 has too few digits.
+
+    At a location K terms are added, each with about four roundings. They are large, and cancel, where points lie close
+    to each other: those of a smooth map, and more so those of its rounding to float32, by up to 2^-24 at each point.
+    """
+    key = "terms", control, ndim
+    terms: float | None = KEPT.find(key)
+    if terms is None:
+        terms = _terms(control, ndim)
+        KEPT.keep(key, terms, len(control))
+    if not 4 * terms * 2.0**-24 < COARSE:
+        msg = (
+            f"`control_points` lie too close to each other for float32: terms of {terms:.0e} in all cancel at a "
+            "location, so that even a smooth spline would be far off; pass `theta` in float64"
+        )
+        raise ValueError(msg)
+
+
+def _terms(control: bytes, ndim: int) -> float:
+    """Return the sum of the magnitudes of what a location adds, for a smooth map that is rounded to float32."""
+    lattice = points(control, ndim)
+    first, second = solution(control, ndim)
+    shifted = lattice - lattice.mean(axis=0)
+    smooth = np.abs(second @ (first @ (shifted / np.abs(shifted).max()) ** 2)).max(axis=1)
+    rounding = 2.0**-24 * np.abs(second @ first).sum(axis=1)
+    return float((np.abs(basis(lattice, lattice)) @ (smooth + rounding)).max())
 
 
 _FLAT = {1: "point", 2: "line", 3: "plane"}

@@ -273,3 +273,31 @@ def test_a_lattice(plain):
         points = control_lattice(shape)
         grid = plain.thin_plate_spline_grid(points, points, (3, 4, 5)[-d:])
         np.testing.assert_allclose(grid, oracles.base((3, 4, 5)[-d:], False)[..., :-1], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_float32_keeps_what_it_promises_or_is_refused(plain, d):
+    """The terms of a location are bounded from the control points alone; each has about four roundings."""
+    points = np.random.default_rng(0).uniform(-1, 1, (60, d))
+    theta = (points + 0.3 * np.sin(2 * points)).astype(np.float32)
+    size = (40,) if d == 1 else (6, 7)
+    near = plain.thin_plate_spline_grid(theta, points, size)
+    exact = plain.thin_plate_spline_grid(theta.astype(float), points, size)
+    assert np.abs(near - exact).max() < 2.0**-10
+
+
+def test_points_too_close_for_float32(plain):
+    points = np.random.default_rng(0).uniform(-1, 1, (300, 1))
+    image = np.linspace(0, 1, 16).reshape(1, 1, 16)
+    theta = points.astype(np.float32)[None]
+    for call in (
+        lambda: plain.thin_plate_spline_grid(theta, points, (4,)),
+        lambda: plain.thin_plate_spline_grid_jvp(theta, theta, points, (4,)),
+        lambda: plain.thin_plate_spline_sample(image.astype(np.float32), theta, points, (4,)),
+        lambda: plain.thin_plate_spline_sample_vjp(np.ones((1, 1, 4), np.uint8), image.astype(np.uint8), theta, points),
+    ):
+        with pytest.raises(ValueError, match=r"too close to each other for float32.*`theta` in float64"):
+            call()
+    wide = plain.thin_plate_spline_sample(image, theta, points, (4,), padding_mode="border")
+    same = plain.thin_plate_spline_sample(image, theta.astype(float), points, (4,), padding_mode="border")
+    np.testing.assert_array_equal(wide, same)

@@ -1,13 +1,14 @@
 """Control points of thin plate splines: laid out, viewed, and what their lattice is known by."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from stnkit import arrays, check
 from stnkit.api.call import Array
 from stnkit.device_arrays import DeviceArray
-from stnkit.dtypes import FLOAT64
+from stnkit.dtypes import FLOAT32, FLOAT64, arithmetic
 
 
 def control_lattice(shape: Sequence[int]) -> np.ndarray:
@@ -60,13 +61,18 @@ def entered(control_points: Array) -> np.ndarray:
     return view
 
 
-def fixed(control: np.ndarray) -> bytes:
-    """Return control points as what their lattice is known by; refuse those that determine no spline."""
+def fixed(control: np.ndarray, *dtypes: np.dtype[Any]) -> bytes:
+    """Return control points as what their lattice is known by; refuse those that determine no spline.
+
+    If dtypes are given, of theta and of an image, those are refused too for which the kernels would need more digits.
+    """
     from stnkit import spline
 
     check.coordinate_dtype("control_points", control.dtype)
     key = np.ascontiguousarray(control, FLOAT64).tobytes()
     spline.solution(key, control.shape[-1])
+    if dtypes and arithmetic(*dtypes) == FLOAT32:
+        spline.refuse_float32(key, control.shape[-1])
     return key
 
 

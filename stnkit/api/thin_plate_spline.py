@@ -56,7 +56,7 @@ def thin_plate_spline_grid(
     Raises
     ------
     ValueError
-        If a shape does not fit, or the control points determine no spline.
+        If a shape does not fit, or the control points determine no spline, or none in float32.
     TypeError
         If a dtype is not supported, an argument is no array, or the arrays belong to different frameworks.
 
@@ -85,7 +85,7 @@ def thin_plate_spline_grid(
     check.coordinate_dtype("theta", theta_.dtype)
     ndim = check.spline_axes(theta_.shape, control.shape)
     out_size, align = check.size(size, ndim), check.flag("align_corners", align_corners)
-    return leave(map_grids(theta_, THIN_PLATE_SPLINE, out_size, align, fixed(control)))
+    return leave(map_grids(theta_, THIN_PLATE_SPLINE, out_size, align, fixed(control, theta_.dtype)))
 
 
 @front
@@ -115,7 +115,7 @@ def thin_plate_spline_grid_vjp(
     Raises
     ------
     ValueError
-        If a shape does not fit, or the control points determine no spline.
+        If a shape does not fit, or the control points determine no spline, or none in float32.
     TypeError
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
@@ -134,7 +134,7 @@ def thin_plate_spline_grid_vjp(
     control = entered(control_points)
     check.coordinate_dtype("theta", theta_.dtype)
     ndim, align = check.spline_axes(theta_.shape, control.shape), check.flag("align_corners", align_corners)
-    return leave(map_bars(cotangent_, theta_, ndim, THIN_PLATE_SPLINE, align, fixed(control)))
+    return leave(map_bars(cotangent_, theta_, ndim, THIN_PLATE_SPLINE, align, fixed(control, theta_.dtype)))
 
 
 @front
@@ -164,7 +164,7 @@ def thin_plate_spline_grid_jvp(
     Raises
     ------
     ValueError
-        If a shape does not fit, or the control points determine no spline.
+        If a shape does not fit, or the control points determine no spline, or none in float32.
     TypeError
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
@@ -185,7 +185,7 @@ def thin_plate_spline_grid_jvp(
     check.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
     check.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
     ndim, align = check.spline_axes(theta_.shape, control.shape), check.flag("align_corners", align_corners)
-    given = THIN_PLATE_SPLINE, check.size(size, ndim), align, fixed(control)
+    given = THIN_PLATE_SPLINE, check.size(size, ndim), align, fixed(control, theta_.dtype)
     return leave(map_grids(theta_, *given)), leave(map_grids(theta_dot, *given))
 
 
@@ -236,7 +236,7 @@ def thin_plate_spline_sample(
     Raises
     ------
     ValueError
-        If a shape does not fit, a name is unknown, or the control points determine no spline.
+        If a shape does not fit, a name is unknown, or the control points determine no spline, or none in float32.
     TypeError
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
@@ -318,7 +318,7 @@ def thin_plate_spline_sample_vjp(
     Raises
     ------
     ValueError
-        If a shape does not fit, a name is unknown, or the control points determine no spline.
+        If a shape does not fit, a name is unknown, or the control points determine no spline, or none in float32.
     TypeError
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
@@ -395,7 +395,7 @@ def thin_plate_spline_sample_jvp(
     Raises
     ------
     ValueError
-        If a shape does not fit, a name is unknown, or the control points determine no spline.
+        If a shape does not fit, a name is unknown, or the control points determine no spline, or none in float32.
     TypeError
         If a dtype is not supported or does not fit, an argument is no array, or the arrays belong to different
         frameworks.
@@ -435,7 +435,8 @@ def prepared(
 ) -> Call:
     """Check an image and thin plate splines, and bring them to one form."""
     ndim = check.spline_axes(theta.shape, control.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format)._replace(control=fixed(control))
+    known = fixed(control, theta.dtype, image.dtype)
+    options = check.options(ndim, mode, padding_mode, align_corners, data_format)._replace(control=known)
     _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
     out_size = spatial if size is None else check.size(size, ndim)
     return prepare(image, theta, THIN_PLATE_SPLINE, out_size, options, fill_value)
