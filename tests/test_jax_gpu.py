@@ -13,12 +13,14 @@ import pytest
 from jax.interpreters import mlir
 from pretended import pretended
 
+from stnkit.jax import release
+
 EPS = np.finfo(np.float64).eps
 
 
 @pytest.fixture(autouse=True)
 def _precise():
-    with jax.enable_x64(True):
+    with release.enable_x64():
         yield
 
 
