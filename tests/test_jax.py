@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import uncompiled
+from jax import export as exporting
 from numba import njit
 from numba import types as numbers
 from processes import run
@@ -304,8 +305,8 @@ def test_operations_are_compiled_where_jit_is_disabled():
 
 
 def exported(function, *arrays):
-    checks = [jax.export.DisabledSafetyCheck.custom_call(export.TARGET)]
-    return jax.export.export(jax.jit(function), disabled_checks=checks)(*arrays)
+    checks = [exporting.DisabledSafetyCheck.custom_call(export.TARGET)]
+    return exporting.export(jax.jit(function), disabled_checks=checks)(*arrays)
 
 
 IMPORTED = """
@@ -341,8 +342,8 @@ def test_an_exported_program_of_another_version_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("shapes", [("n, 5, 6, 3", "n, 4, 3, 2"), ("2, h, 6, 3", "2, 4, 3, 2")])
 def test_a_program_with_open_sizes_is_refused(shapes):
-    scope = jax.export.SymbolicScope()
-    forms = [jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape, scope=scope), np.float32) for shape in shapes]
+    scope = exporting.SymbolicScope()
+    forms = [jax.ShapeDtypeStruct(exporting.symbolic_shape(shape, scope=scope), np.float32) for shape in shapes]
     with pytest.raises(ValueError, match=r"`image` has the shape \(.*\), where a size is a symbol.*for each size"):
         exported(sample, *forms)
 

@@ -13,6 +13,7 @@ import pytest
 from jax.interpreters import mlir
 from pretended import pretended
 
+from stnkit.jax import release
 from stnkit.transforms import control_lattice
 
 EPS = np.finfo(np.float64).eps
@@ -20,7 +21,7 @@ EPS = np.finfo(np.float64).eps
 
 @pytest.fixture(autouse=True)
 def _precise():
-    with jax.enable_x64(True):
+    with release.enable_x64():
         yield
 
 

@@ -98,7 +98,7 @@ def test_transformers_in_series_in_parallel_and_on_feature_maps(plain):
     def network(weights, image):
         mix, look, turn = weights
         features = jnp.tanh(jnp.einsum("ij,nj...->ni...", mix, image))
-        attend = jnp.array([0.8, 0.1, 0.0]) + 0.1 * features.reshape(2, -1) @ look
+        attend = jnp.array([[0.8, 0.1, 0.0]]) + 0.1 * features.reshape(2, -1) @ look
         first = SpatialTransformer(lambda features: attend, (2, 2), transform="attention", **smooth)(features)
         second = spatial_transform(first, first.reshape(2, -1) @ turn, "rotation", **smooth)
         beside = spatial_transform(features, jnp.ones((1, 1)), "rotation", (2, 2), **smooth)
@@ -155,7 +155,7 @@ def test_transformers_of_maps_that_are_not_affine(plain):
 
 @pytest.mark.parametrize("room", ["scipy", "nn"])
 def test_examples(room, plain):
-    with jax.enable_x64(False):  # as users have it
+    with release.enable_x64(False):  # as users have it
         found = doctest.testmod(importlib.import_module(f"stnkit.jax.{room}"))
     assert found.attempted > 2
     assert found.failed == 0

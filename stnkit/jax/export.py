@@ -5,11 +5,13 @@ registered when `stnkit.jax` is imported. What answers to it is Python: it finds
 compiles it, and calls it. The interpreter's lock is not held while the kernel runs.
 """
 
+import contextlib
 import ctypes
 import functools
 import json
 from typing import Any
 
+import jax
 import numba
 import numpy as np
 
@@ -139,6 +141,8 @@ def _half(address: int) -> int:
     return ctypes.c_int32.from_address(address).value
 
 
-if is_known():
-    _answer = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answer)  # XLA keeps its address, so it must live
-    handlers.register(TARGET, _answer)
+if is_known() and not numba.config.DISABLE_JIT:
+    _answer = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answer)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_answer))  # XLA keeps its address, so it must live
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # a copy of this module has the name, and answers alike
+        handlers.register(TARGET, _answer)

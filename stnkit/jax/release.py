@@ -17,13 +17,13 @@ def check_release() -> None:
         raise ImportError(msg)
 
 
-def enable_x64() -> Any:
-    """Return the context in which 64-bit types are kept, whatever the user has chosen."""
+def enable_x64(wanted: bool = True) -> Any:
+    """Return the context in which 64-bit types are kept, or not, whatever the user has chosen."""
     if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
+        return jax.enable_x64(wanted)
     from jax.experimental import enable_x64
 
-    return enable_x64(True)
+    return enable_x64(wanted)
 
 
 def _buffer_callback() -> Any:
