@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from phantoms import CHOICES, MOVED, SHORT, Kernel, asked_for, covering, kernels_of, nowhere, phantom, recorded
 
+import stnkit
 from stnkit import check, device_ops
 from stnkit.device_threads import VECTOR
 from stnkit.kernels import cuda, device
@@ -89,6 +90,23 @@ def test_derivatives_that_programs_are_made_of(compiler, order, capability):
         device_ops.sample(image, grid, GRID, grid.shape[1:-1], options, np.zeros(3, np.float32), order=order)
     (kernel,) = (kernel for kernel in kernels if kernel.factory is cuda.sample_order)
     compiled(kernel, capability)
+
+
+@pytest.mark.parametrize(("ndim", "mode", "channels"), [(2, "bilinear", 0), (2, "bilinear", 4), (3, "bicubic", 4)])
+def test_fill_values_that_are_not_finite(compiler, ndim, mode, channels):
+    """Which taps have no weight is kept in a register, too."""
+    place, extent, size = nowhere(), (9,) * ndim, (5,) * ndim
+    shape, out_shape = ((2, *part, channels) if channels else (2, 3, *part) for part in (extent, size))
+    image, cotangent = phantom(shape, "float32", place), phantom(out_shape, "float32", place)
+    grid = phantom((2, *size, ndim), "float32", place)
+    options = {"mode": mode, "data_format": "channels_last" if channels else "channels_first", "fill_value": np.nan}
+    with recorded() as kernels:
+        stnkit.grid_sample(image, grid, **options)
+        stnkit.grid_sample_vjp(cotangent, image, grid, wrt="grid", **options)
+    asked = [kernel for kernel in kernels if kernel.factory in (cuda.sample, cuda.sample_vjp)]
+    assert [kernel.spec.fill_finite for kernel in asked] == [False, False]
+    for kernel in asked:
+        compiled(kernel, (9, 0))
 
 
 @pytest.mark.parametrize("name", SIZES)
