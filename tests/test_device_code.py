@@ -93,6 +93,23 @@ def test_derivatives_that_programs_are_made_of(compiler, order, capability):
     compiled(kernel, capability)
 
 
+@pytest.mark.parametrize(("ndim", "mode", "channels"), [(2, "bilinear", 0), (2, "bilinear", 4), (3, "bicubic", 4)])
+def test_fill_values_that_are_not_finite(compiler, ndim, mode, channels):
+    """Which taps have no weight is kept in a register, too."""
+    place, extent, size = nowhere(), (9,) * ndim, (5,) * ndim
+    shape, out_shape = ((2, *part, channels) if channels else (2, 3, *part) for part in (extent, size))
+    image, cotangent = phantom(shape, "float32", place), phantom(out_shape, "float32", place)
+    grid = phantom((2, *size, ndim), "float32", place)
+    options = {"mode": mode, "data_format": "channels_last" if channels else "channels_first", "fill_value": np.nan}
+    with recorded() as kernels:
+        stnkit.grid_sample(image, grid, **options)
+        stnkit.grid_sample_vjp(cotangent, image, grid, wrt="grid", **options)
+    asked = [kernel for kernel in kernels if kernel.factory in (cuda.sample, cuda.sample_vjp)]
+    assert [kernel.spec.fill_finite for kernel in asked] == [False, False]
+    for kernel in asked:
+        compiled(kernel, (9, 0))
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_numbers_that_are_moved(compiler, name):
     for kernel in kernels_of({**PLAIN, "image": name, "mode": "nearest", "channels": 64}):
