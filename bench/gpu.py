@@ -42,6 +42,7 @@ ROOT = Path(__file__).parents[1]
 Facts = dict[str, Any]
 
 MINUTES = 8.0  # that the limits of the steps below add up to
+WRITTEN = ("environment.json", "log.txt", "cuda.json", "threads.json")
 PARTS = ("stnkit", "bench")
 LEAST = 2.0  # seconds that a step has, however late it is
 LAST = 25.0  # seconds that the start of the benchmark and its last case may take
@@ -299,6 +300,8 @@ OWN = {"environment": environment, "threads": scaling}
 def carry_out(folder: Path, minutes: float, steps: Sequence[Step]) -> int:
     """Run the steps, one after another, and write what came of each; return the exit status."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in WRITTEN:  # by a run before, of which nothing is to be read
+        (folder / name).unlink(missing_ok=True)
     ends, scale = time.monotonic() + 60 * minutes, minutes / MINUTES
     summary: list[Facts] = []
     for number, step in enumerate(steps):

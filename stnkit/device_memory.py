@@ -45,7 +45,7 @@ def cleared(array: DeviceArray) -> DeviceArray:
 
 def converted(array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
     """Return an array in a dtype; as it is, if it has that."""
-    return array if array.dtype == dtype else product(array, dtype=dtype)
+    return array if array.dtype == dtype else product(aligned(array), dtype=dtype)
 
 
 def contiguous(array: DeviceArray) -> DeviceArray:

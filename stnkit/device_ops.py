@@ -20,7 +20,7 @@ from stnkit.plan import Shape, cotangent_strides, layout, out_strides, plan
 from stnkit.plan import contiguous as gapless
 from stnkit.spec import GRID, MAPS, NEAREST, Options
 
-__all__ = ["added", "converted", "grid", "grid_vjp", "ones", "scaled"]  # operations of other rooms
+__all__ = ["added", "aligned", "converted", "grid", "grid_vjp", "ones", "scaled"]  # operations of other rooms
 
 Bars = tuple[DeviceArray | None, DeviceArray | None]
 

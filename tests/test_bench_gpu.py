@@ -92,7 +92,9 @@ def test_what_steps_leave_is_for_those_after_them():
 
 
 def test_what_passes_gives_zero(tmp_path):
+    (tmp_path / "log.txt").write_text("of a run before")
     assert gpu.carry_out(tmp_path, 8, [python("print(1)")]) == 0
+    assert (tmp_path / "log.txt").read_text() == "\n=== step\n1\n"
 
 
 def test_an_interrupt_keeps_what_is_there(tmp_path):

@@ -532,6 +532,22 @@ def test_items_of_which_each_has_its_own_number_of_places(library, dtype):
         compare(library.flow_sample_vjp, cotangent, image, flow, sums=100, **options)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_maps_that_a_gpu_cannot_read_are_copied_before_they_are_moved(library, monkeypatch, dtype):
+    elements = importlib.import_module("stnkit.kernels.elements")
+    pointer, offsets = elements.pointer, []
+    monkeypatch.setattr(elements, "pointer", lambda at, like: offsets.append(at % like.itemsize) or pointer(at, like))
+    image, theta, flow = (
+        picture(2, 1, (4, 5), False, "float32"),
+        numbers((2, 2, 3), dtype),
+        numbers((2, 2, 3, 2), dtype),
+    )
+    for antialias in (True, 2):
+        compare(library.affine_sample, image, misaligned(theta), (2, 3), antialias=antialias)
+        compare(library.flow_sample, image, misaligned(0.2 * flow), antialias=antialias)
+    assert set(offsets) == {0}
+
+
 @pytest.mark.parametrize("antialias", [True, 3])
 def test_means_to_write_into(library, antialias):
     image, theta = picture(2, 1, (6, 9), False, "float32"), numbers((2, 2, 3))

@@ -65,8 +65,8 @@ DEVICE = Tools(
         float32=FLOAT32,
         float64=FLOAT64,
     ),
-    lambda array, dtype: floor(array).converted(array, dtype),
-    lambda _, array: array,  # footprints are measured where it lies
+    lambda array, dtype: floor(array).converted(floor(array).aligned(array), dtype),
+    lambda _, array: floor(array).aligned(array),  # footprints are measured where it lies
     lambda: True,
 )
 
