@@ -2,7 +2,7 @@
 
 import torch
 
-OLDEST = (2, 13)
+OLDEST = (2, 6)
 
 if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST:
     oldest = ".".join(map(str, OLDEST))

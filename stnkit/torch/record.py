@@ -10,7 +10,7 @@ from torch.autograd.function import _SingleLevelFunction
 
 from stnkit.torch import gpu
 from stnkit.torch.lane import PLAIN, ordinary, way
-from stnkit.torch.operations import OPERATIONS, Operation
+from stnkit.torch.operations import OPERATIONS, Operation, registered
 from stnkit.torch.refusals import readable, refuse_rounding, refuse_tracing
 from stnkit.torch.run import kernel
 from stnkit.torch.words import in_schema, in_speech
@@ -50,7 +50,7 @@ def call(name: str, *arguments: Any, **options: Any) -> Any:
 def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options, alone: bool) -> Any:
     """Run, record or dispatch a call, by the shortest way that all who watch its tensors allow."""
     if not alone:
-        return operation.registered(*tensors, *rest, **in_schema(operation, options))
+        return registered(operation)(*tensors, *rest, **in_schema(operation, options))
     if recorded(tensors):
         return Recorded.apply((operation, rest, options, kernel), *tensors)
     return kernel(operation, tensors, rest, options)
@@ -199,7 +199,7 @@ def dispatched(operation: Operation, *arguments: Any, **schema: Any) -> Any:
 
 def _below(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
     with torch._C._AutoDispatchBelowAutograd():
-        return operation.registered(*tensors, *rest, **in_schema(operation, options))
+        return registered(operation)(*tensors, *rest, **in_schema(operation, options))
 
 
 def _below_a_transform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
