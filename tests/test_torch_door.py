@@ -249,16 +249,3 @@ def test_workers_of_a_data_loader(layer):
     print("done")
     """
     assert run(script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "done\n"
-
-
-def test_a_torch_that_is_too_old():
-    script = """
-    import torch
-    torch.__version__ = "1.13.1"
-    import stnkit
-    try:
-        stnkit.grid_sample(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 1, 2))
-    except ImportError as error:
-        print(error)
-    """
-    assert "or newer; this is torch 1.13.1: pip install -U torch" in run(script)

@@ -51,9 +51,9 @@ class Operation(NamedTuple):
     schema: str
 
 
-def registered(operation: Operation) -> Any:
-    """Return an operation as torch has it."""
-    return getattr(torch.ops.stnkit, operation.name).default
+def registered(operation: Operation, end: str = "") -> Any:
+    """Return an operation as torch has it, or one whose name has another end."""
+    return getattr(torch.ops.stnkit, operation.name + end).default
 
 
 def _operation(
