@@ -16,7 +16,7 @@ from ml_dtypes import bfloat16
 import stnkit
 
 # torch scripts some of its own when forward mode is first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 

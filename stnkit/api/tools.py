@@ -1,6 +1,7 @@
 """What an antialiased call is made of: the roles of its arrays, and the framework that they are of."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +57,8 @@ class Tools(NamedTuple):
 NUMPY = Tools(np, lambda array, dtype: array.astype(dtype, copy=False), lambda _, array: array, lambda: True, CACHED)
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)  # and no named tuple, of which torch's compiler cannot read properties before 2.9
+class Call:
     """An antialiased call: what it takes, and which plain function it is made of."""
 
     function: Callable[..., Any]
@@ -79,7 +81,7 @@ class Call(NamedTuple):
     @property
     def axes(self) -> int:
         """On how many spatial axes it acts."""
-        return int(self.source.shape[-1] - (self.source_kind in MATRICES))
+        return int(self.source.shape[-1]) - int(self.source_kind in MATRICES)
 
     def common(self, role: str) -> bool:
         """Tell whether all items of the batch have one array of a role; then it has no batch axis, or one of 1."""

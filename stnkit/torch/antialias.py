@@ -23,9 +23,14 @@ Options = dict[str, Any]
 
 
 def composed(
-    function: Callable[..., Any], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
+    function: Callable[..., Any],
+    name: str,
+    operation: Operation,
+    tensors: Sequence[Any],
+    rest: Sequence[Any],
+    options: Options,
 ) -> Any:
-    """Do a call of a public function by plain calls of it; `operation` takes its arrays."""
+    """Do a call of the public function of a name by plain calls of it; `operation` takes its arrays."""
     if operation.rounds:
         _refuse_rounding(operation, tensors, options)
     given = {word: value for word, value in _defaults(operation).items() if word not in operation.arrays}
@@ -34,8 +39,8 @@ def composed(
     if "control_points" in options:
         arguments["control_points"] = constant(options["control_points"])
     if torch.compiler.is_dynamo_compiling() and options["antialias"] is True:
-        return _uncompiled(function, arguments, TORCH)
-    return antialiased(function, arguments, TORCH)
+        return _uncompiled(function, arguments, TORCH, name=name)
+    return antialiased(function, arguments, TORCH, name=name)
 
 
 def _defaults(operation: Operation) -> Options:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch.overrides import has_torch_function_unary
+from torch.fx import Proxy
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
+import stnkit
 from stnkit.torch import _compat, gpu
 from stnkit.torch._compat import PLAIN, are_transforms_active, is_forward_mode_on, is_ordinary, is_wrapped
 from stnkit.torch.lane import way
@@ -106,9 +108,17 @@ def recorded(tensors: Sequence[Any]) -> bool:
         return True
     if torch.is_grad_enabled():
         for tensor in tensors:
-            if getattr(tensor, "requires_grad", False):  # what is no tensor is refused later
+            if getattr(tensor, "requires_grad", False) is True:  # what is no tensor is refused later
                 return True
     return False
+
+
+def traced(name: str, args: Sequence[Any], options: Options) -> Any:
+    """Record a call of a public function as one step, where `torch.fx` traces symbols; otherwise return None."""
+    given = (*args, *options.values())
+    if any(isinstance(argument, Proxy) for argument in given):
+        return handle_torch_function(getattr(stnkit, name), given, *args, **options)
+    return None
 
 
 class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not read

@@ -7,7 +7,7 @@ import torch
 
 import stnkit
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 
 def draw(op, d, mode="bilinear", batch=2):
