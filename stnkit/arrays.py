@@ -166,9 +166,9 @@ def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Le
             array.__array_namespace__() if hasattr(array, "__array_namespace__") else sys.modules.get(framework)
         )
         if str(getattr(array, "dtype", "")).endswith("bfloat16"):
-            view = np.from_dlpack(array.view(namespace.uint16)).view(bfloat16(name))
+            view = _viewed(array.view(namespace.uint16)).view(bfloat16(name))
         else:
-            view = np.from_dlpack(array)
+            view = _viewed(array)
     except (BufferError, RuntimeError, ValueError) as error:
         raise _unshared(name, array, framework, error) from error
     return view, framework, functools.partial(_export, namespace)
@@ -214,6 +214,16 @@ def unmasked(name: str, array: np.ndarray) -> np.ndarray:
         msg = f"`{name}` is a masked array, whose mask would be lost; pass `.filled(...)` instead"
         raise TypeError(msg)
     return np.asarray(array)
+
+
+def _viewed(array: Any) -> np.ndarray:
+    """View an array, to write to it too if it may be: DLPack cannot say so before version 1, as in torch 2.8."""
+    view = np.from_dlpack(array)
+    if not view.flags.writeable and hasattr(array, "__array__"):
+        own = np.asarray(array)
+        if own.flags.writeable and own.ctypes.data == view.ctypes.data:
+            return own
+    return view
 
 
 def _unshared(name: str, array: Any, framework: str, error: Exception) -> TypeError:

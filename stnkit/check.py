@@ -28,6 +28,8 @@ from stnkit.spec import (
 )
 
 Shape = tuple[int, ...]
+
+BOOLEAN = (bool, np.bool_)  # as a tuple: torch's compiler cannot read a union before 2.9
 PaddingMode = str | Sequence[str]
 
 _AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
@@ -91,7 +93,7 @@ def _options(
 
 def flag(argument: str, given: Any) -> bool:
     """Return a choice between True and False."""
-    if not isinstance(given, bool | np.bool_):
+    if not isinstance(given, BOOLEAN):
         msg = f"`{argument}` must be True or False; got {given!r}"
         raise TypeError(msg)
     return bool(given)
@@ -99,7 +101,7 @@ def flag(argument: str, given: Any) -> bool:
 
 def antialias(given: Any, most: int) -> bool | int:
     """Return whether a map's footprint is to be covered, or by how many places along each axis."""
-    if isinstance(given, bool | np.bool_):
+    if isinstance(given, BOOLEAN):
         return bool(given)
     try:
         places = operator.index(given)

@@ -34,17 +34,24 @@ def front(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-# torch's compiler follows these functions: it can read a dictionary of types, and an import statement, but neither
-# `functools.cache` nor `importlib`.
+# torch's compiler follows these functions, that of torch 2.8 too: it can read a dictionary of types, an import
+# statement, and `__module__` of a class that is written in Python; but not that of one in C, as torch.Tensor's base is,
+# nor `functools.cache` and `importlib`.
 
 
 def door(kind: type) -> ModuleType | None:
     """Return the room that takes arrays of a type, or of one that it is derived from; None if there is none."""
     if kind not in _found:
-        packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
-        doors = [DOORS[package] for package in packages if package in DOORS]
-        _found[kind] = doors[0]() if doors else None
+        _found[kind] = _opened(kind)
     return _found[kind]
+
+
+def _opened(kind: type) -> ModuleType | None:
+    for base in kind.__mro__:
+        package = base.__module__.partition(".")[0]
+        if package in DOORS:
+            return DOORS[package]()
+    return None
 
 
 def _torch() -> ModuleType:
@@ -62,4 +69,4 @@ def _jax() -> ModuleType:
 # The package that defines an array's type, and what opens the room that takes such arrays.
 DOORS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
 
-_found: dict[type, ModuleType | None] = {}
+_found: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)

@@ -39,7 +39,7 @@ def run(page: Path) -> None:
 
 
 # torch loads rules of its forward mode by torch.jit.script, and copies trees by a type, which it deprecates itself.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
 def test_code_of_page(page: Path) -> None:

@@ -113,7 +113,7 @@ def test_what_is_singular():
     np.testing.assert_allclose(invert(perspective), expected, rtol=1e-4, atol=0)  # the entries' rounding, 4000 times
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_derivatives_of_torch(shape):
     maps = [torch.tensor(drawn(shape, (2,), seed), requires_grad=True) for seed in (1, 2)]

@@ -100,7 +100,7 @@ def composed(given, theta):
     return rows[..., :-1] / rows[..., -1:]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's forward mode
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's forward mode
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize(("d", "mode", "padding"), [(2, "bilinear", "zeros"), (2, "bicubic", "border"),
                                                     (3, "bilinear", "reflection")])  # fmt: skip

@@ -132,7 +132,7 @@ def test_torchvision(center):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_derivatives_of_torchvisions_numbers():
     rows = torch.tensor([[30.0, 1, -2, 1.5, 10, -20], [0, 0, 0, 1, 0, 0]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p: affine_from_torchvision(p, SIZE, center=(1, 2)), rows)

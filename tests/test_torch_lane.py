@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import stnkit
 
 # torch scripts some of its own when forward mode is first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 SINGLE, DOUBLE = torch.float32, torch.float64
 SOURCES = {"grid_sample": "grid", "affine_sample": "theta", "flow_sample": "flow"}

@@ -106,7 +106,7 @@ def test_a_positive_angle_turns_what_is_seen_counter_clockwise(plain):
 
 
 # torch's forward mode loads some of its own rules by torch.jit.script, which it deprecates.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.parametrize(("name", "axes"), KINDS)
 def test_derivatives_of_torch(name, axes):
     """Of first and second order, in both modes; a rotation's about zero too, where the angle has a kink."""

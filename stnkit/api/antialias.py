@@ -34,7 +34,7 @@ DOTS = {"_jvp": ("d_", (2, 3)), "_double_vjp": ("dd_", (0, 1))}  # how tangents 
 def antialiased_here(function: Callable[..., R], arguments: Words) -> R:
     """Do an antialiased call on memory that NumPy can view, or a GPU's; `arguments` are those of a public function."""
     words = dict(arguments)
-    _, kind = _kinds(function)
+    _, kind = _kinds(function.__name__)
     names = [*words][: len(TAKES[kind])]
     optional = [name for name in names if name.startswith("d")]  # tangents
     written = {name: words.pop(name) for name in (WRITTEN.get(kind),) if name}
@@ -55,11 +55,16 @@ def antialiased_here(function: Callable[..., R], arguments: Words) -> R:
     return finished
 
 
-def antialiased(function: Callable[..., Any], arguments: Words, tools: Tools, into: np.ndarray | None = None) -> Any:
-    """Do an antialiased call of a public function; `function` is its plain form, and `into` what is written to."""
+def antialiased(
+    function: Callable[..., Any], arguments: Words, tools: Tools, into: np.ndarray | None = None, name: str = ""
+) -> Any:
+    """Do an antialiased call of a public function; `function` is its plain form, and `into` what is written to.
+
+    Its name is given where a compiler may take that of what is wrapped in it for another.
+    """
     words = dict(arguments)
     antialias = check.antialias(words.pop("antialias"), MOST)
-    source, kind = _kinds(function)
+    source, kind = _kinds(name or function.__name__)
     given = tuple(words.pop(name) for name in [*words][: len(TAKES[kind])])
     call = Call(function, kind, source, given, words, tools)
     if tools.checks():
@@ -81,10 +86,10 @@ def antialiased(function: Callable[..., Any], arguments: Words, tools: Tools, in
     return results[0] if kind == "" else tuple(results)
 
 
-def _kinds(function: Callable[..., Any]) -> tuple[int, str]:
-    """Return where a public function's coordinates come from, and which derivative it is."""
-    name, _, kind = function.__name__.partition("_sample")
-    return KINDS[name], kind
+def _kinds(name: str) -> tuple[int, str]:
+    """Return where the coordinates of the public function of a name come from, and which derivative it is."""
+    source, _, kind = name.partition("_sample")
+    return KINDS[source], kind
 
 
 def _portions(call: Call, parts: list[Group]) -> list[Group]:

@@ -35,8 +35,9 @@ class Move(NamedTuple):
 
 def rulers(extent: Sequence[int], size: Sequence[int], align: bool, pixel: bool) -> Lattice:
     """Return the rulers for an image and an output of these spatial sizes."""
-    lengths = [n - align for n in reversed(size)]
-    halves = tuple((n - align) / 2 for n in reversed(extent))
+    edges = int(align)  # torch's compiler subtracts no truth value from a size that it does not know
+    lengths = [n - edges for n in reversed(size)]
+    halves = tuple((n - edges) / 2 for n in reversed(extent))
     return Lattice(halves, tuple(2 / n if n else 0.0 for n in lengths), pixel, tuple(size), align)
 
 

@@ -1,6 +1,7 @@
 """What an antialiased call is made of: the roles of its arrays, and the framework that they are of."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -71,7 +72,8 @@ DEVICE = Tools(
 )
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)  # and no named tuple, of which torch's compiler cannot read properties before 2.9
+class Call:
     """An antialiased call: what it takes, and which plain function it is made of."""
 
     function: Callable[..., Any]
@@ -94,7 +96,7 @@ class Call(NamedTuple):
     @property
     def axes(self) -> int:
         """On how many spatial axes it acts."""
-        return int(self.source.shape[-1] - (self.source_kind in MATRICES))
+        return int(self.source.shape[-1]) - int(self.source_kind in MATRICES)
 
     def common(self, role: str) -> bool:
         """Tell whether all items of the batch have one array of a role; then it has no batch axis, or one of 1."""

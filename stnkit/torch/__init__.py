@@ -4,7 +4,7 @@ Here they have the names and signatures of the public functions, and are differe
 No more threads work than `torch.get_num_threads` allows.
 """
 
-from stnkit.torch.oldest import OLDEST as OLDEST  # first: what follows needs a torch that is new enough
+from stnkit.torch._compat import OLDEST as OLDEST  # first: what follows needs a torch that is new enough
 
 # isort: split
 from stnkit.torch.composed import COMPOSED

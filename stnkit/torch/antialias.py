@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 
 from stnkit.api.antialias import antialiased
 from stnkit.api.tools import Tools
-from stnkit.torch import memory
+from stnkit.torch import _compat, memory
 from stnkit.torch.operations import Operation
 from stnkit.torch.record import stands_for_another
 from stnkit.torch.refusals import refuse_rounding
@@ -21,13 +21,16 @@ from stnkit.torch.table import constant
 
 Options = dict[str, Any]
 
-_functorch = torch._C._functorch
-
 
 def composed(
-    function: Callable[..., Any], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
+    function: Callable[..., Any],
+    name: str,
+    operation: Operation,
+    tensors: Sequence[Any],
+    rest: Sequence[Any],
+    options: Options,
 ) -> Any:
-    """Do a call of a public function by plain calls of it; `operation` takes its arrays."""
+    """Do a call of the public function of a name by plain calls of it; `operation` takes its arrays."""
     if operation.rounds:
         _refuse_rounding(operation, tensors, options)
     given = {word: value for word, value in _defaults(operation).items() if word not in operation.arrays}
@@ -36,8 +39,8 @@ def composed(
     if "control_points" in options:
         arguments["control_points"] = constant(options["control_points"])
     if torch.compiler.is_dynamo_compiling() and options["antialias"] is True:
-        return _uncompiled(function, arguments, TORCH)
-    return antialiased(function, arguments, TORCH)
+        return _uncompiled(function, arguments, TORCH, name=name)
+    return antialiased(function, arguments, TORCH, name=name)
 
 
 def _defaults(operation: Operation) -> Options:
@@ -50,7 +53,7 @@ def _defaults(operation: Operation) -> Options:
 def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Options) -> None:
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         refuse_rounding("requires a gradient", operation, tensors, options)
-    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+    if _compat.is_forward_mode_on() and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
         refuse_rounding("has a tangent", operation, tensors, options)
 
 
@@ -58,16 +61,15 @@ _UNKNOWN = (
     "`antialias=True` takes the numbers of {}, which are not known where torch compiles, exports or maps; pass how "
     "many places to read along each axis, as antialias=4"
 )
-_uncompiled = torch.compiler.disable(antialiased, reason=_UNKNOWN.format("theta or the flow"))
+_uncompiled = _compat.uncompiled(antialiased, _UNKNOWN.format("theta or the flow"))
 
 
 def _seen(name: str, tensor: torch.Tensor) -> np.ndarray:
     """Return a tensor's numbers: `torch.func.grad` and its like wrap them, `torch.vmap` and exports have none."""
-    while _functorch.is_gradtrackingtensor(tensor):
-        tensor = _functorch.get_unwrapped(tensor)
+    tensor = _compat.unwrapped(tensor)
     if stands_for_another(tensor):
         raise TypeError(_UNKNOWN.format(f"`{name}`"))
-    with torch._C._DisableFuncTorch():
+    with _compat.without_transforms():
         array: np.ndarray = memory.lend(tensor.detach())
     return array
 

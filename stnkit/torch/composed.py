@@ -15,7 +15,7 @@ from stnkit.torch.door import FUNCTIONS, unwritten
 from stnkit.torch.linear import widened
 from stnkit.torch.maps import MAPS
 from stnkit.torch.operations import OPERATIONS
-from stnkit.torch.record import recorded, stands_for_another, transformed
+from stnkit.torch.record import recorded, stands_for_another, traced, transformed
 from stnkit.torch.run import on_torchs_threads
 
 
@@ -58,11 +58,12 @@ def _alike(name: str, dot: torch.Tensor, other: str, tensor: torch.Tensor) -> No
 
 def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a public function that is composed only where it must be, and is one call otherwise."""
-    plain = inspect.unwrap(getattr(stnkit, function.__name__))
+    name = function.__name__
+    plain = inspect.unwrap(getattr(stnkit, name))
     parameters = inspect.signature(plain).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
-    _, _, kind = function.__name__.partition("_sample")
+    _, _, kind = name.partition("_sample")
 
     arrays = [name for name in names if name not in ("size", "control_points")]
 
@@ -80,14 +81,17 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     def means(*args: Any, **options: Any) -> Any:
         """Antialias: the arrays of maps are those of affine ones, and the rest are options."""
         given = dict(zip(names, args, strict=False)) | unwritten(options)
-        if not all(name in given for name in needed):
+        if not all(word in given for word in needed):
             return plain(*args, **options)  # says what is missing
         operation = OPERATIONS[f"affine_sample{kind}"]
-        tensors = [given.pop(name) for name in operation.arrays]
-        return antialias.composed(function, operation, tensors, (), given)
+        tensors = [given.pop(word) for word in operation.arrays]
+        return antialias.composed(function, name, operation, tensors, (), given)
 
     @functools.wraps(plain)
     def call(*args: Any, **options: Any) -> Any:
+        step = traced(name, args, options)
+        if step is not None:
+            return step
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if transformed() or recorded(tensors) or any(map(stands_for_another, tensors)):
             if not (torch.compiler.is_compiling() or readable(args, options)):

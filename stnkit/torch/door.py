@@ -13,7 +13,7 @@ import stnkit
 from stnkit import check
 from stnkit.torch.antialias import composed
 from stnkit.torch.operations import OPERATIONS, Operation
-from stnkit.torch.record import in_short, perform, recorded, unwatched
+from stnkit.torch.record import in_short, perform, recorded, traced, unwatched
 from stnkit.torch.run import axes, run
 
 _WRITTEN = ("out", "accumulate_into")
@@ -34,6 +34,8 @@ def door(operation: Operation) -> Callable[..., Any]:
         if options.get("antialias") is False:
             del options["antialias"]
         results = in_short(operation, tensors, rest, options)
+        if results is None:
+            results = traced(operation.name, (*tensors, *rest), options)
         if results is not None:
             return results
         if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
@@ -44,7 +46,7 @@ def door(operation: Operation) -> Callable[..., Any]:
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if "antialias" in options:
-            return composed(function, operation, tensors, rest, unwritten(options))
+            return composed(function, operation.name, operation, tensors, rest, unwritten(options))
         return performed(operation, tensors, rest, options, alone)
 
     return function

@@ -9,6 +9,7 @@ import torch
 from stnkit import lenders
 from stnkit.device_arrays import DeviceArray, Place, Shape
 from stnkit.dtypes import bfloat16
+from stnkit.torch import _compat
 
 
 def on_gpu(tensor: torch.Tensor) -> bool:
@@ -18,8 +19,7 @@ def on_gpu(tensor: torch.Tensor) -> bool:
 
 def stream(index: int) -> int:
     """Return the handle of torch's current stream on a device."""
-    handle: int = torch._C._cuda_getCurrentRawStream(index)
-    return handle
+    return _compat.stream(index)
 
 
 def is_steady() -> bool:
@@ -34,17 +34,7 @@ def is_capturing(device: torch.device) -> bool:
 
 def is_ordinary(tensor: Any) -> bool:
     """Tell whether an argument is a tensor on a GPU that has nothing about it but its numbers."""
-    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and on_gpu(tensor)
-    return plain and torch._C._dispatch_keys(tensor).raw_repr() in _ordinary(tensor.device)
-
-
-@functools.cache
-def _ordinary(device: torch.device) -> frozenset[int]:
-    """Return the dispatch keys of such tensors."""
-    plain = torch.empty(0, device=device)
-    with torch.inference_mode():
-        inferred = torch.empty(0, device=device)
-    return frozenset(torch._C._dispatch_keys(tensor).raw_repr() for tensor in (plain, inferred))
+    return type(tensor) in _compat.PLAIN and on_gpu(tensor) and _compat.is_ordinary_anywhere(tensor)
 
 
 def lend(tensor: torch.Tensor) -> DeviceArray:

@@ -20,14 +20,13 @@ from stnkit.ops import address, readable, source_sums, walkable
 from stnkit.plan import contiguous
 from stnkit.spec import AFFINE
 from stnkit.torch import gpu, memory
+from stnkit.torch._compat import is_ordinary
 from stnkit.torch.operations import Operation
 from stnkit.torch.run import on_torchs_threads
 
 Options = dict[str, Any]
 Way = Callable[..., Any]  # does a call on tensors of one kind; a result that is not asked for is None
 Known: TypeAlias = "Way | None"
-
-PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 KINDS = 4096  # so many are remembered
 LARGE = 1 << 22  # bytes of arrays; beyond, looks and checks are no matter, and NumPy allocates in larger pages
@@ -38,25 +37,8 @@ _WHOLE = frozenset((int, bool))
 _PREPARED: dict[str, Callable[..., Call]] = {"grid": grid.prepared, "theta": affine.prepared, "flow": flow.prepared}
 _LANES = frozenset(name + end for name in ("grid_sample", "affine_sample", "flow_sample") for end in ("", "_vjp"))
 
-_dispatch_keys = torch._C._dispatch_keys
 _ways: dict[tuple[Any, ...], Any] = {}  # None where the way is the long one
 _NEW = object()
-
-
-def _ordinary() -> frozenset[int]:
-    """Return the dispatch keys of tensors that have nothing about them but their numbers, in main memory."""
-    plain = torch.empty(0, device="cpu")
-    with torch.inference_mode():
-        inferred = torch.empty(0, device="cpu")
-    return frozenset(_dispatch_keys(tensor).raw_repr() for tensor in (plain, inferred))
-
-
-_ORDINARY = _ordinary()
-
-
-def ordinary(tensor: Any) -> bool:
-    """Tell whether an argument is a tensor that has nothing about it but its numbers, in main memory."""
-    return type(tensor) in PLAIN and _dispatch_keys(tensor).raw_repr() in _ORDINARY
 
 
 def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Known:
@@ -69,7 +51,7 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
         return tape.way(operation, tensors, rest, options)
     key: list[Any] = [operation.name]
     for tensor in tensors:
-        if not (ordinary(tensor) and tensor.is_contiguous()):
+        if not (is_ordinary(tensor) and tensor.is_contiguous()):
             return None
         key += tensor.shape, tensor.dtype, tensor.data_ptr() & 7
     for given in rest:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 import stnkit
 from stnkit import check
@@ -24,6 +24,21 @@ __all__ = ["AffineSample", "GridSample", "SpatialTransformer", "identity_", "ide
 
 # torch's exporter keeps a NumPy array as a tensor without numbers
 _LATTICES = {axes: torch.from_numpy(points) for axes, points in LATTICES.items()}
+
+
+# `torch.fx` records a call of either as one step: what is inside needs the shapes of tensors.
+
+
+@fx.wrap  # type: ignore[untyped-decorator]  # torch's types are not followed
+def maps(parameters: torch.Tensor, transform: str, control_points: Any) -> torch.Tensor:
+    """Return the maps that parameters stand for."""
+    return Reader(transform, control_points, _LATTICES).theta(parameters, torch)
+
+
+@fx.wrap  # type: ignore[untyped-decorator]  # as above
+def read(image: torch.Tensor, theta: torch.Tensor, size: Any, transform: str, points: Any, **options: Any) -> Any:
+    """Read images under the maps of a transform."""
+    return Reader(transform, points, _LATTICES).sample(image, theta, size, **options)
 
 
 class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followed
@@ -104,7 +119,8 @@ class MapSample(Sampler):
 
     def forward(self, image: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
         """Interpolate an image of shape (N, C, *S) under maps: of shape (N, d, d + 1), if they are affine."""
-        return self.reader.sample(image, theta, self.size, **self.options)
+        how = self.reader
+        return read(image, theta, self.size, how.transform, how.control_points, **self.options)
 
     def extra_repr(self) -> str:
         """Write the options, for `print`."""
@@ -191,7 +207,7 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
         """Return the maps for images: what the localisation network says, as theta."""
         parameters = self.localization(image)
         if isinstance(self.transform, str):
-            return self.sample.reader.theta(parameters, torch)
+            return maps(parameters, self.transform, self.sample.reader.control_points)
         return self.transform(parameters)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

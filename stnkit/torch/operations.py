@@ -50,10 +50,10 @@ class Operation(NamedTuple):
     options: dict[str, Any]  # and their defaults
     schema: str
 
-    @property
-    def registered(self) -> Any:
-        """The operation as torch has it."""
-        return getattr(torch.ops.stnkit, self.name).default
+
+def registered(operation: Operation, end: str = "") -> Any:
+    """Return an operation as torch has it, or one whose name has another end."""
+    return getattr(torch.ops.stnkit, operation.name + end).default
 
 
 def _operation(

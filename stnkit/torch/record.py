@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch._functorch.utils import enable_single_level_autograd_function
-from torch.autograd import forward_ad
-from torch.autograd.function import _SingleLevelFunction
+from torch.fx import Proxy
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
+import stnkit
 from stnkit.arrays import misfit
-from stnkit.torch import gpu
-from stnkit.torch.lane import PLAIN, ordinary, way
-from stnkit.torch.operations import OPERATIONS, Operation
+from stnkit.torch import _compat, gpu
+from stnkit.torch._compat import PLAIN, are_transforms_active, is_forward_mode_on, is_ordinary, is_wrapped
+from stnkit.torch.lane import way
+from stnkit.torch.operations import OPERATIONS, Operation, registered
 from stnkit.torch.refusals import readable, refuse_rounding, refuse_tracing
 from stnkit.torch.run import kernel
 from stnkit.torch.words import in_schema, in_speech
@@ -34,6 +35,8 @@ class Rule(NamedTuple):
 
 RULES: dict[str, Rule] = {}
 
+_NOTHING = torch.empty(0, device="cpu")  # for which torch's functions are overridden only where a mode is on
+
 
 def call(name: str, *arguments: Any, **options: Any) -> Any:
     """Call an operation with tensors and what else its schema has, and with options in the words of the public API.
@@ -51,7 +54,7 @@ def call(name: str, *arguments: Any, **options: Any) -> Any:
 def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options, alone: bool) -> Any:
     """Run, record or dispatch a call, by the shortest way that all who watch its tensors allow."""
     if not alone:
-        return operation.registered(*tensors, *rest, **in_schema(operation, options))
+        return registered(operation)(*tensors, *rest, **in_schema(operation, options))
     if recorded(tensors):
         return Recorded.apply((operation, rest, options, kernel), *tensors)
     return kernel(operation, tensors, rest, options)
@@ -62,7 +65,7 @@ def in_short(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], 
     if transformed() or (operation.chosen and rest):
         return None
     watched = recorded(tensors)
-    if watched and (operation.chosen or forward_ad._current_level >= 0):
+    if watched and (operation.chosen or is_forward_mode_on()):
         return None
     short = way(operation, tensors, rest, options)
     if short is None:
@@ -79,7 +82,7 @@ def unwatched(operation: Operation, tensors: Sequence[Any]) -> bool:
             misfit("torch", dict(zip(operation.arrays, tensors, strict=True)), torch.Tensor)
         return False
     for tensor in tensors:
-        if not ordinary(tensor):
+        if not is_ordinary(tensor):
             return not any(map(stands_for_another, tensors)) and readable(operation, tensors)
     return True
 
@@ -88,10 +91,10 @@ def transformed() -> bool:
     """Tell whether a compiler, a transform or a mode has to see what is called."""
     return (
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._is_torch_function_mode_enabled()
-        or (torch._C._get_tracing_state() is not None and refuse_tracing())
+        or are_transforms_active()
+        or _compat.are_modes_active()
+        or has_torch_function_unary(_NOTHING)
+        or (torch.jit.is_tracing() and refuse_tracing())
     )
 
 
@@ -99,22 +102,29 @@ def stands_for_another(tensor: Any) -> bool:
     """Tell whether a tensor has a type of its own, or is one that a transform has wrapped."""
     if type(tensor) not in PLAIN:
         return isinstance(tensor, torch.Tensor)
-    functorch = torch._C._functorch
-    return bool(functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor))
+    return is_wrapped(tensor)
 
 
 def recorded(tensors: Sequence[Any]) -> bool:
     """Tell whether autograd has to see a call, in reverse mode or in forward mode."""
-    if forward_ad._current_level >= 0:
+    if is_forward_mode_on():
         return True
     if torch.is_grad_enabled():
         for tensor in tensors:
-            if getattr(tensor, "requires_grad", False):  # what is no tensor is refused later
+            if getattr(tensor, "requires_grad", False) is True:  # what is no tensor is refused later
                 return True
     return False
 
 
-class Recorded(_SingleLevelFunction):  # type: ignore[misc]  # torch's types are not read
+def traced(name: str, args: Sequence[Any], options: Options) -> Any:
+    """Record a call of a public function as one step, where `torch.fx` traces symbols; otherwise return None."""
+    given = (*args, *options.values())
+    if any(isinstance(argument, Proxy) for argument in given):
+        return handle_torch_function(getattr(stnkit, name), given, *args, **options)
+    return None
+
+
+class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not read
     """An operation that has been run, and can be differentiated."""
 
     @staticmethod
@@ -192,8 +202,8 @@ def dispatched(operation: Operation, *arguments: Any, **schema: Any) -> Any:
     """Be the operation's rule of autograd in torch's dispatcher."""
     count, options = len(operation.arrays), in_speech(schema)
     tensors, rest = arguments[:count], arguments[count:]
-    if torch._C._are_functorch_transforms_active():
-        with enable_single_level_autograd_function():
+    if _compat.HAS_LEVELS and are_transforms_active():
+        with _compat.on_one_level():
             return Recorded.apply((operation, rest, options, _below_a_transform), *tensors)
     if recorded(tensors):
         return Recorded.apply((operation, rest, options, _below), *tensors)
@@ -201,11 +211,11 @@ def dispatched(operation: Operation, *arguments: Any, **schema: Any) -> Any:
 
 
 def _below(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
-    with torch._C._AutoDispatchBelowAutograd():
-        return operation.registered(*tensors, *rest, **in_schema(operation, options))
+    with _compat.below_autograd():
+        return registered(operation, _compat.BELOW)(*tensors, *rest, **in_schema(operation, options))
 
 
 def _below_a_transform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
     """Leave one transform; what a recorded function has switched off for itself stays on for those below."""
-    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+    with _compat.differentiable():
         return _below(operation, tensors, rest, options)

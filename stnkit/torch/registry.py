@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from stnkit.torch._compat import BELOW
 from stnkit.torch.batches import batched
 from stnkit.torch.calculus import sampler
 from stnkit.torch.linear import LINEAR, of_flow, of_grid, of_theta
@@ -37,10 +38,16 @@ def register() -> None:
     if hasattr(getattr(torch.ops, NAMESPACE), next(iter(OPERATIONS))):
         return
     for name, operation in OPERATIONS.items():
-        qualified = f"{NAMESPACE}::{name}"
-        LIBRARY.define(operation.schema, tags=(torch.Tag.pt2_compliant_tag,))
-        for device in ("CPU", "CUDA"):
-            LIBRARY.impl(name, functools.partial(computed, operation), device)
+        for end in {"", BELOW}:
+            _register(operation, name + end)
         LIBRARY.impl(name, functools.partial(dispatched, operation), "Autograd")
-        torch.library.register_fake(qualified, functools.partial(fake, operation), lib=LIBRARY)
-        torch.library.register_vmap(qualified, functools.partial(batched, operation), lib=LIBRARY)
+
+
+def _register(operation: Operation, name: str) -> None:
+    """Register all of an operation but its derivatives."""
+    qualified = f"{NAMESPACE}::{name}"
+    LIBRARY.define(operation.schema.replace(operation.name, name, 1), tags=(torch.Tag.pt2_compliant_tag,))
+    for device in ("CPU", "CUDA"):
+        LIBRARY.impl(name, functools.partial(computed, operation), device)
+    torch.library.register_fake(qualified, functools.partial(fake, operation), lib=LIBRARY)
+    torch.library.register_vmap(qualified, functools.partial(batched, operation), lib=LIBRARY)

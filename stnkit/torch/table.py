@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 from stnkit import check, spline
 from stnkit.api.control import known
 from stnkit.dtypes import FLOAT64
-from stnkit.torch import memory
+from stnkit.torch import _compat, memory
 from stnkit.torch.operations import NAMESPACE
 from stnkit.torch.record import stands_for_another, transformed
 from stnkit.torch.registry import LIBRARY
@@ -30,7 +30,7 @@ def table(control_points: Any, size: tuple[Any, ...], align: bool, like: torch.T
 
 
 def _refuse_derivative(control_points: torch.Tensor) -> None:
-    moves = forward_ad._current_level >= 0 and forward_ad.unpack_dual(control_points).tangent is not None
+    moves = _compat.is_forward_mode_on() and forward_ad.unpack_dual(control_points).tangent is not None
     if control_points.requires_grad or moves:
         msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
         raise TypeError(msg)

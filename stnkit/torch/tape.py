@@ -136,14 +136,16 @@ def _replay(tape: Tape, results: Any, where: torch.device) -> Way:
             factory, spec, items, addresses, numbers = step[1]
             step = "launch", device.ready(factory, spec, items, addresses, numbers, index), step[2]
         steps.append(step)
-    given = results if type(results) is tuple else (results,)
+    several = type(results) is tuple  # all that is kept of them, which own memory
+    given = results if several else (results,)
     finals = [None if result is None else _final(tape, result) for result in given]
+    finished = _finished(tape, {final[0] for final in finals if final is not None})
 
     def call(*tensors: torch.Tensor) -> Any:
         stream = gpu.stream(index)
         owners: list[Any] = [None, *tensors]
         starts = [0, *[tensor.data_ptr() for tensor in tensors]]
-        for step in steps:
+        for step, buffers in zip(steps, finished, strict=True):
             if step[0] == "launch":
                 step[1](stream, [starts[buffer] + offset for buffer, offset in step[2]])
             elif step[0] == "empty":
@@ -155,10 +157,31 @@ def _replay(tape: Tape, results: Any, where: torch.device) -> Way:
             else:
                 owners.append(constant(gpu.place(where, stream), step[1]))
                 starts.append(owners[-1].address)
+            for buffer in buffers:
+                owners[buffer] = None
         made = [None if final is None else _made(owners[final[0]], *final[1:]) for final in finals]
-        return tuple(made) if type(results) is tuple else made[0]
+        return tuple(made) if several else made[0]
 
     return call
+
+
+def _finished(tape: Tape, kept: set[int]) -> list[list[int]]:
+    """Return which buffers each step is the last to need, among those that the call allocates and does not keep.
+
+    They are let go in the order of the stream, which whatever is allocated in their memory is used on too.
+    """
+    last: dict[int, int] = {}
+    made = [at for at, step in enumerate(tape.steps) if step[0] in ("empty", "constant")]
+    last.update(enumerate(made, len(tape.spans) - len(made)))
+    arguments = len(tape.spans) - len(made)
+    for at, step in enumerate(tape.steps):
+        parts = step[2] if step[0] == "launch" else step[1:2] if step[0] == "clear" else ()
+        last.update((part.buffer, at) for part in parts)
+    finished: list[list[int]] = [[] for _ in tape.steps]
+    for buffer, at in last.items():
+        if buffer >= arguments and buffer not in kept:
+            finished[at].append(buffer)
+    return finished
 
 
 def _final(tape: Tape, result: DeviceArray) -> tuple[int, int, Shape, Shape]:

@@ -10,6 +10,8 @@ from stnkit.torch.operations import Operation
 
 Options = dict[str, Any]
 
+_NUMBER = (int, float)  # as a tuple: torch's compiler cannot read a union before 2.9
+
 
 def in_schema(operation: Operation, options: Options) -> Options:
     """Return options in the types of a schema, where one word for all axes, and one number, are lists of one."""
@@ -35,7 +37,7 @@ def _names(given: Any) -> list[str]:
 
 
 def _numbers(given: Any) -> list[float]:
-    if isinstance(given, int | float):
+    if isinstance(given, _NUMBER):
         return [float(given)]
     check.constant(given)
     return [float(value) for value in np.atleast_1d(np.asarray(given)).tolist()]

@@ -7,7 +7,7 @@ import torch
 import stnkit
 from stnkit.torch.nn import AffineSample, SpatialTransformer
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 EPS = torch.finfo(torch.float64).eps
 EXTENT, SIZE = (7, 9), (2, 3)

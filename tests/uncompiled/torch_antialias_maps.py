@@ -7,7 +7,7 @@ import torch
 
 import stnkit
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 EACH = [(op, kind) for op, kind in places.EACH if op in ("projective", "thin_plate_spline")]
 OPS = ("projective", "thin_plate_spline")

@@ -1,15 +1,17 @@
 """`torch.compile` and `torch.export`: whole graphs, any sizes, the same results, and errors that say what is wrong."""
 
-import shutil
-
 import pytest
 import torch
 import torch._dynamo.testing
+from torch._inductor import cpp_builder
+from torch._inductor.exc import InvalidCxxCompiler
 
 import stnkit
 
 # torch warns of its own
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::UserWarning:torch")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:torch", "ignore::FutureWarning:torch", "ignore::UserWarning:torch"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -64,18 +66,40 @@ def test_static_sizes():
     close(both(compiled, 2, 5, 7), both(network, 2, 5, 7))
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's default backend needs a C++ compiler")
-def test_the_default_backend_in_both_memory_formats():
+@pytest.fixture
+def inductor():
+    """Ask for torch's default backend, which needs a C++ compiler; only a machine without one skips the test."""
+    try:
+        cpp_builder.get_cpp_compiler()
+    except InvalidCxxCompiler:
+        pytest.skip("torch's default backend needs a C++ compiler, and finds none on this machine")
+
+
+def test_the_default_backend_in_both_memory_formats(inductor):
+    """Forward and backward: strides are those that torch's compiler was promised."""
+
     def f(image, theta):
         return stnkit.affine_sample(image * 2, theta) + 1
 
     image, theta, _ = given(2, 4, 5)
     compiled = torch.compile(f, fullgraph=True)
     for fmt in (torch.contiguous_format, torch.channels_last):
-        x = image.to(memory_format=fmt)
-        out = compiled(x, theta)
-        torch.testing.assert_close(out, f(x, theta))
+        x, u = image.to(memory_format=fmt).requires_grad_(), theta.clone().requires_grad_()
+        out = compiled(x, u)
+        expected = f(x, u)
+        torch.testing.assert_close(out, expected)
         assert out.is_contiguous(memory_format=fmt)
+        for found, bar in zip(*(torch.autograd.grad(r.square().sum(), (x, u)) for r in (out, expected)), strict=True):
+            torch.testing.assert_close(found, bar)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_the_default_backend(inductor, dynamic):
+    """Every sampler in one program, forward and backward, fused with what is around them; then of another size."""
+    compiled = torch.compile(network, fullgraph=True, dynamic=dynamic)
+    for shape in ((4, 5, 7), (3, 6, 4))[: 1 + dynamic]:
+        for one, other in zip(both(compiled, *shape), both(network, *shape), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_export():

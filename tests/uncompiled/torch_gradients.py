@@ -11,7 +11,7 @@ from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.record import call
 
 # torch scripts some of its own when it is asked for batched gradients.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 FIRST = [name for name in OPERATIONS if "double" not in name]
 TWICE = [name for name in OPERATIONS if not name.endswith("jvp") and "vjp" not in name]

@@ -9,7 +9,7 @@ import stnkit
 from stnkit import spline
 from stnkit.memo import Memo
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 
 def draw(op, d, mode="bilinear", batch=2):

@@ -24,6 +24,7 @@ OPTIONS = {
     "align_corners": True,
     "data_format": "channels_last",
 }
+FIRST = {"mode": "bilinear", "data_format": "channels_first"}
 
 
 def transformer(transform="similarity", **options):
@@ -222,7 +223,47 @@ def test_transforms_of_functions():
         torch.testing.assert_close(gradient.sum(0), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.(script|trace|trace_method). is deprecated:DeprecationWarning")
+def same_as_traced(module, *given):
+    """Compare a module with what `torch.fx` records of it, and with a copy of that, in values and gradients."""
+    traced = torch.fx.symbolic_trace(module)
+    given = [tensor.requires_grad_() for tensor in given]
+    expected = module(*given)
+    bars = torch.autograd.grad(expected.sum(), given)
+    for program in (traced, pickle.loads(pickle.dumps(traced))):
+        found = program(*given)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        torch.testing.assert_close(torch.autograd.grad(found.sum(), given), bars, rtol=0, atol=0)
+    return [node.target for node in traced.graph.nodes if node.op == "call_function"]
+
+
+@pytest.mark.parametrize("transform", [name for name, axes in KINDS if axes == 2])
+def test_symbolic_trace(transform):
+    """For other sizes than those of any example, as `torch.fx` has none."""
+    module = nn.Sequential(nn.Conv2d(1, 1, 3), transformer(transform, size=(4, 5), **OPTIONS | FIRST), nn.Tanh())
+    for size in (7, 9):
+        assert modules.read in same_as_traced(module, images(2, 1, size, 8))
+
+
+def test_symbolic_trace_of_samplers_and_functions():
+    """Each call is one step, also of what is antialiased, beside tensors that are known, and named."""
+    image, theta = images(2, 1, 5, 6), torch.eye(2, 3).repeat(2, 1, 1) * 0.8
+    grid, matrix = images(2, 3, 4, 2) - 0.5, torch.eye(3).repeat(2, 1, 1) * torch.tensor([0.8, 0.7, 1.0])
+    same_as_traced(AffineSample(antialias=2), image, theta)
+    assert same_as_traced(GridSample(padding_mode="border"), image, grid) == [stnkit.grid_sample]
+
+    class Network(nn.Module):
+        def forward(self, image, matrix):
+            still = stnkit.affine_grid(image.new_ones(1, 2, 3) * 0.2, image.shape[2:])
+            first = stnkit.grid_sample(grid=still, image=image)
+            second = stnkit.projective_sample(first, matrix, (4, 4), antialias=2)
+            return stnkit.grid_splat(second, constant, (3, 3), mode="bilinear")
+
+    constant = images(1, 4, 4, 2) - 0.5
+    names = ["affine_grid", "grid_sample", "projective_sample", "grid_splat"]
+    assert {getattr(stnkit, name) for name in names} <= set(same_as_traced(Network(), image, matrix))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.(script|trace|trace_method). is deprecated")
 @pytest.mark.parametrize("compiler", ["script", "trace"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_jit_is_refused(compiler, inside):
@@ -232,7 +273,7 @@ def test_jit_is_refused(compiler, inside):
         torch.jit.script(module) if compiler == "script" else torch.jit.trace(module, given)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.(trace|trace_method). is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.(trace|trace_method). is deprecated")
 @pytest.mark.parametrize("module", [GridSample(), AffineSample()], ids=lambda module: type(module).__name__)
 def test_a_trace_of_a_sampler_is_refused(module):
     theta = torch.eye(2, 3)[None]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch_cases import draw
 
-from stnkit.torch.operations import OPERATIONS
+from stnkit.torch.operations import OPERATIONS, registered
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 
@@ -15,7 +15,7 @@ def given(name, d, **options):
     rest = rest + [[True, True]] * operation.chosen
     if operation.picture is not None:
         options["padding_mode"] = ["border"]
-    return operation.registered, tensors, rest, options
+    return registered(operation), tensors, rest, options
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

@@ -18,7 +18,7 @@ SECOND = [
 ]
 
 # torch warns of its own
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:torch")
 
 
 def functions(name, at, d, **options):
