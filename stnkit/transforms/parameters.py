@@ -199,7 +199,8 @@ def projective_from_parameters(parameters: Array, *, xp: Namespace = None) -> Ar
     """
     axes = axes_of("projective", parameters.shape)
     namespace = namespace_of(parameters) if xp is None else xp
-    entries = namespace.concat([parameters, namespace.ones_like(parameters[..., :1])], axis=-1)
+    numbers = [parameters[..., i] for i in range(parameters.shape[-1])]
+    entries = namespace.stack([*numbers, namespace.ones_like(numbers[0])], axis=-1)
     return namespace.reshape(entries, (*parameters.shape[:-1], axes + 1, axes + 1))
 
 
