@@ -116,6 +116,8 @@ def cache() -> Facts:
         The directory, with the number of kernels in it and their size.
 
     """
+    if numba.config.DISABLE_JIT:
+        return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
     path = jit.kept(jit.buffer).stats.cache_path  # of the kernels' own folder
     if path is None:
         return {"directory": "none can be written to: kernels are compiled in every process"}
