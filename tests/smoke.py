@@ -63,7 +63,9 @@ def grids():
 def maps():
     same = {"align_corners": True}
     equal(stnkit.affine_sample(IMAGE, HALF, **same), HALVED)
-    equal(stnkit.grid_sample(IMAGE, stnkit.affine_grid(HALF, (2, 3), **same), **same), HALVED)
+    places = stnkit.affine_grid(HALF, (2, 3), **same)
+    equal(places[..., 0], [[-0.5, 0.0, 0.5]] * 2)
+    equal(places[..., 1], [[-0.5] * 3, [0.5] * 3])
     _, d_theta = stnkit.affine_sample_vjp(np.ones((1, 2, 3)), IMAGE, HALF, wrt="theta", **same)
     equal(d_theta, [[0.0, 0.0, 6.0], [0.0, 0.0, 9.0]])
     equal(stnkit.projective_sample(IMAGE, np.diag([1.0, 1.0, 2.0]), **same), HALVED)
@@ -73,7 +75,7 @@ def maps():
 
 
 def formats():
-    mirror = stnkit.transforms.affine(np.array([-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+    mirror = stnkit.transforms.affine_from_parameters(np.array([-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]), xp=np)
     for dtype in (np.uint8, np.float16):
         out = stnkit.affine_sample(IMAGE.astype(dtype), mirror.astype(np.float32))
         assert out.dtype == dtype
@@ -83,8 +85,8 @@ def formats():
 def threads():
     """Many items at once, on all threads, and one by one, on one thread: the same bits."""
     images = np.random.default_rng(0).standard_normal((16, 3, 64, 64))
-    together = stnkit.affine_sample(images, HALF)
-    alone = [stnkit.affine_sample(image, HALF, (64, 64))[:, :8] for image in images[:, :1]]
+    together = stnkit.affine_sample(images, HALF, align_corners=True)
+    alone = [stnkit.affine_sample(image, HALF, align_corners=True)[:, :8] for image in images[:, :1]]
     np.testing.assert_array_equal(together[:, :1, :8], alone)
 
 
@@ -97,6 +99,7 @@ def jax():
     def total(theta):
         return stnkit.affine_sample(jnp.asarray(IMAGE), theta, align_corners=True).sum()
 
+    equal(stnkit.transforms.invert(HALF), np.eye(2, 3) * 2)  # as array-api-compat is there too
     equal(jax.jit(jax.grad(total))(jnp.asarray(HALF)), [[0.0, 0.0, 6.0], [0.0, 0.0, 9.0]], atol=1e-5)
 
 
