@@ -1,4 +1,4 @@
-"""Spatial transformer sampling for any array: grids, interpolation and every derivative, on CPU threads.
+"""Spatial transformer sampling for any array: grids, interpolation and every derivative, on CPUs and NVIDIA GPUs.
 
 `grid_sample` reads an image at given coordinates, `affine_grid` generates coordinates from affine maps, and
 `affine_sample` does both at once without storing a grid; so do `projective_grid` and `projective_sample`,

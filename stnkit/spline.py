@@ -155,7 +155,8 @@ def _refuse_degenerate(lattice: np.ndarray) -> None:
         again = int(np.flatnonzero((lattice == lattice[first]).all(axis=1))[1])
         msg = f"`control_points` must differ; got {lattice[first].tolist()} as numbers {first} and {again}"
         raise ValueError(msg)
-    if np.linalg.matrix_rank(lattice - lattice.mean(axis=0), rtol=FLAT) < ndim:
+    extents = np.linalg.svd(lattice - lattice.mean(axis=0), compute_uv=False)
+    if extents[-1] <= FLAT * extents[0]:
         word = {2: "collinear", 3: "coplanar"}[ndim]
         msg = f"`control_points` are {word}: all {count} lie on one {_FLAT[ndim]}, so that no spline is given beside it"
         raise ValueError(msg)

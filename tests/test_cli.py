@@ -236,6 +236,14 @@ def test_info_says_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> No
         assert section in shown or not found[section]
 
 
+def test_info_says_where_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    assert "NUMBA_DISABLE_JIT" in environment.cache()["directory"]
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])  # no place that may be written to
+    assert environment.cache()["directory"].startswith("none can be written to")
+
+
 def test_info_imports_no_framework() -> None:
     script = (
         "import sys; from stnkit.cli.environment import facts; facts();"

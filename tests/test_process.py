@@ -3,7 +3,9 @@
 Each case is a script of its own process: a crash is then an exit status, not the end of the test run.
 """
 
+import compileall
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -135,6 +137,64 @@ def test_an_edited_leaf_is_compiled_anew(tmp_path: Path) -> None:
     axis.write_text(text.replace("return v + finite", "return v + finite + T(1)"))
     assert run(script, cwd=tmp_path, **environment) != before
     assert len(machine_code(tmp_path / "cache")) == count + 1
+
+
+@pytest.fixture(scope="module")
+def byte_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the package's byte code alone, as what hides or freezes programs installs it."""
+    folder = tmp_path_factory.mktemp("byte code")
+    shutil.copytree(PACKAGE, folder / "stnkit", ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(folder, quiet=1, legacy=True)
+    for source in folder.rglob("*.py"):
+        source.unlink()
+    return folder
+
+
+def test_byte_code_alone_computes_from_a_zip_and_keeps_its_kernels(byte_code: Path, tmp_path: Path) -> None:
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", byte_code))
+    environment = {"PYTHONPATH": str(packed), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    script = """
+    assert "packed.zip" in stnkit.__file__
+    print(stnkit.grid_sample(np.array([[1.0, 2.0, 4.0]]), np.array([[0.5], [2.0]]), coords="pixel"))
+    """
+    assert run(script, cwd=tmp_path, **environment) == "[[1.5 4. ]]\n"
+    files = machine_code(tmp_path / "cache")
+    assert len(files) == 1
+    stamp = files[0].stat().st_mtime_ns
+    assert run(script, cwd=tmp_path, **environment) == "[[1.5 4. ]]\n"
+    assert [file.stat().st_mtime_ns for file in machine_code(tmp_path / "cache")] == [stamp]
+
+
+def test_frameworks_and_data_are_reached_from_byte_code_alone(byte_code: Path) -> None:
+    script = """
+    import jax
+    import torch
+
+    from stnkit.demo.data import load_digits
+
+    assert load_digits()[0].shape == (1000, 28, 28)
+    theta = torch.eye(1, 2, dtype=torch.float64, requires_grad=True)
+    stnkit.affine_sample(torch.tensor([[1.0, 2.0, 4.0]], dtype=torch.float64), theta).sum().backward()
+    slope = jax.grad(lambda theta: stnkit.affine_sample(jax.numpy.array([[1.0, 2.0, 4.0]]), theta).sum())
+    print(theta.grad.numpy().tolist(), slope(jax.numpy.eye(1, 2)).tolist())
+    """
+    expected = [[-5.0, -1.5]]  # 1.5 pixels a unit; slopes 1, 2, -4 at -2/3, 0, 2/3
+    assert run(script, cwd=byte_code, NUMBA_DISABLE_JIT="1") == f"{expected} {expected}\n"
+
+
+def test_byte_code_of_an_edited_leaf_has_another_digest(byte_code: Path, tmp_path: Path) -> None:
+    """And that of the same leaf the same one, wherever its lines stand, and in whatever order sets are."""
+    shutil.copytree(byte_code, tmp_path / "copy")
+    text = (PACKAGE / "kernels" / "axis.py").read_text()
+    edited = text.replace("return v + finite", "return v - finite")
+    assert edited != text
+    digests = []
+    for seed, leaf in enumerate([text, f"# a line above\n{text}", edited]):
+        (tmp_path / "axis.py").write_text(leaf)
+        py_compile.compile(str(tmp_path / "axis.py"), str(tmp_path / "copy" / "stnkit" / "kernels" / "axis.pyc"))
+        script = "from stnkit.kernels import jit; print(jit.digest())"
+        digests.append(run(script, cwd=tmp_path / "copy", NUMBA_DISABLE_JIT="1", PYTHONHASHSEED=str(seed)))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_processes_may_compile_different_kernels_into_one_cache(tmp_path: Path) -> None:

@@ -116,13 +116,14 @@ def cache() -> Facts:
         The directory, with the number of kernels in it and their size.
 
     """
-    try:
-        path = Path(numba.njit(cache=True)(jit.buffer).stats.cache_path)  # of the kernels' own folder
-    except RuntimeError:
+    if numba.config.DISABLE_JIT:
+        return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
+    path = jit.kept(jit.buffer).stats.cache_path  # of the kernels' own folder
+    if path is None:
         return {"directory": "none can be written to: kernels are compiled in every process"}
-    files = list(path.glob("*.nbc"))
+    files = list(Path(path).glob("*.nbc"))
     size = sum(file.stat().st_size for file in files)
-    return {"directory": str(path), "kernels": len(files), "size": f"{size / 2**20:.1f} MiB"}
+    return {"directory": path, "kernels": len(files), "size": f"{size / 2**20:.1f} MiB"}
 
 
 def cuda() -> Facts:

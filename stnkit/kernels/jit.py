@@ -9,9 +9,12 @@ callee, and kernels carry the leaves' digest instead.
 import ctypes
 import functools
 import hashlib
-import itertools
+import importlib.util
+import pkgutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,20 +83,49 @@ def kernel(function: Callable[..., Any], spec: Spec) -> Any:
     """
     name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
     function.__qualname__ = f"{function.__name__}_{name}"
-    options = {"parallel": spec.parallel, "nogil": True, "error_model": "numpy", "pipeline_class": KernelPipeline}
+    return kept(function, parallel=spec.parallel, nogil=True, error_model="numpy", pipeline_class=KernelPipeline)
+
+
+def kept(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile `function` with the on-disk cache, or without one where there is no place for it.
+
+    Numba keeps machine code by a function's source file. Where that is not installed, the file that the function
+    was imported from stands for it: one of byte code, or a zip.
+    """
+    code = function.__code__
+    room = Path(function.__globals__["__file__"])
+    files = [path for path in (Path(code.co_filename), room, *room.parents) if path.is_file()]
+    function.__code__ = code.replace(co_filename=str(files[0])) if files else code  # no file: in a frozen program
     try:
         return njit(cache=True, **options)(function)
-    except (RuntimeError, OSError):  # Numba found no directory that it may write to
+    except (RuntimeError, OSError, LookupError):  # Numba found no directory that it may write to
         return njit(**options)(function)
 
 
 @functools.cache
 def digest() -> int:
-    """Hash the source of every room that is compiled into a kernel."""
-    here = Path(__file__).parent
-    rooms = itertools.chain([here.parent / "spec.py"], sorted(here.glob("*.py")))
-    text = b"".join(room.read_bytes() for room in rooms)
-    return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
+    """Hash every room that is compiled into a kernel: its text, or its byte code where that alone is installed."""
+    rooms = pkgutil.iter_modules(sys.modules[__package__].__path__, f"{__package__}.")
+    text = "".join(map(_text, [Spec.__module__, *sorted(room.name for room in rooms)]))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+def _text(room: str) -> str:
+    """Ask a room's loader, as a room need not be a file: it may stand in a zip, or in a program that was frozen."""
+    loader: Any = importlib.util.find_spec(room).loader  # type: ignore[union-attr]  # as it exists
+    return loader.get_source(room) or _constant(loader.get_code(room))
+
+
+def _constant(value: Any) -> str:
+    """Spell a constant of byte code, a function's code among them, alike in every process, wherever its lines stand."""
+    if isinstance(value, CodeType):
+        names = value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars
+        counts = value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags
+        return _constant((value.co_code, value.co_exceptiontable, names, counts, value.co_consts))
+    if isinstance(value, tuple | frozenset):
+        spelled = map(_constant, value)
+        return f"({','.join(spelled)})" if isinstance(value, tuple) else f"{{{','.join(sorted(spelled))}}}"
+    return repr(value)
 
 
 def on_gpu() -> bool:

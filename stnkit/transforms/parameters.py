@@ -200,7 +200,8 @@ def projective_from_parameters(parameters: Array, *, xp: Namespace = None) -> Ar
            [0.5, 0. , 1. ]])
     """
     axes = axes_of("projective", parameters.shape)
-    entries = xp.concat([parameters, xp.ones_like(parameters[..., :1])], axis=-1)
+    numbers = _split(parameters)
+    entries = xp.stack([*numbers, xp.ones_like(numbers[0])], axis=-1)
     return xp.reshape(entries, (*parameters.shape[:-1], axes + 1, axes + 1))
 
 

@@ -11,7 +11,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated
 
 EPS = torch.finfo(torch.float64).eps
 EXTENT, SIZE = (7, 9), (2, 3)
-ARRAYS = ("image", "source", "cotangent", "d_image", "d_source")
 TAKES = {"": (0, 1), "_vjp": (2, 0, 1), "_jvp": (0, 1, 3, 4), "_double_vjp": (3, 4, 2, 0, 1)}
 
 
