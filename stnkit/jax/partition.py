@@ -44,7 +44,7 @@ def described(describe: Callable[..., Any], axes: Callable[..., Axes]) -> Callab
 
 
 def lowered(whole: Any, axes: Callable[..., Axes], lower: Callable[..., Any]) -> Callable[..., Sequence[Any]]:
-    """Return the rule that lowers an operation by `lower`, or on several devices by way of `whole`, which is, on each."""
+    """Return the rule that lowers an operation by `lower`, or for several devices by way of `whole`, on each one."""
 
     def rule(context: Any, *operands: Any, **params: Any) -> Sequence[Any]:
         kinds = {kind for aval in context.avals_in for kind in aval.sharding.mesh.axis_types}
