@@ -145,6 +145,7 @@ SCRIPT = """
 import json, re, sys
 import jax, jax.numpy as jnp, numpy as np, stnkit
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from stnkit.jax import release
 
 random = np.random.default_rng(0)
 image, grids = random.normal(size=(4, 2, 5, 6)).astype("f"), random.uniform(-1, 1, (4, 4, 3, 2)).astype("f")
@@ -183,6 +184,18 @@ for kind in (AxisType.Auto, AxisType.Explicit):
             "split": [[i for i, n in enumerate(array.sharding.spec) if n] for array in (*results, eager)],
             "off": [float(abs(a - b).max() / abs(b).max()) for a, b in zip(map(np.asarray, results), expected)],
         }
+
+# A JAX that tells no devices while it lowers.
+release.requires_devices = None
+jax.clear_caches()
+mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Auto,))
+given = [jax.device_put(array, NamedSharding(mesh, P("d"))) for array in (image, grids)]
+program = jax.jit(stnkit.grid_sample).lower(*given).compile()
+expected = stnkit.grid_sample(jnp.asarray(image), jnp.asarray(grids))
+found["whole"] = {
+    "gathers": gathers(program),
+    "same": np.array_equal(np.asarray(program(*given)), np.asarray(expected)),
+}
 print(json.dumps(found))
 """
 
@@ -217,3 +230,9 @@ def test_each_device_does_its_part(on_two_devices, kind, name):
     assert found["sums"] == [False, not all(SPLIT[name])]
     assert found["split"] == [*SPLIT[name], SPLIT[name][0]]
     assert max(found["off"]) <= 1e-6
+
+
+def test_operations_are_done_whole_where_jax_tells_no_devices(on_two_devices):
+    found = on_two_devices["whole"]
+    assert found["same"]
+    assert found["gathers"] > 0

@@ -4,7 +4,6 @@ Along explicit axes of a mesh, how an array is split is part of its type, and fo
 others XLA decides while it compiles; it then asks for the operation on the parts that one device has.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from stnkit.jax.axes import Axes, Names
 from stnkit.jax.ffi import by_callback
 from stnkit.jax.primitives import Splat
-from stnkit.jax.release import is_exported, outside_meshes, requires_devices
+from stnkit.jax.release import can_ask, outside_meshes
 
 Array = Any  # an array as JAX or XLA describes it: what has a shape, and mostly a sharding
 Shards = dict[str, tuple[str, ...]]  # by the name of an axis: the axes of the mesh over which it is split
@@ -44,19 +43,20 @@ def described(describe: Callable[..., Any], axes: Callable[..., Axes]) -> Callab
     return rule
 
 
-def lowered(whole: Any, axes: Callable[..., Axes]) -> Callable[..., Sequence[Any]]:
-    """Return the rule that lowers an operation, from one which is never split, and is lowered to kernels."""
+def lowered(whole: Any, axes: Callable[..., Axes], lower: Callable[..., Any]) -> Callable[..., Sequence[Any]]:
+    """Return the rule that lowers an operation by `lower`, or for several devices by way of `whole`, on each one."""
 
-    def lower(context: Any, *operands: Any, **params: Any) -> Sequence[Any]:
+    def rule(context: Any, *operands: Any, **params: Any) -> Sequence[Any]:
         kinds = {kind for aval in context.avals_in for kind in aval.sharding.mesh.axis_types}
-        # In a `shard_map` arrays are parts already; XLA knows no callbacks that are made while it compiles; and what is
-        # exported must not ask this process.
-        alone = requires_devices is None or AxisType.Manual in kinds or by_callback() or is_exported(context)
-        run = functools.partial(whole.bind, **params) if alone else splittable(whole, axes, tuple(params.items()))
-        values: Sequence[Any] = mlir.lower_fun(run, multiple_results=whole.multiple_results)(context, *operands)
+        # In a `shard_map` arrays are parts already; and XLA knows no callbacks that are made while it compiles.
+        if AxisType.Manual in kinds or by_callback() or not can_ask(context):
+            values: Sequence[Any] = lower(context, *operands, **params)
+            return values
+        run = splittable(whole, axes, tuple(params.items()))
+        values = mlir.lower_fun(run, multiple_results=whole.multiple_results)(context, *operands)
         return values
 
-    return lower
+    return rule
 
 
 def splittable(whole: Any, axes: Callable[..., Axes], items: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:

@@ -102,7 +102,8 @@ for _rules in OPERATIONS:
     _primitive = _rules.primitive
     _primitive.def_impl(evaluated(_primitive))
     _primitive.def_abstract_eval(partition.described(_rules.describe, _rules.axes))
-    mlir.register_lowering(_primitive, partition.lowered(whole(_rules), _rules.axes), platform="cpu")
+    _lower = partition.lowered(whole(_rules), _rules.axes, _rules.lower)
+    mlir.register_lowering(_primitive, _lower, platform="cpu")
     mlir.register_lowering(_primitive, gpu.lowered(_rules.on_gpu), platform="cuda")
     require_devices(_primitive)
     ad.primitive_jvps[_primitive] = _rules.jvp

@@ -118,6 +118,12 @@ def _requires_devices() -> Any:
 requires_devices = _requires_devices()  # without it, operations are not split, and arrays are gathered for them
 
 
+def can_ask(context: Any) -> bool:
+    """Tell whether XLA can ask, while it compiles a program, how operations are split: for several devices, here."""
+    devices = getattr(context.module_context.axis_context, "num_devices", None)
+    return requires_devices is not None and devices != 1 and not is_exported(context)
+
+
 def require_devices(primitive: Any) -> None:
     """Ask JAX for the devices when an operation is lowered."""
     if requires_devices is not None:
