@@ -138,6 +138,8 @@ def _choice(
         refuse(f"a `padding_mode` for each axis, {padding!r}")
     if options.padding[0] not in PADDINGS:
         refuse(f"`padding_mode` {padding!r}; only {', '.join(map(repr, PADDINGS.values()))}")
+    if options.padding[0] == ZEROS and not np.isfinite(fill_value).all():  # which is subtracted, and added again
+        refuse(f"a `fill_value` that is not finite, {', '.join(map(str, fill_value))}")
     if image.dtype not in READABLE:
         refuse(f"an image of {image.dtype.name}; only of {', '.join(sorted(dtype.name for dtype in READABLE))}")
     wide = ir.DataType.DOUBLE in (image.dtype, source.dtype)
