@@ -125,3 +125,18 @@ def test_tables_have_a_size(plain, monkeypatch):
         grid = plain.thin_plate_spline_grid(in_jax(given).theta, given.control, (n, 4))
         assert 0 < kept.nbytes <= 30_000
         close(grid, plain.thin_plate_spline_grid(given.theta, given.control, (n, 4)))
+
+
+def test_maps_of_different_ranks_are_composed():
+    """Where JAX refuses to add axes in front by itself, as it does in all of these tests."""
+    from stnkit import transforms
+
+    theta = np.random.default_rng(0).uniform(-1, 1, (4, 2, 3))
+    affine, projective = jnp.asarray(theta), jnp.eye(3) + 0.1
+    # A sum of three products rounds six times, of numbers below 4; in pixels twice, of numbers below 40.
+    for pair in ((affine[0], affine), (projective, affine), (affine, projective)):
+        expected = transforms.compose(*map(np.asarray, pair))
+        np.testing.assert_allclose(transforms.compose(*pair), expected, rtol=0, atol=6 * 4 * 2**-53)
+    for convert in (transforms.to_pixel, transforms.from_pixel):
+        expected = convert(theta, (8, 10))
+        np.testing.assert_allclose(convert(affine, (8, 10)), expected, rtol=0, atol=2 * 6 * 40 * 2**-53)
