@@ -21,6 +21,16 @@ class Producer:
         return self.array.__dlpack_device__()
 
 
+class Older(Producer):
+    """One of before DLPack's version 1, which cannot say that it may be written to."""
+
+    def __dlpack__(self, stream=None):
+        return self.array.__dlpack__()
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
 class Elsewhere(Producer):
     def __dlpack_device__(self):
         return 8, 0  # of Apple
@@ -196,6 +206,26 @@ def test_a_library_without_from_dlpack_gets_numpy(plain):
     out = plain.grid_sample(image, grid)
     assert type(out) is np.ndarray
     np.testing.assert_array_equal(out, plain.grid_sample(image.array, grid.array))
+
+
+@pytest.mark.parametrize("name", ["out", "accumulate_into"])
+def test_what_is_to_be_written_to_may_be_of_before_version_1(plain, name):
+    image, grid = (tensor.numpy() for tensor in tensors())
+    cotangent = np.ones((2, 3, 3, 3), np.float32)
+
+    def call(into):
+        if name == "out":
+            return plain.grid_sample(Older(image), Older(grid), out=into)
+        return plain.grid_sample_vjp(Older(cotangent), Older(image), Older(grid), accumulate_into=into)[0]
+
+    expected = plain.grid_sample(image, grid) if name == "out" else plain.grid_sample_vjp(cotangent, image, grid)[0]
+    memory = np.zeros_like(expected)
+    into = Older(memory)
+    assert call(into) is into
+    np.testing.assert_array_equal(memory, expected)
+    memory.flags.writeable = False
+    with pytest.raises((ValueError, TypeError), match=name):
+        call(into)
 
 
 def test_another_device_is_refused(plain):

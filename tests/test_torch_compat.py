@@ -57,6 +57,20 @@ def test_one_room_knows_names_of_torchs_own():
     assert list(private(ROOT / "torch" / "_compat.py")) != []
 
 
+def unions(path):
+    """Return where a file asks for one of several types by a union, which the compiler of torch 2.8 cannot read."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        asks = isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
+        if asks and isinstance(node.args[1], ast.BinOp):
+            yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}; name a tuple of types"
+
+
+def test_the_oldest_compiler_can_read_what_it_follows():
+    followed = [path for room in (".", "api", "torch", "transforms") for path in sorted((ROOT / room).glob("*.py"))]
+    assert len(followed) > 50
+    assert [place for path in followed for place in unions(path)] == []
+
+
 def test_a_torch_that_is_too_old():
     script = """
 import torch

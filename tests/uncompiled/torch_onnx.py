@@ -46,10 +46,10 @@ def drawn(*shape, low=0.0, high=1.0, dtype=torch.float32):
     return torch.empty(shape).uniform_(low, high, generator=generator).to(dtype)
 
 
-def exported(model, tensors, **options):
-    program = torch.onnx.export(
-        model.eval(), tensors, dynamo=True, verbose=False, custom_translation_table=translation_table(), **options
-    )
+def exported(model, tensors, opset_version=20, **options):
+    """Export; opset 20 is not the default of every torch."""
+    options = {"opset_version": opset_version, "custom_translation_table": translation_table(), **options}
+    program = torch.onnx.export(model.eval(), tensors, dynamo=True, verbose=False, **options)
     onnx.checker.check_model(program.model_proto, full_check=True)
     return program.model_proto
 
