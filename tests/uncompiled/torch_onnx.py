@@ -291,7 +291,7 @@ PLANE, POINTS = drawn(1, 1, 3, 3), drawn(1, 2, 2, 2)
     [
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": "wrap"}, 20, "`padding_mode` 'wrap'; only 'zeros'"),
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": ("zeros", "border")}, 20, "a `padding_mode` for each"),
-        ("grid_sample", (PLANE, POINTS), (), {"fill_value": float("nan")}, 20, "a `fill_value` that is not finite, nan"),
+        ("grid_sample", (PLANE, POINTS), (), {"fill_value": float("nan")}, 20, "a `fill_value` that is not finite"),
         ("grid_sample", (PLANE.int(), POINTS), (), {"mode": "nearest"}, 20, "an image of INT32; only of BFLOAT16, "),
         ("grid_splat", (drawn(1, 1, 2, 2), POINTS), ((3, 3),), {}, 20, "`grid_splat`"),
         ("thin_plate_spline_grid", (drawn(1, 4, 2), SQUARE), ((3, 3),), {}, 20, "a thin plate spline whose `control_p"),
