@@ -16,7 +16,7 @@ from stnkit.api.call import DataFormat, PaddingMode, Units
 from stnkit.api.footprints import MOST
 from stnkit.torch.refusals import refuse_tracing
 from stnkit.transforms import IDENTITIES, axes_of, identity_parameters
-from stnkit.transforms.identities import LATTICES
+from stnkit.transforms.identities import LATTICES, SPLINE
 from stnkit.transforms.readers import Reader, reader
 
 __all__ = ["AffineSample", "GridSample", "SpatialTransformer", "identity_", "identity_head"]
@@ -32,13 +32,15 @@ _LATTICES = {axes: torch.from_numpy(points) for axes, points in LATTICES.items()
 @fx.wrap  # type: ignore[untyped-decorator]  # torch's types are not followed
 def maps(parameters: torch.Tensor, transform: str, control_points: Any) -> torch.Tensor:
     """Return the maps that parameters stand for."""
-    return Reader(transform, control_points, _LATTICES).theta(parameters, torch)
+    return Reader(transform, control_points, {}).theta(parameters, torch)
 
 
 @fx.wrap  # type: ignore[untyped-decorator]  # as above
-def read(image: torch.Tensor, theta: torch.Tensor, size: Any, transform: str, points: Any, **options: Any) -> Any:
+def read(
+    image: torch.Tensor, theta: torch.Tensor, size: Any, transform: str, points: Any, lattices: Any, **options: Any
+) -> Any:
     """Read images under the maps of a transform."""
-    return Reader(transform, points, _LATTICES).sample(image, theta, size, **options)
+    return Reader(transform, points, lattices).sample(image, theta, size, **options)
 
 
 class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followed
@@ -120,7 +122,7 @@ class MapSample(Sampler):
     def forward(self, image: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
         """Interpolate an image of shape (N, C, *S) under maps: of shape (N, d, d + 1), if they are affine."""
         how = self.reader
-        return read(image, theta, self.size, how.transform, how.control_points, **self.options)
+        return read(image, theta, self.size, how.transform, how.control_points, how.lattices, **self.options)
 
     def extra_repr(self) -> str:
         """Write the options, for `print`."""
@@ -149,7 +151,7 @@ class AffineSample(MapSample):
     """
 
     def __init__(self, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any) -> None:
-        super().__init__(reader("affine"), size, antialias=antialias, **options)
+        super().__init__(reader("affine")._replace(lattices={}), size, antialias=antialias, **options)
 
 
 class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
@@ -201,7 +203,8 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
         self.transform = transform
         how = reader(transform if isinstance(transform, str) else "affine", control_points)
         points = None if how.control_points is None else torch.from_numpy(how.control_points)
-        self.sample = MapSample(how._replace(control_points=points, lattices=_LATTICES), size, **options)
+        lattices = _LATTICES if how.transform == SPLINE else {}
+        self.sample = MapSample(how._replace(control_points=points, lattices=lattices), size, **options)
 
     def theta(self, image: torch.Tensor) -> torch.Tensor:
         """Return the maps for images: what the localisation network says, as theta."""
