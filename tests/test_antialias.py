@@ -423,7 +423,7 @@ def test_jax(plain, op):
         np.testing.assert_allclose(jax.jit(lambda *a: function(2, *a))(x, s), whole, rtol=0, atol=16 * EPS)
         each = jax.vmap(lambda *a: function(2, *a))(x, s)
         np.testing.assert_allclose(each, whole, rtol=0, atol=16 * EPS)
-        known = jax.jit(lambda x: function(True, x, source))(image)  # the map is no argument
+        known = jax.jit(lambda x: function(True, x, s))(x)  # the map is no argument
         np.testing.assert_allclose(known, function(True, x, s), rtol=0, atol=16 * EPS)
         for transform in (jax.jit, jax.vmap):
             name = "flow" if op == "flow" else "theta"
