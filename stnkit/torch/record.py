@@ -118,6 +118,8 @@ def recorded(tensors: Sequence[Any]) -> bool:
 
 def traced(name: str, args: Sequence[Any], options: Options) -> Any:
     """Record a call of a public function as one step, where `torch.fx` traces symbols; otherwise return None."""
+    if torch.compiler.is_compiling():
+        return None
     given = (*args, *options.values())
     if any(isinstance(argument, Proxy) for argument in given):
         return handle_torch_function(getattr(stnkit, name), given, *args, **options)

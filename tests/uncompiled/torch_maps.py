@@ -186,8 +186,10 @@ def test_compiled(op, dynamic):
     fixed = tuple(map(torch.from_numpy, given.fixed))
     sample = getattr(stnkit, f"{op}_sample")
 
+    size, options = given.size, given.options
+
     def function(image, theta, *fixed):
-        return sample(image, theta, *fixed, given.size, **given.options)
+        return sample(image, theta, *fixed, size, **options)
 
     image, theta = tensors(given, "image", "theta")
     theta.requires_grad_()

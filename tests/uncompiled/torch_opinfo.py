@@ -12,6 +12,10 @@ with warnings.catch_warnings(action="ignore"):
     from torch.testing._internal.common_methods_invocations import op_db
 
 
+# Its second order is not that of torch 2.8 and 2.11, which raise an error.
+HAS_SECOND = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
+
+
 def theirs(image, grid, options):
     return functional.grid_sample(image, grid, **options)
 
@@ -47,7 +51,8 @@ def test_float64():
     assert len(found) >= 18
     for image, grid, options in found:
         got, expected = results(ours, image, grid, options), results(theirs, image, grid, options)
-        got, expected = (*got, *second(got[1:], image, grid)), (*expected, *second(expected[1:], image, grid))
+        if HAS_SECOND:
+            got, expected = (*got, *second(got[1:], image, grid)), (*expected, *second(expected[1:], image, grid))
         for one, other in zip(got, expected, strict=True):
             torch.testing.assert_close(one, other, msg=lambda text, options=options: f"{options}: {text}")
 
