@@ -139,7 +139,7 @@ def _mean(terms: Iterable[tuple[Array, ...]], count: int) -> tuple[Array, ...]:
 
 def _plus(total: Array, term: Array) -> Array:
     """Add; in the memory of an array that is ours, where a framework lets us."""
-    if isinstance(total, np.ndarray | DeviceArray):
+    if isinstance(total, (np.ndarray, DeviceArray)):
         total += term
         return total
     return None if total is None else total + term
