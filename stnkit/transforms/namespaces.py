@@ -86,7 +86,7 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     rows = [value]
     while rows:
         row = rows.pop()
-        if isinstance(row, list | tuple):
+        if isinstance(row, (list, tuple)):
             rows.extend(row)
         elif not isinstance(row, LOOSE) and not isinstance(row, np.ndarray):
             kind = f"{type(row).__module__}.{type(row).__qualname__}"
