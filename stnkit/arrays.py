@@ -125,7 +125,7 @@ def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Le
     if isinstance(array, np.ndarray):
         return unmasked(name, array), "numpy", _stay
     framework = framework_of(array)
-    shared = hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__")
+    shared = is_shared(array)
     if not (shared or hasattr(array, "__cuda_array_interface__")):
         others = [(other, one) for other, one in arrays.items() if one is not array and is_array(one)]
         if is_array(array):
@@ -182,7 +182,12 @@ def framework_of(array: Any) -> str:
 
 def is_array(given: Any) -> bool:
     """Tell whether an argument is an array of some framework, if only one that JAX traces."""
-    return isinstance(given, np.ndarray) or hasattr(given, "__dlpack__") or framework_of(given) == "JAX"
+    return isinstance(given, np.ndarray) or is_shared(given) or framework_of(given) == "JAX"
+
+
+def is_shared(given: Any) -> bool:
+    """Tell whether an argument says by DLPack where its memory is."""
+    return hasattr(given, "__dlpack__") and hasattr(given, "__dlpack_device__")
 
 
 def mixture(name: str, array: Any, other: str, beside: Any) -> TypeError:

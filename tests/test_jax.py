@@ -327,7 +327,8 @@ def test_an_exported_program_runs_in_another_process(tmp_path):
     (tmp_path / "program").write_bytes(exported(sample, image, grid).serialize(vjp_order=1))
     np.savez(tmp_path / "given.npz", image=image, grid=grid)
     run(IMPORTED, folder=tmp_path, JAX_PLATFORMS="cpu")
-    expected = sample(jnp.asarray(image), grid), *jax.grad(loss, (0, 1))(image, grid)
+    image, grid = jnp.asarray(image), jnp.asarray(grid)
+    expected = sample(image, grid), *jax.grad(loss, (0, 1))(image, grid)
     for one, other in zip(np.load(tmp_path / "results.npz").values(), expected, strict=True):
         np.testing.assert_array_equal(one, other)
 

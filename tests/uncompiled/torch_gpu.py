@@ -249,10 +249,11 @@ def shrinking(op):
     each = torch.tensor([0.9, 0.2], dtype=torch.float64)[:, None, None]
     theta = each * torch.eye(2, 3, dtype=torch.float64) + 0.05 * torch.rand(2, 2, 3, dtype=torch.float64)
     last = torch.tensor([0.1, -0.05, 1.0], dtype=torch.float64).expand(2, 1, 3)
+    bent = each * points + 0.05 * torch.rand(2, 5, 2, dtype=torch.float64)  # so that no location lies on a knot
     return {
         "affine": (theta, {}),
         "projective": (torch.cat([theta, last], dim=1), {}),
-        "thin_plate_spline": (each * points, {"control_points": points.numpy()}),
+        "thin_plate_spline": (bent, {"control_points": points.numpy()}),
         "flow": (each[..., None] * torch.rand(2, 2, 3, 2, dtype=torch.float64), {}),
     }[op]
 
