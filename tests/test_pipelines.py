@@ -1,5 +1,7 @@
 """What the compiler never sees: branches that a kernel's choices rule out, and machine code of leaves."""
 
+from numba import typeof, types
+
 from stnkit.kernels.jit import kernel, leaf
 from stnkit.kernels.pipelines import LeafLibrary
 from stnkit.spec import AFFINE, FLOW, GRID, Spec
@@ -30,9 +32,7 @@ def test_a_branch_that_is_ruled_out_is_not_typed():
 
 
 def test_a_leaf_is_code_to_be_linked_and_nothing_else():
-    kernel_of(Spec(3, source=GRID))(1.0)
-    results = list(read_by_source.overloads.values())
-    assert results
-    for result in results:
-        assert type(result.library) is LeafLibrary
-        assert result.library.get_pointer_to_function(result.fndesc.mangled_name) == 0
+    read_by_source.compile((types.float64, typeof(Spec(3, source=GRID))))
+    (*_, result) = read_by_source.overloads.values()
+    assert type(result.library) is LeafLibrary
+    assert result.library.get_pointer_to_function(result.fndesc.mangled_name) == 0
