@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import stnkit
-from stnkit.plan import grid_spec
+from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
 
 ROOT = Path(stnkit.__file__).parent

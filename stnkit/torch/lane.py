@@ -17,7 +17,7 @@ from stnkit.api.call import Call, fits_output
 from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.kernels.threads import launch
 from stnkit.ops import address, readable, source_sums, walkable
-from stnkit.plan import contiguous
+from stnkit.plans.layout import contiguous
 from stnkit.spec import AFFINE
 from stnkit.torch import gpu, memory
 from stnkit.torch._compat import is_ordinary
