@@ -89,11 +89,16 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
         return functools.partial(_interpret, kernel, words, call.chunks)
     block, chunks, small = words.ctypes.data, call.chunks, work < SMALL or call.chunks == 1
 
+    serial, at = None, 0
+
     def start(*addresses: int, _words: np.ndarray = words) -> None:  # which has to live as long
+        nonlocal serial, at
+        if serial is None:
+            at, serial = kernel.address, launchers()[0]
         if small or not pays(work):
-            status = launchers()[0](kernel.address, block, chunks, *addresses)
+            status = serial(at, block, chunks, *addresses)
         else:
-            status = _on_threads(kernel.address, block, chunks, addresses)
+            status = _on_threads(at, block, chunks, addresses)
         if status:
             raise _short_of_memory(kernel)
 

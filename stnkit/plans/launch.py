@@ -54,6 +54,11 @@ class Launch:
     call: Call
     writes: tuple[int, ...]  # slots
 
+    @property
+    def threaded(self) -> bool:
+        """Whether it may run on more than one thread."""
+        return self.work >= threads.SMALL and self.call.chunks > 1
+
     @functools.cached_property
     def start(self) -> threads.Launch:
         """What runs it: it takes the addresses of arrays, one for each slot."""
