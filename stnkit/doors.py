@@ -23,7 +23,6 @@ PLAIN = frozenset((np.ndarray, str, bool, int, float, tuple, list, type(None))) 
 
 def front(function: Callable[P, R]) -> Callable[P, R]:
     """Let a public function hand calls with a framework's arrays over to that framework's door."""
-
     name = function.__name__
     is_fast = name in FAST
 

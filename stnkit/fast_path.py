@@ -56,9 +56,8 @@ class Sampler(NamedTuple):
 def _sampler(function: Callable[..., Any], source: str, prepared: Callable[..., Call]) -> Sampler:
     wanted = inspect.signature(prepared).parameters
     parameters = inspect.signature(function).parameters
-    options = {word: parameters[word].default for word in wanted if word in parameters}
-    words = {word: default for word, default in options.items() if word not in ("image", source, "size")}
-    return Sampler(source, prepared, "size" in wanted, words)
+    options = {word: parameters[word].default for word in wanted if word not in ("image", source, "size")}
+    return Sampler(source, prepared, "size" in wanted, options)
 
 
 SAMPLERS = {
@@ -100,11 +99,10 @@ def _forward(
     memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Work out the way of a sampler."""
-    options = dict(options)
-    size = rest[0] if rest else options.pop("size", None)
+    words = {word: value for word, value in options.items() if word != "size"}
     if len(rest) > sampler.sized or len(views) != 2:
         return None
-    call = _call(sampler, *views, size, options)
+    call = _call(sampler, views[0], views[1], rest[0] if rest else options.get("size"), words)
     if call is None:
         return None
     form, fill = call.form, call.fill
@@ -131,10 +129,9 @@ def _backward(
     words = {word: value for word, value in options.items() if word != "wrt"}
     names = "image", sampler.source
     wrt = tuple(rest[0]) if rest else check.names("wrt", options.get("wrt", names), names)
-    size = None
-    if sampler.sized:
-        size = affine.output_size(views[0], views[2], words.get("data_format", sampler.options["data_format"]))
-    call = _call(sampler, *views[1:], size, words)
+    data_format: Any = words.get("data_format", sampler.options["data_format"])
+    size = affine.output_size(views[0], views[2], data_format) if sampler.sized else None
+    call = _call(sampler, views[1], views[2], size, words)
     if call is None:
         return None
     form, fill = call.form, call.fill

@@ -4,7 +4,7 @@ import numpy as np
 
 from stnkit.kernels.call import COTANGENT, OUT, OUT_DOT, SOURCE, SOURCE_BAR, SOURCE_DOT
 from stnkit.ops import execute, grid, readable, source_sums
-from stnkit.plans import launch as plans
+from stnkit.plans import maps as plans
 from stnkit.plans.layout import Shape, layout
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -14,7 +14,7 @@ def map_grid(theta: np.ndarray, kind: int, size: Shape, align: bool, control: by
     if kind != THIN_PLATE_SPLINE:
         return grid(theta, kind, size, align)
     read = readable(theta, kind, theta.dtype, control)
-    return execute(plans.grid(layout(read), kind, size, align, False), {SOURCE: read})[OUT]
+    return execute(plans.plate_grid(layout(read), size, align), {SOURCE: read})[OUT]
 
 
 def map_grid_vjp(cotangent: np.ndarray, theta: np.ndarray, kind: int, align: bool, control: bytes = b"") -> np.ndarray:

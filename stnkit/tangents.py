@@ -19,7 +19,7 @@ from stnkit.kernels.call import (
     SOURCE_DOT,
 )
 from stnkit.ops import Arrays, allocated, execute, readable, rounded, sample, source_sums, walkable
-from stnkit.plans import launch as plans
+from stnkit.plans import tangents as plans
 from stnkit.plans.launch import Buffer
 from stnkit.plans.layout import Shape, contiguous, layout
 from stnkit.spec import GRID, NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Options
