@@ -60,12 +60,6 @@ LATER = {  # imported once they are asked for
     ("", "nn"),
     ("", "transforms"),
 }
-    ("doors", "torch"),
-    ("doors", "jax"),
-    ("doors", "fast_path"),
-    ("", "nn"),
-    ("", "transforms"),
-}  # imported once they are asked for
 ROOMS = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
 ROOMS = {name.removesuffix("__init__").rstrip("."): path for name, path in ROOMS.items()}
 
