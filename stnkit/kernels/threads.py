@@ -1,7 +1,8 @@
 """How a kernel is run: on one thread, or on many where that pays and is safe.
 
-The chunks of a call are the same on any number of threads, and so are its bits. There is one launcher for each of the
-two ways, compiled once for all kernels, which it calls by their addresses.
+The chunks of a call are the same on any number of threads, and so are its bits. What starts kernels is compiled once for
+all of them: it calls them by their addresses. What hands chunks to threads has the form of a kernel itself,
+`status = parallel(words, kernel, chunks)`, so that it is started alike.
 """
 
 import contextlib
@@ -9,19 +10,22 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import cfunc, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from stnkit.kernels import busy
+from stnkit.kernels.busy import balance
 from stnkit.kernels.call import SLOTS, WORDS, Call
-from stnkit.kernels.jit import Kernel, digest, kept
+from stnkit.kernels.jit import FORM, Kernel, digest, kept
 
-SMALL = 1 << 15  # taps read; below it, starting threads costs more than the work
+SMALL = 1 << 16  # taps read; below it, threads save less than they may lose
 
 Launch = Callable[..., None]  # takes as many addresses as there are slots
 Restore = Callable[[], None]
@@ -87,18 +91,28 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
     words = np.array(call.words, np.int64)
     if numba.config.DISABLE_JIT:
         return functools.partial(_interpret, kernel, words, call.chunks)
-    block, chunks, small = words.ctypes.data, call.chunks, work < SMALL or call.chunks == 1
-
-    serial, at = None, 0
+    block, chunks = words.ctypes.data, call.chunks
+    small, large = work < SMALL or chunks == 1, work >= busy.LARGE
+    run, at, kind = None, 0, (0, 0)
 
     def start(*addresses: int, _words: np.ndarray = words) -> None:  # which has to live as long
-        nonlocal serial, at
-        if serial is None:
-            at, serial = kernel.address, launchers()[0]
+        nonlocal run, at, kind
+        if run is None:
+            at, run = kernel.address, starter()
+            kind = at, work.bit_length()
         if small or not pays(work):
-            status = serial(at, block, chunks, *addresses)
-        else:
+            status = run(at, 0, block, chunks, *addresses)
+        elif large:
             status = _on_threads(at, block, chunks, addresses)
+        else:
+            begin = perf_counter()
+            if balance.pauses(begin):
+                status = run(at, 0, block, chunks, *addresses)
+                balance.note_alone(kind, work, perf_counter() - begin)
+            else:
+                status = _on_threads(at, block, chunks, addresses)
+                end = perf_counter()
+                balance.note_threads(kind, work, end - begin, end)
         if status:
             raise _short_of_memory(kernel)
 
@@ -107,15 +121,14 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
 
 def _on_threads(kernel: int, block: int, chunks: int, addresses: tuple[int, ...]) -> int:
     """Run a kernel on threads. Numba's layer `workqueue` aborts the process if it is entered twice."""
-    serial, parallel = launchers()
     guarded = numba.threading_layer() == "workqueue"
     if guarded and not _one_at_a_time.acquire(blocking=False):
-        return int(serial(kernel, block, chunks, *addresses))
+        return int(starter()(kernel, 0, block, chunks, *addresses))
     before, allowed = numba.get_num_threads(), _allowed()
     try:
         if allowed != before:
             numba.set_num_threads(allowed)
-        return int(parallel(kernel, block, chunks, *addresses))
+        return int(starter()(parallel(), kernel, block, chunks, *addresses))
     finally:
         if allowed != before:
             numba.set_num_threads(before)
@@ -136,8 +149,8 @@ def _short_of_memory(kernel: Kernel) -> MemoryError:
 
 
 @intrinsic
-def _run(context, kernel, words, first, last):
-    """Call a kernel by its address."""
+def run(context, kernel, words, first, last):
+    """Call a kernel, or what has its form, by its address."""
 
     def generate(context, builder, signature, args):
         word = ir.IntType(64)
@@ -148,34 +161,40 @@ def _run(context, kernel, words, first, last):
 
 
 @intrinsic
-def _filled(context, template, *addresses):
-    """Return the address of a copy of a block of words, on the stack, that begins with addresses."""
+def filled(context, block, *addresses):
+    """Return the address of a copy of a block of words, on the stack, that begins with addresses where any are given."""
 
     def generate(context, builder, signature, args):
         word = ir.IntType(64)
         words = cgutils.alloca_once(builder, ir.ArrayType(word, WORDS))
         cgutils.raw_memcpy(builder, words, builder.inttoptr(args[0], words.type), ir.Constant(word, 8 * WORDS), 1)
-        for slot, address in enumerate(builder.extract_value(args[1], k) for k in range(SLOTS)):
+        for slot, address in enumerate(cgutils.unpack_tuple(builder, args[1], len(addresses))):
             builder.store(address, cgutils.gep_inbounds(builder, words, 0, slot))
         return builder.ptrtoint(words, word)
 
-    return types.int64(types.int64, types.UniTuple(types.int64, SLOTS)), generate
+    return types.int64(types.int64, types.BaseTuple.from_types(addresses)), generate
 
 
 @functools.cache
-def launchers() -> tuple[Any, Any]:
-    """Compile what calls a kernel: for all chunks in turn, and for each of them on some thread."""
+def starter() -> Any:
+    """Compile what starts a kernel, from 0 on, or `parallel` with the address of one."""
 
-    def serial(kernel, block, chunks, a, b, c, d, e, f, g, h, i, j):
-        return _run(kernel, _filled(block, a, b, c, d, e, f, g, h, i, j), 0, chunks)
+    def start(function, first, block, chunks, a, b, c, d, e, f, g, h, i, j):
+        return run(function, filled(block, a, b, c, d, e, f, g, h, i, j), first, chunks)
 
-    def parallel(kernel, block, chunks, a, b, c, d, e, f, g, h, i, j):
-        words, failed = _filled(block, a, b, c, d, e, f, g, h, i, j), 0
+    start.__qualname__ = f"start_{digest()}"
+    return kept(njit, start, types.int64(*[types.int64] * (4 + SLOTS)), nogil=True)
+
+
+@functools.cache
+def parallel() -> int:
+    """Compile what calls a kernel for each chunk on some thread; return its address."""
+
+    def parallel(words, kernel, chunks):
+        failed = 0
         for chunk in prange(chunks):
-            failed += _run(kernel, words, chunk, chunk + 1)
+            failed += run(kernel, words, chunk, chunk + 1)
         return failed
 
-    for run in (serial, parallel):
-        run.__qualname__ = f"{run.__name__}_{digest()}"
-    form = types.int64(*[types.int64] * (3 + SLOTS))
-    return kept(njit, serial, form, nogil=True), kept(njit, parallel, form, nogil=True, parallel=True)
+    parallel.__qualname__ = f"parallel_{digest()}"
+    return int(kept(cfunc, parallel, FORM, parallel=True).address)

@@ -1,6 +1,8 @@
 """The fast path of tensors: a repeated call of a sampler, or of its vjp, goes from one look-up to the kernels."""
 
+import ctypes
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,13 +28,23 @@ _ways: dict[tuple[Any, ...], Any] = {}  # None where there is no short way
 _NEW = object()
 
 
-def _allocator(allocate: Callable[..., torch.Tensor]) -> Callable[[Shape, np.dtype[Any]], Callable[[], torch.Tensor]]:
-    return lambda shape, dtype: functools.partial(allocate, shape, dtype=gpu.torch_dtype(dtype), device="cpu")
+def _empty(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
+    return functools.partial(torch.empty, shape, dtype=gpu.torch_dtype(dtype), device="cpu")
 
 
-TORCH = Memory(
-    _allocator(torch.empty), _allocator(torch.zeros), torch.Tensor.data_ptr, memory.own, torch.get_num_threads
-)
+def _zeros(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
+    """Return what allocates zeros: not `torch.zeros`, whose threads would wait for each other."""
+    empty, size = _empty(shape, dtype), math.prod(shape) * dtype.itemsize
+
+    def zeros() -> torch.Tensor:
+        tensor = empty()
+        ctypes.memset(tensor.data_ptr(), 0, size)
+        return tensor
+
+    return zeros
+
+
+TORCH = Memory(_empty, _zeros, torch.Tensor.data_ptr, memory.own, torch.get_num_threads)
 
 
 def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
