@@ -1,4 +1,4 @@
-"""Threads as long as they pay: a balance of the seconds that they save, and of those that they lose where cores are busy.
+"""Threads as long as they pay: a balance of the seconds that they save, and of those that they lose on busy cores.
 
 At the end of a parallel loop GNU OpenMP's threads wait for each other in a loop, which holds a core. If another program
 has the core of one of them, all wait for its time slice: a launch of 0.1 ms then takes 10 ms and more. That cannot be
