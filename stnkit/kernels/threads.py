@@ -162,7 +162,7 @@ def run(context, kernel, words, first, last):
 
 @intrinsic
 def filled(context, block, *addresses):
-    """Return the address of a copy of a block of words, on the stack, that begins with addresses, if any are given."""
+    """Return the address of a copy of a block of words, on the stack, that begins with the addresses given."""
 
     def generate(context, builder, signature, args):
         word = ir.IntType(64)
