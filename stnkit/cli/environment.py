@@ -118,7 +118,7 @@ def cache() -> Facts:
     """
     if numba.config.DISABLE_JIT:
         return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
-    path = jit.kept(jit.buffer).stats.cache_path  # of the kernels' own folder
+    path = jit.place()
     if path is None:
         return {"directory": "none can be written to: kernels are compiled in every process"}
     files = list(Path(path).glob("*.nbc"))

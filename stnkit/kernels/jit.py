@@ -7,19 +7,14 @@ callee, and kernels carry the leaves' digest instead.
 """
 
 import ctypes
-import functools
 import hashlib
-import importlib.util
-import pkgutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, typeof, types
+from numba import config, njit, typeof, types
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import (
@@ -78,11 +73,11 @@ def kernel(function: Callable[..., Any], spec: Spec) -> Any:
     """Compile `function`, which captures `spec` alone, at its first call, with the on-disk cache.
 
     The qualified name carries a hash of the spec, so each kernel has a cache index of its own: two processes
-    that compile different kernels at once then never write to one index. Where no directory can be written
-    to, the kernel is compiled without a cache.
+    that compile different kernels at once then never write to one index. It carries the digest too, by which old
+    files are known. Where no directory can be written to, the kernel is compiled without a cache.
     """
     name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
-    function.__qualname__ = f"{function.__name__}_{name}"
+    function.__qualname__ = f"{function.__name__}_{spec.digest:014x}_{name}"
     return kept(function, parallel=spec.parallel, nogil=True, error_model="numpy", pipeline_class=KernelPipeline)
 
 
@@ -102,30 +97,9 @@ def kept(function: Callable[..., Any], **options: Any) -> Any:
         return njit(**options)(function)
 
 
-@functools.cache
-def digest() -> int:
-    """Hash every room that is compiled into a kernel: its text, or its byte code where that alone is installed."""
-    rooms = pkgutil.iter_modules(sys.modules[__package__].__path__, f"{__package__}.")
-    text = "".join(map(_text, [Spec.__module__, *sorted(room.name for room in rooms)]))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-
-
-def _text(room: str) -> str:
-    """Ask a room's loader, as a room need not be a file: it may stand in a zip, or in a program that was frozen."""
-    loader: Any = importlib.util.find_spec(room).loader  # type: ignore[union-attr]  # as it exists
-    return loader.get_source(room) or _constant(loader.get_code(room))
-
-
-def _constant(value: Any) -> str:
-    """Spell a constant of byte code, a function's code among them, alike in every process, wherever its lines stand."""
-    if isinstance(value, CodeType):
-        names = value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars
-        counts = value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags
-        return _constant((value.co_code, value.co_exceptiontable, names, counts, value.co_consts))
-    if isinstance(value, tuple | frozenset):
-        spelled = map(_constant, value)
-        return f"({','.join(spelled)})" if isinstance(value, tuple) else f"{{{','.join(sorted(spelled))}}}"
-    return repr(value)
+def place() -> str | None:
+    """Return the directory that kernels are kept in; None if none can be written to, or nothing is compiled."""
+    return None if config.DISABLE_JIT else kept(buffer).stats.cache_path
 
 
 def on_gpu() -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numba
 
+from stnkit.kernels import compiling
 from stnkit.spec import Spec
 
 SMALL = 1 << 15  # taps read; below it, starting threads costs more than the work
@@ -38,8 +39,10 @@ def pays(work: int) -> bool:
 
 
 def launch(factory: Callable[[Spec], Any], spec: Spec, work: int, *args: Any) -> None:
-    """Run the kernel that `factory` builds for `spec` on `work` taps."""
-    if not pays(work):
+    """Run the kernel that `factory` builds for `spec` on `work` taps; compile it alone, in a call made ahead."""
+    if compiling.ahead and (tally := compiling.tally()) is not None:
+        tally.take(factory, spec._replace(parallel=pays(work)), args)
+    elif not pays(work):
         factory(spec)(*args)
     elif numba.threading_layer() != "workqueue":
         factory(spec._replace(parallel=True))(*args)
