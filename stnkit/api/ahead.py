@@ -89,6 +89,8 @@ def compile_ahead(
         msg = f"`function` must be a function of stnkit on arrays, as stnkit.grid_sample; got {function!r}"
         raise TypeError(msg)
     bound = inspect.signature(function).bind(*arrays, **options)
+    from numba import config
+
     from stnkit.kernels import compiling, jit
 
     before = time.process_time()
@@ -96,7 +98,7 @@ def compile_ahead(
         for one, words in _calls(function, _stand_ins(bound, np.dtype(dtype))):
             one(**words)
     place = jit.place()
-    if place is None and not jit.config.DISABLE_JIT:
+    if place is None and not config.DISABLE_JIT:
         message = (
             "there is no directory to keep kernels in, so that each process compiles them: set NUMBA_CACHE_DIR to a "
             "directory that can be written to"

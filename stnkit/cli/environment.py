@@ -97,14 +97,25 @@ def threads() -> Facts:
         Processors, threads in use and at most, and the threading layer, or why there is none.
 
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: Facts = {"processors": usable, "at most": numba.config.NUMBA_NUM_THREADS}
+    found: Facts = {"processors": usable(), "at most": numba.config.NUMBA_NUM_THREADS}
     try:
         found["in use"] = numba.get_num_threads()  # starts the layer, so that it can be named
         found["layer"] = numba.threading_layer()
     except ValueError as error:
         found["layer"] = f"none ({error})"
     return found
+
+
+def usable() -> int:
+    """Return how many processors this process may use.
+
+    Returns
+    -------
+    int
+        One or more.
+
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache() -> Facts:

@@ -42,17 +42,21 @@ class Tally:
 
 @contextlib.contextmanager
 def collecting() -> Iterator[Tally]:
-    """Let this thread compile kernels where it would launch them."""
+    """Let this thread compile kernels where it would launch them. What is collected within counts for both."""
     global ahead
-    before, _here.tally = tally(), Tally()
+    outer, own = tally(), Tally()
+    _here.tally = own
     with _lock:
         ahead += 1
     try:
-        yield _here.tally
+        yield own
     finally:
-        _here.tally = before
+        _here.tally = outer
         with _lock:
             ahead -= 1
+        if outer is not None:
+            outer.kernels |= own.kernels
+            outer.compiled += own.compiled
 
 
 def tally() -> Tally | None:
