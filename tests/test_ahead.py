@@ -15,6 +15,7 @@ from cases import FUNCTIONS
 
 import stnkit
 from stnkit.kernels import compiling, cpu, jit
+from stnkit.plans import launch as plans
 from stnkit.spec import BICUBIC, BORDER, UINT8, WRAP, Spec
 
 THETA = np.array([[[0.5, 0.25]]])
@@ -26,23 +27,34 @@ IMAGES, GRIDS = (2, 3, 4, 5), (2, 4, 5, 2)
 def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Let kernels be kept in an empty directory; return what forgets those in memory, as a new process has none."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    cpu.grid.cache_clear()
-    yield cpu.grid.cache_clear
-    cpu.grid.cache_clear()
+
+    def forget() -> None:
+        cpu.grid.cache_clear()
+        plans.grid.cache_clear()
+
+    forget()
+    yield forget
+    forget()
+
+
+def kept(place: Path) -> list[Path]:
+    """Return the kernels that are kept, without what starts them."""
+    return sorted(place.rglob("cpu*.nbc"))
 
 
 @pytest.fixture
 def launched(plain, monkeypatch: pytest.MonkeyPatch):
     """Return the kernels that are launched, or would be; none is compiled, and most take no time."""
-    found = []
-    launch = importlib.import_module("stnkit.kernels.threads").launch
+    found: list[str] = []
+    room = importlib.import_module("stnkit.kernels.compiling")
+    taken = room.taken
 
-    def note(factory, spec, work, *args):
-        found.append((factory.__name__, spec))
-        launch(factory, spec, work, *args)
+    def note(kernel):
+        found.append(kernel.function.__qualname__)
+        return taken(kernel)
 
-    for room in ("ops", "tangents", "maps"):
-        monkeypatch.setattr(importlib.import_module(f"stnkit.{room}"), "launch", note)
+    monkeypatch.setattr(room, "taken", note)
+    monkeypatch.setattr(room, "ahead", 1)  # so that every launch looks further
     return found
 
 
@@ -53,13 +65,13 @@ def test_a_kernel_that_is_compiled_ahead_is_found_by_the_call(empty, tmp_path: P
         assert first[:2] == (1, 1)
         assert first.seconds > 0
         assert Path(first.place).parent == tmp_path
-        assert len(list(tmp_path.rglob("*.nbc"))) == 1
+        assert len(kept(tmp_path)) == 1
         for forget in (lambda: None, empty):
             forget()
             assert stnkit.compile_ahead(*GRID, dtype="float64")[:2] == (1, 0)
         empty()
         np.testing.assert_array_equal(stnkit.affine_grid(THETA, (4,)), [[[-0.125], [0.125], [0.375], [0.625]]])
-    assert len(list(tmp_path.rglob("*.nbc"))) == 1
+    assert len(kept(tmp_path)) == 1
     assert [record.getMessage() for record in caplog.records] == [
         f"compiling grid for 1-D nearest zeros float64 (first call of its kind; kept in {first.place})"
     ]
@@ -82,13 +94,11 @@ def test_what_a_kernel_is_called() -> None:
     assert compiling.described(spec) == "3-D bicubic wrap/border/wrap uint8 channels_last"
 
 
-def test_without_a_directory_kernels_are_compiled_and_that_is_said(monkeypatch, caplog) -> None:
+def test_without_a_directory_kernels_are_compiled_and_that_is_said(empty, monkeypatch, caplog) -> None:
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
     monkeypatch.setattr(compiling, "SLOW", 0.0)
-    cpu.grid.cache_clear()
     with caplog.at_level(logging.INFO, "stnkit"), pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR"):
         found = stnkit.compile_ahead(*GRID, dtype="float64")
-    cpu.grid.cache_clear()
     assert (found.kernels, found.compiled, found.place) == (1, 1, None)
     assert "not kept, as there is no directory to write to: set NUMBA_CACHE_DIR" in caplog.text
 

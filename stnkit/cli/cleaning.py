@@ -11,8 +11,11 @@ import numba
 
 from stnkit.kernels import cubins, digests, jit
 
-# What Numba calls the files of a kernel: room, name, digest (which stnkit 0.1 had not), Spec, line, release of Python.
-KERNEL = re.compile(r"[^.]+\.[a-z_]+?_(?:([0-9a-f]{14})_)?[0-9a-f]{16}-\d+\.py\w+\.(?:nbi|\d+\.nbc)(?:\.tmp\.\w+)?")
+# What Numba calls the files of a kernel: room, name, digest (which was not always there), Spec, line, Python's release.
+# What starts kernels has no Spec.
+NAMES = r"[^.]+\.[a-z_]+?_(?:([0-9a-f]{14})(?:_[0-9a-f]{16})?|[0-9a-f]{16})-\d+\.py\w+" + (
+    r"\.(?:nbi|\d+\.nbc)(?:\.tmp\.\w+)?"
+)
 
 
 class Removed(NamedTuple):
@@ -45,9 +48,10 @@ def clean() -> Removed:
 
 def _old() -> Iterator[Path]:
     place = jit.place()
+    todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.threads"))]
     for path in sorted(Path(place).iterdir()) if place else ():
-        found = KERNEL.fullmatch(path.name)
-        if found and found[1] != f"{digests.digest():014x}":
+        found = re.fullmatch(NAMES, path.name)
+        if found and found[1] not in todays:
             yield path
 
 

@@ -16,10 +16,9 @@ from rich.table import Table
 import stnkit
 from stnkit.cli.selection import Choice, calls
 from stnkit.kernels import compiling
-from stnkit.spec import Spec
 
 EACH = 16  # choices that a process compiles before another takes its place: what is compiled takes memory
-Kernels = frozenset[tuple[str, Spec]]
+Kernels = frozenset[str]  # their names
 
 
 class Outcome(NamedTuple):

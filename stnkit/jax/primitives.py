@@ -27,7 +27,7 @@ from stnkit.jax.ffi import invoke, zeros
 from stnkit.jax.handlers import Invocation, Result
 from stnkit.jax.release import described, enable_x64
 from stnkit.kernels import cpu, cpu_order, cpu_tangent
-from stnkit.plan import Plan, Shape, backward_parts, contiguous, grid_spec, out_strides, plan
+from stnkit.plans.layout import Sampling, Shape, backward_parts, contiguous, grid_spec, out_strides, sampling
 from stnkit.spec import AFFINE, Options
 
 Aval = Any  # an array as JAX describes it
@@ -79,9 +79,9 @@ def formless(aval: Any) -> np.ndarray:
     return np.broadcast_to(np.zeros((), aval.dtype), aval.shape)
 
 
-def laid_out(image: Aval, source: Aval, form: Form) -> Plan:
+def laid_out(image: Aval, source: Aval, form: Form) -> Sampling:
     """Lay out the sampling of an image; XLA's arrays have no gaps."""
-    return plan(*(contiguous(formless(aval)) for aval in (image, source)), form.kind, form.size, form.options)
+    return sampling(*(contiguous(formless(aval)) for aval in (image, source)), form.kind, form.size, form.options)
 
 
 def sample_aval(image: Aval, source: Aval, *, form: Form, order: Shape) -> Aval:

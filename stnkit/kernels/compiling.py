@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from numba import config, typeof
+from numba import config
 from numba.core.caching import FunctionCache
 
 from stnkit.spec import DTYPES, MODES, PADDING_MODES, Spec
@@ -29,15 +29,19 @@ class Tally:
     """The kernels of a call that is made ahead."""
 
     def __init__(self) -> None:
-        self.kernels: set[tuple[str, Spec]] = set()
+        self.kernels: set[str] = set()  # by their names, in which their choices are
         self.compiled = 0
 
-    def take(self, factory: Callable[[Spec], Any], spec: Spec, args: tuple[Any, ...]) -> None:
-        """Compile the kernel that `factory` builds, for arguments of the types of these."""
-        key = factory.__name__, spec
-        if key not in self.kernels and not config.DISABLE_JIT:
-            factory(spec).compile(tuple(map(typeof, args)))
-        self.kernels.add(key)
+
+def taken(kernel: Any) -> bool:
+    """Compile a kernel if this thread makes a call ahead; tell whether it does."""
+    found = tally()
+    if found is None:
+        return False
+    found.kernels.add(kernel.function.__qualname__)
+    if not config.DISABLE_JIT:
+        kernel.address  # noqa: B018
+    return True
 
 
 @contextlib.contextmanager
@@ -64,22 +68,26 @@ def tally() -> Tally | None:
     return getattr(_here, "tally", None)
 
 
-@contextlib.contextmanager
-def announced(function: Callable[..., Any]) -> Iterator[None]:
-    """Count a kernel that is compiled meanwhile, and log that if it takes long. `function` captures its `Spec`."""
+def begin(function: Callable[..., Any]) -> None:
+    """Count a kernel that is being compiled, and log that if it takes long. `function` captures its `Spec`."""
     found = tally()
     if found is not None:
         found.compiled += 1
-    if not logger.isEnabledFor(logging.INFO):
-        yield
-        return
-    notice = threading.Timer(SLOW, logger.info, [told(function)])
-    notice.daemon = True
-    notice.start()
+    if logger.isEnabledFor(logging.INFO):
+        _here.notice = threading.Timer(SLOW, logger.info, [told(function)])
+        _here.notice.daemon = True
+        _here.notice.start()
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Let what begins to be compiled meanwhile be done at the end."""
     try:
         yield
     finally:
-        notice.cancel()
+        notice = _here.__dict__.pop("notice", None)
+        if notice is not None:
+            notice.cancel()
 
 
 def told(function: Callable[..., Any]) -> str:

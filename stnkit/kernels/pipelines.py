@@ -108,8 +108,8 @@ class KernelPipeline(CompilerBase):  # type: ignore[misc]
 
     def compile_extra(self, function: Any) -> Any:
         """Compile a kernel that was not found on disk."""
-        with compiling.announced(function):
-            return super().compile_extra(function)
+        compiling.begin(function)
+        return super().compile_extra(function)
 
     def define_pipelines(self) -> list[Any]:
         """Return the passes, in order."""

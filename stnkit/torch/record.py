@@ -11,7 +11,7 @@ import stnkit
 from stnkit.arrays import misfit
 from stnkit.torch import _compat, gpu
 from stnkit.torch._compat import PLAIN, are_transforms_active, is_forward_mode_on, is_ordinary, is_wrapped
-from stnkit.torch.lane import way
+from stnkit.torch.fast_path import way
 from stnkit.torch.operations import OPERATIONS, Operation, registered
 from stnkit.torch.refusals import readable, refuse_rounding, refuse_tracing
 from stnkit.torch.run import kernel
