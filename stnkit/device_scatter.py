@@ -10,7 +10,7 @@ from stnkit.device_memory import contiguous, run, zeros
 from stnkit.device_threads import BUSY, channels_each, vectored
 from stnkit.kernels import cuda, cuda_gather
 from stnkit.kernels.bins import HEAD, WORDS
-from stnkit.kernels.jit import digest
+from stnkit.kernels.digests import digest
 from stnkit.plans.layout import Layout, Sampling, Shape
 from stnkit.spec import DTYPES, Spec
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from stnkit.device_arrays import DeviceArray
 from stnkit.device_memory import run
 from stnkit.kernels import cuda, device
-from stnkit.kernels.jit import digest
+from stnkit.kernels.digests import digest
 from stnkit.kernels.thread import VECTOR
 from stnkit.plans.layout import Sampling, Shape
 from stnkit.spec import DTYPES, THIN_PLATE_SPLINE, Spec

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+import stnkit
 from bench.cases import Case
+
+FUNCTIONS = tuple(name for name in stnkit.__all__ if name != "compile_ahead")  # those on arrays
 
 # Every value of every option, and every pair of mode, padding, number of axes and alignment, but for wrap,
 # which stands once in 2-D and once in 3-D.

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 import stnkit
+from stnkit.kernels import digests
 from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
 
 ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
-    {"dtypes", "hints", "kernels.pipelines"},
+    {"dtypes", "hints", "kernels.compiling", "kernels.digests"},
+    {"kernels.pipelines"},
     {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors", "memo"},
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},
@@ -48,6 +50,7 @@ FLOORS = [
     {"api.footprints", "api.tools"},
     {"api.antialias"},
     {"api.grid", "api.affine", "api.flow", "api.projective", "api.splat", "api.thin_plate_spline"},
+    {"api.ahead"},
     {"fast_path"},
     {""},
 ]
@@ -163,6 +166,26 @@ def modules(path):
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{name.name}" for name in node.names]
         yield from ("cuda" if name.startswith("numba.cuda") else name.partition(".")[0] for name in names)
+
+
+def test_the_digest_of_a_kernel_follows_imports():
+    """The text of what is compiled into kernels for CPUs is that of these rooms, and of all that they import."""
+    users = {room for room, path in ROOMS.items() if "kernels.jit.kernel" in set(named(path))}
+    assert {f"stnkit.{room}" for room in users} == set(digests.CPU)
+    expected, coming = set(), users
+    while coming:
+        expected |= coming
+        coming = {other for room in coming for other in imports(ROOMS[room])} - expected
+    assert digests.reached(digests.CPU) == {f"stnkit.{room}" for room in expected}
+    assert not {"kernels.device", "kernels.thread", "kernels.cuda", "kernels.cubins"} & expected
+    assert {"spec", "kernels.point", "kernels.axis", "kernels.jit", "kernels.pipelines"} <= expected
+
+
+def named(path):
+    """Return what a file imports from rooms of stnkit, each name after its room's."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("stnkit."):
+            yield from (f"{node.module.removeprefix('stnkit.')}.{name.name}" for name in node.names)
 
 
 def test_importing_loads_no_framework():

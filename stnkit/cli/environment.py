@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import binding as llvm
 
 from stnkit import __version__
-from stnkit.kernels.threads import starter
+from stnkit.kernels import jit
 
 Facts = dict[str, Any]
 
@@ -97,14 +97,25 @@ def threads() -> Facts:
         Processors, threads in use and at most, and the threading layer, or why there is none.
 
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: Facts = {"processors": usable, "at most": numba.config.NUMBA_NUM_THREADS}
+    found: Facts = {"processors": usable(), "at most": numba.config.NUMBA_NUM_THREADS}
     try:
         found["in use"] = numba.get_num_threads()  # starts the layer, so that it can be named
         found["layer"] = numba.threading_layer()
     except ValueError as error:
         found["layer"] = f"none ({error})"
     return found
+
+
+def usable() -> int:
+    """Return how many processors this process may use.
+
+    Returns
+    -------
+    int
+        One or more.
+
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache() -> Facts:
@@ -118,7 +129,7 @@ def cache() -> Facts:
     """
     if numba.config.DISABLE_JIT:
         return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
-    path = starter().stats.cache_path  # of the kernels' own folder
+    path = jit.place()
     if path is None:
         return {"directory": "none can be written to: kernels are compiled in every process"}
     files = list(Path(path).glob("*.nbc"))

@@ -20,7 +20,7 @@ from stnkit.jax import handlers
 from stnkit.jax.layout import OFFSETS, VALUES, VERSION, is_known
 from stnkit.kernels import cpu, cpu_order, cpu_tangent
 from stnkit.kernels.call import Call
-from stnkit.kernels.jit import digest
+from stnkit.kernels.digests import digest
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 

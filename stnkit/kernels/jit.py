@@ -9,20 +9,15 @@ callee, and kernels carry the leaves' digest instead.
 import ctypes
 import functools
 import hashlib
-import importlib.util
-import pkgutil
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, typeof, types
+from numba import cfunc, config, njit, typeof, types
 from numba.core import cgutils
-from numba.core.caching import FunctionCache
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import (
@@ -34,6 +29,7 @@ from numba.extending import (
     typeof_impl,
 )
 
+from stnkit.kernels import compiling
 from stnkit.kernels.pipelines import Choices, KernelPipeline, LeafPipeline
 from stnkit.spec import Spec
 
@@ -90,7 +86,7 @@ class Kernel:
     @functools.cached_property
     def address(self) -> int:
         """Where its machine code is: that of a function of C."""
-        with _compiling:
+        with _compiling, compiling.watched():
             return int(self._compiled.address)
 
     @functools.cached_property
@@ -105,15 +101,26 @@ def kernel(function: Callable[..., Any], spec: Spec) -> Kernel:
     """Make a kernel of `function`, which captures `spec` alone.
 
     The qualified name carries a hash of the spec, so each kernel has a cache index of its own: two processes
-    that compile different kernels at once then never write to one index.
+    that compile different kernels at once then never write to one index. It carries the digest too, by which old
+    files are known.
     """
     name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
-    function.__qualname__ = f"{function.__name__}_{name}"
+    function.__qualname__ = f"{function.__name__}_{spec.digest:014x}_{name}"
     return Kernel(function)
 
 
 def kept(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any, **options: Any) -> Any:
-    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where there is a place for it.
+    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where there is a place for it."""
+    return compiler(*form, cache=_place(function) is not None, **options)(function)
+
+
+def place() -> str | None:
+    """Return the directory that kernels are kept in; None if none can be written to, or nothing is compiled."""
+    return None if config.DISABLE_JIT else _place(place)
+
+
+def _place(function: Callable[..., Any]) -> str | None:
+    """Return the directory that a function is kept in.
 
     Numba keeps machine code by a function's source file. Where that is not installed, the file that the function
     was imported from stands for it: one of byte code, or a zip.
@@ -122,37 +129,7 @@ def kept(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any,
     room = Path(function.__globals__["__file__"])
     files = [path for path in (Path(code.co_filename), room, *room.parents) if path.is_file()]
     function.__code__ = code.replace(co_filename=str(files[0])) if files else code  # no file: in a frozen program
-    try:
-        FunctionCache(function)
-    except (RuntimeError, OSError, LookupError):  # Numba found no directory that it may write to
-        return compiler(*form, **options)(function)
-    return compiler(*form, cache=True, **options)(function)
-
-
-@functools.cache
-def digest() -> int:
-    """Hash every room that is compiled into a kernel: its text, or its byte code where that alone is installed."""
-    rooms = pkgutil.iter_modules(sys.modules[__package__].__path__, f"{__package__}.")
-    text = "".join(map(_text, [Spec.__module__, *sorted(room.name for room in rooms)]))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-
-
-def _text(room: str) -> str:
-    """Ask a room's loader, as a room need not be a file: it may stand in a zip, or in a program that was frozen."""
-    loader: Any = importlib.util.find_spec(room).loader  # type: ignore[union-attr]  # as it exists
-    return loader.get_source(room) or _constant(loader.get_code(room))
-
-
-def _constant(value: Any) -> str:
-    """Spell a constant of byte code, a function's code among them, alike in every process, wherever its lines stand."""
-    if isinstance(value, CodeType):
-        names = value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars
-        counts = value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags
-        return _constant((value.co_code, value.co_exceptiontable, names, counts, value.co_consts))
-    if isinstance(value, tuple | frozenset):
-        spelled = map(_constant, value)
-        return f"({','.join(spelled)})" if isinstance(value, tuple) else f"{{{','.join(sorted(spelled))}}}"
-    return repr(value)
+    return compiling.place(function)
 
 
 def on_gpu() -> bool:

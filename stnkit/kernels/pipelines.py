@@ -15,6 +15,7 @@ from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.core.untyped_passes import InlineInlinables, IRProcessing
 
+from stnkit.kernels import compiling
 from stnkit.spec import Spec
 
 
@@ -103,7 +104,12 @@ def _passes(state: Any) -> Any:
 
 
 class KernelPipeline(CompilerBase):  # type: ignore[misc]
-    """Numba's passes for a kernel."""
+    """Numba's passes for a kernel, of which it is said that it is compiled."""
+
+    def compile_extra(self, function: Any) -> Any:
+        """Compile a kernel that was not found on disk."""
+        compiling.begin(function)
+        return super().compile_extra(function)
 
     def define_pipelines(self) -> list[Any]:
         """Return the passes, in order."""

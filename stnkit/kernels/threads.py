@@ -20,10 +20,11 @@ from numba import cfunc, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from stnkit.kernels import busy
+from stnkit.kernels import busy, compiling
 from stnkit.kernels.busy import balance
 from stnkit.kernels.call import SLOTS, WORDS, Call
-from stnkit.kernels.jit import FORM, Kernel, digest, kept
+from stnkit.kernels.digests import digest
+from stnkit.kernels.jit import FORM, Kernel, kept
 
 SMALL = 1 << 16  # taps read; below it, threads save less than they may lose
 
@@ -97,6 +98,9 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
 
     def start(*addresses: int, _words: np.ndarray = words) -> None:  # which has to live as long
         nonlocal run, at, kind
+        if compiling.ahead and compiling.taken(kernel):
+            ready(not small)
+            return
         if run is None:
             at, run = kernel.address, starter()
             kind = at, work.bit_length()
@@ -119,6 +123,14 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
     return start
 
 
+def ready(threaded: bool) -> None:
+    """Compile what starts kernels, and what hands chunks to threads, however many there are here."""
+    starter()
+    if threaded and not _forked:
+        _allowed()  # as Numba starts threads to compile for them
+        parallel()
+
+
 def _on_threads(kernel: int, block: int, chunks: int, addresses: tuple[int, ...]) -> int:
     """Run a kernel on threads. Numba's layer `workqueue` aborts the process if it is entered twice."""
     guarded = numba.threading_layer() == "workqueue"
@@ -138,6 +150,8 @@ def _on_threads(kernel: int, block: int, chunks: int, addresses: tuple[int, ...]
 
 def _interpret(kernel: Kernel, words: np.ndarray, chunks: int, *addresses: int) -> None:
     """Run a kernel where Numba is told not to compile."""
+    if compiling.ahead and compiling.taken(kernel):
+        return
     block = words.copy()
     block[:SLOTS] = addresses
     if kernel.function(block.ctypes.data, 0, chunks):
@@ -182,7 +196,7 @@ def starter() -> Any:
     def start(function, first, block, chunks, a, b, c, d, e, f, g, h, i, j):
         return run(function, filled(block, a, b, c, d, e, f, g, h, i, j), first, chunks)
 
-    start.__qualname__ = f"start_{digest()}"
+    start.__qualname__ = f"start_{digest(__name__):014x}"
     return kept(njit, start, types.int64(*[types.int64] * (4 + SLOTS)), nogil=True)
 
 
@@ -196,5 +210,5 @@ def parallel() -> int:
             failed += run(kernel, words, chunk, chunk + 1)
         return failed
 
-    parallel.__qualname__ = f"parallel_{digest()}"
+    parallel.__qualname__ = f"parallel_{digest(__name__):014x}"
     return int(kept(cfunc, parallel, FORM, parallel=True).address)

@@ -12,7 +12,7 @@ import numpy as np
 
 from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import arithmetic, dot_dtype
-from stnkit.kernels.jit import digest
+from stnkit.kernels.digests import digest
 from stnkit.kernels.point import TILE
 from stnkit.spec import DTYPES, GRID, LANES, MAPS, THIN_PLATE_SPLINE, Options, Spec
 
