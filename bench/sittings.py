@@ -4,6 +4,7 @@ What is measured runs in processes of their own, that import stnkit from a check
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,8 @@ def main(
     parser.add_argument("--out", metavar="FILE", type=Path, help="write JSON there, and leave the documentation's page")
     options = parser.parse_args(words)
     trees = ({"before": options.before.resolve()} if options.before else {}) | {"now": HERE}
-    run = results.started(min(2, threads.usable()), {}, whole=False, quick=False, kind=name)
+    versions = {one: metadata.version(one) for one in ("torch", "jax") if importlib.util.find_spec(one)}
+    run = results.started(min(2, threads.usable()), versions, whole=False, quick=False)
     run |= {"revisions": {side: revision(tree) for side, tree in trees.items()}, "sides": measure(trees)}
     run["complete"] = True
     path = options.out or results.FOLDER / f"{name}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}.json"

@@ -511,6 +511,7 @@ def test_recorded_calls_cover_functions_and_choices():
     chosen = bits.covering()
     assert {bits.name(call) for call in chosen} <= bits.cases().keys()
     assert all(map(bits.possible, chosen))
+    assert len({*map(bits.name, chosen)}) == len(chosen)
     met = {pair for call in chosen for pair in bits.met(call)}
     for function in bits.SAMPLERS + bits.SPLATS:
         for word in ("mode", "axes", "data_format"):
