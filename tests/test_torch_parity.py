@@ -14,7 +14,7 @@ from conftest import uncompiled
 
 import stnkit
 from stnkit.kernels import threads
-from stnkit.plan import grid_spec
+from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
 
 PARALLEL = ("line", "zeros-pixels", "border", "nearest-reflection", "cubic-border", "volume-reflection")

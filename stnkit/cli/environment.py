@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import binding as llvm
 
 from stnkit import __version__
-from stnkit.kernels import jit
+from stnkit.kernels.threads import starter
 
 Facts = dict[str, Any]
 
@@ -144,7 +144,7 @@ def cache() -> Facts:
     """
     if numba.config.DISABLE_JIT:
         return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
-    path = jit.kept(jit.buffer).stats.cache_path  # of the kernels' own folder
+    path = starter().stats.cache_path  # of the kernels' own folder
     if path is None:
         return {"directory": "none can be written to: kernels are compiled in every process"}
     files = list(Path(path).glob("*.nbc"))

@@ -1,19 +1,27 @@
-"""Loops over the grids of maps that are no affine ones, and their derivatives; parts and arrays are those of `cpu`."""
+"""Loops over the grids of maps that are no affine ones, and their derivatives; parts are those of `cpu`."""
 
 import functools
 from typing import Any
 
-from numba import int64, prange
-
-from stnkit.kernels.cpu import put_map_bar, share, span
-from stnkit.kernels.jit import View, kernel, leaf, pointer
+from stnkit.kernels.call import (
+    COTANGENT,
+    OUT,
+    OUT_DOT,
+    SHORT_OF_MEMORY,
+    SOURCE,
+    SOURCE_BAR,
+    SOURCE_DOT,
+    call_at,
+    words_at,
+)
+from stnkit.kernels.cpu import put_map_bar, span
+from stnkit.kernels.formats import zero
+from stnkit.kernels.jit import View, kernel, leaf, pointer, release
 from stnkit.kernels.maps import bend_out, run, spread_out
-from stnkit.kernels.point import slot
+from stnkit.kernels.point import TILE, slot
 from stnkit.kernels.sources import coordinate, tangent
-from stnkit.kernels.tile import allocate, divide, release
+from stnkit.kernels.tile import allocate, divide
 from stnkit.spec import Spec
-
-# Memory that a parallel kernel writes by itself, and not in a leaf, Numba may take for dead: a pointer has no aliases.
 
 
 @leaf
@@ -36,68 +44,89 @@ def read(rows, grid, at, count, spec):
 def plate_grid(spec: Spec) -> Any:
     """Build the kernel that writes the coordinates of thin plate splines out as a grid (batch, location, axis)."""
 
-    def plate_grid(out_at, source_at, items, tiles, chunks, size, source_strides, like, index_like):
-        points = size[0] * size[1] * size[2]
-        for chunk in prange(chunks):
-            out = pointer(out_at, like)
-            source = View(pointer(source_at, like), source_strides)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                first, count = span(item % tiles, points)
-                spread_out(tile.places, first, count, size, like, spec.serial)
-                bend_out(tile.coords, tile.places, source, item // tiles, count, like, spec.serial)
-                at = (item // tiles * points + first) * spec.ndim
-                write(out, at, tile.coords, count, spec.serial)
-            release(memory)
+    def plate_grid(words, first, last):
+        return put_plates(words, first, last, spec)
 
     return kernel(plate_grid, spec)
+
+
+@leaf
+def put_plates(address, first_chunk, last_chunk, spec):
+    """Write the coordinates of some chunks of tiles."""
+    words = words_at(address)
+    call = call_at(words)
+    memory = allocate(spec)
+    if memory == 0:
+        return SHORT_OF_MEMORY
+    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
+    tile = divide(memory, like, zero(spec.index_dtype), spec)
+    out, source = pointer(words[OUT], like), View(pointer(words[SOURCE], like), call.source)
+    tiles = (points + TILE - 1) // TILE
+    items = call.batch * tiles
+    for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
+        first, count = span(item % tiles, points)
+        spread_out(tile.places, first, count, call.size, like, spec)
+        bend_out(tile.coords, tile.places, source, item // tiles, count, like, spec)
+        write(out, (item // tiles * points + first) * spec.ndim, tile.coords, count, spec)
+    release(memory)
+    return 0
 
 
 @functools.cache
 def map_grid_vjp(spec: Spec) -> Any:
     """Build the kernel that sums a grid's cotangent to those of its maps: one partial sum for each tile."""
 
-    def map_grid_vjp(
-        theta_bar_at, grid_bar_at, source_at, items, tiles, chunks, size, width, source_strides, like, index_like
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        for chunk in prange(chunks):
-            theta_bar, grid_bar = pointer(theta_bar_at, 0.0), pointer(grid_bar_at, like)
-            source = View(pointer(source_at, like), source_strides)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                first, count = span(item % tiles, points)
-                at = (item // tiles * points + first) * spec.ndim
-                read(tile.bars, grid_bar, at, count, spec.serial)
-                put_map_bar(
-                    theta_bar, item * width, source, tile, item // tiles, first, count, size, like, spec.serial
-                )  # fmt: skip
-            release(memory)
+    def map_grid_vjp(words, first, last):
+        return sum_map_grids(words, first, last, spec)
 
     return kernel(map_grid_vjp, spec)
+
+
+@leaf
+def sum_map_grids(address, first_chunk, last_chunk, spec):
+    """Sum some chunks of tiles of a grid's cotangent."""
+    words = words_at(address)
+    call = call_at(words)
+    memory = allocate(spec)
+    if memory == 0:
+        return SHORT_OF_MEMORY
+    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
+    tile = divide(memory, like, zero(spec.index_dtype), spec)
+    theta_bar, grid_bar = pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), pointer(words[COTANGENT], like)
+    source = View(pointer(words[SOURCE], like), call.source)
+    tiles = (points + TILE - 1) // TILE
+    items = call.batch * tiles
+    for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
+        n, (first, count) = item // tiles, span(item % tiles, points)
+        read(tile.bars, grid_bar, (n * points + first) * spec.ndim, count, spec)
+        put_map_bar(theta_bar, item * call.source_bar[1], source, tile, n, first, count, call.size, like, spec)
+    release(memory)
+    return 0
 
 
 @functools.cache
 def map_grid_jvp(spec: Spec) -> Any:
     """Build the kernel that writes out the tangent of the grid of projective maps."""
 
-    def map_grid_jvp(out_at, source_at, source_dot_at, batch, chunks, size, source_strides, like):
-        points = size[0] * size[1] * size[2]
-        for chunk in prange(chunks):
-            out = pointer(out_at, like)
-            source = View(pointer(source_at, like), source_strides)
-            source_dot = View(pointer(source_dot_at, like), source_strides)
-            first, last = share(batch * points, int64(chunk), chunks)
-            for place in range(first, last):
-                z, y, x, _ = run(place % points, 0, 1, size)
-                at = place * spec.ndim
-                put_tangent(out, at, source, source_dot, place // points, (z, y, x), size, like, spec.serial)
+    def map_grid_jvp(words, first, last):
+        return put_tangents(words, first, last, spec)
 
     return kernel(map_grid_jvp, spec)
+
+
+@leaf
+def put_tangents(address, first_chunk, last_chunk, spec):
+    """Write the tangents of some chunks of locations."""
+    words = words_at(address)
+    call = call_at(words)
+    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
+    out, source = pointer(words[OUT_DOT], like), View(pointer(words[SOURCE], like), call.source)
+    source_dot = View(pointer(words[SOURCE_DOT], like), call.source)
+    items = call.batch * points
+    for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
+        z, y, x, _ = run(item % points, 0, 1, call.size)
+        put_tangent(out, item * spec.ndim, source, source_dot, item // points, (z, y, x), call.size, like, spec)
+    return 0
 
 
 @leaf

@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import pkgutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
@@ -19,14 +20,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, typeof, types
+from numba import cfunc, njit, typeof, types
+from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import (
     lower_builtin,
     lower_getattr_generic,
     models,
-    overload,
     register_model,
     type_callable,
     typeof_impl,
@@ -38,6 +40,7 @@ from stnkit.spec import Spec
 leaf = njit(
     forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LeafPipeline
 )
+FORM = types.int64(types.int64, types.int64, types.int64)  # of a kernel: see `call`
 step = njit(inline="always", error_model="numpy")  # calls of leaves, spliced in before types are inferred
 
 
@@ -74,20 +77,43 @@ def rule(function: Callable[..., Any], result: Callable[..., Any]) -> Callable[.
     return lower_builtin(function, types.VarArg(types.Any))  # type: ignore[no-any-return]
 
 
-def kernel(function: Callable[..., Any], spec: Spec) -> Any:
-    """Compile `function`, which captures `spec` alone, at its first call, with the on-disk cache.
+class Kernel:
+    """A function `status = kernel(words, first, last)` of a CPU that captures its `Spec` alone; see `call`.
+
+    It is compiled when its address is asked for, with the on-disk cache; where no directory can be written to, without.
+    """
+
+    def __init__(self, function: Callable[[int, int, int], int]) -> None:
+        self.function = function  # uncompiled
+        self.name = function.__name__
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where its machine code is: that of a function of C."""
+        with _compiling:
+            return int(self._compiled.address)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return kept(cfunc, self.function, FORM, error_model="numpy", pipeline_class=KernelPipeline)
+
+
+_compiling = threading.Lock()  # of two threads that want one kernel, one compiles it
+
+
+def kernel(function: Callable[..., Any], spec: Spec) -> Kernel:
+    """Make a kernel of `function`, which captures `spec` alone.
 
     The qualified name carries a hash of the spec, so each kernel has a cache index of its own: two processes
-    that compile different kernels at once then never write to one index. Where no directory can be written
-    to, the kernel is compiled without a cache.
+    that compile different kernels at once then never write to one index.
     """
     name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
     function.__qualname__ = f"{function.__name__}_{name}"
-    return kept(function, parallel=spec.parallel, nogil=True, error_model="numpy", pipeline_class=KernelPipeline)
+    return Kernel(function)
 
 
-def kept(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile `function` with the on-disk cache, or without one where there is no place for it.
+def kept(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any, **options: Any) -> Any:
+    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where there is a place for it.
 
     Numba keeps machine code by a function's source file. Where that is not installed, the file that the function
     was imported from stands for it: one of byte code, or a zip.
@@ -97,9 +123,10 @@ def kept(function: Callable[..., Any], **options: Any) -> Any:
     files = [path for path in (Path(code.co_filename), room, *room.parents) if path.is_file()]
     function.__code__ = code.replace(co_filename=str(files[0])) if files else code  # no file: in a frozen program
     try:
-        return njit(cache=True, **options)(function)
+        FunctionCache(function)
     except (RuntimeError, OSError, LookupError):  # Numba found no directory that it may write to
-        return njit(**options)(function)
+        return compiler(*form, **options)(function)
+    return compiler(*form, cache=True, **options)(function)
 
 
 @functools.cache
@@ -222,12 +249,30 @@ class View(NamedTuple):
     strides: Any
 
 
-def buffer(count: int, witness: Any) -> Any:
-    """Allocate scratch memory for `count` values of the type of `witness`."""
-    return np.empty(count, type(witness))
+_allocated: dict[int, Any] = {}  # memory of uncompiled kernels, by its address
 
 
-@overload(buffer)
-def _overload_buffer(count, witness):
-    dtype = witness
-    return lambda count, witness: np.empty(count, dtype)
+def allocated(size: int) -> int:
+    """Allocate scratch memory of so many bytes; return its address, or 0 where memory is short."""
+    memory = np.empty(size, np.uint8)
+    return _allocated.setdefault(memory.ctypes.data, memory).ctypes.data  # type: ignore[no-any-return]
+
+
+@rule(allocated, lambda size: types.int64)
+def _malloc(context, builder, signature, args):
+    function = ir.FunctionType(ir.IntType(8).as_pointer(), [ir.IntType(64)])
+    found = builder.call(cgutils.get_or_insert_function(builder.module, function, "malloc"), args)
+    return builder.ptrtoint(found, ir.IntType(64))
+
+
+def release(address: int) -> None:
+    """Give scratch memory back."""
+    del _allocated[address]
+
+
+@rule(release, lambda address: types.none)
+def _free(context, builder, signature, args):
+    function = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+    where = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+    builder.call(cgutils.get_or_insert_function(builder.module, function, "free"), [where])
+    return context.get_dummy_value()

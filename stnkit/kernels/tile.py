@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from numba import int64, uint64
 
 from stnkit.kernels.axis import chain, is_near, locate, tame, taps
-from stnkit.kernels.jit import beyond, buffer, leaf, pointer, step
+from stnkit.kernels.jit import allocated, beyond, leaf, pointer, step
 from stnkit.kernels.maps import bend_out, run, spread_out
 from stnkit.kernels.place import place
 from stnkit.kernels.point import pitch, slot
@@ -34,11 +34,8 @@ class Tile(NamedTuple):
 
 @leaf
 def allocate(spec):
-    """Allocate the memory of a stage: words of eight bytes, as many as numbers and offsets together.
-
-    Leaves get pointers, which need no reference counts.
-    """
-    return buffer((reals(spec) + integers(spec)) * pitch() + LINE, int64(0))
+    """Allocate the memory of a stage, eight bytes for each number and offset; return its address, or 0."""
+    return allocated(8 * ((reals(spec) + integers(spec)) * pitch() + LINE))
 
 
 @leaf
@@ -61,7 +58,7 @@ def divide(memory, like, index_like, spec):
 
     So which lines compete, and whose addresses look alike, is the same in every run.
     """
-    start = (memory.ctypes.data + LINE - 1) // LINE * LINE
+    start = (memory + LINE - 1) // LINE * LINE
     return shares(pointer(start, like), pointer(start + 8 * reals(spec) * pitch(), index_like), spec)
 
 
@@ -90,12 +87,6 @@ def shares(numbers, indices, spec):
         beyond(numbers, dots),
         beyond(numbers, bars),
     )
-
-
-@leaf
-def release(memory):
-    """Say that a stage is no longer used: its memory lives until here."""
-    return memory.size
 
 
 @leaf
