@@ -18,7 +18,9 @@ from stnkit.spec import AFFINE
 ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
-    {"dtypes", "hints", "kernels.pipelines"},
+    {"dtypes", "hints", "kernels.expressions", "kernels.pipelines"},
+    {"kernels.compilation"},
+    {"kernels.leaves"},
     {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors", "memo"},
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},

@@ -32,7 +32,7 @@ class Tile(NamedTuple):
     bars: Any  # cotangents of the pixel coordinates, one row per axis; in the end, of the rows of a map
 
 
-@leaf
+@step
 def allocate(spec):
     """Allocate the memory of a stage: words of eight bytes, as many as numbers and offsets together.
 
@@ -55,7 +55,7 @@ def integers(spec):
     return (0 if spec.paired else spec.ndim * spec.taps) + spec.rows + (1 if spec.fill_finite else 2)
 
 
-@leaf
+@step
 def divide(memory, like, index_like, spec):
     """Divide the memory of a stage among its parts: numbers, and then offsets, all from the begin of a line on.
 
@@ -92,7 +92,7 @@ def shares(numbers, indices, spec):
     )
 
 
-@leaf
+@step
 def release(memory):
     """Say that a stage is no longer used: its memory lives until here."""
     return memory.size
