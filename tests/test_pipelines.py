@@ -74,8 +74,8 @@ def collatz(n, steps):
     count = 0
     while not (count >= k or last < 0):
         count += 1
-    last = last * 0.5
-    return count, last, -n
+    last = max(last * 0.5, count, -1.5)
+    return count, last, min(-n, steps)
 
 
 def test_a_leaf_does_what_python_does():

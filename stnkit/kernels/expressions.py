@@ -130,6 +130,10 @@ class Expressions:
             return self.coded(Value(types.float64, float(arguments[0].known)))
         if function is range:
             return self.span(arguments)
+        if function in (min, max):
+            return functools.reduce(
+                functools.partial(self.extreme, operator.lt if function is min else operator.gt), arguments
+            )
         if function in KNOWN:
             return self.coded(self.constant(KNOWN[function](self.context, *(v.kind for v in arguments))))
         if function is bool or isinstance(function, types.Number):
@@ -163,6 +167,8 @@ class Expressions:
             if path is not None:
                 self.reads[path] = field
             return self.coded(self.constant(field))
+        if inspect.ismodule(whole.known):
+            return self.coded(self.constant(getattr(whole.known, name)))
         if isinstance(whole.kind, types.BaseNamedTuple):
             return self.part(whole, whole.kind.fields.index(name))
         return self.refuse(expr)  # type: ignore[no-any-return]
@@ -209,6 +215,14 @@ class Expressions:
             return self.coded(self.constant(whole.known[index]))
         kind = whole.kind.types[index]
         return Value(kind, code=self.builder.extract_value(whole.code, index) if self.builder else None)
+
+    def extreme(self, compare: Any, best: Value, other: Value) -> Value:
+        """Return `other` if it compares so to `best`, else that."""
+        kind = self.typing.unify_types(best.kind, other.kind)
+        better, best, other = self.apply(compare, other, best), self.cast(best, kind), self.cast(other, kind)
+        if better.known is not UNKNOWN:
+            return other if better.known else best
+        return Value(kind, code=self.builder.select(better.code, other.code, best.code) if self.builder else None)
 
     # A loop over a range: (first, last), then a pointer to (next, last), then (next, whether it is one of them).
 
