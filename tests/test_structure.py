@@ -19,8 +19,9 @@ from stnkit.spec import AFFINE
 ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
-    {"dtypes", "hints", "kernels.compiling", "kernels.digests"},
-    {"kernels.pipelines"},
+    {"dtypes", "hints", "kernels.compiling", "kernels.digests", "kernels.expressions"},
+    {"kernels.compilation", "kernels.pipelines"},
+    {"kernels.leaves"},
     {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors", "memo"},
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},

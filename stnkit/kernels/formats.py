@@ -29,7 +29,7 @@ def _stored(code: Any) -> Any:
     return typeof(zero(code.literal_value)) if isinstance(code, types.IntegerLiteral) else None
 
 
-@rule(zero, _stored)
+@rule(zero, _stored, known=lambda context, code: zero(code.literal_value))
 def _zero(context, builder, signature, args):
     return context.get_constant_null(signature.return_type)
 

@@ -1,9 +1,9 @@
 """How kernels and leaves are compiled: every compile option is said here, once, with its reason.
 
-Leaves are scalar functions shared by every device. They are forced inline, so that a kernel's `Spec`
-reaches them as constants and every branch on it folds away; measured, that is 1.6 times as fast as the
-same choice made at run time. Leaves are never cached on their own: Numba's cache does not see a change in a
-callee, and kernels carry the leaves' digest instead.
+Leaves are scalar functions shared by every device. They are inlined, so that a kernel's `Spec` reaches them
+as constants and every branch on it folds away; measured, that is 1.6 times as fast as the same choice made at
+run time. Numba for CUDA compiles them itself; for a CPU, `leaves` does. Leaves are never cached on their own:
+Numba's cache does not see a change in a callee, and kernels carry the leaves' digest instead.
 """
 
 import ctypes
@@ -30,7 +30,9 @@ from numba.extending import (
 )
 
 from stnkit.kernels import compiling
-from stnkit.kernels.pipelines import Choices, KernelPipeline, LeafPipeline
+from stnkit.kernels.expressions import KNOWN, Choices
+from stnkit.kernels.leaves import LeafPipeline
+from stnkit.kernels.pipelines import KernelPipeline
 from stnkit.spec import Spec
 
 leaf = njit(
@@ -67,8 +69,15 @@ def _spec_field(context, builder, kind, value, name):
     return context.get_constant_generic(builder, typeof(field), field)
 
 
-def rule(function: Callable[..., Any], result: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `function`, uncompiled Python, a type in kernels, `result(*argument types)`, and the decorated code."""
+def rule(
+    function: Callable[..., Any], result: Callable[..., Any], known: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Give `function`, uncompiled Python, a type in kernels, `result(*argument types)`, and the decorated code.
+
+    Where types alone decide it, `known(context, *argument types)` is what it returns.
+    """
+    if known:
+        KNOWN[function] = known
     type_callable(function)(lambda context: result)
     return lower_builtin(function, types.VarArg(types.Any))  # type: ignore[no-any-return]
 
@@ -137,7 +146,7 @@ def on_gpu() -> bool:
     return False
 
 
-@rule(on_gpu, lambda: types.boolean)
+@rule(on_gpu, lambda: types.boolean, known=lambda context: is_gpu(context))
 def _on_gpu(context, builder, signature, args):
     return context.get_constant(types.boolean, is_gpu(context))
 

@@ -249,7 +249,7 @@ def _lanes(context, builder, signature, args):
     return ir.Constant(context.get_value_type(signature.return_type), None)
 
 
-@rule(width, lambda like: types.int64)
+@rule(width, lambda like: types.int64, known=lambda context, like: like.count if _is_lanes(like) else 1)
 def _width(context, builder, signature, args):
     like = signature.args[0]
     return ir.Constant(I64, like.count if _is_lanes(like) else 1)

@@ -32,7 +32,7 @@ class Tile(NamedTuple):
     bars: Any  # cotangents of the pixel coordinates, one row per axis; in the end, of the rows of a map
 
 
-@leaf
+@step
 def allocate(spec):
     """Allocate the memory of a stage, eight bytes for each number and offset; return its address, or 0."""
     return allocated(8 * ((reals(spec) + integers(spec)) * pitch() + LINE))
@@ -52,7 +52,7 @@ def integers(spec):
     return (0 if spec.paired else spec.ndim * spec.taps) + spec.rows + (1 if spec.fill_finite else 2)
 
 
-@leaf
+@step
 def divide(memory, like, index_like, spec):
     """Divide the memory of a stage among its parts: numbers, and then offsets, all from the begin of a line on.
 
