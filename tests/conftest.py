@@ -12,6 +12,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "4")  # so that threads are real on a
 
 import numpy as np
 import pytest
+from costs import pytest_runtest_protocol, pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown  # noqa: F401
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)

@@ -30,7 +30,7 @@ FLOORS = [
     {"kernels.point", "kernels.sources", "kernels.elements"},
     {"kernels.maps", "kernels.place"},
     {"kernels.survey", "kernels.tile"},
-    {"kernels.call"},
+    {"kernels.busy", "kernels.call"},
     {"kernels.cpu", "kernels.threads"},
     {"kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent", "plans", "plans.layout", "spline"},
     {"kernels.thread_maps"},

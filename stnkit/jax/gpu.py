@@ -18,10 +18,11 @@ from stnkit.device_arrays import DeviceArray, Place, gapless
 from stnkit.device_maps import readable
 from stnkit.device_memory import cleared, product
 from stnkit.device_scatter import image_layout, scatter
-from stnkit.jax.primitives import Form, Splat, xyz
+from stnkit.jax.primitives import Form, Splat
 from stnkit.jax.release import buffer_callback, callback
 from stnkit.kernels import device
 from stnkit.plans.layout import Shape, layout, sampling
+from stnkit.plans.tangents import xyz
 from stnkit.spec import Options
 
 Value = Any  # an array in the program that is built

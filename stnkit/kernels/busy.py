@@ -1,13 +1,10 @@
-"""Threads as long as they pay: a balance of the seconds that they save against one thread, and lose where cores are busy.
+"""Threads as long as they pay: a balance of the seconds that they save, and of those that they lose on busy cores.
 
 At the end of a parallel loop GNU OpenMP's threads wait for each other in a loop, which holds a core. If another program
-has the core of one of them, all wait for its time slice: a launch of 0.1 ms then takes 10 ms and more. That cannot be seen
-beforehand, so launches are timed. Where threads lose, launches of this size run on one thread for a while, and
-threads are tried again.
+has the core of one of them, all wait for its time slice: a launch of 0.1 ms then takes 10 ms and more. That cannot be
+seen beforehand, so launches are timed. Where threads lose, launches run on one thread for a while, and then threads are
+tried again.
 """
-
-from time import perf_counter
-
 
 LARGE = 1 << 24  # taps; a launch of more outlasts time slices, and threads pay in any case
 GUESS = 2e-9  # seconds for a tap on one thread, where that was not measured

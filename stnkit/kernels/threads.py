@@ -1,7 +1,7 @@
 """How a kernel is run: on one thread, or on many where that pays and is safe.
 
-The chunks of a call are the same on any number of threads, and so are its bits. What starts kernels is compiled once for
-all of them: it calls them by their addresses. What hands chunks to threads has the form of a kernel itself,
+The chunks of a call are the same on any number of threads, and so are its bits. What starts kernels is compiled once
+for all of them: it calls them by their addresses. What hands chunks to threads has the form of a kernel itself,
 `status = parallel(words, kernel, chunks)`, so that it is started alike.
 """
 
@@ -176,7 +176,7 @@ def run(context, kernel, words, first, last):
 
 @intrinsic
 def filled(context, block, *addresses):
-    """Return the address of a copy of a block of words, on the stack, that begins with addresses where any are given."""
+    """Return the address of a copy of a block of words, on the stack, that begins with the addresses given."""
 
     def generate(context, builder, signature, args):
         word = ir.IntType(64)

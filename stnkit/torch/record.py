@@ -10,7 +10,15 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 import stnkit
 from stnkit.arrays import misfit
 from stnkit.torch import _compat, gpu
-from stnkit.torch._compat import PLAIN, are_transforms_active, is_forward_mode_on, is_ordinary, is_wrapped
+from stnkit.torch._compat import (
+    PLAIN,
+    are_transforms_active,
+    count_modes,
+    is_forward_mode_on,
+    is_ordinary,
+    is_tracing,
+    is_wrapped,
+)
 from stnkit.torch.fast_path import way
 from stnkit.torch.operations import OPERATIONS, Operation, registered
 from stnkit.torch.refusals import readable, refuse_rounding, refuse_tracing
@@ -92,9 +100,9 @@ def transformed() -> bool:
     return (
         torch.compiler.is_compiling()
         or are_transforms_active()
-        or _compat.are_modes_active()
+        or count_modes() > 0
         or has_torch_function_unary(_NOTHING)
-        or (torch.jit.is_tracing() and refuse_tracing())
+        or (is_tracing() and refuse_tracing())
     )
 
 
