@@ -154,7 +154,7 @@ def measure(run: results.Run, sections: Sequence[Section], found: Sequence[Peer]
             run["scaling"] = scaling(run["threads"], found, effort)
             if "torch" in (peer.name for peer in found):
                 advance("training in torch")
-                run["training"], run["overhead"] = torch_step.figures(effort), torch_step.overhead(effort)
+                run["training"] = torch_step.figures(effort)
     run["complete"] = True
     results.save(run, path)
 

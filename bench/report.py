@@ -104,7 +104,6 @@ def filled(page: str, run: Run, source: str, text: str) -> str:
         "scaling": lambda: markdown(tables.scaling(run), title=False),
         "relations": lambda: markdown(tables.relations(run), title=False),
         "training": lambda: markdown(tables.training(run), title=False),
-        "overhead": lambda: markdown(tables.overhead(run), title=False),
         "start": lambda: markdown(tables.start(run), title=False),
     }
 

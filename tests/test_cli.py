@@ -242,6 +242,30 @@ def test_info_says_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> No
         assert section in shown or not found[section]
 
 
+@pytest.mark.parametrize(
+    ("layer", "settings", "means"),
+    [
+        ("omp", {}, "busy for some milliseconds, then asleep (OMP_WAIT_POLICY is not set)"),
+        ("omp", {"OMP_WAIT_POLICY": "passive"}, "asleep at once (OMP_WAIT_POLICY=passive)"),
+        ("omp", {"OMP_WAIT_POLICY": "ACTIVE"}, "busy for minutes (OMP_WAIT_POLICY=ACTIVE)"),
+        (
+            "omp",
+            {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "9"},
+            "busy for 9 turns of a loop, then asleep (GOMP_SPINCOUNT=9)",
+        ),
+        ("workqueue", {"OMP_WAIT_POLICY": "ACTIVE"}, "the layer's own"),
+    ],
+)
+def test_info_says_how_threads_wait(monkeypatch, layer, settings, means) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(environment.numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(environment.numba, "threading_layer", lambda: layer)
+    assert environment.threads()["wait policy"] == means
+
+
 def test_info_says_where_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     assert "NUMBA_DISABLE_JIT" in environment.cache()["directory"]

@@ -32,7 +32,8 @@ def execute(context: Any, slots: Sequence[int], operands: Sequence[Any], plan: P
     for launch in plan.launches:
         results = [buffer for buffer in plan.buffers if buffer.slot in launch.writes]
         made |= invoke(context, slots, operands, launch, results)
-    return made | zeros(context, [buffer for buffer in plan.buffers if buffer.slot not in made])
+    left = [buffer for buffer in plan.buffers if buffer.slot not in made]
+    return made | zeros(context, left) if left else made
 
 
 def invoke(

@@ -182,7 +182,7 @@ def block(frame):
 
 
 @inline
-def address(frame, given):
+def put_addresses(frame, given):
     """Write where the buffers of a frame lie into the slots of a block of words."""
     numbers = words(frame)
     for i in range(word(numbers, 0) + word(numbers, 8)):
@@ -210,7 +210,7 @@ def answer() -> Any:
         if found == DONE:
             return 0
         given = filled(block(frame))
-        address(frame, given)
+        put_addresses(frame, given)
         if run(function, given, first, call_at(words_at(given)).chunks):
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0
