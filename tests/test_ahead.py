@@ -10,7 +10,6 @@ import jax
 import numba
 import numpy as np
 import pytest
-import torch
 from cases import FUNCTIONS
 
 import stnkit
@@ -138,11 +137,6 @@ def test_arrays_shapes_and_forms_are_one(launched, plain) -> None:
     across = np.ones((2, 4, 5, 3), np.float32).transpose(0, 3, 1, 2)  # an array's own strides count
     assert asked(across, GRIDS) != expected
     assert asked(np.broadcast_to(image, IMAGES)[..., ::-1], GRIDS) != expected
-
-
-def test_tensors_stand_for_calls_with_tensors(empty) -> None:
-    theta = torch.zeros(1, 1, 2, dtype=torch.float64, requires_grad=True)
-    assert stnkit.compile_ahead(stnkit.affine_grid, theta, (4,)).kernels == 1
 
 
 def test_nothing_that_was_given_is_written_to(plain) -> None:

@@ -249,3 +249,12 @@ def test_workers_of_a_data_loader(layer):
     print("done")
     """
     assert run(script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "done\n"
+
+
+def test_tensors_stand_for_calls_with_tensors(plain):
+    """A call that is made ahead with tensors asks for its kernels, whether gradients are recorded or not."""
+    image, grid = torch.ones(1, 1, 4, 4), torch.zeros(1, 4, 4, 2)
+    for needed in (False, True):
+        found = plain.compile_ahead(plain.grid_sample, image.requires_grad_(needed), grid)
+        assert (found.kernels, found.compiled) == (1, 0)
+    assert plain.compile_ahead(plain.grid_sample_vjp, image.detach(), image.detach(), grid).kernels > 0

@@ -14,7 +14,8 @@ from numba.extending import intrinsic
 
 from stnkit.jax.layout import OFFSETS, VALUES, VERSION
 from stnkit.kernels.call import WORDS, call_at, words_at
-from stnkit.kernels.jit import FORM, digest, kept
+from stnkit.kernels.digests import digest
+from stnkit.kernels.jit import FORM, kept
 from stnkit.kernels.threads import filled, run
 
 inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -214,6 +215,6 @@ def answer() -> Any:
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0
 
-    about = hashlib.sha256(repr((OFFSETS, VALUES, VERSION, digest())).encode()).hexdigest()[:16]
+    about = hashlib.sha256(repr((OFFSETS, VALUES, VERSION, digest("stnkit.kernels.threads"))).encode()).hexdigest()[:16]
     answer.__qualname__ = f"answer_{about}"  # as Numba's cache sees changes of this file alone
     return kept(cfunc, answer, FORM)
