@@ -26,7 +26,7 @@ FLOORS = [
     {"arrays", "boxes"},
     {"kernels.axis", "kernels.formats", "kernels.radial"},
     {"kernels.point", "kernels.sources", "kernels.elements"},
-    {"kernels.maps", "kernels.place"},
+    {"kernels.maps", "kernels.nearest", "kernels.place"},
     {"kernels.survey", "kernels.tile"},
     {"kernels.cpu", "kernels.threads"},
     {"kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent", "plan", "spline"},
