@@ -33,7 +33,7 @@ def front(function: Callable[P, R]) -> Callable[P, R]:
             if known is not None:
                 return known(*args)  # type: ignore[no-any-return]
         if args and (first := _found.get(type(args[0]))) is not None:
-            return getattr(first, name, function)(*args, **options)  # type: ignore[no-any-return]
+            return getattr(first, name, function)(*args, **options)
         if args and type(args[0]) is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
             return function(*args, **options)
         for argument in (*args, *options.values()):

@@ -29,7 +29,7 @@ FLOORS = [
     {"arrays", "boxes"},
     {"kernels.axis", "kernels.formats", "kernels.radial"},
     {"kernels.point", "kernels.sources", "kernels.elements"},
-    {"kernels.maps", "kernels.place"},
+    {"kernels.maps", "kernels.nearest", "kernels.place"},
     {"kernels.survey", "kernels.tile"},
     {"kernels.busy", "kernels.call"},
     {"kernels.cpu", "kernels.threads"},

@@ -28,12 +28,11 @@ from stnkit.kernels.formats import narrow, widen, zero
 from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, release, step
 from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.maps import spread_out, sum_bends, through
-from stnkit.kernels.point import TILE, blend, is_calm, pick, pitch, slot, spread
+from stnkit.kernels.nearest import move_tile, pick
+from stnkit.kernels.point import AHEAD, TILE, blend, is_calm, pitch, slot, spread
 from stnkit.kernels.sources import put_row
 from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, stage, sum_bars
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
-
-AHEAD = 64  # after how many locations a pixel is read that was asked for
 
 
 @leaf
@@ -108,19 +107,22 @@ def sample_tile(words, call, tile, n, cs, t, at, spec):
 @step
 def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
-    cs = settled(cs, many, spec)
-    wide = cs[1] - cs[0]
-    outer, inner = (count, wide) if spec.interleaved else (wide, count)
-    number = tile.weights[0]
-    for a in range(outer):
-        b = int64(0)
-        while b + width(many) <= vectored(inner, spec):
-            approach(image, at, tile, a, b, cs, places, spec)
-            fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
-            b += width(many)
-        while b < inner:
-            fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
-            b += 1
+    if spec.interp == NEAREST and not spec.interleaved:
+        move_tile(out, to, image, at, raws, tile, count, cs, places, spec)
+    else:
+        cs = settled(cs, many, spec)
+        wide = cs[1] - cs[0]
+        outer, inner = (count, wide) if spec.interleaved else (wide, count)
+        number = tile.weights[0]
+        for a in range(outer):
+            b = int64(0)
+            while b + width(many) <= vectored(inner, spec):
+                approach(image, at, tile, a, b, cs, places, spec)
+                fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
+                b += width(many)
+            while b < inner:
+                fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
+                b += 1
 
 
 @leaf
@@ -135,7 +137,7 @@ def approach(image, at, tile, a, b, cs, places, spec):
 
     Past the last location, what the stage held before is asked for, which does no harm.
     """
-    if spec.packed and spec.taps > 1 and not (spec.interleaved and b > 0):
+    if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
         plane = beyond(image.memory, at + c * image.strides[1])
         for row in range(spec.rows):

@@ -25,7 +25,8 @@ from stnkit.kernels.cpu import (
 from stnkit.kernels.formats import narrow, widen, zero
 from stnkit.kernels.jit import View, kernel, leaf, pointer, step
 from stnkit.kernels.lanes import full, lanes, load, store, unless_zero, width
-from stnkit.kernels.point import bend, blend, is_calm, pick, slot
+from stnkit.kernels.nearest import pick
+from stnkit.kernels.point import bend, blend, is_calm, slot
 from stnkit.kernels.tile import stage_dots, steepness
 from stnkit.spec import NEAREST, Spec
 

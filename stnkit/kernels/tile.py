@@ -21,8 +21,8 @@ class Tile(NamedTuple):
 
     coords: Any  # pixel coordinates, one row per axis
     places: Any  # normalised coordinates of the locations themselves, one row per axis; of thin plate splines only
-    offsets: Any  # into a plane of the image, one row per axis and tap; none if taps are paired
-    rows: Any  # offsets where the rows of a footprint can be read
+    offsets: Any  # into a plane of the image, one row per axis and tap; none if taps are paired, or one
+    rows: Any  # offsets where the rows of a footprint can be read; of nearest the one tap's, negative if that is dead
     odd: Any  # not 0 where a tap is dead, or the taps of a row do not lie side by side; if they are paired, bits
     idle: Any  # bits of the taps whose weight is 0; only where the fill value is not finite
     weights: Any
@@ -41,14 +41,22 @@ def allocate(spec):
 @leaf
 def reals(spec):
     """Return how many rows of numbers a stage has."""
-    rows = spec.ndim * spec.taps
+    rows = weighted(spec)
     moving = (spec.ndim if spec.source_dot else 0) + (spec.lines if spec.source_bar else 0)
     return rows + (2 * rows if spec.sloped else 0) + spec.ndim + spec.standing + moving
 
 
 @leaf
+def weighted(spec):
+    """Return how many rows of weights a stage has: nearest needs none."""
+    return spec.ndim * spec.taps if spec.taps > 1 else 0
+
+
+@leaf
 def integers(spec):
     """Return how many rows of offsets and bits a stage has."""
+    if spec.taps == 1:
+        return 1
     return (0 if spec.paired else spec.ndim * spec.taps) + spec.rows + (1 if spec.fill_finite else 2)
 
 
@@ -65,7 +73,7 @@ def divide(memory, like, index_like, spec):
 @leaf
 def shares(numbers, indices, spec):
     """Return the parts of a stage, whose numbers begin at one pointer and its offsets at another."""
-    rows = spec.ndim * spec.taps
+    rows = weighted(spec)
     curved = rows if spec.sloped else 0
     places = spec.ndim * pitch()
     weights = places + spec.standing * pitch()
