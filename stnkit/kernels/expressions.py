@@ -228,6 +228,8 @@ class Expressions:
 
     def span(self, ends: list[Value]) -> Value:
         """Return the ends of a range of steps of 1."""
+        if len(ends) > 2:
+            self.refuse("range with a step")
         _, signature = _signature(self.typing, range, tuple(v.kind for v in ends))
         kind = signature.return_type.dtype
         return self.tuple_of(
