@@ -137,7 +137,7 @@ def _backward(
     form, fill = call.form, call.fill
     fits_output("cotangent", views[0], form)
     given = call.batch(views[0])
-    cotangent, strides = walkable(given, form.options, wrt[1] and form.options.interp != NEAREST)
+    cotangent, strides = walkable(given, form.options, wrt[1] and form.options.interp != NEAREST, planar=True)
     if cotangent is not given:
         return None
     layouts = layout(call.image), contiguous(call.image), layout(call.source)

@@ -82,7 +82,7 @@ def sample_vjp(
     the arithmetic's dtype, as large as the image, and rounded once.
     """
     read = readable(source, kind, image.dtype, options.control)
-    cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp != NEAREST)
+    cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp != NEAREST, planar=True)
     plan = plans.backward(layout(image), contiguous(image), layout(read), kind, size, options, wrt, strides)
     given = {COTANGENT: cotangent, IMAGE: image, SOURCE: read, FILL: fill}
     made = execute(plan, given if into is None else given | {IMAGE_BAR: into})
@@ -187,9 +187,11 @@ def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any], control:
     return np.ascontiguousarray(numbers, arithmetic(image_dtype, source.dtype))
 
 
-def walkable(cotangent: np.ndarray, options: Options, pulled: bool = True) -> tuple[np.ndarray, Shape]:
+def walkable(
+    cotangent: np.ndarray, options: Options, pulled: bool = True, planar: bool = False
+) -> tuple[np.ndarray, Shape]:
     """Return a cotangent and its (batch, channel, location) strides, copied where kernels could not walk it."""
-    strides = cotangent_strides(layout(cotangent), options, pulled, cotangent.flags.c_contiguous)
+    strides = cotangent_strides(layout(cotangent), options, pulled, cotangent.flags.c_contiguous, planar)
     if strides is None:
         return walkable(np.ascontiguousarray(cotangent), options, pulled)
     return cotangent, strides

@@ -94,6 +94,7 @@ class Spec(NamedTuple):
     source_dot: bool = False  # a tangent of grid or theta is given
     image_bar: bool = False  # the cotangent of the image is asked for
     source_bar: bool = False  # the cotangent of grid or theta is asked for
+    planar: bool = False  # the channels of a cotangent are planes, though those of the image are not
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
     near: bool = False  # coordinates are finite and near, as who stages them has seen
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
@@ -163,7 +164,9 @@ class Spec(NamedTuple):
     @property
     def reading(self) -> "Spec":
         """The choices that staging and reading depend on: leaves compiled for one operation serve the others."""
-        return self._replace(image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False)
+        return self._replace(
+            image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False, planar=False
+        )
 
     @property
     def hasty(self) -> "Spec":

@@ -31,7 +31,7 @@ from stnkit.kernels.maps import spread_out, sum_bends, through
 from stnkit.kernels.nearest import move_tile, pick
 from stnkit.kernels.point import AHEAD, TILE, blend, is_calm, pitch, slot, spread
 from stnkit.kernels.sources import put_row
-from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, stage, sum_bars
+from stnkit.kernels.tile import allocate, behind, divide, finish_bars, lowest, put_bars, stage, sum_bars, turn
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
 
@@ -62,7 +62,7 @@ def over_tiles(address, first_chunk, last_chunk, body, spec):
     """Stage every tile of some chunks, one after another, and do `body` for it; return a status."""
     words = words_at(address)
     call = call_at(words)
-    memory = allocate(spec)
+    memory = allocate(call.channels, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
     like = zero(spec.arithmetic_dtype)
@@ -77,7 +77,7 @@ def over_tiles(address, first_chunk, last_chunk, body, spec):
             for t in range(ts[0], ts[1]):
                 first, count = span(t, points)
                 stage(tile, n, first, count, source, call.size, call.extent, call.image, like, spec.reading)
-                body(words, call, tile, n, cs, t, n * call.image[0] + plane, spec)
+                body(words, call, tile, memory, n, cs, t, n * call.image[0] + plane, spec)
     release(memory)
     return 0
 
@@ -93,7 +93,7 @@ def sample(spec: Spec) -> Any:
 
 
 @leaf
-def sample_tile(words, call, tile, n, cs, t, at, spec):
+def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
     """Interpolate the channels `cs` of one tile."""
     like, stored = zero(spec.arithmetic_dtype), zero(spec.image_dtype)
     out, image = View(pointer(words[OUT], stored), call.out), View(pointer(words[IMAGE], stored), call.image)
@@ -193,13 +193,17 @@ def sample_vjp(spec: Spec) -> Any:
 
 
 @leaf
-def sample_tile_vjp(words, call, tile, n, cs, t, at, spec):
+def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
     """Add what one tile brings to the cotangents of image and source."""
     like = zero(spec.arithmetic_dtype)
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
     many, places = lanes(like, spec), lanes(like, spec.places)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])
     to = n * call.cotangent[0] + first * call.cotangent[2]
+    if spec.planar:
+        turned = View(pointer(behind(memory, spec), zero(spec.dot_dtype)), (int64(0), int64(1), cs[1] - cs[0]))
+        turn(turned, out_bar, to, count, cs)
+        out_bar, to = turned, -cs[0]
     if spec.image_bar:
         image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
         spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec)

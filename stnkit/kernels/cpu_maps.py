@@ -55,7 +55,7 @@ def put_plates(address, first_chunk, last_chunk, spec):
     """Write the coordinates of some chunks of tiles."""
     words = words_at(address)
     call = call_at(words)
-    memory = allocate(spec)
+    memory = allocate(call.channels, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
     like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
@@ -87,7 +87,7 @@ def sum_map_grids(address, first_chunk, last_chunk, spec):
     """Sum some chunks of tiles of a grid's cotangent."""
     words = words_at(address)
     call = call_at(words)
-    memory = allocate(spec)
+    memory = allocate(call.channels, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
     like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]

@@ -33,11 +33,11 @@ def sample_order(spec: Spec) -> Any:
 
 
 @leaf
-def sample_tile_order(words, call, tile, n, cs, t, at, spec):
+def sample_tile_order(words, call, tile, memory, n, cs, t, at, spec):
     """Write the derivative of the channels `cs` of one tile."""
     _, count = span(t, call.size[0] * call.size[1] * call.size[2])
     differentiate(tile, count, call.order, call.size, call.extent, zero(spec.arithmetic_dtype), spec)
-    sample_tile(words, call, tile, n, cs, t, at, spec)
+    sample_tile(words, call, tile, memory, n, cs, t, at, spec)
 
 
 @functools.cache
@@ -51,7 +51,7 @@ def splat_order(spec: Spec) -> Any:
 
 
 @leaf
-def splat_tile_order(words, call, tile, n, cs, t, at, spec):
+def splat_tile_order(words, call, tile, memory, n, cs, t, at, spec):
     """Add what one tile brings to the image's cotangent."""
     like = zero(spec.arithmetic_dtype)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])

@@ -45,7 +45,7 @@ def sample_jvp(spec: Spec) -> Any:
 
 
 @leaf
-def sample_tile_jvp(words, call, tile, n, cs, t, at, spec):
+def sample_tile_jvp(words, call, tile, memory, n, cs, t, at, spec):
     """Interpolate the channels `cs` of one tile, and their tangents."""
     like, stored, tangent = zero(spec.arithmetic_dtype), zero(spec.image_dtype), zero(spec.dot_dtype)
     out, out_dot = View(pointer(words[OUT], stored), call.out), pointer(words[OUT_DOT], tangent)
@@ -157,7 +157,7 @@ def sample_double_vjp(spec: Spec) -> Any:
 
 
 @leaf
-def sample_tile_double_vjp(words, call, tile, n, cs, t, at, spec):
+def sample_tile_double_vjp(words, call, tile, memory, n, cs, t, at, spec):
     """Add what one tile brings to the cotangents of image and source, and write that of the cotangent."""
     like, tangent = zero(spec.arithmetic_dtype), zero(spec.dot_dtype)
     out_bar = View(pointer(words[COTANGENT], tangent), call.cotangent)
@@ -236,7 +236,7 @@ def sample_gradient(spec: Spec) -> Any:
 
 
 @leaf
-def sample_tile_gradient(words, call, tile, n, cs, t, at, spec):
+def sample_tile_gradient(words, call, tile, memory, n, cs, t, at, spec):
     """Write the derivatives of the channels `cs` of one tile."""
     out = View(pointer(words[OUT], zero(spec.dot_dtype)), call.out)
     image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)

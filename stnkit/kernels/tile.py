@@ -8,7 +8,7 @@ from stnkit.kernels.axis import chain, is_near, locate, tame, taps
 from stnkit.kernels.jit import allocated, beyond, leaf, pointer, step
 from stnkit.kernels.maps import bend_out, run, spread_out
 from stnkit.kernels.place import place
-from stnkit.kernels.point import pitch, slot
+from stnkit.kernels.point import TILE, pitch, slot
 from stnkit.kernels.sources import lattice, pixel, tangent
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -33,9 +33,33 @@ class Tile(NamedTuple):
 
 
 @step
-def allocate(spec):
-    """Allocate the memory of a stage, eight bytes for each number and offset; return its address, or 0."""
-    return allocated(8 * ((reals(spec) + integers(spec)) * pitch() + LINE))
+def allocate(channels, spec):
+    """Allocate the memory of a stage, eight bytes for each number and offset; return its address, or 0.
+
+    Behind it is room for the cotangents of a tile, where these have to be turned.
+    """
+    return allocated(8 * ((reals(spec) + integers(spec)) * pitch() + LINE + (TILE * channels if spec.planar else 0)))
+
+
+@leaf
+def behind(memory, spec):
+    """Return the address of what is behind a stage."""
+    return (memory + LINE - 1) // LINE * LINE + 8 * (reals(spec) + integers(spec)) * pitch()
+
+
+@leaf
+def turn(turned, cotangents, at, count, cs):
+    """Copy the cotangents of a tile from planes, so that the channels of a location lie side by side.
+
+    Blocks of locations fill the lines of a cache in all channels.
+    """
+    p = 0
+    while p < count:
+        last = min(p + STRETCH, count)
+        for c in range(cs[0], cs[1]):
+            for i in range(p, last):
+                turned.memory[i * turned.strides[2] + c - cs[0]] = cotangents.memory[at + c * cotangents.strides[1] + i]
+        p = last
 
 
 @leaf

@@ -110,7 +110,8 @@ def backward(
     for asked in _passes(slopes, image == gapless, images, sources, outputs):
         call = sampling(gapless if asked[0] else image, source, kind, size, options)
         parts = backward_parts(call, images, sources, asked)
-        spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1])
+        planar = call.spec.interleaved and cotangent[1] != 1
+        spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar)
         words = backward_call(call, parts, cotangent, buffers[-1] if asked[1] else None)
         writes = (IMAGE_BAR,) * asked[0] + (SOURCE_BAR,) * asked[1]
         launches.append(Launch(cpu.sample_vjp, spec, call.work * sum(asked), words, writes))

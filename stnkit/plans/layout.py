@@ -185,11 +185,13 @@ def tiles(points: int) -> int:
     return -(-points // TILE)
 
 
-def cotangent_strides(cotangent: Layout, options: Options, pulled: bool, whole: bool) -> Shape | None:
+def cotangent_strides(
+    cotangent: Layout, options: Options, pulled: bool, whole: bool, planar: bool = False
+) -> Shape | None:
     """Return a cotangent's strides: batch, channel, location; None if kernels could not walk it.
 
     They read neighbouring channels in lanes, and neighbouring locations too where a source's cotangent is `pulled`.
-    What has no gaps, and is `whole`, can always be walked.
+    What has no gaps, and is `whole`, can always be walked; where channels may be `planar`, so can those that are planes.
     """
     shape, strides, dtype = cotangent
     spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
@@ -197,7 +199,7 @@ def cotangent_strides(cotangent: Layout, options: Options, pulled: bool, whole: 
     step = collapse(shape[spatial], steps[spatial])
     in_lanes = options.channels_last and shape[channel] > 1
     inner = steps[channel] if in_lanes else (step if pulled else 1)
-    if step is None or (inner != 1 and not whole):
+    if step is None or not (inner == 1 or whole or (planar and in_lanes and step == 1)):
         return None
     return steps[0], steps[channel], step
 
