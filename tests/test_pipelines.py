@@ -1,13 +1,14 @@
 """What the compiler never sees: branches that a kernel's choices rule out; and what kernels share: leaves."""
 
 import pytest
-from numba import typeof, types
+from numba import njit, typeof, types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 
-from stnkit.kernels.jit import kernel, leaf
+from stnkit.kernels.jit import leaf
 from stnkit.kernels.leaves import compiled
+from stnkit.kernels.pipelines import KernelPipeline
 from stnkit.spec import AFFINE, BICUBIC, FLOW, GRID, Spec
 
 
@@ -15,7 +16,7 @@ from stnkit.spec import AFFINE, BICUBIC, FLOW, GRID, Spec
 def read_by_source(x, spec):
     if spec.source == FLOW:
         return x.what_numbers_have_not
-    if spec.mapped and spec.serial.align:
+    if spec.mapped and spec.reading.align:
         return x + type(x)(1)
     return x
 
@@ -26,7 +27,7 @@ def kernel_of(spec):
             return x.what_numbers_have_not
         return read_by_source(x, spec)
 
-    return kernel(both, spec)
+    return njit(both, error_model="numpy", pipeline_class=KernelPipeline)
 
 
 def code_of(function, *kinds):
@@ -57,14 +58,14 @@ def test_kernels_share_leaves_that_read_nothing_in_which_they_differ():
     mapped = code_of(read_by_source, types.float64, Spec(2, source=AFFINE))
     assert mapped is not code_of(read_by_source, types.float64, Spec(2, source=AFFINE, align=True))
     assert mapped is code_of(read_by_source, types.float64, Spec(1, source=AFFINE))
-    assert set(mapped.reads) == {(1, "source"), (1, "mapped"), (1, "serial", "align")}
+    assert set(mapped.reads) == {(1, "source"), (1, "mapped"), (1, "reading", "align")}
 
 
 @leaf
 def collatz(n, steps):
     """Do what leaves do with variables: loop, take sides, change types, unpack, and leave early."""
     last, pair, k = n, (n, 0.0), 0
-    for k in range(1, steps):
+    for k in range(1, steps, 2):
         half, odd = last // 2, last % 2
         last = half if odd == 0 else 3 * last + 1
         value = pair[1]
@@ -78,11 +79,33 @@ def collatz(n, steps):
     return count, last, min(-n, steps)
 
 
+@leaf
+def backwards(n):
+    total = n
+    for k in range(n, 0, -1):
+        total += k
+    return total
+
+
+@leaf
+def stepping(n):
+    total = n
+    for k in range(0, n, n):
+        total += k
+    return total
+
+
+@pytest.mark.parametrize("function", [backwards, stepping])
+def test_a_range_that_is_not_understood_is_refused(function):
+    with pytest.raises(TypingError, match=r"range, with steps that are not known, or go backwards"):
+        code_of(function, types.int64)
+
+
 def test_a_leaf_does_what_python_does():
+    @njit(error_model="numpy", pipeline_class=KernelPipeline)
     def run(n, steps):
         return collatz(n, steps)
 
-    compiled_run = kernel(run, Spec(2))
     for n in range(1, 12):
         for steps in (1, 2, 5, 30):
-            assert compiled_run(n, steps) == collatz.py_func(n, steps)
+            assert run(n, steps) == collatz.py_func(n, steps)
