@@ -191,7 +191,7 @@ def cotangent_strides(
     """Return a cotangent's strides: batch, channel, location; None if kernels could not walk it.
 
     They read neighbouring channels in lanes, and neighbouring locations too where a source's cotangent is `pulled`.
-    What has no gaps, and is `whole`, can always be walked; where channels may be `planar`, so can those that are planes.
+    What has no gaps, and is `whole`, can always be walked; so can channels that are planes, if they may be `planar`.
     """
     shape, strides, dtype = cotangent
     spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
