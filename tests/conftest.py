@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-os.environ.setdefault("NUMBA_NUM_THREADS", "4")  # so that threads are real on any machine
+os.environ.setdefault("NUMBA_NUM_THREADS", "3")  # so that threads are real, and parts uneven, on any machine
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # there are several workers: threads that wait must not keep a core
 
 import numpy as np
 import pytest

@@ -1,7 +1,6 @@
 """What each test file costs: the kernels it compiles and its CPU seconds, listed at the end of a run.
 
-Kernels that another test has compiled come from the cache on disk, so a file is only charged for those it is first to
-ask for.
+Kernels that another test has compiled come from the cache on disk: a file is charged for those it is first to ask for.
 """
 
 import os

@@ -5,22 +5,18 @@ there is no GPU, and from the very functions that launch it.
 """
 
 import contextlib
-import heapq
-import importlib
 import itertools
-import math
 import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from ml_dtypes import bfloat16
+from calls import CHOICES, Absent, perform
 
 import stnkit
 from stnkit.device_arrays import DeviceArray, Place, gapless
 from stnkit.kernels import device
-from stnkit.spec import BFLOAT16, DTYPES, UINT8, Spec
-from stnkit.transforms import control_lattice
+from stnkit.spec import DTYPES, UINT8, Spec
 
 
 class Kernel(NamedTuple):
@@ -69,137 +65,26 @@ def recorded() -> Iterator[list[Kernel]]:
 
 # ------------------------------------------------------------------------------------------------------------- calls
 
-MOVED = [name for name, code in DTYPES.items() if code > UINT8]  # by nearest, and no more
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "operation": ("", "_vjp", "_jvp", "_double_vjp", "splat", "splat twice", "make", "make_vjp", "make_jvp"),
-    "source": ("grid", "pixel grid", "affine", "flow", "normalized flow", "projective", "thin_plate_spline"),
-    "ndim": (1, 2, 3),
-    "mode": ("nearest", "bilinear", "bicubic"),
-    "padding": ("zeros", "border", "reflection", "wrap", "mixed"),
-    "align": (False, True),
-    "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int16"),
-    "coordinates": ("float32", "float64", "float16"),
-    "channels": (0, 1, 2, 3, 8, 64, 512),  # the last but for 0, where three come first
-    "gaps": (False, True),  # between numbers of the source, and between channels
-    "asked": ((True, True), (True, False), (False, True)),  # cotangents, or tangents that are given
-    "size": ("small", "wide", "many"),  # wide: pixels of 2**31 and more; many: so many locations
-    "deterministic": (False, True),
-}
-SIZES = {  # of the image, and of the output
-    "small": ((6, 7, 8), (4, 5, 6)),
-    "wide": ((1 << 10, 1 << 11, 1 << 11), (4, 5, 6)),
-    "many": ((6, 7, 8), (1 << 11, 1 << 11, 1 << 11)),
-}
-PADDINGS = ("zeros", "border", "reflection", "wrap")
-POINTS = {ndim: control_lattice((3,) * ndim) for ndim in (1, 2, 3)}
-
 
 def kernels_of(call: dict[str, Any]) -> tuple[Kernel, ...]:
     """Return what a call launches; nothing if there is no such call, or if it is refused."""
-    with recorded() as kernels, contextlib.suppress(_Absent, ValueError, TypeError):
-        _perform(**call)
-        return tuple(dict.fromkeys(kernels))
-    return ()
-
-
-class _Absent(Exception):
-    """There is no such call."""
-
-
-def _perform(
-    operation, source, ndim, mode, padding, align, image, coordinates, channels, gaps, asked, size, deterministic
-):
     place = nowhere()
-    extent, out_size = (_spatial(part, ndim, size) for part in SIZES[size])
-    layout = {"data_format": "channels_last" if channels else "channels_first"}
-    options = {"mode": mode, "padding_mode": _paddings(padding, ndim), "align_corners": align, **layout}
-    kind, options, made = _sourced(source, options)
-    last = (channels or 3,) if channels else ()
-    dtype = bfloat16 if image == "bfloat16" else image
-    wide = dtype if DTYPES[image] <= BFLOAT16 else "float64" if coordinates == "float64" else "float32"
 
-    def picture(spatial, dtype):
-        shape = (2, *spatial, *last) if channels else (2, 3, *spatial)
+    def make(what, shape, dtype, gaps):
         return phantom(shape, dtype, place, _apart(shape, dtype) if gaps else None)
 
-    def numbers():
-        shape = {
-            "affine": (2, ndim, ndim + 1),
-            "projective": (2, ndim + 1, ndim + 1),
-            "thin_plate_spline": (2, *POINTS[ndim].shape),
-        }.get(kind, (2, *out_size, ndim))
-        return phantom(shape, coordinates, place, _apart(shape, coordinates) if gaps else None)
-
-    steady = {"deterministic": deterministic}
-    sized = {"size": out_size} if made == "theta" else {}
-    fixed = (POINTS[ndim],) if kind == "thin_plate_spline" else ()
-    given = [
-        make() if wanted else None for make, wanted in zip((lambda: picture(extent, wide), numbers), asked, strict=True)
-    ]
-    if operation == "":
-        return getattr(stnkit, f"{kind}_sample")(picture(extent, dtype), numbers(), *fixed, **sized, **options)
-    if operation == "_vjp":
-        wrt = [name for name, wanted in zip(("image", made), asked, strict=True) if wanted]
-        given = picture(out_size, wide), picture(extent, dtype), numbers(), *fixed
-        return getattr(stnkit, f"{kind}_sample_vjp")(*given, wrt=wrt, **steady, **options)
-    if operation == "_jvp":
-        function = getattr(stnkit, f"{kind}_sample_jvp")
-        return function(picture(extent, dtype), numbers(), *given, *fixed, **sized, **options)
-    if operation == "_double_vjp":
-        if kind in ("projective", "thin_plate_spline"):
-            raise _Absent
-        function = getattr(stnkit, f"{kind}_sample_double_vjp")
-        return function(*given, picture(out_size, wide), picture(extent, dtype), numbers(), **steady, **options)
-    if operation in ("splat", "splat twice"):
-        if kind != "grid":
-            raise _Absent
-        values = picture(out_size, dtype)
-        if operation == "splat":
-            return stnkit.grid_splat(values, numbers(), extent, **steady, **options)
-        function = importlib.import_module("stnkit.api.splat").splat_double_jvp
-        return function(values, *(numbers() for _ in range(3)), extent, **steady, **options)
-    cotangent = phantom((2, *out_size, ndim), "float32" if coordinates == "float16" else coordinates, place)
-    return _make(operation, kind, options, numbers, fixed, cotangent, out_size)
-
-
-def _make(operation, kind, options, numbers, fixed, cotangent, size):
-    """Call what makes a grid, or its derivative."""
-    if kind == "grid":
-        raise _Absent
-    names = ("align_corners", "units") if kind == "flow" else ("align_corners",)
-    words = {name: options[name] for name in names if name in options}
-    function = getattr(stnkit, f"{kind}_grid{operation.removeprefix('make')}")
-    sized = {} if kind == "flow" else {"size": size}
-    if operation == "make_vjp":
-        given = (numbers(),) if kind in ("projective", "thin_plate_spline") else ()
-        return function(cotangent, *given, *fixed, **words)
-    return function(*(numbers() for _ in range(2 if operation == "make_jvp" else 1)), *fixed, **sized, **words)
-
-
-def _spatial(three, ndim, size):
-    """Return a size of some axes, with as many pixels."""
-    if size == "small":
-        return three[-ndim:]
-    return (math.prod(three[: 4 - ndim]), *three[4 - ndim :]) if math.prod(three) > 1 << 20 else three[-ndim:]
-
-
-def _paddings(padding, ndim):
-    return PADDINGS[-ndim:] if padding == "mixed" else padding
-
-
-def _sourced(source, options):
-    """Return a kind of source, the options of its functions, and the name of their argument."""
-    if source in ("grid", "pixel grid"):
-        return "grid", {**options, "coords": "pixel" if source == "pixel grid" else "normalized"}, "grid"
-    if source in ("flow", "normalized flow"):
-        return "flow", {**options, "units": "pixel" if source == "flow" else "normalized"}, "flow"
-    return source, options, "theta"
+    with recorded() as kernels, contextlib.suppress(Absent, ValueError, TypeError):
+        perform(stnkit, make, **call)
+        return tuple(dict.fromkeys(kernels))
+    return ()
 
 
 def _apart(shape, dtype):
     """Return strides with a gap after every number."""
     return tuple(2 * step for step in gapless(tuple(shape), np.dtype(dtype).itemsize))
 
+
+MOVED = [name for name, code in DTYPES.items() if code > UINT8]  # by nearest, and no more
 
 # ---------------------------------------------------------------------------------------------------------- covering
 
@@ -267,22 +152,3 @@ def asked_for(seed: int, each: int = 8) -> dict[Kernel, frozenset[Pair]]:
             met = filter(None, map(kernels_of, calls))
             asked |= dict.fromkeys(itertools.chain.from_iterable(itertools.islice(met, each)))
     return {kernel: pairs(kernel) for kernel in asked}
-
-
-def covering(found: dict[Kernel, frozenset[Pair]]) -> list[Kernel]:
-    """Choose few kernels in which all the pairs of the others meet: always one that adds the most pairs.
-
-    What a kernel adds never grows, so that only those which added the most when they were last looked at are looked at.
-    """
-    rest = set().union(*found.values())
-    queue = [(-len(met), place, kernel) for place, (kernel, met) in enumerate(found.items())]
-    heapq.heapify(queue)
-    chosen: list[Kernel] = []
-    while rest:
-        _, place, kernel = queue[0]
-        adds = len(found[kernel] & rest)
-        heapq.heapreplace(queue, (-adds, place, kernel))
-        if queue[0][1] == place:
-            chosen.append(kernel)
-            rest -= found[kernel]
-    return chosen

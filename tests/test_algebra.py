@@ -1,4 +1,4 @@
-"""What sampling commutes with, on compiled kernels and drawn calls."""
+"""What sampling commutes with, on drawn calls: on compiled kernels, where these are shared with other tests."""
 
 import bounds
 import numpy as np
@@ -12,8 +12,8 @@ import stnkit
 MODES = ["nearest", "bilinear", "bicubic"]
 
 
-def sample(image, px, **options):
-    return stnkit.grid_sample(image, px, coords="pixel", **options)
+def sample(image, px, package=stnkit, **options):
+    return package.grid_sample(image, px, coords="pixel", **options)
 
 
 def own_pixels(extent):
@@ -35,10 +35,10 @@ def test_identity(data, mode):
 
 
 @given(extent=shapes(2), align=st.booleans(), data=st.data())
-def test_affine_identity(extent, align, data):
+def test_affine_identity(plain, extent, align, data):
     """The identity map returns the image, to the rounding of normalised coordinates."""
     image = data.draw(numbers((1, 2, *extent)))
-    out = stnkit.affine_sample(image, np.eye(2, 3), align_corners=align)
+    out = plain.affine_sample(image, np.eye(2, 3), align_corners=align)
     np.testing.assert_allclose(out[0], image[0], rtol=0, atol=limit("bilinear", extent, np.ones(1)))
 
 
@@ -105,13 +105,13 @@ def test_batch_and_channels_permute(data):
 
 
 @given(data=st.data())
-def test_layouts_of_channels(data):
+def test_layouts_of_channels(plain, data):
     """channels_last is channels_first with its axes moved, bit for bit; so are its cotangents."""
     extent = data.draw(shapes(2))
     image, px = data.draw(numbers((2, 3, *extent))), data.draw(pixels((2, 2, 5), extent))
-    first, last = sample(image, px), sample(np.moveaxis(image, 1, -1), px, data_format="channels_last")
+    first, last = sample(image, px, plain), sample(np.moveaxis(image, 1, -1), px, plain, data_format="channels_last")
     np.testing.assert_array_equal(first, np.moveaxis(last, -1, 1))
-    d_first = stnkit.grid_sample_vjp(first, image, px, coords="pixel")
-    d_last = stnkit.grid_sample_vjp(last, np.moveaxis(image, 1, -1), px, coords="pixel", data_format="channels_last")
+    d_first = plain.grid_sample_vjp(first, image, px, coords="pixel")
+    d_last = plain.grid_sample_vjp(last, np.moveaxis(image, 1, -1), px, coords="pixel", data_format="channels_last")
     np.testing.assert_array_equal(d_first[0], np.moveaxis(d_last[0], -1, 1))
     np.testing.assert_array_equal(d_first[1], d_last[1])

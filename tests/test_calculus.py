@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from calls import SPECS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import numbers, off_knots, pixels, shapes, strange
@@ -12,14 +13,6 @@ import stnkit
 
 E = np.finfo(float).eps
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
-SPECS = [  # shared with test_scipy.py and test_algebra.py, whose kernels are then compiled already
-    ("nearest", "border", False),
-    ("bilinear", "zeros", False),
-    ("bilinear", "reflection", True),
-    ("bilinear", "wrap", False),
-    ("bicubic", "zeros", False),
-    ("bicubic", "reflection", True),
-]
 
 
 def dot(a, b):

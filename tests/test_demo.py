@@ -1,7 +1,5 @@
 """The alignment demo: it finds the maps, draws its sheet, and repeats itself; and the digits of both demos."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench import make_digits
 from stnkit.cli.app import run
 from stnkit.demo.align import CANVAS, LANDMARKS, alignment, displacement, distortions
 from stnkit.demo.data import load_digits
@@ -89,12 +88,10 @@ def test_bad_options_are_refused_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_console_draws_without_a_terminal(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stnkit", "demo", "align", "--count", "2", "--steps", "2"]
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": paths}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_it_draws_without_a_terminal(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["demo", "align", "--count", "2", "--steps", "2"]) == 0
+    assert capsys.readouterr().err == ""
     assert (tmp_path / "stnkit-demo.png").exists()
 
 
@@ -141,11 +138,12 @@ def test_an_unknown_split_is_refused() -> None:
         load_digits("all")
 
 
-def test_the_digits_can_be_made_again(tmp_path: Path) -> None:
+def test_the_digits_can_be_made_again(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     source = ROOT / "stnkit" / "demo" / "data" / "mnist_subset.npz"  # its first digits of every class are all it has
-    command = [sys.executable, str(ROOT / "bench" / "make_digits.py"), str(source)]
     for name in ("a.npz", "b.npz"):
-        subprocess.run([*command, "--out", str(tmp_path / name)], check=True, capture_output=True)
+        monkeypatch.setattr(sys, "argv", ["make_digits", str(source), "--out", str(tmp_path / name)])
+        make_digits.main()
+        assert capsys.readouterr().out.startswith(f"{tmp_path / name}: ")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(source) as expected, np.load(tmp_path / "a.npz") as made:
         assert sorted(made) == sorted(expected)

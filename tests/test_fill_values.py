@@ -7,8 +7,6 @@ import oracles
 import pytest
 from samplers import MODES
 
-import stnkit
-
 EXTENTS = {1: (5,), 2: (3, 5), 3: (1, 2, 3)}  # at the rim of 3 and 5 pixels, coordinates are rounded outwards
 SAMPLERS = ("grid", "affine", "flow", "projective", "thin_plate_spline")
 FILLS = ([np.nan, 1.0], -np.inf)
@@ -135,30 +133,3 @@ def test_a_location_outside_by_more_than_roundings(plain):
         for mode in ("bilinear", "bicubic"):
             out = plain.grid_sample(image, grid, mode=mode, coords="pixel", fill_value=np.nan)
             np.testing.assert_array_equal(np.isnan(out.ravel()), [True, False, False, True])
-
-
-@pytest.mark.parametrize(("mode", "last"), [("bilinear", False), ("bilinear", True), ("bicubic", False)])
-def test_compiled(mode, last):
-    """In machine code too: eight locations in lanes and a rest, or the channels of one."""
-    random = np.random.default_rng(0)
-    image, grid = random.uniform(-1, 1, (1, 9, 11, 3) if last else (1, 3, 9, 11)), around((9, 11), 60)[:, None]
-    options = {"mode": mode, "coords": "pixel", "data_format": "channels_last" if last else "channels_first"}
-    counts = oracles.weighs_fill(image, grid, **options)[0]
-    fill = [np.inf, 0.5, np.nan]
-    out, expected = (stnkit.grid_sample(image, grid, **options, fill_value=value) for value in (fill, finite(fill)))
-    np.testing.assert_array_equal(*(located(array, "out", ~counts, last) for array in (out, expected)))
-    outside = located(out, "out", counts, last)
-    np.testing.assert_array_equal(np.isfinite(outside if last else outside.T), [[False, True, False]] * counts.sum())
-
-
-def test_compiled_derivative():
-    random = np.random.default_rng(0)
-    image, grid = random.uniform(-1, 1, (1, 3, 9, 11)), around((9, 11), 60)[:, None]
-    counts = oracles.weighs_fill(image, grid, coords="pixel")[0]
-    cotangent = np.ones((1, 3, 1, 60))
-    (_, bar), (_, expected) = (
-        stnkit.grid_sample_vjp(cotangent, image, grid, wrt="grid", coords="pixel", fill_value=fill)
-        for fill in (np.nan, 0)
-    )
-    np.testing.assert_array_equal(bar[0][~counts], expected[0][~counts])
-    assert np.isnan(bar[0][counts]).any()

@@ -223,9 +223,8 @@ def drawn(extent, name, T, seed=0, batch=1, channels=1, size=None):
 
 
 COMPILED = [
-    *itertools.product(HALVES, ["bilinear", "bicubic"], [np.float32]),
-    *itertools.product(HALVES, ["bilinear"], [np.float64]),
-    *itertools.product(["uint8"], ["bilinear", "bicubic"], [np.float32]),
+    *itertools.product(HALVES, ["bilinear"], [np.float32, np.float64]),
+    ("uint8", "bilinear", np.float32),
 ]
 
 

@@ -11,12 +11,8 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from conftest import uncompiled
 from maps import EVERY, OPS
 from strategies import LAYOUTS
-
-import stnkit
-from stnkit.kernels import threads
 
 E = np.finfo(float).eps
 
@@ -120,44 +116,6 @@ def test_torchs_autograd_of_the_formula(plain, op, d, mode, padding, align):
     )
     for a, b in zip(maps.grid_jvp(plain, given), (grid, grid_dot), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11)
-
-
-def everything(package, given):
-    """Return the results of all functions."""
-    bar = np.ones((len(given.theta), *given.size, given.theta.shape[-1] - (given.control is None)), given.theta.dtype)
-    made = [maps.grid(package, given), maps.grid_vjp(package, given, bar), *maps.grid_jvp(package, given)]
-    dots = given.image_dot, given.theta_dot
-    return [
-        *made,
-        maps.sample(package, given),
-        *maps.sample_vjp(package, given),
-        *maps.sample_jvp(package, given, *dots),
-    ]
-
-
-@pytest.mark.parametrize(("op", "d"), [("projective", 2), ("thin_plate_spline", 1)])
-def test_threads(op, d, monkeypatch):
-    """Several threads, in machine code, give the bits of plain Python."""
-    monkeypatch.setattr(threads, "SMALL", 0)
-    given = maps.draw(op, d, "bilinear", "border", False, dtype="float32")
-    got = everything(stnkit, given)
-    with uncompiled() as plain:
-        expected = everything(plain, given)
-    for a, b in zip(got, expected, strict=True):
-        assert a.dtype == np.float32
-        np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize(("op", "d", "mode"), [
-    ("projective", 3, "bilinear"), ("thin_plate_spline", 3, "nearest"), ("thin_plate_spline", 2, "bilinear"),
-])  # fmt: skip
-def test_compiled(op, d, mode, monkeypatch):
-    """So does one thread, on the other numbers of axes, which have distances of their own."""
-    monkeypatch.setattr(threads, "SMALL", 1 << 62)
-    given = maps.draw(op, d, mode, "reflection", False, dtype="float32")
-    got = maps.sample(stnkit, given)
-    with uncompiled() as plain:
-        np.testing.assert_array_equal(got, maps.sample(plain, given))
 
 
 @pytest.mark.parametrize("op", OPS)

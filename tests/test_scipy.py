@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from strategies import numbers, off_knots, shapes
 
-import stnkit
-
 BOUNDARIES = [
     ("zeros", False, "grid-constant"),
     ("border", False, "nearest"),
@@ -27,10 +25,10 @@ BOUNDARIES = [
 @pytest.mark.parametrize(("order", "mode"), [(0, "nearest"), (1, "bilinear")])
 @pytest.mark.parametrize(("padding", "align", "boundary"), BOUNDARIES)
 @given(data=st.data())
-def test_map_coordinates(data, order, mode, padding, align, boundary):
+def test_map_coordinates(plain, data, order, mode, padding, align, boundary):
     extent = data.draw(shapes(2))
     image, px = data.draw(numbers(extent)), data.draw(off_knots((5,), extent))
-    out = stnkit.grid_sample(
+    out = plain.grid_sample(
         image[None],
         px[None],
         mode=mode,
@@ -46,11 +44,11 @@ def test_map_coordinates(data, order, mode, padding, align, boundary):
 
 
 @given(data=st.data())
-def test_affine_transform(data):
+def test_affine_transform(plain, data):
     """SciPy's matrix acts on pixels in array order, theta on normalised coordinates in the order x, y."""
     extent, size = data.draw(shapes(2, 2)), data.draw(shapes(2, 2))
     image, theta = data.draw(numbers(extent)), 2 * data.draw(numbers((2, 3)))
-    out = stnkit.affine_sample(image[None], theta, size, align_corners=True)
+    out = plain.affine_sample(image[None], theta, size, align_corners=True)
     to_unit = np.diag([2 / (size[1] - 1), 2 / (size[0] - 1), 1.0])
     to_unit[:2, 2] = -1
     to_pixel = np.diag([(extent[1] - 1) / 2, (extent[0] - 1) / 2, 1.0])
@@ -64,7 +62,7 @@ def test_affine_transform(data):
 
 
 @pytest.mark.parametrize("padding", ["zeros", "wrap"])
-def test_keys_convolution(padding):
+def test_keys_convolution(plain, padding):
     """At a constant fraction, cubic convolution is a correlation with four weights."""
     image = np.random.default_rng(0).uniform(-1, 1, (1, 1, 17))
     t, a = 0.375, -0.75
@@ -73,5 +71,5 @@ def test_keys_convolution(padding):
     boundary = {"zeros": "constant", "wrap": "wrap"}[padding]
     expected = ndimage.correlate1d(image, [0, far[0], *near, far[1]], mode=boundary)
     grid = (np.arange(17) + t)[None, :, None]
-    out = stnkit.grid_sample(image, grid, mode="bicubic", padding_mode=padding, coords="pixel")
+    out = plain.grid_sample(image, grid, mode="bicubic", padding_mode=padding, coords="pixel")
     np.testing.assert_allclose(out, expected, rtol=0, atol=100 * np.finfo(float).eps)

@@ -6,21 +6,14 @@ import numpy as np
 import pytest
 import samplers
 import torch
-from conftest import uncompiled
 from samplers import MODES, PADDINGS, SOURCES
 from strategies import LAYOUTS
 from torch.nn import functional
 
 import stnkit
-from stnkit.kernels import threads
 
 E = np.finfo(float).eps
 STENCIL = (5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260)  # of f(kh) - f(-kh): exact for polynomials up to degree 10
-COMPILED = [  # op, axes, mode, padding, align_corners, batch
-    ("grid", 2, "bicubic", "border", True, 2),
-    ("affine", 2, "bilinear", "zeros", False, 8),
-    ("flow", 3, "bilinear", "reflection", False, 2),
-]
 
 
 def dot(a, b):
@@ -130,22 +123,6 @@ def test_torch(plain, d, mode, padding, align):
         np.testing.assert_allclose(a, 0 if b is None else b.numpy(), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("parallel", [False, True])
-@pytest.mark.parametrize(("op", "d", "mode", "padding", "align", "batch"), COMPILED)
-def test_compiled(op, d, mode, padding, align, batch, parallel, monkeypatch):
-    """Machine code gives the bits of plain Python, in one pass (affine) and in two."""
-    if parallel and op != "affine":
-        return
-    monkeypatch.setattr(threads, "SMALL", 0 if parallel else 1 << 62)
-    given = samplers.draw(op, d, mode, padding, align, batch, "float32")
-    got = double_vjp(stnkit, op, given, given.image_dot, given.source_dot)
-    with uncompiled() as plain:
-        expected = double_vjp(plain, op, given, given.image_dot, given.source_dot)
-    for a, b in zip(got, expected, strict=True):
-        assert a.dtype == np.float32
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.parametrize("op", SOURCES)
 def test_one_pass_and_two_agree(plain, op):
     """A large batch in contiguous memory takes one pass; as a strided image, or item by item, it takes two."""
@@ -194,7 +171,7 @@ def test_without_a_batch_axis_and_channels_last(plain, op):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout):
-    given = samplers.draw(*COMPILED[0], "float32")
+    given = samplers.draw("grid", 2, "bilinear", "zeros", False, dtype="float32")
     expected = double_vjp(stnkit, "grid", given, given.image_dot, given.source_dot)
     views = samplers.Given(*(LAYOUTS[layout](array) for array in given[:-1]), given.options)
     mixed = given._replace(image=views.image, source_dot=views.source_dot, cotangent=views.cotangent)

@@ -10,21 +10,14 @@ import pytest
 import samplers
 import torch
 import torch_reference
-from conftest import uncompiled
 from samplers import MODES, PADDINGS
 from strategies import LAYOUTS
 from torch.nn import functional
 
 import stnkit
-from stnkit.kernels import threads
 
 E = np.finfo(float).eps
 STENCIL = (5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260)  # of f(kh) - f(-kh): exact for polynomials up to degree 10
-COMPILED = [  # axes, mode, padding, align_corners
-    (2, "bilinear", "zeros", False),
-    (3, "bilinear", "wrap", True),
-    (1, "nearest", "border", False),
-]
 EVERY = [(d, mode, padding) for d in (1, 2, 3) for mode in MODES for padding in PADDINGS]
 
 
@@ -103,29 +96,10 @@ def test_is_the_cotangent_of_the_image(plain, d, mode, padding, coords):
         assert (np.abs(got - exact) <= bounds.d_image(size)).all()
 
 
-@pytest.mark.parametrize("parallel", [False, True])
-@pytest.mark.parametrize(("d", "mode", "padding", "align"), COMPILED)
-def test_compiled(d, mode, padding, align, parallel, monkeypatch):
-    """Machine code gives the bits of plain Python: of splats, counts and gradients."""
-    first = (d, mode, padding, align) == COMPILED[0]
-    if parallel and not first:
-        return
-    monkeypatch.setattr(threads, "SMALL", 0 if parallel else 1 << 62)
-    given = draw(d, mode, padding, align, dtype="float32")
-    bars_too = first and not parallel
-    got = everything(stnkit, given, bars_too)
-    with uncompiled() as plain:
-        expected = everything(plain, given, bars_too)
-    for a, b in zip(got, expected, strict=True):
-        assert a.dtype == np.float32
-        np.testing.assert_array_equal(a, b)
-
-
-def everything(package, given, bars_too=True):
+def everything(package, given):
     counts = package.grid_count(given.source, given.image.shape[2:], **given.options)
     slopes = package.grid_gradient(given.image, given.source, **given.options)
-    bars = splat_vjp(package, given) if bars_too else ()
-    return splat(package, given), counts, slopes, *bars
+    return splat(package, given), counts, slopes, *splat_vjp(package, given)
 
 
 @pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
@@ -226,7 +200,7 @@ def test_without_a_batch_axis_and_channels_last(plain, mode):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout):
     """Values and grids may lie in memory in any way, and are not written."""
-    given = draw(*COMPILED[0], dtype="float32")
+    given = draw(2, "bilinear", "zeros", False, dtype="float32")
     expected = everything(stnkit, given)
     views = samplers.Given(*(LAYOUTS[layout](array) for array in given[:-1]), given.options)
     for a, b in zip(everything(stnkit, views), expected, strict=True):

@@ -1,6 +1,5 @@
-"""Compiled kernels against torch and against themselves uncompiled.
-
-A covering set of cases: the serial twin of each kernel, and the parallel twin of some.
+"""Compiled kernels against torch, or the oracle, on pictures of several tiles; that bits are those of plain Python, and
+that threads change none, are tests of their own.
 """
 
 import bounds
@@ -10,14 +9,11 @@ import oracles
 import pytest
 import torch_reference
 from cases import CASES
-from conftest import uncompiled
 
 import stnkit
 from stnkit.kernels import threads
 from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
-
-PARALLEL = ("line", "zeros-pixels", "border", "nearest-reflection", "cubic-border", "volume-reflection")
 
 
 def run(package, image, grid, cotangent, options):
@@ -48,49 +44,29 @@ def agree_with_reference(case, got, image, grid, cotangent):
             assert excess.max() <= 0, (name, dtype, np.abs(a - b).max(), limit)
 
 
-def agree_with_uncompiled(case, got, image, grid, cotangent):
-    """Machine code and plain Python give the same bits, so what holds for one holds for the other."""
-    with uncompiled() as plain:
-        expected = run(plain, image, grid, cotangent, case.options)
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_serial(case, monkeypatch):
-    monkeypatch.setattr(threads, "SMALL", 1 << 62)
+def test_parity(case):
     image, grid, cotangent = cases.arrays(case)
-    got = run(stnkit, image, grid, cotangent, case.options)
-    agree_with_reference(case, got, image, grid, cotangent)
-    agree_with_uncompiled(case, got, image, grid, cotangent)
-
-
-@pytest.mark.parametrize("name", PARALLEL)
-def test_parallel(name, monkeypatch):
-    monkeypatch.setattr(threads, "SMALL", 0)
-    case = next(case for case in CASES if case.name == name)
-    image, grid, cotangent = cases.arrays(case, seed=1)
-    got = run(stnkit, image, grid, cotangent, case.options)
-    agree_with_uncompiled(case, got, image, grid, cotangent)
+    agree_with_reference(case, run(stnkit, image, grid, cotangent, case.options), image, grid, cotangent)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_affine(d, dtype):
+def test_affine(plain, d, dtype):
     """`affine_sample` and its cotangents are those of the grid that the maps give."""
     random = np.random.default_rng(d)
     extent, size = (9, 10, 11)[-d:], (5, 6, 7)[-d:]
     image = random.uniform(-1, 1, (2, 3, *extent)).astype(dtype)
     theta = random.uniform(-1, 1, (2, d, d + 1)).astype(dtype)
     cotangent = random.uniform(-1, 1, (2, 3, *size)).astype(dtype)
-    grid = stnkit.affine_grid(theta, size)
-    np.testing.assert_array_equal(stnkit.affine_sample(image, theta, size), stnkit.grid_sample(image, grid))
-    d_image, d_theta = stnkit.affine_sample_vjp(cotangent, image, theta)
-    expected, d_grid = stnkit.grid_sample_vjp(cotangent, image, grid)
+    grid = plain.affine_grid(theta, size)
+    np.testing.assert_array_equal(plain.affine_sample(image, theta, size), plain.grid_sample(image, grid))
+    d_image, d_theta = plain.affine_sample_vjp(cotangent, image, theta)
+    expected, d_grid = plain.grid_sample_vjp(cotangent, image, grid)
     np.testing.assert_array_equal(d_image, expected)
     limit = bounds.d_theta(d_grid, dtype)
     np.testing.assert_allclose(d_theta, oracles.affine_grid_vjp(d_grid), rtol=0, atol=limit)
-    np.testing.assert_allclose(d_theta, stnkit.affine_grid_vjp(d_grid), rtol=0, atol=limit)
+    np.testing.assert_allclose(d_theta, plain.affine_grid_vjp(d_grid), rtol=0, atol=limit)
     e = np.finfo(dtype).eps
     np.testing.assert_allclose(grid, oracles.affine_grid(theta, size), rtol=0, atol=3 * (d + 1) ** 2 * e)
 

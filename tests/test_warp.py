@@ -1,5 +1,6 @@
 """What `stnkit warp` makes of real picture files."""
 
+import importlib
 import struct
 import zlib
 from pathlib import Path
@@ -10,8 +11,13 @@ from pictures_on_disk import PIXELS, load, save
 from PIL import Image, ImageCms
 
 from stnkit.cli import pictures
-from stnkit.cli.app import run
 from stnkit.spec import MODES, PADDING_MODES
+
+
+@pytest.fixture
+def run(plain):
+    """Return what runs a command line, uncompiled: each kind of picture would have kernels of its own."""
+    return importlib.import_module("stnkit.cli.app").run
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def photo(tmp_path: Path) -> Path:
     ("kind", "ending"),
     [(kind, ending) for ending in ("png", "tif") for kind in PIXELS if (kind, ending) != ("F", "png")],
 )
-def test_the_identity_returns_the_same_pixels(tmp_path: Path, kind: str, ending: str, mode: str) -> None:
+def test_the_identity_returns_the_same_pixels(run, tmp_path: Path, kind: str, ending: str, mode: str) -> None:
     source = save(tmp_path / f"in.{ending}", PIXELS[kind])
     target = tmp_path / f"out.{ending}"
     assert run(["warp", str(source), str(target), "--mode", mode]) == 0
@@ -35,7 +41,7 @@ def test_the_identity_returns_the_same_pixels(tmp_path: Path, kind: str, ending:
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
 @pytest.mark.parametrize("kind", ["L", "RGB", "I;16"])
 @pytest.mark.parametrize("turns", [1, 2, 3, -1])
-def test_quarter_turns_are_exact(tmp_path: Path, kind: str, mode: str, turns: int) -> None:
+def test_quarter_turns_are_exact(run, tmp_path: Path, kind: str, mode: str, turns: int) -> None:
     source = save(tmp_path / "in.png", PIXELS[kind])
     expected = np.rot90(PIXELS[kind], turns)
     size = f"{expected.shape[1]}x{expected.shape[0]}"
@@ -44,7 +50,7 @@ def test_quarter_turns_are_exact(tmp_path: Path, kind: str, mode: str, turns: in
     np.testing.assert_array_equal(load(tmp_path / "out.png"), expected)
 
 
-def test_a_square_picture_turns_in_place(tmp_path: Path) -> None:
+def test_a_square_picture_turns_in_place(run, tmp_path: Path) -> None:
     square = PIXELS["RGB"][:, :9]
     source = save(tmp_path / "in.png", square)
     assert run(["warp", str(source), str(source), "--rotate", "90"]) == 0
@@ -52,7 +58,7 @@ def test_a_square_picture_turns_in_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
-def test_whole_pixel_translations_are_exact(photo: Path, tmp_path: Path, mode: str) -> None:
+def test_whole_pixel_translations_are_exact(run, photo: Path, tmp_path: Path, mode: str) -> None:
     words = ["warp", str(photo), str(tmp_path / "out.png"), "--translate", "3", "-2", "--mode", mode]
     assert run([*words, "--fill", "10,20,30"]) == 0
     expected = np.broadcast_to(np.array([10, 20, 30], np.uint8), (9, 14, 3)).copy()
@@ -60,18 +66,18 @@ def test_whole_pixel_translations_are_exact(photo: Path, tmp_path: Path, mode: s
     np.testing.assert_array_equal(load(tmp_path / "out.png"), expected)
 
 
-def test_negative_scales_mirror(photo: Path, tmp_path: Path) -> None:
+def test_negative_scales_mirror(run, photo: Path, tmp_path: Path) -> None:
     assert run(["warp", "--scale", "-1,1", str(photo), str(tmp_path / "out.png")]) == 0
     np.testing.assert_array_equal(load(tmp_path / "out.png"), PIXELS["RGB"][:, ::-1])
 
 
-def test_scale_enlarges_about_the_centre(photo: Path, tmp_path: Path) -> None:
+def test_scale_enlarges_about_the_centre(run, photo: Path, tmp_path: Path) -> None:
     words = ["warp", str(photo), str(tmp_path / "out.png"), "--scale", "3", "--size", "42x27"]
     assert run([*words, "--mode", "nearest"]) == 0
     np.testing.assert_array_equal(load(tmp_path / "out.png"), PIXELS["RGB"].repeat(3, 0).repeat(3, 1))
 
 
-def test_shear_leans_upright_lines_to_the_right(tmp_path: Path) -> None:
+def test_shear_leans_upright_lines_to_the_right(run, tmp_path: Path) -> None:
     line = np.zeros((21, 21), np.uint8)
     line[:, 10] = 255
     source = save(tmp_path / "in.png", line)
@@ -79,20 +85,20 @@ def test_shear_leans_upright_lines_to_the_right(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(tmp_path / "out.png"), np.eye(21, dtype=np.uint8)[:, ::-1] * 255)
 
 
-def test_theta_is_the_samplers_matrix(photo: Path, tmp_path: Path) -> None:
+def test_theta_is_the_samplers_matrix(run, photo: Path, tmp_path: Path) -> None:
     theta = ["--theta", "-1", "0", "0", "0", "1", "0"]
     assert run(["warp", str(photo), str(tmp_path / "out.png"), *theta]) == 0
     np.testing.assert_array_equal(load(tmp_path / "out.png"), PIXELS["RGB"][:, ::-1])
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_is_accepted(photo: Path, tmp_path: Path, mode: str) -> None:
+def test_every_mode_is_accepted(run, photo: Path, tmp_path: Path, mode: str) -> None:
     assert run(["warp", str(photo), str(tmp_path / "out.png"), "--rotate", "10", "--mode", mode]) == 0
     assert load(tmp_path / "out.png").shape == (9, 14, 3)
 
 
 @pytest.mark.parametrize("padding", PADDING_MODES)
-def test_every_padding_is_accepted(photo: Path, tmp_path: Path, padding: str) -> None:
+def test_every_padding_is_accepted(run, photo: Path, tmp_path: Path, padding: str) -> None:
     words = ["warp", str(photo), str(tmp_path / "out.png"), "--translate", "14", "0", "--mode", "nearest"]
     assert run([*words, "--padding", padding]) == 0
     pixels, black = PIXELS["RGB"], np.zeros((1, 1, 3), np.uint8)
@@ -100,7 +106,7 @@ def test_every_padding_is_accepted(photo: Path, tmp_path: Path, padding: str) ->
     np.testing.assert_array_equal(load(tmp_path / "out.png"), np.broadcast_to(left, (9, 14, 3)))
 
 
-def test_transparent_neighbours_lend_no_colour(tmp_path: Path) -> None:
+def test_transparent_neighbours_lend_no_colour(run, tmp_path: Path) -> None:
     pixels = np.zeros((4, 8, 4), np.uint8)
     pixels[:, :4] = (200, 0, 0, 255)
     pixels[:, 4:] = (0, 255, 0, 0)
@@ -112,7 +118,7 @@ def test_transparent_neighbours_lend_no_colour(tmp_path: Path) -> None:
     np.testing.assert_array_equal(out[1, :, 3], [128, 255, 255, 255, 128, 0, 0, 0])
 
 
-def test_bicubic_overshoot_is_saturated(tmp_path: Path) -> None:
+def test_bicubic_overshoot_is_saturated(run, tmp_path: Path) -> None:
     pixels = np.repeat(np.array([[0, 0, 0, 255, 255, 255]], np.uint8), 4, 0)
     source = save(tmp_path / "in.png", pixels)
     words = ["--translate", "0.5", "0", "--mode", "bicubic", "--padding", "border"]
@@ -121,7 +127,7 @@ def test_bicubic_overshoot_is_saturated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_the_exif_orientation_is_applied(tmp_path: Path, ending: str) -> None:
+def test_the_exif_orientation_is_applied(run, tmp_path: Path, ending: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it a quarter turn clockwise
     source = save(tmp_path / f"in.{ending}", PIXELS["RGB"], exif=exif)
@@ -130,7 +136,7 @@ def test_the_exif_orientation_is_applied(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("transparent", [False, True])
-def test_palettes_become_colours(tmp_path: Path, transparent: bool) -> None:
+def test_palettes_become_colours(run, tmp_path: Path, transparent: bool) -> None:
     image = Image.fromarray(PIXELS["RGB"]).quantize(8)
     image.save(tmp_path / "in.png", **({"transparency": 0} if transparent else {}))
     assert run(["warp", str(tmp_path / "in.png"), str(tmp_path / "out.png")]) == 0
@@ -139,13 +145,13 @@ def test_palettes_become_colours(tmp_path: Path, transparent: bool) -> None:
     np.testing.assert_array_equal(load(tmp_path / "out.png"), expected)
 
 
-def test_bilevel_pictures_become_gray(tmp_path: Path) -> None:
+def test_bilevel_pictures_become_gray(run, tmp_path: Path) -> None:
     save(tmp_path / "in.png", PIXELS["L"] > 127)
     assert run(["warp", str(tmp_path / "in.png"), str(tmp_path / "out.png")]) == 0
     np.testing.assert_array_equal(load(tmp_path / "out.png"), (PIXELS["L"] > 127) * np.uint8(255))
 
 
-def test_jpegs_are_read_and_written(tmp_path: Path) -> None:
+def test_jpegs_are_read_and_written(run, tmp_path: Path) -> None:
     smooth = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
     Image.fromarray(smooth).convert("CMYK").save(tmp_path / "in.jpg", quality=95)
     assert run(["warp", str(tmp_path / "in.jpg"), str(tmp_path / "out.JPEG")]) == 0
@@ -154,7 +160,7 @@ def test_jpegs_are_read_and_written(tmp_path: Path) -> None:
         assert np.abs(np.array(out)[..., 0].astype(int) - smooth).max() <= 8
 
 
-def test_the_colour_profile_is_kept(tmp_path: Path) -> None:
+def test_the_colour_profile_is_kept(run, tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     source = save(tmp_path / "in.png", PIXELS["RGB"], icc_profile=profile)
     assert run(["warp", str(source), str(tmp_path / "out.png")]) == 0
@@ -162,7 +168,7 @@ def test_the_colour_profile_is_kept(tmp_path: Path) -> None:
         assert out.info["icc_profile"] == profile
 
 
-def test_16_bit_colour_is_announced_as_reduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_16_bit_colour_is_announced_as_reduced(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -175,7 +181,7 @@ def test_16_bit_colour_is_announced_as_reduced(tmp_path: Path, capsys: pytest.Ca
     np.testing.assert_array_equal(load(tmp_path / "out.png").ravel(), np.arange(0, 60000, 10000) >> 8)
 
 
-def test_a_link_to_the_output_is_followed(photo: Path, tmp_path: Path) -> None:
+def test_a_link_to_the_output_is_followed(run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(tmp_path / "real.png")
     assert run(["warp", str(photo), str(tmp_path / "link.png")]) == 0
     assert (tmp_path / "link.png").is_symlink()
