@@ -13,7 +13,7 @@ import pytest
 from cases import FUNCTIONS
 
 import stnkit
-from stnkit.kernels import compiling, cpu, jit
+from stnkit.kernels import compiling, jit
 from stnkit.plans import launch as plans
 from stnkit.spec import BICUBIC, BORDER, UINT8, WRAP, Spec
 
@@ -28,7 +28,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
 
     def forget() -> None:
-        cpu.grid.cache_clear()
+        cpu_grids.grid.cache_clear()
         plans.grid.cache_clear()
 
     forget()

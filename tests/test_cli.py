@@ -26,7 +26,7 @@ from PIL import Image
 from stnkit import __main__, __version__
 from stnkit.cli import cleaning, compiling, environment, interrupts, notices, selection
 from stnkit.cli.app import run
-from stnkit.kernels import cpu, cubins, digests, jit
+from stnkit.kernels import cpu_grids, cubins, digests, jit
 from stnkit.plans import launch as plans
 from stnkit.spec import MODES, PADDING_MODES, Spec
 
@@ -288,7 +288,7 @@ def test_info_says_where_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Return an empty directory of kernels."""
-    remembered = cpu.grid, plans.grid, cubins.directory
+    remembered = cpu_grids.grid, plans.grid, cubins.directory
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     for each in remembered:
         each.cache_clear()
@@ -310,11 +310,11 @@ def test_compile_fills_the_cache_and_says_with_what(place: Path, capsys: pytest.
     assert run(TINY) == 0
     shown = capsys.readouterr().out
     files = sorted(place.glob("*.nbc"))
-    assert len(list(place.glob("cpu.grid_*.nbc"))) == 1
+    assert len(list(place.glob("cpu_grids.grid_*.nbc"))) == 1
     assert table(shown, "affine_grid")[:2] == table(shown, "all")[:2] == ["1", "1"]
     assert f"{len(files)} kernels, " in shown
     assert f" MiB, in {place}" in shown
-    cpu.grid.cache_clear()
+    cpu_grids.grid.cache_clear()
     plans.grid.cache_clear()
     assert run(TINY) == 0
     assert table(capsys.readouterr().out, "affine_grid")[:2] == ["1", "0"]
@@ -326,7 +326,7 @@ def test_compile_in_several_processes(tmp_path: Path) -> None:
     words = ["compile", "--ops", "affine_grid", "--axes", "1", "--dtypes", "float32,float64", "--jobs", "2"]
     done = console(*words, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(list(tmp_path.rglob("cpu.grid_*.nbc"))) == 2
+    assert len(list(tmp_path.rglob("cpu_grids.grid_*.nbc"))) == 2
     assert table(done.stdout, "all")[:2] == ["2", "2"]
 
 

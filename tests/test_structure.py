@@ -20,7 +20,7 @@ ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
     {"dtypes", "hints", "kernels.compiling", "kernels.digests", "kernels.expressions"},
-    {"kernels.compilation", "kernels.pipelines"},
+    {"kernels.lowering", "kernels.pipelines"},
     {"kernels.leaves"},
     {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors", "memo"},
     {"kernels.words"},
@@ -33,7 +33,7 @@ FLOORS = [
     {"kernels.survey", "kernels.tile"},
     {"kernels.busy", "kernels.call"},
     {"kernels.cpu", "kernels.threads"},
-    {"kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent", "plans", "plans.layout", "spline"},
+    {"kernels.cpu_grids", "kernels.cpu_order", "kernels.cpu_tangent", "plans", "plans.layout", "spline"},
     {"kernels.thread_maps"},
     {"kernels.thread"},
     {"kernels.cuda", "kernels.gather", "device_memory"},
@@ -137,7 +137,7 @@ def test_leaf(leaf):
 
 def test_kernels_capture_their_spec_alone(plain):
     rooms = [
-        importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_maps", "cpu_order", "cpu_tangent")
+        importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_grids", "cpu_order", "cpu_tangent")
     ]
     spec = grid_spec(2, np.dtype("float32"), AFFINE, False)
     factories = [f for room in rooms for f in vars(room).values() if isinstance(f, functools._lru_cache_wrapper)]

@@ -18,7 +18,7 @@ import stnkit
 from stnkit.jax import frame as frames
 from stnkit.jax import handlers
 from stnkit.jax.layout import OFFSETS, VALUES, VERSION, is_known
-from stnkit.kernels import cpu, cpu_order, cpu_tangent
+from stnkit.kernels import cpu, cpu_grids, cpu_order, cpu_tangent
 from stnkit.kernels.call import Call
 from stnkit.kernels.digests import digest
 from stnkit.plans.launch import Launch
@@ -29,7 +29,7 @@ TARGET = "stnkit"
 _FACTORIES = {
     factory.__name__: factory
     for factory in (
-        cpu.sample, cpu.sample_vjp, cpu.grid, cpu.grid_vjp,
+        cpu.sample, cpu.sample_vjp, cpu_grids.grid, cpu_grids.grid_vjp,
         cpu_order.sample_order, cpu_order.splat_order, cpu_tangent.sample_jvp,
     )
 }  # fmt: skip

@@ -30,7 +30,6 @@ from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.maps import spread_out, sum_bends, through
 from stnkit.kernels.nearest import move_tile, pick
 from stnkit.kernels.point import AHEAD, TILE, blend, is_calm, pitch, slot, spread
-from stnkit.kernels.sources import put_row
 from stnkit.kernels.tile import allocate, behind, divide, finish_bars, lowest, put_bars, stage, sum_bars, turn
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
@@ -331,53 +330,3 @@ def add_bars(tile, p, dx, dy, dz, places, spec):
 def add_bar(tile, axis, p, bar, places, spec):
     at = slot(axis, p)
     store(tile.bars, at, load(tile.bars, at, places) + total(bar, places))
-
-
-@functools.cache
-def grid(spec: Spec) -> Any:
-    """Build the kernel that writes a source's coordinates out as a grid (batch, location, axis)."""
-
-    def grid(words, first, last):
-        return put_rows(words, first, last, spec)
-
-    return kernel(grid, spec)
-
-
-@leaf
-def put_rows(address, first_chunk, last_chunk, spec):
-    """Write the coordinates of some chunks of rows."""
-    words = words_at(address)
-    call = call_at(words)
-    like = zero(spec.source_dtype)
-    out, source = pointer(words[OUT], like), View(pointer(words[SOURCE], like), call.source)
-    rows, width = call.size[0] * call.size[1], call.size[2]
-    for row in range(first_chunk * call.batch * rows // call.chunks, last_chunk * call.batch * rows // call.chunks):
-        n, z, y = row // rows, row % rows // call.size[1], row % call.size[1]
-        put_row(out, row * width * spec.ndim, source, n, z, y, call.size, like, spec)
-    return 0
-
-
-@functools.cache
-def grid_vjp(spec: Spec) -> Any:
-    """Build the kernel that sums a grid's cotangent to those of the maps: one partial sum for each tile."""
-
-    def grid_vjp(words, first, last):
-        return sum_grids(words, first, last, spec)
-
-    return kernel(grid_vjp, spec)
-
-
-@leaf
-def sum_grids(address, first_chunk, last_chunk, spec):
-    """Sum some chunks of tiles of a grid's cotangent."""
-    words = words_at(address)
-    call = call_at(words)
-    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
-    theta_bar, grid_bar = pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), pointer(words[COTANGENT], like)
-    tiles = (points + TILE - 1) // TILE
-    items = call.batch * tiles
-    for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
-        first, count = span(item % tiles, points)
-        at, to = (item // tiles * points + first) * spec.ndim, item * spec.ndim * (spec.ndim + 1)
-        sum_bars(theta_bar, to, grid_bar, at, 1, spec.ndim, first, count, call.size, like, spec)
-    return 0

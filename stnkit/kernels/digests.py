@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 PACKAGE = __name__.partition(".")[0] + "."
-CPU = tuple(f"{__package__}.{room}" for room in ("cpu", "cpu_maps", "cpu_order", "cpu_tangent"))  # which use `kernel`
+CPU = tuple(f"{__package__}.{room}" for room in ("cpu", "cpu_grids", "cpu_order", "cpu_tangent"))  # which use `kernel`
 IMPORT = re.compile(r"^\s*(?:from|import) (.*\([^)]*\)|.*)", re.MULTILINE)  # what follows the first word
 
 

@@ -1,7 +1,7 @@
 """How leaves are compiled: once for each kind of arguments, and linked into every kernel that calls them.
 
 Numba's own pipeline is made for any function, and takes some 40 ms for each. What leaves are written in is little:
-numbers, tuples, pointers, loops, and calls of other leaves. `compilation` makes LLVM's code of that in a tenth of the
+numbers, tuples, pointers, loops, and calls of other leaves. `lowering` makes LLVM's code of that in a tenth of the
 time, with the types and the instructions that Numba has for each operation.
 
 A leaf is compiled for the fields of a `Spec` that it, and the leaves it calls, have read. Kernels whose other choices
@@ -19,8 +19,8 @@ from numba.core import cgutils, typing
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, compile_result
 
-from stnkit.kernels.compilation import Compilation
 from stnkit.kernels.expressions import Choices, has_code
+from stnkit.kernels.lowering import Compilation
 from stnkit.spec import Spec
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stnkit.dtypes import FLOAT64, bar_dtype
-from stnkit.kernels import cpu, threads
+from stnkit.kernels import cpu, cpu_grids, threads
 from stnkit.kernels.call import IMAGE_BAR, OUT, SOURCE_BAR, Call
 from stnkit.kernels.jit import Kernel
 from stnkit.plans.layout import (
@@ -124,7 +124,7 @@ def grid(source: Layout, kind: int, size: Shape, align: bool, pixel: bool) -> Pl
     out = Buffer(OUT, (source[0][0], *size, len(size)), source[2])
     spec = grid_spec(len(size), source[2], kind, align, pixel)
     words = grid_call(source, kind, size, source[0][0] * math.prod(size[:-1]))
-    return planned((out,), Launch(cpu.grid, spec, math.prod(out.shape), words, (OUT,)))
+    return planned((out,), Launch(cpu_grids.grid, spec, math.prod(out.shape), words, (OUT,)))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -135,7 +135,7 @@ def affine_grid_vjp(batch: int, size: Shape, dtype: np.dtype[Any], align: bool) 
     bars = source_bar(batch, theta, AFFINE, size)
     words = grid_call(theta, AFFINE, size, batch * tiles(math.prod(size)))
     spec = grid_spec(ndim, dtype, AFFINE, align)
-    return planned((bars,), Launch(cpu.grid_vjp, spec, batch * math.prod(size) * ndim, words, (SOURCE_BAR,)))
+    return planned((bars,), Launch(cpu_grids.grid_vjp, spec, batch * math.prod(size) * ndim, words, (SOURCE_BAR,)))
 
 
 def source_bar(images: int, source: Layout, kind: int, size: Shape) -> Buffer:
