@@ -13,7 +13,7 @@ import pytest
 from cases import FUNCTIONS
 
 import stnkit
-from stnkit.kernels import compiling, jit
+from stnkit.kernels import compiling, cpu_grids, jit
 from stnkit.plans import launch as plans
 from stnkit.spec import BICUBIC, BORDER, UINT8, WRAP, Spec
 
