@@ -1,6 +1,7 @@
 """What each test file costs: the kernels it compiles and its CPU seconds, listed at the end of a run.
 
-Kernels that another test has compiled come from the cache on disk, so a file is only charged for those it is first to ask for.
+Kernels that another test has compiled come from the cache on disk, so a file is only charged for those it is first to
+ask for.
 """
 
 import os

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cases import CASES, FUNCTIONS
 
+import stnkit
 from bench import __main__ as program
 from bench import (
     agreement,

@@ -1,7 +1,7 @@
 """What a process may do around a call: fork, start threads, share or lose the cache, watch its memory.
 
-Each case is a script of its own process: a crash is then an exit status, not the end of the test run. What is called are
-the smallest kernels, as nothing here depends on what a kernel computes.
+Each case is a script of its own process: a crash is then an exit status, not the end of the test run. What is called
+are the smallest kernels, as nothing here depends on what a kernel computes.
 """
 
 import compileall

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import stnkit
-from stnkit.kernels import busy, threads
+from stnkit.kernels import busy, call, jit, threads
+from stnkit.spec import Spec
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +121,15 @@ def test_what_one_thread_takes_is_measured_in_a_pause():
     for _ in range(100):
         balance.note_threads(KIND, WORK, 5 * ALONE, end)
     assert not balance.pauses(end)
+
+
+@pytest.mark.parametrize("work", [1, 1 << 20], ids=["serial", "parallel"])
+def test_a_kernel_that_finds_no_memory_says_so(work):
+    """On any thread: of 16 chunks one has none."""
+
+    def short(words, first, last):
+        return call.SHORT_OF_MEMORY if first <= 11 < last else 0
+
+    start = threads.launch(jit.kernel(short, Spec(1)), call.Call(chunks=16), work)
+    with pytest.raises(MemoryError, match="'short' found no memory"):
+        start(*[0] * call.SLOTS)

@@ -13,7 +13,8 @@ BLOCK = 4  # channels that are read together: where a location is, is then read 
 def move_tile(out, to, image, at, raws, tile, count, cs, places, spec):
     """Copy what the locations of one tile read, one block of channels after the other."""
     number = tile.weights[0]
-    for first in range(cs[0], cs[1], BLOCK):
+    first = cs[0]
+    while first < cs[1]:
         last = min(first + BLOCK, cs[1])
         p = int64(0)
         while p + width(places) <= count:
@@ -22,6 +23,7 @@ def move_tile(out, to, image, at, raws, tile, count, cs, places, spec):
         while p < count:
             move(out, to + p, image, at, raws, tile, p, first, last, number, spec)
             p += 1
+        first = last
 
 
 @leaf
