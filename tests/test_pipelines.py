@@ -1,4 +1,4 @@
-"""What the compiler never sees: branches that a kernel's choices rule out; and what kernels share: leaves."""
+"""How leaves are compiled: what a kernel's choices rule out is never seen, and kernels share what they agree on."""
 
 import pytest
 from numba import njit, typeof, types
@@ -25,12 +25,10 @@ like_a_kernel = njit(pipeline_class=KernelPipeline, error_model="numpy")
 
 
 def kernel_of(spec):
-    def both(x):
-        if spec.source == FLOW:
-            return x.what_numbers_have_not
+    def called(x):
         return read_by_source(x, spec)
 
-    return like_a_kernel(both)
+    return like_a_kernel(called)
 
 
 def code_of(function, *kinds):
@@ -39,7 +37,7 @@ def code_of(function, *kinds):
 
 
 def test_a_branch_that_is_ruled_out_is_not_typed():
-    """Neither in a kernel nor in a leaf: the attribute that numbers lack would be a typing error."""
+    """The attribute that numbers lack would be a typing error."""
     assert kernel_of(Spec(2, source=GRID))(2.5) == 2.5
     assert kernel_of(Spec(2, source=AFFINE, align=True))(2.5) == 3.5
     with pytest.raises(TypingError, match=r"read_by_source.*what_numbers_have_not"):
