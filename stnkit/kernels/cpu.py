@@ -25,7 +25,7 @@ from stnkit.kernels.call import (
     words_at,
 )
 from stnkit.kernels.formats import narrow, widen, zero
-from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, release, step
+from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, release
 from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.maps import spread_out, sum_bends, through
 from stnkit.kernels.nearest import move_tile, pick
@@ -103,7 +103,7 @@ def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
     fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec)
 
 
-@step
+@leaf
 def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
     if spec.interp == NEAREST and not spec.interleaved:
@@ -246,7 +246,7 @@ def put_map_bar(theta_bar, to, source, tile, n, first, count, size, like, spec):
     sum_bars(theta_bar, to, tile.bars, 0, pitch(), 1, first, count, size, like, spec)
 
 
-@step
+@leaf
 def spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
     """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`.
 
@@ -276,7 +276,7 @@ def push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec):
     spread(image_bar, at + c * image_bar.strides[1], g, tile, p, bent, spec.reading)
 
 
-@step
+@leaf
 def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
     cs = settled(cs, many, spec)

@@ -23,7 +23,7 @@ from stnkit.kernels.cpu import (
     vectored,
 )
 from stnkit.kernels.formats import narrow, widen, zero
-from stnkit.kernels.jit import View, kernel, leaf, pointer, step
+from stnkit.kernels.jit import View, kernel, leaf, pointer
 from stnkit.kernels.lanes import full, lanes, load, store, unless_zero, width
 from stnkit.kernels.nearest import pick
 from stnkit.kernels.point import bend, blend, is_calm, slot
@@ -68,7 +68,7 @@ def stage_tangents(words, call, tile, n, first, count, like, spec):
     stage_dots(tile, n, first, count, source, source_dot, call.size, call.extent, like, spec)
 
 
-@step
+@leaf
 def fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, count, cs, places, many, spec):
     """Interpolate the channels `cs` of one tile, and their tangents."""
     wide = cs[1] - cs[0]
@@ -181,7 +181,7 @@ def sample_tile_double_vjp(words, call, tile, memory, n, cs, t, at, spec):
         finish_source_bar(words, call, tile, n, t, first, count, like, spec)
 
 
-@step
+@leaf
 def bend_tile(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, count, cs, places, many, spec):
     """Write the cotangents of one tile's cotangents, and stage those of its pixel coordinates."""
     wide = cs[1] - cs[0]

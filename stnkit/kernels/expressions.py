@@ -224,15 +224,17 @@ class Expressions:
             return other if better.known else best
         return Value(kind, code=self.builder.select(better.code, other.code, best.code) if self.builder else None)
 
-    # A loop over a range: (first, last, step), then a pointer to (next, last, step), then (next, whether there is one).
+    # A loop over a range: (first, last), then a pointer to (next, last), then (next, whether it is one of them).
 
     def span(self, ends: list[Value]) -> Value:
-        """Return the ends of a range, and its step, which is known and positive."""
+        """Return the ends of a range of steps of 1."""
+        if len(ends) > 2:
+            self.refuse("range with a step")
         _, signature = _signature(self.typing, range, tuple(v.kind for v in ends))
-        first, last, step = (Value(types.int64, 0), *ends, Value(types.int64, 1))[len(ends) > 1 :][:3]
-        if not isinstance(step.known, int) or step.known < 1:
-            self.refuse("range, with steps that are not known, or go backwards")
-        return self.tuple_of([self.cast(end, signature.return_type.dtype) for end in (first, last, step)])
+        kind = signature.return_type.dtype
+        return self.tuple_of(
+            [self.cast(end, kind) for end in ([Value(types.int64, 0), *ends] if len(ends) < 2 else ends)]
+        )
 
     def _expr_getiter(self, expr: Any) -> Value:
         ends, where = self.take(expr.value), None
@@ -246,11 +248,11 @@ class Expressions:
         number = ends.kind.dtype.dtype
         if not self.builder:
             return Value(types.Tuple((number, types.boolean)))
-        places = [cgutils.gep_inbounds(self.builder, ends.code, 0, k) for k in range(3)]
-        here, last, step = map(self.builder.load, places)
+        first, last = (cgutils.gep_inbounds(self.builder, ends.code, 0, k) for k in range(2))
+        here = self.builder.load(first)
         compare, flag = (self.builder.icmp_signed, "nsw") if number.signed else (self.builder.icmp_unsigned, "nuw")
-        there = compare("<", here, last)
-        self.builder.store(self.builder.add(here, step, flags=[flag]), places[0])
+        there = compare("<", here, self.builder.load(last))
+        self.builder.store(self.builder.add(here, here.type(1), flags=[flag]), first)
         return self.tuple_of([Value(number, code=here), Value(types.boolean, code=there)])
 
     def _expr_pair_first(self, expr: Any) -> Value:

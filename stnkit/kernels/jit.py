@@ -39,7 +39,6 @@ leaf = njit(
     forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LeafPipeline
 )
 FORM = types.int64(types.int64, types.int64, types.int64)  # of a kernel: see `call`
-step = njit(inline="always", error_model="numpy")  # calls of leaves, spliced in before types are inferred
 
 
 register_model(Choices)(models.OpaqueModel)

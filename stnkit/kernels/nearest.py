@@ -2,14 +2,14 @@
 
 from numba import int64
 
-from stnkit.kernels.jit import beyond, leaf, step
+from stnkit.kernels.jit import beyond, leaf
 from stnkit.kernels.lanes import alive, full, gather, living, load, ones, store, touch, width
 from stnkit.kernels.point import AHEAD, slot
 
 BLOCK = 4  # channels that are read together: where a location is, is then read once for all of them
 
 
-@step
+@leaf
 def move_tile(out, to, image, at, raws, tile, count, cs, places, spec):
     """Copy what the locations of one tile read, one block of channels after the other."""
     number = tile.weights[0]

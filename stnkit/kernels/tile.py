@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from numba import int64, uint64
 
 from stnkit.kernels.axis import chain, is_near, locate, tame, taps
-from stnkit.kernels.jit import allocated, beyond, leaf, pointer, step
+from stnkit.kernels.jit import allocated, beyond, leaf, pointer
 from stnkit.kernels.maps import bend_out, run, spread_out
 from stnkit.kernels.place import place
 from stnkit.kernels.point import TILE, pitch, slot
@@ -32,7 +32,7 @@ class Tile(NamedTuple):
     bars: Any  # cotangents of the pixel coordinates, one row per axis; in the end, of the rows of a map
 
 
-@step
+@leaf
 def allocate(channels, spec):
     """Allocate the memory of a stage, eight bytes for each number and offset; return its address, or 0.
 
@@ -84,7 +84,7 @@ def integers(spec):
     return (0 if spec.paired else spec.ndim * spec.taps) + spec.rows + (1 if spec.fill_finite else 2)
 
 
-@step
+@leaf
 def divide(memory, like, index_like, spec):
     """Divide the memory of a stage among its parts: numbers, and then offsets, all from the begin of a line on.
 
@@ -192,7 +192,7 @@ def settle_far(tile, count, extent, spec):
                 tile.coords[slot(axis, p)] = tame(x, extent[2 - axis], spec.padding[axis], spec)
 
 
-@step
+@leaf
 def stage(tile, n, first, count, source, size, extent, strides, like, spec):
     """Stage locations first .. first + count of batch item `n`; once more, and with care, if one of them is far."""
     if fetch(tile, n, first, count, source, size, extent, like, spec.hasty):
