@@ -69,7 +69,7 @@ def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], o
 
 
 def in_short(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
-    """Run or record a public function's call on the short lane; None if it has to go the long way."""
+    """Run or record a public function's call on the fast path; None if it has to go the whole way."""
     if transformed() or (operation.chosen and rest):
         return None
     watched = recorded(tensors)
@@ -167,7 +167,7 @@ class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not
 
 
 class Sampled(Recorded):
-    """A sampler that has been run on the short lane; there is no forward mode about."""
+    """A sampler that has been run on the fast path; there is no forward mode about."""
 
     @staticmethod
     def forward(ctx: Any, what: tuple[Operation, Sequence[Any], Options, Any], *tensors: Any) -> Any:
@@ -179,7 +179,7 @@ class Sampled(Recorded):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        """Pull the output's cotangent back: on the short lane, where it has no derivative itself."""
+        """Pull the output's cotangent back: on the fast path, where it has no derivative itself."""
         (operation, _, options, _), (cotangent,), tensors = ctx.what, cotangents, ctx.saved_tensors
         if type(cotangent) in PLAIN and not (recorded((cotangent, *tensors)) or transformed()):
             if cotangent.layout is torch.strided and not gpu.on_gpu(cotangent):  # where any strides are walked
