@@ -65,7 +65,8 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
     if operation.startswith("splat"):
         return "grid" in source and not integers and (operation, mode) != ("splat twice", "nearest")
     if operation in ("count", "gradient"):
-        return "grid" in source and (operation == "count" or (DTYPES[image] <= UINT8 and mode != "nearest"))
+        refused = DTYPES[image] > UINT8 or mode == "nearest" or (integers and fill != fill)
+        return "grid" in source and (operation == "count" or not refused)
     if operation == "_double_vjp" and source in ("projective", "thin_plate_spline"):
         return False
     if operation in ("_vjp", "_double_vjp") and mode == "nearest" and not asked[0]:

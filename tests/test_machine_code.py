@@ -93,6 +93,12 @@ def same(got, expected):
         np.testing.assert_array_equal(a.astype(float), b.astype(float))
 
 
+def test_every_two_choices_that_can_meet_do():
+    """In other drawn calls, too, none meet that do not in these."""
+    met = set().union(*map(calls.pairs, CALLS))
+    assert met == set().union(*map(calls.pairs, calls.drawn(MINE, seed=4, each=2)))
+
+
 @pytest.mark.parametrize("call", CALLS, ids=name)
 def test_bits(call, monkeypatch):
     monkeypatch.setattr(threads, "SMALL", 1 << 62)
