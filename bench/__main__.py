@@ -3,6 +3,10 @@
 Prints tables, and writes what it has measured to `bench/results` after every case. `python -m bench.report` then
 writes the documentation's page. A case that is not known, and a peer that is not, are one line of standard error and
 the exit status 2. An interrupt keeps the cases that are done, and gives 130.
+
+`python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, and
+`python -m bench bits` tells whether results have the bits that they had: see `compile_times.py`, `call_costs.py`,
+`busy.py` and `bits.py`.
 """
 
 import argparse
@@ -17,7 +21,22 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import compiled, derivatives, harness, in_cuda, peers, results, startup, suite, threads, torch_step
+from bench import (
+    bits,
+    busy,
+    call_costs,
+    compile_times,
+    compiled,
+    derivatives,
+    harness,
+    in_cuda,
+    peers,
+    results,
+    startup,
+    suite,
+    threads,
+    torch_step,
+)
 from bench.cases import Case
 from bench.memory import Gauge
 from bench.peers import Peer
@@ -25,6 +44,8 @@ from bench.report import show
 from bench.suite import Section
 
 COMPILING = 35.0  # seconds of a quick run's minute that its kernels may take
+
+OTHERS = {"bits": bits.main, "busy": busy.main, "calls": call_costs.main, "compile": compile_times.main}
 
 Advance = Callable[[str], None]
 
@@ -51,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line, and return the exit status."""
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in OTHERS:
+        return OTHERS[words[0]](words[1:])
     try:
         options = parser().parse_args(words)
         if options.device == "cuda":
@@ -130,7 +154,7 @@ def measure(run: results.Run, sections: Sequence[Section], found: Sequence[Peer]
             run["scaling"] = scaling(run["threads"], found, effort)
             if "torch" in (peer.name for peer in found):
                 advance("training in torch")
-                run["training"], run["overhead"] = torch_step.figures(effort), torch_step.overhead(effort)
+                run["training"] = torch_step.figures(effort)
     run["complete"] = True
     results.save(run, path)
 

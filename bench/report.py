@@ -55,8 +55,8 @@ def where(run: Run) -> str:
     versions = run["versions"] | {name: version or "not installed" for name, version in run["peers"].items()}
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     machine = f"{run['machine']['processor']}, {run['machine']['cores']} cores, {run['threads']} threads"
-    copied = f"a copy moves {run['bandwidth'] / 1e9:.1f} GB/s" if "bandwidth" in run else "no copy was measured"
-    return f"{run['date']}: {machine}, {copied}; {named}"
+    copied = f", a copy moves {run['bandwidth'] / 1e9:.1f} GB/s" if "bandwidth" in run else ""
+    return f"{run['date']}: {machine}{copied}; {named}"
 
 
 def markdown(table: Table, title: bool = True) -> str:
@@ -104,7 +104,6 @@ def filled(page: str, run: Run, source: str, text: str) -> str:
         "scaling": lambda: markdown(tables.scaling(run), title=False),
         "relations": lambda: markdown(tables.relations(run), title=False),
         "training": lambda: markdown(tables.training(run), title=False),
-        "overhead": lambda: markdown(tables.overhead(run), title=False),
         "start": lambda: markdown(tables.start(run), title=False),
     }
 

@@ -152,16 +152,6 @@ def training(run: Run) -> Table:
     return Table("A training step in torch", columns, rows)
 
 
-def overhead(run: Run) -> Table:
-    """Return what a call on a few numbers takes."""
-    sides = ("kernel", "stnkit", "torch")
-    rows = [
-        (entry["what"], *(figure(entry["seconds"][side] * 1e6) for side in sides)) for entry in run.get("overhead", ())
-    ]
-    columns = ("us of", "on NumPy arrays", "on tensors", "torch's own")
-    return Table("A call on a few numbers in torch", columns, rows)
-
-
 def start(run: Run) -> Table:
     """Return what a process waits for before its first result."""
     rows = [(what, figure(seconds * 1e3)) for what, seconds in run["start"].items()]
@@ -188,6 +178,5 @@ EXTRAS = {
     "scaling": scaling,
     "relations": relations,
     "training": training,
-    "overhead": overhead,
     "start": start,
 }

@@ -178,45 +178,13 @@ def timed(sides: dict[str, Callable[[], Any]], effort: Effort) -> dict[str, floa
     return {name: time["median"] for name, time in times.items()}
 
 
-def overhead(effort: Effort = THOROUGH) -> list[dict[str, Any]]:
-    """Return the seconds of one call on a few numbers, where all the time goes into getting there and back."""
-    import torch
-    from torch.nn import functional
-
-    import stnkit
-
-    image, grid, cotangent = torch.rand(1, 1, 4, 4), torch.rand(1, 2, 2, 2), torch.rand(1, 1, 2, 2)
-    arrays, leaf = (image.numpy(), grid.numpy()), grid.clone().requires_grad_()
-
-    def native(points: Any) -> Any:
-        return functional.grid_sample(image, points, align_corners=False)
-
-    rows = {
-        "grid_sample, no gradient": {
-            "kernel": lambda: stnkit.grid_sample(*arrays),
-            "stnkit": lambda: stnkit.grid_sample(image, grid),
-            "torch": lambda: native(grid),
-        },
-        "grid_sample, forward and backward to the grid": {
-            "kernel": lambda: (
-                stnkit.grid_sample(*arrays),
-                stnkit.grid_sample_vjp(arrays[0][:, :, :2, :2], *arrays, wrt="grid"),
-            ),
-            "stnkit": lambda: torch.autograd.grad(stnkit.grid_sample(image, leaf), leaf, cotangent),
-            "torch": lambda: torch.autograd.grad(native(leaf), leaf, cotangent),
-        },
-    }
-    return [{"what": what, "seconds": timed(sides, effort)} for what, sides in rows.items()]
-
-
 def main() -> None:
     number = min(2, threads.usable())
     threads.fix(number)
     import torch
 
     torch.set_num_threads(number)
-    run = {"training": figures(), "overhead": overhead()}
-    printed([tables.training(run), tables.overhead(run)])
+    printed([tables.training({"training": figures()})])
 
 
 if __name__ == "__main__":

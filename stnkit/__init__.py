@@ -5,6 +5,7 @@
 `thin_plate_spline_grid` and `thin_plate_spline_sample`, and `flow_grid` and `flow_sample` for a flow.
 Each has a `_vjp` (reverse mode) and a `_jvp` (forward mode), and most samplers a `_double_vjp` (second order).
 `grid_splat` is the adjoint of sampling, and `grid_gradient` the spatial derivative of an image.
+`compile_ahead` compiles what a call of one of these would run.
 `transforms` has maps as arrays, and `nn` a layer; both are imported when they are first asked for.
 """
 
@@ -20,6 +21,7 @@ from stnkit.api.affine import (
     affine_sample_jvp,
     affine_sample_vjp,
 )
+from stnkit.api.ahead import compile_ahead
 from stnkit.api.flow import (
     flow_grid,
     flow_grid_jvp,
@@ -56,6 +58,7 @@ __all__ = [
     "affine_sample_double_vjp",
     "affine_sample_jvp",
     "affine_sample_vjp",
+    "compile_ahead",
     "flow_grid",
     "flow_grid_jvp",
     "flow_grid_vjp",

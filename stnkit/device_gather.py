@@ -22,7 +22,7 @@ from stnkit.device_threads import channels_each, vectored
 from stnkit.kernels import cuda_gather
 from stnkit.kernels.gather import HELD
 from stnkit.kernels.survey import ROW
-from stnkit.plan import Plan, Shape
+from stnkit.plans.layout import Sampling, Shape
 from stnkit.spec import AFFINE, BORDER, ZEROS, Options, Spec
 
 
@@ -35,7 +35,7 @@ def is_gathered(kind: int, options: Options, ndim: int) -> bool:
 
 
 def gather(
-    call: Plan,
+    call: Sampling,
     image_bar: DeviceArray | None,
     cotangent: DeviceArray,
     strides: Shape,
@@ -62,7 +62,7 @@ def gather(
     scatter(call, image_bar, cotangent, strides, source, deterministic, rest=Rest(maps, missed))
 
 
-def sums_each(call: Plan, spec: Spec) -> int:
+def sums_each(call: Sampling, spec: Spec) -> int:
     """Return how many channels of a pixel a thread takes: those of one access, or so many that all are busy."""
     if spec.lanes > 1:
         return spec.lanes

@@ -11,7 +11,7 @@ from stnkit.device_memory import aligned, constant, contiguous, contracted, conv
 from stnkit.device_threads import map_entries, theta_sums
 from stnkit.dtypes import FLOAT64, arithmetic
 from stnkit.kernels import cuda, device
-from stnkit.plan import Shape, grid_spec, layout, source_layout, three
+from stnkit.plans.layout import Shape, grid_spec, layout, source_layout, three
 from stnkit.spec import AFFINE, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
 
 

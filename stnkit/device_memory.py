@@ -12,9 +12,9 @@ import numpy as np
 from stnkit.device_arrays import ARITHMETIC, DeviceArray, Place, gapless, spread
 from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.kernels import device, elements
-from stnkit.kernels.jit import digest
+from stnkit.kernels.digests import digest
 from stnkit.memo import Memo
-from stnkit.plan import Shape
+from stnkit.plans.layout import Shape
 from stnkit.spec import DTYPES, Spec
 
 BYTE = np.dtype(np.uint8)

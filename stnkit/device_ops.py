@@ -16,8 +16,8 @@ from stnkit.device_scatter import image_layout, scatter
 from stnkit.device_threads import channels_each, grouped, seats, vectored
 from stnkit.dtypes import bar_dtype
 from stnkit.kernels import cuda
-from stnkit.plan import Shape, cotangent_strides, layout, out_strides, plan
-from stnkit.plan import contiguous as gapless
+from stnkit.plans.layout import Shape, cotangent_strides, layout, out_strides, sampling
+from stnkit.plans.layout import contiguous as gapless
 from stnkit.spec import GRID, MAPS, NEAREST, Options
 
 __all__ = ["added", "aligned", "converted", "grid", "grid_vjp", "ones", "scaled"]  # operations of other rooms
@@ -40,7 +40,7 @@ def sample(
     The result is differentiated in the coordinates, `order` times on each axis.
     """
     image, source = aligned(image), readable(source, kind, image.dtype, options.control)
-    call = plan(layout(image), layout(source), kind, size, options)
+    call = sampling(layout(image), layout(source), kind, size, options)
     out = image.place.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
         spec = vectored(call, image, out)
@@ -95,13 +95,13 @@ def sample_vjp(
     if cotangent.size:
         both = wrt[0] and slopes and not (deterministic or gathered) and image.flags.c_contiguous
         if wrt[0] and not both:
-            call = plan(gapless(image), layout(read), kind, size, options)
+            call = sampling(gapless(image), layout(read), kind, size, options)
             if gathered:
                 gather(call, image_bar, cotangent, strides, read, deterministic, into is not None)
             else:
                 scatter(call, image_bar, cotangent, strides, read, deterministic)
         if slopes:
-            call = plan(layout(image), layout(read), kind, size, options)
+            call = sampling(layout(image), layout(read), kind, size, options)
             pictures = (image, cotangent, image_bar) if both and image_bar is not None else (image, cotangent)
             spec = grouped(call, vectored(call, *pictures))._replace(image_bar=both, source_bar=True)
             seat = seats(call, spec, read)
@@ -137,6 +137,6 @@ def splat(
     image_bar = zeros(values.place, shape, bar_dtype(values.dtype, grid.dtype))
     if values.size:
         values, strides = walkable(values, options)
-        call = plan(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
+        call = sampling(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
         scatter(call, image_bar, values, strides, grid, deterministic)
     return converted(image_bar, values.dtype)

@@ -10,8 +10,8 @@ from stnkit.device_memory import contiguous, run, zeros
 from stnkit.device_threads import BUSY, channels_each, vectored
 from stnkit.kernels import cuda, cuda_gather
 from stnkit.kernels.bins import HEAD, WORDS
-from stnkit.kernels.jit import digest
-from stnkit.plan import Layout, Plan, Shape
+from stnkit.kernels.digests import digest
+from stnkit.plans.layout import Layout, Sampling, Shape
 from stnkit.spec import DTYPES, Spec
 
 
@@ -28,7 +28,7 @@ def image_layout(shape: Shape, dtype: np.dtype[Any]) -> Layout:
 
 
 def scatter(
-    call: Plan,
+    call: Sampling,
     image_bar: DeviceArray | None,
     cotangent: DeviceArray,
     strides: Shape,
@@ -72,7 +72,7 @@ def counted(rest: Rest | None) -> tuple[int, ...]:
 
 
 def bins(
-    call: Plan,
+    call: Sampling,
     spec: Spec,
     image_bar: DeviceArray,
     cotangent: DeviceArray,
@@ -103,7 +103,7 @@ def bins(
     return memory
 
 
-def peak(array: DeviceArray, call: Plan, rest: Rest | None = None) -> DeviceArray:
+def peak(array: DeviceArray, call: Sampling, rest: Rest | None = None) -> DeviceArray:
     """Return the representation of an array's largest finite number, in the type of the arithmetic."""
     array = contiguous(array)
     found = zeros(array.place, (1,), np.dtype(np.int64))

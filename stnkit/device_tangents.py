@@ -14,8 +14,8 @@ from stnkit.device_scatter import image_layout, scatter
 from stnkit.device_threads import channels_each, grouped, seats, vectored
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels import cuda
-from stnkit.plan import Shape, layout, out_strides, plan
-from stnkit.plan import contiguous as gapless
+from stnkit.plans.layout import Shape, layout, out_strides, sampling
+from stnkit.plans.layout import contiguous as gapless
 from stnkit.spec import AFFINE, GRID, MAPS, NEAREST, Options
 
 Maybe = DeviceArray | None
@@ -39,7 +39,7 @@ def sample_jvp(
         out = sample(image, source, kind, size, options, fill)
         return out, cleared(image.place.empty(out.shape, wide) if out_dot is None else out_dot)
     image, image_dot, source, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
-    call = plan(layout(image), layout(source), kind, size, options)
+    call = sampling(layout(image), layout(source), kind, size, options)
     out = image.place.empty(call.out_shape, image.dtype)
     out_dot = image.place.empty(call.out_shape, wide) if out_dot is None else out_dot
     if out.size:
@@ -78,7 +78,7 @@ def sample_double_vjp(
     out_bar_bar = place.empty(cotangent.shape, cotangent.dtype)
     cotangent, strides = walkable(cotangent, options)
     both = moved and not deterministic and image.flags.c_contiguous
-    call = plan(layout(image), layout(read), kind, size, options)
+    call = sampling(layout(image), layout(read), kind, size, options)
     pictures = _present(image, image_dot, cotangent, out_bar_bar, image_bar if both else None)
     spec = grouped(call, vectored(call, *pictures))._replace(
         image_dot=image_dot is not None, source_dot=moved, image_bar=both, source_bar=slopes, out_bar=True
@@ -93,7 +93,7 @@ def sample_double_vjp(
         *(out_strides(call, options), strides, call.image, call.source, seat.strides),
     )
     if moved and not both:
-        call = plan(gapless(image), layout(read), kind, size, options)
+        call = sampling(gapless(image), layout(read), kind, size, options)
         scatter(call, image_bar, cotangent, strides, read, deterministic, source_dot)
     source_bar = seat.sums() if slopes else zeros(place, source.shape, read.dtype)
     if slopes and kind in MAPS:
@@ -138,7 +138,7 @@ def splat_double_jvp(
     place, grid = values.place, aligned(grid)
     image_bar = zeros(place, shape, bar_dtype(values.dtype, grid.dtype))
     if values.size and options.interp != NEAREST:
-        call = plan(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
+        call = sampling(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
         for a, b in itertools.product(range(grid.shape[-1]), repeat=2):
             factors = _beside(first, a, values, options), _beside(second, b, values, options)
             along, strides = walkable(product(values, *factors), options)

@@ -6,15 +6,15 @@ from typing import NamedTuple
 from stnkit.device_arrays import DeviceArray
 from stnkit.device_memory import run
 from stnkit.kernels import cuda, device
-from stnkit.kernels.jit import digest
+from stnkit.kernels.digests import digest
 from stnkit.kernels.thread import VECTOR
-from stnkit.plan import Plan, Shape
+from stnkit.plans.layout import Sampling, Shape
 from stnkit.spec import DTYPES, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
 
 
-def vectored(call: Plan, *pictures: DeviceArray) -> Spec:
+def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
     """Return a call's spec for a GPU: channels that lie side by side are taken as many as fit one access."""
     spec = call.spec._replace(lanes=1, packed=False)
     if not (spec.interleaved and call.spec.packed):
@@ -26,7 +26,7 @@ def vectored(call: Plan, *pictures: DeviceArray) -> Spec:
     return spec._replace(lanes=lanes, aligned=lanes > 1)
 
 
-def grouped(call: Plan, spec: Spec) -> Spec:
+def grouped(call: Sampling, spec: Spec) -> Spec:
     """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
     group, vectors = 1, call.channels // spec.lanes if spec.interleaved else 1
     while 2 * group <= min(vectors, device.WARP):
@@ -41,7 +41,7 @@ def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
     return channels % lanes == 0 and not any(s % step for s in (picture.address, *others))
 
 
-def channels_each(call: Plan, spec: Spec) -> int:
+def channels_each(call: Sampling, spec: Spec) -> int:
     """Return how many channels a thread takes: so many that a location is staged for few threads, but all are busy."""
     if spec.interleaved:
         return spec.lanes
@@ -64,7 +64,7 @@ class Seats(NamedTuple):
         return self.memory if self.memory.shape == self.shape else theta_sums(self.memory, self.shape)
 
 
-def seats(call: Plan, spec: Spec, source: DeviceArray) -> Seats:
+def seats(call: Sampling, spec: Spec, source: DeviceArray) -> Seats:
     """Return how threads are numbered, and where they write: a grid's cotangent, or warps' parts of theta's."""
     points, ndim = math.prod(call.size), spec.ndim
     rows = points + -points % device.WARP

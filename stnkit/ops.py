@@ -5,35 +5,42 @@ allocated here.
 """
 
 import ctypes
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from stnkit import arrays, recipes, spline
+from stnkit import arrays, spline
 from stnkit.boxes import box
 from stnkit.dtypes import arithmetic, bar_dtype
-from stnkit.kernels import cpu
-from stnkit.kernels.threads import launch
-from stnkit.plan import (
-    CHUNKS,
-    Layout,
-    Shape,
-    contiguous,
-    cotangent_strides,
-    grid_spec,
-    layout,
-    source_layout,
-    three,
-    tiles,
-    zero,
-)
-from stnkit.spec import AFFINE, GRID, MAPS, NEAREST, THIN_PLATE_SPLINE, Options
+from stnkit.kernels.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, OUT, SLOTS, SOURCE, SOURCE_BAR
+from stnkit.plans import launch as plans
+from stnkit.plans.launch import Buffer, Plan
+from stnkit.plans.layout import Shape, contiguous, cotangent_strides, layout
+from stnkit.spec import GRID, MAPS, NEAREST, THIN_PLATE_SPLINE, Options
 
+Arrays = dict[int, np.ndarray]  # by their slots
 Bars = tuple[np.ndarray | None, np.ndarray | None]
 
 _word = ctypes.c_size_t.from_address
+
+
+def execute(plan: Plan, arrays: Arrays) -> Arrays:
+    """Run a plan on arrays; add the buffers that it allocates to them. A slot that is filled is not allocated anew."""
+    for buffer in plan.buffers:
+        if buffer.slot not in arrays:
+            arrays[buffer.slot] = allocated(buffer)
+    addresses = [0] * SLOTS
+    for slot, array in arrays.items():
+        addresses[slot] = address(array)
+    for launch in plan.launches:
+        launch.start(*addresses)
+    return arrays
+
+
+def allocated(buffer: Buffer) -> np.ndarray:
+    """Allocate a buffer of a plan."""
+    return (np.zeros if buffer.cleared else np.empty)(buffer.shape, buffer.dtype)
 
 
 def sample(
@@ -52,11 +59,9 @@ def sample(
     if not arrays.is_native(image):
         image = arrays.boxed(image, box(image.shape, image.dtype, source, kind, size, options))
     source = readable(source, kind, image.dtype, options.control)
-    shape, run = recipes.forward(layout(image), layout(source), kind, size, options)
-    out = np.empty(shape, image.dtype) if out is None else out
-    if out.size:
-        launch(*run.head, address(out), address(image), address(source), address(fill), *run.numbers)
-    return out
+    plan = plans.forward(layout(image), layout(source), kind, size, options)
+    given = {IMAGE: image, SOURCE: source, FILL: fill}
+    return execute(plan, given if out is None else given | {OUT: out})[OUT]
 
 
 def sample_vjp(
@@ -77,19 +82,12 @@ def sample_vjp(
     the arithmetic's dtype, as large as the image, and rounded once.
     """
     read = readable(source, kind, image.dtype, options.control)
-    image_bar = into
-    if wrt[0] and into is None:
-        image_bar = np.zeros(image.shape, bar_dtype(image.dtype, read.dtype))
-    source_bar = source_bars(image, read, kind, size) if wrt[1] else None
-    if cotangent.size:
-        cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp != NEAREST)
-        layouts = layout(image), contiguous(image), layout(read)
-        places = [0 if bar is None else address(bar) for bar in (image_bar, source_bar)]
-        places += map(address, (cotangent, image, read, fill))
-        for run in recipes.backward(*layouts, kind, size, options, wrt, strides, cotangent.size):
-            launch(*run.head, *places, *run.numbers)
-    image_bar = image_bar if image_bar is into else rounded(image_bar, image.dtype)
-    return image_bar, None if source_bar is None else source_sums(source_bar, source, kind, options.control)
+    cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp != NEAREST, planar=True)
+    plan = plans.backward(layout(image), contiguous(image), layout(read), kind, size, options, wrt, strides)
+    given = {COTANGENT: cotangent, IMAGE: image, SOURCE: read, FILL: fill}
+    made = execute(plan, given if into is None else given | {IMAGE_BAR: into})
+    image_bar = into if into is not None else rounded(made.get(IMAGE_BAR), image.dtype)
+    return image_bar, source_sums(made[SOURCE_BAR], source, kind, options.control) if wrt[1] else None
 
 
 def converted(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
@@ -157,11 +155,6 @@ def rounded(image_bar: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray | 
     return image_bar if image_bar is None else np.asarray(image_bar, dtype)
 
 
-def source_bars(image: np.ndarray, read: np.ndarray, kind: int, size: Shape) -> np.ndarray:
-    """Allocate the memory that kernels add a source's cotangent to; `read` is what they read."""
-    return np.zeros(*recipes.bars_form(len(image), read.shape, kind, size, read.dtype))
-
-
 def source_sums(source_bar: np.ndarray, source: np.ndarray, kind: int, control: bytes = b"") -> np.ndarray:
     """Return a source's cotangent from the memory that kernels added to; partial sums in their order."""
     if kind not in MAPS:
@@ -174,38 +167,16 @@ def source_sums(source_bar: np.ndarray, source: np.ndarray, kind: int, control: 
 
 def grid(source: np.ndarray, kind: int, size: Shape, align: bool, pixel: bool = False) -> np.ndarray:
     """Write out the coordinates that affine or projective maps, or a flow, give for an output of `size`."""
-    batch, ndim = len(source), len(size)
     source = np.ascontiguousarray(source)
-    out = np.empty((batch, *size, ndim), source.dtype)
-    if out.size:
-        spec = grid_spec(ndim, source.dtype, kind, align, pixel)
-        launch(cpu.grid, spec, out.size, address(out), address(source), *grid_numbers(layout(source), kind, size))
-    return out
-
-
-def grid_numbers(source: Layout, kind: int, size: Shape) -> recipes.Numbers:
-    """Return what the kernel that writes coordinates out takes after its addresses."""
-    batch = source[0][0]
-    _, strides = source_layout(source, kind, size)
-    return batch, min(batch * math.prod(size[:-1]), CHUNKS), three(size, 1), strides, zero(source[2])
+    return execute(plans.grid(layout(source), kind, size, align, pixel), {SOURCE: source})[OUT]
 
 
 def grid_vjp(cotangent: np.ndarray, align: bool) -> np.ndarray:
     """Return the cotangent of affine maps from that of the grid they give."""
     batch, *size, ndim = cotangent.shape
-    cotangent = np.ascontiguousarray(cotangent)
-    theta_bar = np.zeros(*recipes.bars_form(batch, (batch, ndim, ndim + 1), AFFINE, tuple(size), cotangent.dtype))
-    if cotangent.size:
-        spec = grid_spec(ndim, cotangent.dtype, AFFINE, align)
-        numbers = grid_vjp_numbers(batch, tuple(size), cotangent.dtype)
-        launch(cpu.grid_vjp, spec, cotangent.size, address(theta_bar), address(cotangent), *numbers)
+    plan = plans.affine_grid_vjp(batch, tuple(size), cotangent.dtype, align)
+    theta_bar = execute(plan, {COTANGENT: np.ascontiguousarray(cotangent)})[SOURCE_BAR]
     return np.asarray(theta_bar.sum(axis=1), cotangent.dtype).reshape(batch, ndim, ndim + 1)
-
-
-def grid_vjp_numbers(batch: int, size: Shape, dtype: np.dtype[Any]) -> recipes.Numbers:
-    """Return what the kernel that sums a grid's cotangent takes after its addresses."""
-    spans = tiles(math.prod(size))
-    return batch * spans, spans, min(batch * spans, CHUNKS), three(size, 1), zero(dtype)
 
 
 def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any], control: bytes = b"") -> np.ndarray:
@@ -216,9 +187,11 @@ def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any], control:
     return np.ascontiguousarray(numbers, arithmetic(image_dtype, source.dtype))
 
 
-def walkable(cotangent: np.ndarray, options: Options, pulled: bool = True) -> tuple[np.ndarray, Shape]:
+def walkable(
+    cotangent: np.ndarray, options: Options, pulled: bool = True, planar: bool = False
+) -> tuple[np.ndarray, Shape]:
     """Return a cotangent and its (batch, channel, location) strides, copied where kernels could not walk it."""
-    strides = cotangent_strides(layout(cotangent), options, pulled, cotangent.flags.c_contiguous)
+    strides = cotangent_strides(layout(cotangent), options, pulled, cotangent.flags.c_contiguous, planar)
     if strides is None:
         return walkable(np.ascontiguousarray(cotangent), options, pulled)
     return cotangent, strides

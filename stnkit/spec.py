@@ -33,6 +33,7 @@ MAPS = (AFFINE, PROJECTIVE, THIN_PLATE_SPLINE)  # a few numbers for a whole outp
 
 # Storage formats that kernels read, by NumPy name. Integers but uint8 are only moved, by nearest.
 FLOAT32, FLOAT64, FLOAT16, BFLOAT16, UINT8 = range(5)
+INT32, INT64 = 9, 11
 DTYPES = {
     "float32": FLOAT32,
     "float64": FLOAT64,
@@ -43,9 +44,9 @@ DTYPES = {
     "int8": 6,
     "int16": 7,
     "uint16": 8,
-    "int32": 9,
+    "int32": INT32,
     "uint32": 10,
-    "int64": 11,
+    "int64": INT64,
     "uint64": 12,
 }
 
@@ -93,9 +94,9 @@ class Spec(NamedTuple):
     source_dot: bool = False  # a tangent of grid or theta is given
     image_bar: bool = False  # the cotangent of the image is asked for
     source_bar: bool = False  # the cotangent of grid or theta is asked for
+    planar: bool = False  # the channels of a cotangent are planes, though those of the image are not
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
     near: bool = False  # coordinates are finite and near, as who stages them has seen
-    parallel: bool = False
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
     digest: int = 0
 
@@ -141,15 +142,30 @@ class Spec(NamedTuple):
         return self.interp == BICUBIC and (self.source_bar or self.source_dot)
 
     @property
-    def serial(self) -> "Spec":
-        """The choices of the serial twin: leaves that are compiled for it serve the parallel one too."""
-        return self._replace(parallel=False)
+    def arithmetic_dtype(self) -> int:
+        """The format that is computed in."""
+        return FLOAT64 if FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
+
+    @property
+    def image_bar_dtype(self) -> int:
+        """The format in which an image's cotangent is summed: the image's, or the arithmetic's for halves."""
+        return self.image_dtype if self.image_dtype in (FLOAT32, FLOAT64) else self.arithmetic_dtype
+
+    @property
+    def source_bar_dtype(self) -> int:
+        """The format in which a source's cotangent is summed: a map's has a part for each tile."""
+        return FLOAT64 if self.mapped else self.source_dtype
+
+    @property
+    def index_dtype(self) -> int:
+        """The format of offsets within one plane."""
+        return INT64 if self.wide else INT32
 
     @property
     def reading(self) -> "Spec":
         """The choices that staging and reading depend on: leaves compiled for one operation serve the others."""
         return self._replace(
-            image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False, parallel=False
+            image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False, planar=False
         )
 
     @property

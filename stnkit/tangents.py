@@ -5,20 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.dtypes import FLOAT64, bar_dtype, dot_dtype
-from stnkit.kernels import cpu_order, cpu_tangent
-from stnkit.kernels.threads import launch
-from stnkit.ops import (
-    address,
-    readable,
-    rounded,
-    sample,
-    source_bars,
-    source_sums,
-    walkable,
+from stnkit.dtypes import bar_dtype, dot_dtype
+from stnkit.kernels.call import (
+    COTANGENT,
+    FILL,
+    IMAGE,
+    IMAGE_BAR,
+    IMAGE_DOT,
+    OUT,
+    OUT_DOT,
+    SOURCE,
+    SOURCE_BAR,
+    SOURCE_DOT,
 )
-from stnkit.plan import Plan, Shape, backward_parts, contiguous, layout, out_strides, plan
-from stnkit.recipes import backward_numbers, forward_numbers
+from stnkit.ops import Arrays, allocated, execute, readable, rounded, sample, source_sums, walkable
+from stnkit.plans import tangents as plans
+from stnkit.plans.launch import Buffer
+from stnkit.plans.layout import Shape, contiguous, layout
 from stnkit.spec import GRID, NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Options
 
 Maybe = np.ndarray | None
@@ -41,17 +44,11 @@ def sample_jvp(
         return out, np.zeros(out.shape, dot_dtype(image.dtype, source.dtype))
     image, image_dot = _alike(image, image_dot)
     source, source_dot = _read(source, source_dot, kind, image.dtype, options)
-    call = plan(layout(image), layout(source), kind, size, options)
-    out, out_dot = _twins(call.out_shape, image.dtype, dot_dtype(image.dtype, source.dtype))
-    if out.size:
-        launch(
-            cpu_tangent.sample_jvp,
-            call.spec._replace(image_dot=image_dot is not None, source_dot=source_dot is not None),
-            2 * call.work,
-            *_addresses(out, out_dot, image, image_dot, source, source_dot, fill),
-            *forward_numbers(call, options, "image", "dot", "source", "like", "index"),
-        )
-    return out, out_dot
+    given = image_dot is not None, source_dot is not None
+    plan = plans.jvp(layout(image), layout(source), kind, size, options, *given)
+    inputs = {IMAGE: image, SOURCE: source, FILL: fill} | _given({IMAGE_DOT: image_dot, SOURCE_DOT: source_dot})
+    made = execute(plan, inputs | _twins(*plan.buffers))
+    return made[OUT], made[OUT_DOT]
 
 
 def sample_double_vjp(
@@ -74,43 +71,19 @@ def sample_double_vjp(
     image, image_dot = _alike(image, image_dot)
     assert kind not in (PROJECTIVE, THIN_PLATE_SPLINE), "the second order is not written for this source"
     read, source_dot = _read(source, source_dot, kind, image.dtype, options)
-    out_bar_bar = np.zeros(cotangent.shape, cotangent.dtype)
-    image_bar = np.zeros(image.shape, bar_dtype(image.dtype, read.dtype))
-    source_bar = source_bars(image, read, kind, size)
-    if cotangent.size and not (image_dot is None and source_dot is None):
-        arrays = (out_bar_bar, image_bar, source_bar, cotangent, image, image_dot, read, source_dot, fill)
-        slopes = options.interp != NEAREST
-        if image.flags.c_contiguous and min(len(image), len(source)) >= 8:
-            passes = [(True, slopes and source_dot is not None, slopes)]
-        else:
-            passes = [(True, False, slopes), (False, slopes and source_dot is not None, False)]
-        for out_too, image_too, source_too in passes:
-            if not (out_too or image_too):
-                continue
-            call = plan(contiguous(image) if image_too else layout(image), layout(read), kind, size, options)
-            parts = backward_parts(call, len(image), len(source), (image_too, source_too or out_too))
-            spec = call.spec._replace(
-                image_dot=image_dot is not None,
-                source_dot=source_dot is not None,
-                image_bar=image_too,
-                source_bar=source_too,
-                out_bar=out_too,
-            )
-            _launch_double_vjp(call, spec, parts, arrays, options)
-    return out_bar_bar, rounded(image_bar, image.dtype), source_sums(source_bar, source, kind)
-
-
-def _launch_double_vjp(call: Plan, spec: Any, parts: Shape, arrays: tuple[Any, ...], options: Options) -> None:
-    out_bar_bar, image_bar, source_bar, cotangent, *inputs = arrays
-    cotangent, cotangent_strides = walkable(cotangent, options)
-    strides = out_strides(call, options), cotangent_strides
-    launch(
-        cpu_tangent.sample_double_vjp,
-        spec,
-        3 * call.work,
-        *_addresses(out_bar_bar, image_bar, source_bar, cotangent, *inputs),
-        *backward_numbers(call, parts, strides, source_bar.shape, source_bar.dtype),
-    )
+    cotangent, strides = walkable(cotangent, options)
+    dots = image_dot is not None, source_dot is not None
+    plan = plans.double_vjp(layout(image), contiguous(image), layout(read), kind, size, options, dots, strides)
+    arrays = {
+        COTANGENT: cotangent,
+        IMAGE: image,
+        IMAGE_DOT: image_dot,
+        SOURCE: read,
+        SOURCE_DOT: source_dot,
+        FILL: fill,
+    }
+    made = execute(plan, _given(arrays))
+    return made[OUT], rounded(made[IMAGE_BAR], image.dtype), source_sums(made[SOURCE_BAR], source, kind)
 
 
 def sample_gradient(
@@ -118,17 +91,8 @@ def sample_gradient(
 ) -> np.ndarray:
     """Return the derivatives of `ops.sample` with respect to its coordinates, one for each axis."""
     source = readable(source, kind, image.dtype, options.control)
-    call = plan(layout(image), layout(source), kind, size, options)
-    out = np.zeros((*call.out_shape, len(size)), dot_dtype(image.dtype, source.dtype))
-    if out.size and options.interp != NEAREST:
-        launch(
-            cpu_tangent.sample_gradient,
-            call.spec._replace(source_bar=True),
-            2 * call.work,
-            *_addresses(out, image, source, fill),
-            *forward_numbers(call, options, "image", "dot", "source", "like", "index"),
-        )
-    return out
+    plan = plans.gradient(layout(image), layout(source), kind, size, options)
+    return execute(plan, {IMAGE: image, SOURCE: source, FILL: fill})[OUT]
 
 
 def splat_double_jvp(
@@ -147,35 +111,28 @@ def splat_double_jvp(
     """
     image_bar = np.zeros(shape, bar_dtype(values.dtype, grid.dtype))
     if values.size and options.interp != NEAREST:
-        image = np.broadcast_to(np.zeros((), values.dtype), shape)  # only its layout is read
-        call = plan(contiguous(image), layout(grid), GRID, grid.shape[1:-1], options)
-        parts = backward_parts(call, len(image), len(grid), (True, False))
+        image = contiguous(np.broadcast_to(np.zeros((), values.dtype), shape))
         for a, b in itertools.product(range(grid.shape[-1]), repeat=2):
             along = values * np.expand_dims(first[..., a] * second[..., b], -1 if options.channels_last else 1)
             along, strides = walkable(np.asarray(along, values.dtype), options, pulled=False)
-            launch(
-                cpu_order.splat_order,
-                call.spec._replace(source_bar=True),
-                call.work,
-                *_addresses(image_bar, along, grid),
-                *backward_numbers(call, parts, (strides,), (0, 0, 0), FLOAT64),
-                tuple((axis == a) + (axis == b) for axis in range(3)),
-            )
+            order = tuple((axis == a) + (axis == b) for axis in range(grid.shape[-1]))
+            plan = plans.splat(image, layout(grid), GRID, grid.shape[1:-1], options, strides, order)
+            execute(plan, {COTANGENT: along, SOURCE: grid, IMAGE_BAR: image_bar})
     sums = rounded(image_bar, values.dtype)
     assert sums is not None
     return sums
 
 
-def _twins(shape: Shape, dtype: np.dtype[Any], dot: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+def _twins(out: Buffer, out_dot: Buffer) -> Arrays:
     """Allocate a result and its tangent: in one block where they are alike, which allocators keep for the next call."""
-    if dtype == dot:
-        out, out_dot = np.empty((2, *shape), dtype)
-        return out, out_dot
-    return np.empty(shape, dtype), np.empty(shape, dot)
+    if out.dtype == out_dot.dtype:
+        return dict(zip((OUT, OUT_DOT), np.empty((2, *out.shape), out.dtype), strict=True))
+    return {OUT: allocated(out), OUT_DOT: allocated(out_dot)}
 
 
-def _addresses(*arrays: Maybe) -> tuple[int, ...]:
-    return tuple(0 if array is None else address(array) for array in arrays)
+def _given(arrays: dict[int, Maybe]) -> Arrays:
+    """Return the arrays that are there."""
+    return {slot: array for slot, array in arrays.items() if array is not None}
 
 
 def _alike(array: np.ndarray, dot: Maybe) -> tuple[np.ndarray, Maybe]:

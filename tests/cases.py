@@ -3,8 +3,10 @@
 import numpy as np
 from calls import SPECS
 
+import stnkit
 from bench.cases import Case
 
+FUNCTIONS = tuple(name for name in stnkit.__all__ if name != "compile_ahead")  # those on arrays
 SIZES = (2, 3, (24, 31), (29, 23))  # batch, channels, image, output
 CASES = (  # the kernels of `SPECS`, and those that most calls ask for
     *(

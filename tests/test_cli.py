@@ -5,24 +5,30 @@ import functools
 import importlib
 import importlib.util
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
+from numba.core.caching import FunctionCache
 from pictures_on_disk import PIXELS, load, save
 from PIL import Image
 
 from stnkit import __main__, __version__
-from stnkit.cli import environment, interrupts
+from stnkit.cli import cleaning, compiling, environment, interrupts, notices, selection
 from stnkit.cli.app import run
-from stnkit.spec import MODES, PADDING_MODES
+from stnkit.kernels import cpu_grids, cubins, digests, jit
+from stnkit.plans import launch as plans
+from stnkit.spec import MODES, PADDING_MODES, Spec
 
 
 def console(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -247,12 +253,184 @@ def test_info_says_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> No
         assert section in shown or not found[section]
 
 
+@pytest.mark.parametrize(
+    ("layer", "settings", "means"),
+    [
+        ("omp", {}, "busy for some milliseconds, then asleep (OMP_WAIT_POLICY is not set)"),
+        ("omp", {"OMP_WAIT_POLICY": "passive"}, "asleep at once (OMP_WAIT_POLICY=passive)"),
+        ("omp", {"OMP_WAIT_POLICY": "ACTIVE"}, "busy for minutes (OMP_WAIT_POLICY=ACTIVE)"),
+        (
+            "omp",
+            {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "9"},
+            "busy for 9 turns of a loop, then asleep (GOMP_SPINCOUNT=9)",
+        ),
+        ("workqueue", {"OMP_WAIT_POLICY": "ACTIVE"}, "the layer's own"),
+    ],
+)
+def test_info_says_how_threads_wait(monkeypatch, layer, settings, means) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(environment.numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(environment.numba, "threading_layer", lambda: layer)
+    assert environment.threads()["wait policy"] == means
+
+
 def test_info_says_where_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     assert "NUMBA_DISABLE_JIT" in environment.cache()["directory"]
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])  # no place that may be written to
     assert environment.cache()["directory"].startswith("none can be written to")
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Return an empty directory of kernels."""
+    remembered = cpu_grids.grid, plans.grid, cubins.directory
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    for each in remembered:
+        each.cache_clear()
+    yield Path(jit.place())
+    for each in remembered:
+        each.cache_clear()
+
+
+TINY = ["compile", "--ops", "affine_grid", "--axes", "1", "--jobs", "1"]
+
+
+def table(shown: str, operation: str) -> list[str]:
+    """Return what the table says of an operation."""
+    (line,) = [line for line in shown.splitlines() if line.startswith(f"\u2502 {operation} ")]
+    return [cell.strip() for cell in line.split("\u2502")[2:-1]]
+
+
+def test_compile_fills_the_cache_and_says_with_what(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(TINY) == 0
+    shown = capsys.readouterr().out
+    files = sorted(place.glob("*.nbc"))
+    assert len(list(place.glob("cpu_grids.grid_*.nbc"))) == 1
+    assert table(shown, "affine_grid")[:2] == table(shown, "all")[:2] == ["1", "1"]
+    assert f"{len(files)} kernels, " in shown
+    assert f" MiB, in {place}" in shown
+    cpu_grids.grid.cache_clear()
+    plans.grid.cache_clear()
+    assert run(TINY) == 0
+    assert table(capsys.readouterr().out, "affine_grid")[:2] == ["1", "0"]
+    assert sorted(place.glob("*.nbc")) == files
+
+
+def test_compile_in_several_processes(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    words = ["compile", "--ops", "affine_grid", "--axes", "1", "--dtypes", "float32,float64", "--jobs", "2"]
+    done = console(*words, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(tmp_path.rglob("cpu_grids.grid_*.nbc"))) == 2
+    assert table(done.stdout, "all")[:2] == ["2", "2"]
+
+
+def test_a_process_that_is_killed_while_it_compiles_is_reported(monkeypatch) -> None:
+    class Pool:
+        def __init__(self, *words: object) -> None: ...
+        def __enter__(self) -> "Pool":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+        def shutdown(self, **words: object) -> None: ...
+        def submit(self, *words: object) -> Future:
+            future: Future = Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+    monkeypatch.setattr(compiling, "ProcessPoolExecutor", Pool)
+    chosen = selection.choices(["affine_grid"], [1, 2], ["float32"], [1])
+    with pytest.raises(ValueError, match="fewer --jobs"):
+        list(compiling.outcomes(chosen, 2))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--ops", "warp"], "--ops takes all, or some of affine_grid, "),
+        (["--ops", "grid_sample, grid_count"], "separated by commas only; got grid_sample, grid_count"),
+        (["--modes", "cubic"], f"--modes takes all, or some of {', '.join(MODES)}, separated"),
+        (["--padding", "edge"], f"--padding takes all, or some of {', '.join(PADDING_MODES)}, separated"),
+        (["--dtypes", "complex64"], "--dtypes takes all, or some of float32, float64"),
+        (["--layout", "NHWC"], "--layout takes all, or some of channels_first, channels_last"),
+        (["--axes", "4"], "--axes takes all, or some of 1, 2, 3"),
+        (["--channels", "9"], "--channels takes all, or some of 1, 2"),
+        (["--jobs", "0"], "--jobs must be at least 1; got 0"),
+        (["--ops", "flow_grid_vjp", "--jobs", "1"], "these choices need no kernels"),
+        (["--ops", "grid_splat", "--dtypes", "int16", "--jobs", "1"], "or are refused"),
+    ],
+)
+def test_compile_refuses_what_it_cannot_do(refused, words: list[str], says: str) -> None:
+    refused("compile", *words, says=says)
+
+
+def test_compile_needs_a_place_for_kernels(refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
+    refused(*TINY, says="kernels cannot be kept; the directory for them: none can be written to")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    refused(*TINY, says="NUMBA_DISABLE_JIT is set, and nothing is compiled")
+
+
+def test_choices_are_listed_once() -> None:
+    one = {"mode": ["nearest", "bilinear"], "data_format": ["channels_first", "channels_last"]}
+    listed = selection.choices(["affine_grid", "grid_sample"], [2], ["float32"], [1, 3], **one)
+    assert [choice.operation for choice in listed] == ["affine_grid"] + ["grid_sample"] * 6
+    assert listed[0] == ("affine_grid", 2, "float32", 1, ())
+    assert {(choice.channels, *dict(choice.options).values()) for choice in listed[1:]} == {
+        (count, mode, layout)
+        for mode in one["mode"]
+        for count, layout in [(1, "channels_first"), (1, "channels_last"), (3, "channels_last")]
+    }
+
+
+def test_clean_removes_the_kernels_of_other_sources(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    today = digests.digest()
+    spec = Spec(1, digest=today)
+    kept = Path(FunctionCache(jit.kernel(lambda: spec, spec).function)._cache_file._index_path)  # as Numba names it
+    assert f"_{today:014x}_" in kept.name
+    starter = f"threads.start_{digests.digest('stnkit.kernels.threads'):014x}-196.py311.1.nbc"
+    others = ["cpu.pyc", "jit.place-217.py311.nbi", starter]
+    old = [kept.name.replace(f"{today:014x}", f"{today ^ 1:014x}"), "cpu.sample_vjp_0123456789abcdef-49.py311.nbi"]
+    old += [f"threads.start_{today ^ 1:014x}-196.py311.nbi"]
+    old += [name.replace(".nbi", ".12.nbc") for name in old] + [f"{old[0]}.tmp.0123456789abcdef"]
+    for name in [kept.name, *others, *old]:
+        (place / name).write_bytes(b"12345678")
+    shelf, code = cubins.directory(numba.config.CACHE_DIR), cubins.Code("k", b"", 1, 0)
+    room, device = "stnkit.kernels.elements", "stnkit.kernels.device"
+    for name, digest, version in [
+        (f"{room}.constant", digests.digest(room, device), numba.__version__),
+        (f"{room}.constant", digests.digest(room, device) ^ 1, numba.__version__),
+        (f"{room}.constant", digests.digest(room, device), "0.0"),
+        ("stnkit.kernels.gone.constant", today, numba.__version__),
+    ]:
+        cubins.keep(repr((name, tuple(Spec(0, digest=digest)), (0, 2), True, (9, 0), version, {})), code)
+    (shelf / "broken.cubin").touch()
+    mine = cubins._path(repr((f"{room}.constant", tuple(Spec(0, digest=digests.digest(room, device))),
+                              (0, 2), True, (9, 0), numba.__version__, {})))  # fmt: skip
+    before = sum(path.stat().st_size for path in [*place.iterdir(), *shelf.iterdir()])
+    removed = cleaning.clean()
+    assert {path.name for path in place.iterdir()} == {kept.name, *others}
+    assert [*shelf.iterdir()] == [mine]
+    assert removed.files == len(old) + 4
+    assert removed.size == before - sum(path.stat().st_size for path in [*place.iterdir(), *shelf.iterdir()])
+    assert run(["compile", "--clean"]) == 0
+    assert capsys.readouterr().out == "0 files removed, 0.0 MiB\n"
+
+
+def test_the_log_is_shown_on_a_terminal_alone(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("stnkit")
+    before = logger.level, list(logger.handlers)
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        with notices.shown():
+            logger.info("compiling %s", "a kernel")
+    assert capsys.readouterr().err == "stnkit: compiling a kernel\n"
+    assert (logger.level, logger.handlers) == before
 
 
 def test_info_imports_no_framework() -> None:

@@ -23,7 +23,7 @@ import stnkit
 from stnkit import check, device_ops
 from stnkit.device_threads import VECTOR
 from stnkit.kernels import cuda, device, elements
-from stnkit.kernels.elements import witness
+from stnkit.kernels.formats import zero
 from stnkit.spec import FLOAT64, GRID
 
 SEED = 12
@@ -185,7 +185,7 @@ def compiled(kernel: Kernel, capability):
     assert name != "scatter_binned" or re.search(r"\b(red|atom)\S*\.add\.u64", ptx), about
     assert spec.group == 1 or not spec.source_bar or "shfl.sync" in ptx, about
     read = spec.dot_dtype if name.startswith("scatter") else spec.image_dtype
-    size = witness(read).itemsize
+    size = zero(read).itemsize
     if spec.lanes * size == VECTOR:
         assert re.search(r"ld\.global\.(v4\.[bfu]32|v2\.[bfu]64)", ptx), about
     if spec.lanes * size >= WORD > size:

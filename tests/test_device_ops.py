@@ -582,8 +582,8 @@ def test_no_number_of_a_map_is_known_while_a_graph_is_recorded(library, monkeypa
 def test_a_call_is_planned_for_what_kernels_read(library, monkeypatch):
     """Beside an image whose numbers are moved first, and control points."""
     tangents = importlib.import_module("stnkit.device_tangents")
-    plan, planned = tangents.plan, []
-    monkeypatch.setattr(tangents, "plan", lambda *given: planned.append(plan(*given)) or planned[-1])
+    sampling, planned = tangents.sampling, []
+    monkeypatch.setattr(tangents, "sampling", lambda *given: planned.append(sampling(*given)) or planned[-1])
     points = places.control(2)
     image, theta = picture(1, 2, (4, 5), False, "float32"), points[None]
     for mode in ("bilinear", "nearest"):

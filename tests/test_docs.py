@@ -65,7 +65,7 @@ def test_command_line_page_names_every_option() -> None:
 
     page = (DOCS / "pages" / "cli.md").read_text(encoding="utf-8")
     own = {"default_parameter": cli.app.default_parameter}  # which names no negative flags
-    commands = cli.app["warp"], cli.app["info"], cli.demo["learn"], cli.demo["align"]
+    commands = cli.app["warp"], cli.app["info"], cli.app["compile"], cli.demo["learn"], cli.demo["align"]
     arguments = [argument for command in commands for argument in command.assemble_argument_collection(**own)]
     options = {name for argument in arguments for name in argument.names if name.startswith("--")}
     assert set(re.findall(r"(?<![\w-])--[a-z]+", page)) - {"--help"} == options

@@ -3,6 +3,7 @@
 The rules themselves are tested uncompiled, in `test_jax_rules`.
 """
 
+import functools
 import json
 import re
 import threading
@@ -16,12 +17,15 @@ import pytest
 import torch
 from conftest import uncompiled
 from jax import export as exporting
-from numba import njit
-from numba import types as numbers
 from processes import run
 
 import stnkit
 from stnkit.jax import export, ffi, handlers, layout, release
+from stnkit.kernels import call as calls
+from stnkit.kernels import threads
+from stnkit.kernels.call import SHORT_OF_MEMORY, Call, call_at, words_at
+from stnkit.kernels.jit import kernel
+from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 
 SHAPE, LAST = (2, 5, 6, 3), {"data_format": "channels_last"}
@@ -252,41 +256,32 @@ def test_a_handler_refuses_buffers_that_it_was_not_made_for():
             odd()
 
 
-def raises(spec):
-    """Build a kernel that finds no memory if it is told so."""
+@functools.cache
+def short(spec):
+    """Build a kernel that finds no memory for one chunk, of the number where a batch size stands in others."""
 
-    def raises(out_at, short):
-        if short:
-            raise MemoryError
+    def short(words, first, last):
+        return SHORT_OF_MEMORY if first <= call_at(words_at(words)).batch < last else 0
 
-    return njit(raises)
-
-
-def exceeds(spec):
-    """Build a kernel that asks for more memory than there is if it is told so."""
-
-    def exceeds(out_at, short):
-        np.empty((short << 58) + 1)[0] = 1.0
-
-    return njit(exceeds)
+    return kernel(short, spec)
 
 
-@pytest.mark.parametrize("factory", [raises, exceeds])
-def test_an_error_of_a_kernel_is_one_of_xla(factory):
+@pytest.mark.parametrize("work", [1, threads.SMALL], ids=["serial", "parallel"])
+def test_an_error_of_a_kernel_is_one_of_xla(work):
     form = jax.ShapeDtypeStruct((3,), np.float32)
-    kernel = handlers.Invocation(
-        factory, Spec(1), 1, (0,), (numbers.int64,), (handlers.Result(form.shape, form.dtype),)
-    )
-    about = [0, 1, layout.code(np.dtype(np.float32)), 3, 12]
-    name = handlers.target(kernel, 0, len(about) + 1)
+    launch = Launch(short, Spec(1), work, Call(chunks=8), (calls.OUT,))
+    assert handlers.threaded(launch) is (work > 1)
+    name, about = handlers.target(launch), [0, 1, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT]
 
-    def call(short):
-        return jax.jit(lambda: jax.ffi.ffi_call(name, form)(words=np.array([*about, short], np.int64)))()
+    def call(chunk):
+        words = np.array([*about, *launch.call._replace(batch=chunk).words], np.int64)
+        return jax.jit(lambda: jax.ffi.ffi_call(name, form)(words=words))()
 
-    np.testing.assert_array_equal(call(0), np.zeros(3))
-    with pytest.raises(Exception, match="RESOURCE_EXHAUSTED: stnkit: a kernel found no memory to work in"):
-        jax.block_until_ready(call(1))
-    np.testing.assert_array_equal(call(0), np.zeros(3))
+    np.testing.assert_array_equal(call(-1), np.zeros(3))
+    for chunk in (0, 5):
+        with pytest.raises(Exception, match="RESOURCE_EXHAUSTED: stnkit: a kernel found no memory to work in"):
+            jax.block_until_ready(call(chunk))
+    np.testing.assert_array_equal(call(8), np.zeros(3))
 
 
 def test_operations_are_compiled_where_jit_is_disabled():
@@ -310,7 +305,7 @@ def exported(function, *arrays):
 
 
 IMPORTED = """
-import sys, jax, numpy as np, stnkit.jax
+import sys, jax, numba, numpy as np, stnkit.jax
 from jax import export
 
 program = export.deserialize(bytearray(open("program", "rb").read()))
@@ -318,15 +313,19 @@ given = np.load("given.npz")
 image, grid = given["image"], given["grid"]
 results = program.call(image, grid), *jax.grad(lambda *a: (program.call(*a) ** 2).sum(), (0, 1))(image, grid)
 np.savez("results", *results)
+try:
+    print(numba.threading_layer())
+except ValueError:
+    print("no threads were started")
 """
 
 
 def test_an_exported_program_runs_in_another_process(tmp_path):
-    """With its gradient; that process never lowers what the program calls."""
+    """With its gradient; that process never lowers what the program calls, and starts no threads for little work."""
     image, grid = draw(), points()
     (tmp_path / "program").write_bytes(exported(sample, image, grid).serialize(vjp_order=1))
     np.savez(tmp_path / "given.npz", image=image, grid=grid)
-    run(IMPORTED, folder=tmp_path, JAX_PLATFORMS="cpu")
+    assert run(IMPORTED, folder=tmp_path, JAX_PLATFORMS="cpu") == "no threads were started\n"
     image, grid = jnp.asarray(image), jnp.asarray(grid)
     expected = sample(image, grid), *jax.grad(loss, (0, 1))(image, grid)
     for one, other in zip(np.load(tmp_path / "results.npz").values(), expected, strict=True):

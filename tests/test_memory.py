@@ -293,3 +293,31 @@ def test_a_place_of_a_gibibyte_on_disk(plain, tmp_path):
             tracemalloc.stop()
         assert out.item() == pytest.approx(value, abs=1e-9), name
         assert peak < 2**22, (name, peak)
+
+
+@pytest.mark.parametrize("wrt", [("image",), ("grid",), ("image", "grid")], ids="-".join)
+@pytest.mark.parametrize("channels", [2, 11])
+def test_cotangents_of_planes_for_pixels(plain, channels, wrt):
+    """As a loss gives them that is computed from channels-first arrays: the same bits as of a copy, in all modes."""
+    random = np.random.default_rng(channels)
+    image = random.uniform(-1, 1, (2, 4, 5, channels)).astype(np.float32)
+    grid = random.uniform(-1.3, 1.3, (2, 5, 7, 2)).astype(np.float32)
+    planes = random.uniform(-1, 1, (2, channels, 5, 7)).astype(np.float32).transpose(0, 2, 3, 1)
+    for mode in ("nearest", "bilinear", "bicubic"):
+        options = {"wrt": wrt, "mode": mode, "data_format": "channels_last"}
+        found = plain.grid_sample_vjp(planes, image, grid, **options)
+        expected = plain.grid_sample_vjp(np.ascontiguousarray(planes), image, grid, **options)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_cotangents_of_planes_in_machine_code():
+    """Of several tiles, the last of them not full."""
+    random = np.random.default_rng(0)
+    image = random.uniform(-1, 1, (1, 13, 12, 11)).astype(np.float32)
+    grid = random.uniform(-1.3, 1.3, (1, 50, 41, 2)).astype(np.float32)
+    planes = random.uniform(-1, 1, (1, 11, 50, 41)).astype(np.float32).transpose(0, 2, 3, 1)
+    found = stnkit.grid_sample_vjp(planes, image, grid, data_format="channels_last")
+    expected = stnkit.grid_sample_vjp(np.ascontiguousarray(planes), image, grid, data_format="channels_last")
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

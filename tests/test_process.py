@@ -194,9 +194,27 @@ def test_byte_code_of_an_edited_leaf_has_another_digest(byte_code: Path, tmp_pat
     for seed, leaf in enumerate([text, f"# a line above\n{text}", edited]):
         (tmp_path / "axis.py").write_text(leaf)
         py_compile.compile(str(tmp_path / "axis.py"), str(tmp_path / "copy" / "stnkit" / "kernels" / "axis.pyc"))
-        script = "from stnkit.kernels import jit; print(jit.digest())"
+        script = "from stnkit.kernels import digests; print(digests.digest())"
         digests.append(run(script, cwd=tmp_path / "copy", NUMBA_DISABLE_JIT="1", PYTHONHASHSEED=str(seed)))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_edit_of_what_gpus_run_leaves_the_kernels_of_cpus(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "stnkit", ignore=shutil.ignore_patterns("__pycache__"))
+    script = """
+    from stnkit.kernels import digests
+
+    print(digests.digest(), digests.digest("stnkit.kernels.cuda", "stnkit.kernels.device"))
+    """
+    found = []
+    for edited in (None, "device.py", "thread.py", "axis.py"):
+        if edited is not None:
+            with (tmp_path / "stnkit" / "kernels" / edited).open("a") as file:
+                file.write("# a line below")
+        found.append(run(script, cwd=tmp_path, NUMBA_DISABLE_JIT="1").split())
+    cpu, gpu = zip(*found, strict=True)
+    assert cpu[0] == cpu[1] == cpu[2] != cpu[3]
+    assert len(set(gpu)) == 4
 
 
 def test_processes_may_compile_different_kernels_into_one_cache(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_all_is_what_is_public():
         for name, value in vars(stnkit).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
-    assert public == set(stnkit.__all__) == set(SIGNATURES)
+    assert public == set(stnkit.__all__) == {*SIGNATURES, "compile_ahead"}
     assert stnkit.__all__ == sorted(stnkit.__all__)
 
 
@@ -82,7 +82,13 @@ def test_signature(name):
     assert len(positional) + len(keywords) == len(parameters)
 
 
-@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature_of_compile_ahead():
+    shown = inspect.signature(stnkit.compile_ahead).replace(return_annotation=inspect.Signature.empty)
+    bare = [parameter.replace(annotation=parameter.empty) for parameter in shown.parameters.values()]
+    assert str(shown.replace(parameters=bare)) == "(function, *arrays, dtype='float32', **options)"
+
+
+@pytest.mark.parametrize("name", stnkit.__all__)
 def test_documentation(name):
     """Each function has every section, and documents every parameter."""
     function = getattr(stnkit, name)
@@ -90,15 +96,15 @@ def test_documentation(name):
     lines = text.splitlines()
     assert lines[0].endswith(".")
     sections = [line for line, rule in itertools.pairwise(lines) if rule and set(rule) == {"-"}]
-    wanted = ["Parameters", "Returns", "Raises", "Notes", "References", "Examples"]
+    wanted = ["Parameters", "Returns", "Raises", "Warns", "Notes", "References", "Examples"]
     assert sections == [section for section in wanted if section in sections]
     assert {"Parameters", "Returns", "Raises", "Examples"} <= set(sections)
     documented = text.split("Returns\n-------")[0]
     heads = {name for line in documented.splitlines() if line[:1].strip() for name in line.split(" :")[0].split(", ")}
-    assert set(inspect.signature(function).parameters) <= heads
+    assert set(inspect.signature(function).parameters) <= {head.lstrip("*") for head in heads}
 
 
-@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("name", stnkit.__all__)
 def test_examples(plain, name):
     function = getattr(plain, name)
     tests = doctest.DocTestFinder().find(function, name, module=False, globs={})

@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 
 import stnkit
-from stnkit.plan import grid_spec
+from stnkit.kernels import digests
+from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
 
 ROOT = Path(stnkit.__file__).parent
 FLOORS = [
     {"spec"},
-    {"dtypes", "hints", "kernels.pipelines"},
+    {"dtypes", "hints", "kernels.compiling", "kernels.digests", "kernels.expressions"},
+    {"kernels.lowering", "kernels.pipelines"},
+    {"kernels.leaves"},
     {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors", "memo"},
     {"kernels.words"},
     {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},
@@ -26,10 +29,11 @@ FLOORS = [
     {"arrays", "boxes"},
     {"kernels.axis", "kernels.formats", "kernels.radial"},
     {"kernels.point", "kernels.sources", "kernels.elements"},
-    {"kernels.maps", "kernels.place"},
+    {"kernels.maps", "kernels.nearest", "kernels.place"},
     {"kernels.survey", "kernels.tile"},
+    {"kernels.busy", "kernels.call"},
     {"kernels.cpu", "kernels.threads"},
-    {"kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent", "plan", "spline"},
+    {"kernels.cpu_grids", "kernels.cpu_order", "kernels.cpu_tangent", "plans", "plans.layout", "spline"},
     {"kernels.thread_maps"},
     {"kernels.thread"},
     {"kernels.cuda", "kernels.gather", "device_memory"},
@@ -38,7 +42,8 @@ FLOORS = [
     {"device_gather"},
     {"device_ops"},
     {"device_tangents"},
-    {"recipes"},
+    {"plans.launch"},
+    {"plans.maps", "plans.tangents"},
     {"ops"},
     {"maps", "tangents"},
     {"api", "api.call", "api.shifts"},
@@ -46,11 +51,19 @@ FLOORS = [
     {"api.footprints", "api.tools"},
     {"api.antialias"},
     {"api.grid", "api.affine", "api.flow", "api.projective", "api.splat", "api.thin_plate_spline"},
+    {"api.ahead"},
+    {"fast_path"},
     {""},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ANNEX = len(FLOORS)  # rooms that use the library: they may use one another
-LATER = {("doors", "torch"), ("doors", "jax"), ("", "nn"), ("", "transforms")}  # imported once they are asked for
+LATER = {  # imported once they are asked for
+    ("doors", "torch"),
+    ("doors", "jax"),
+    ("doors", "fast_path"),
+    ("", "nn"),
+    ("", "transforms"),
+}
 ROOMS = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
 ROOMS = {name.removesuffix("__init__").rstrip("."): path for name, path in ROOMS.items()}
 
@@ -99,7 +112,7 @@ def leaves():
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
                 decorators = {d.id for d in node.decorator_list if isinstance(d, ast.Name)}
-                if decorators & {"leaf", "step"}:
+                if "leaf" in decorators:
                     yield pytest.param(node, id=f"{path.stem}.{node.name}")
 
 
@@ -124,53 +137,20 @@ def test_leaf(leaf):
 
 def test_kernels_capture_their_spec_alone(plain):
     rooms = [
-        importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_maps", "cpu_order", "cpu_tangent")
+        importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_grids", "cpu_order", "cpu_tangent")
     ]
     spec = grid_spec(2, np.dtype("float32"), AFFINE, False)
     factories = [f for room in rooms for f in vars(room).values() if isinstance(f, functools._lru_cache_wrapper)]
     assert len(factories) >= 12
     for factory in factories:
         kernel = factory(spec)
-        assert kernel.__code__.co_freevars in (("spec",), ()), kernel
-        assert kernel.__defaults__ is None
-
-
-def spliced():
-    """Give the functions whose text is that of a parallel kernel: kernels, and the steps spliced into them."""
-    for room, path in ROOMS.items():
-        if not room.startswith("kernels."):
-            continue
-        threaded = "prange" in path.read_text()
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef):
-                decorators = {getattr(d, "id", getattr(d, "attr", None)) for d in node.decorator_list}
-                if "step" in decorators or (threaded and "cache" in decorators):
-                    yield pytest.param(node, id=f"{path.stem}.{node.name}")
-
-
-def stores(function):
-    """Return what a function writes to memory by itself, and not in a leaf."""
-    for node in ast.walk(function):
-        written = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
-        if written or (isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("store", "add_at_once")):
-            yield ast.unparse(node)
-
-
-@pytest.mark.parametrize("function", list(spliced()))
-def test_parallel_kernels_store_in_leaves(function):
-    """What a parallel kernel writes through a pointer by itself, Numba may take for dead: a pointer has no aliases."""
-    assert list(stores(function)) == []
-
-
-def test_stores_are_found():
-    function = ast.parse("def f(a, n):\n    for i in range(n):\n        a[i] += 1\n    store(a, 0, n)\n    return a[0]")
-    assert sorted(stores(function)) == ["a[i]", "store(a, 0, n)"]
-    assert len(list(spliced())) >= 18
+        assert kernel.function.__code__.co_freevars in (("spec",), ()), kernel
+        assert kernel.function.__defaults__ is None
 
 
 def test_threads_are_started_in_one_room():
     users = {room for room, path in ROOMS.items() if "prange" in path.read_text()}
-    assert users == {"kernels.cpu", "kernels.cpu_maps", "kernels.cpu_order", "kernels.cpu_tangent"}
+    assert users == {"kernels.threads"}
 
 
 def test_one_room_knows_how_a_gpu_is_programmed():
@@ -187,6 +167,26 @@ def modules(path):
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{name.name}" for name in node.names]
         yield from ("cuda" if name.startswith("numba.cuda") else name.partition(".")[0] for name in names)
+
+
+def test_the_digest_of_a_kernel_follows_imports():
+    """The text of what is compiled into kernels for CPUs is that of these rooms, and of all that they import."""
+    users = {room for room, path in ROOMS.items() if "kernels.jit.kernel" in set(named(path))}
+    assert {f"stnkit.{room}" for room in users} == set(digests.CPU)
+    expected, coming = set(), users
+    while coming:
+        expected |= coming
+        coming = {other for room in coming for other in imports(ROOMS[room])} - expected
+    assert digests.reached(digests.CPU) == {f"stnkit.{room}" for room in expected}
+    assert not {"kernels.device", "kernels.thread", "kernels.cuda", "kernels.cubins"} & expected
+    assert {"spec", "kernels.point", "kernels.axis", "kernels.jit", "kernels.pipelines"} <= expected
+
+
+def named(path):
+    """Return what a file imports from rooms of stnkit, each name after its room's."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("stnkit."):
+            yield from (f"{node.module.removeprefix('stnkit.')}.{name.name}" for name in node.names)
 
 
 def test_importing_loads_no_framework():

@@ -5,6 +5,14 @@ import numpy as np
 import pytest
 
 import stnkit
+from stnkit.kernels import busy, call, jit, threads
+from stnkit.spec import Spec
+
+
+@pytest.fixture(autouse=True)
+def idle(monkeypatch):
+    """Let threads pay, however busy the machine is."""
+    monkeypatch.setattr(threads.balance, "pauses", lambda now: False)
 
 
 def draw(images, grids, channels=4, size=(64, 64)):
@@ -68,3 +76,60 @@ def test_affine_sample(images, maps):
     for other in others:
         for a, b in zip(first, other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+KIND, WORK = (1, 20), 1 << 20
+ALONE = busy.GUESS * WORK  # seconds
+
+
+def losing(balance, now):
+    """Let threads lose until there is a pause; return when it ends."""
+    while not balance.pauses(now):
+        balance.note_threads(KIND, WORK, 5 * ALONE, now)
+    return balance.until
+
+
+def test_threads_that_save_go_on():
+    balance = busy.Balance()
+    for now in range(1000):
+        balance.note_threads(KIND, WORK, ALONE / 2, now)
+        balance.note_threads(KIND, WORK, 1.9 * ALONE, now)  # which is no loss yet
+    assert not balance.pauses(1000)
+    assert balance.saved == busy.CREDIT
+
+
+def test_threads_that_lose_pause_for_longer_and_longer():
+    balance, lengths, now = busy.Balance(), [], 0.0
+    for _ in range(6):
+        end = losing(balance, now)
+        assert balance.pauses(end - 1e-6)
+        assert not balance.pauses(end)
+        lengths.append(end - now)
+        now = end
+    assert lengths == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]
+    while balance.saved < busy.CREDIT:
+        balance.note_threads(KIND, WORK, ALONE / 2, now)
+    assert losing(balance, now) - now == 0.25
+
+
+def test_what_one_thread_takes_is_measured_in_a_pause():
+    """A kernel that is slower than was guessed raises one alarm, and no more."""
+    balance = busy.Balance()
+    end = losing(balance, 0.0)
+    balance.note_alone(KIND, WORK, 30 * ALONE)
+    balance.note_alone(KIND, WORK, 8 * ALONE)
+    for _ in range(100):
+        balance.note_threads(KIND, WORK, 5 * ALONE, end)
+    assert not balance.pauses(end)
+
+
+@pytest.mark.parametrize("work", [1, 1 << 20], ids=["serial", "parallel"])
+def test_a_kernel_that_finds_no_memory_says_so(work):
+    """On any thread: of 16 chunks one has none."""
+
+    def short(words, first, last):
+        return call.SHORT_OF_MEMORY if first <= 11 < last else 0
+
+    start = threads.launch(jit.kernel(short, Spec(1)), call.Call(chunks=16), work)
+    with pytest.raises(MemoryError, match="'short' found no memory"):
+        start(*[0] * call.SLOTS)

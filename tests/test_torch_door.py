@@ -14,6 +14,7 @@ import torch
 from ml_dtypes import bfloat16
 
 import stnkit
+from stnkit.kernels import threads
 
 # torch scripts some of its own when forward mode is first used.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
@@ -175,25 +176,24 @@ def test_refused(plain, change, message, grad):
         plain.grid_sample(*change(image.requires_grad_(grad), grid.requires_grad_(grad)))
 
 
-def test_as_many_threads_as_torch_has(plain, monkeypatch):
+def test_as_many_threads_as_torch_has(monkeypatch):
     """And no other calls are affected."""
-    from stnkit import ops
-    from stnkit.torch import lane
-
     working = []
-    for room in (ops, lane):
-        monkeypatch.setattr(room, "launch", lambda *_: working.append(numba.get_num_threads()))
-    image, grid = given()
+    monkeypatch.setattr(threads.Kernel, "address", 0)
+    monkeypatch.setattr(threads, "launchers", lambda: (None, lambda *_: working.append(numba.get_num_threads()) or 0))
+    image, grid = given(channels=23)  # a kind of call that nothing else makes, as what runs it is remembered
     before, had = numba.get_num_threads(), torch.get_num_threads()
+    monkeypatch.setattr(threads, "pays", lambda _: True)
+    monkeypatch.setattr(threads, "SMALL", 0)
     try:
-        for n in (1, 2, 64):
+        for n in (2, 64):
             torch.set_num_threads(n)
-            plain.grid_sample(image, grid)  # on the short lane
-            plain.grid_sample(image.mT, grid)  # and on the long way
+            stnkit.grid_sample(image, grid)  # on the fast path
+            stnkit.grid_sample(image.mT, grid)  # and on the whole way
             assert numba.get_num_threads() == before
     finally:
         torch.set_num_threads(had)
-    assert working == [1, 1, min(2, before), min(2, before), before, before]
+    assert working == [min(2, before), min(2, before), before, before]
 
 
 def test_numba_does_not_change_how_many_threads_torch_has():
@@ -249,3 +249,12 @@ def test_workers_of_a_data_loader(layer):
     print("done")
     """
     assert run(script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "done\n"
+
+
+def test_tensors_stand_for_calls_with_tensors(plain):
+    """A call that is made ahead with tensors asks for its kernels, whether gradients are recorded or not."""
+    image, grid = torch.ones(1, 1, 4, 4), torch.zeros(1, 4, 4, 2)
+    for needed in (False, True):
+        found = plain.compile_ahead(plain.grid_sample, image.requires_grad_(needed), grid)
+        assert (found.kernels, found.compiled) == (1, 0)
+    assert plain.compile_ahead(plain.grid_sample_vjp, image.detach(), image.detach(), grid).kernels > 0

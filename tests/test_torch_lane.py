@@ -119,7 +119,7 @@ def special():
     yield "channels last memory", (image.to(memory_format=torch.channels_last), grid), {}
     yield "unaligned", (unaligned, grid), {}
     yield "negative bit", (negative, grid), {}
-    yield "half", (image.half(), grid), {}
+    yield "bytes", ((image * 99).to(torch.uint8), grid), {}
     yield "half grid", (image, grid.half()), {}
     yield "integers", ((image * 9).to(torch.int16), grid), {"mode": "nearest"}
     yield "nothing", (image, grid[:, :0]), {}
@@ -136,7 +136,7 @@ class Tagged(torch.Tensor):
 
 @pytest.mark.parametrize(("tensors", "options"), [pytest.param(*s[1:], id=s[0]) for s in special()])
 def test_what_is_special_goes_the_long_way(plain, tensors, options):
-    from stnkit.torch import lane
+    from stnkit.torch import fast_path
     from stnkit.torch.operations import OPERATIONS
 
     arrays = [tensor.as_subclass(torch.Tensor).resolve_neg().numpy() for tensor in tensors]
@@ -144,7 +144,7 @@ def test_what_is_special_goes_the_long_way(plain, tensors, options):
     for _ in range(2):
         if type(tensors[0]) is torch.Tensor:  # others are dispatched, to the copy that is registered
             same(plain.grid_sample(*tensors, **options), expected)
-        assert lane.way(OPERATIONS["grid_sample"], tensors, (), options) is None
+        assert fast_path.way(OPERATIONS["grid_sample"], tensors, (), options) is None
 
 
 def test_theta_of_less_precision_goes_the_long_way(plain):
@@ -275,10 +275,10 @@ def test_a_cotangent_with_a_tangent(plain):
 
 
 def test_what_is_remembered_is_bounded(plain, monkeypatch):
-    from stnkit.torch import lane
+    from stnkit.torch import fast_path
 
-    monkeypatch.setattr(lane, "KINDS", 3)
+    monkeypatch.setattr(fast_path, "KINDS", 3)
     image, grid = drawn(*KINDS[0])
     for n in range(1, 9):
         same(plain.grid_sample(image, grid, fill_value=n), plain.grid_sample(image.numpy(), grid.numpy(), fill_value=n))
-        assert 0 < len(lane._ways) <= 3 or n == 1
+        assert 0 < len(fast_path._ways) <= 3 or n == 1

@@ -12,7 +12,7 @@ from cases import CASES
 
 import stnkit
 from stnkit.kernels import threads
-from stnkit.plan import grid_spec
+from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
 
 

@@ -1,4 +1,4 @@
-"""The command line: `stnkit warp`, `stnkit info` and `stnkit demo`.
+"""The command line: `stnkit warp`, `stnkit info`, `stnkit compile` and `stnkit demo`.
 
 A command does its work or raises; `run` turns what a user can do wrong into one line and the exit status 2.
 Heavy rooms are imported by the command that needs them, so that `--help` is quick.
@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from stnkit import __version__
-from stnkit.cli import arguments, interrupts
-from stnkit.spec import MODES, PADDING_MODES, ZEROS
+from stnkit.cli import arguments, interrupts, notices
+from stnkit.spec import DATA_FORMATS, DTYPES, MODES, PADDING_MODES, ZEROS
 
 app = App(
     name="stnkit",
@@ -49,7 +49,7 @@ def run(words: Sequence[str]) -> int:
     """
     try:
         command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
-        with interrupts.kept():
+        with interrupts.kept(), notices.shown():
             command(*bound.args, **bound.kwargs)
     except KeyboardInterrupt:
         return refuse("interrupted", 130)
@@ -191,6 +191,75 @@ def info(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
             table.add_row("" if row else section, name, Text(str(value)))
         table.add_section()
     Console().print(table)
+
+
+@app.command(name="compile")
+def compile_kernels(
+    *,
+    ops: str = "grid_sample,grid_sample_vjp,affine_sample,affine_sample_vjp",
+    modes: Annotated[str, Parameter(help=f"Interpolations: {', '.join(MODES)}; or all.")] = "bilinear",
+    padding: Annotated[str, Parameter(help=f"Paddings: {', '.join(PADDING_MODES)}; or all.")] = "zeros",
+    dtypes: Annotated[str, Parameter(help=f"Dtypes of images: {', '.join(DTYPES)}; or all.")] = "float32",
+    layout: Annotated[
+        str, Parameter(help=f"Where channels are: {', '.join(DATA_FORMATS)}; or all.")
+    ] = "channels_first",
+    axes: str = "2",
+    channels: str = "3",
+    corners: bool = False,
+    jobs: int | None = None,
+    clean: bool = False,
+) -> None:
+    """Compile kernels ahead of time and keep them on disk, so that no process waits for them at its first call.
+
+    Where an option takes several names, they are separated by commas. Every choice of one is compiled with every
+    choice of the others.
+
+    Parameters
+    ----------
+    ops
+        Functions of stnkit, as grid_sample,grid_sample_vjp; or all.
+    axes
+        Numbers of spatial axes: 1, 2, 3; or all.
+    channels
+        How many channels images have whose channels are last: up to 8, each number has kernels of its own.
+    corners
+        Compile for align_corners=True.
+    jobs
+        In how many processes at once; by default one for each processor.
+    clean
+        Compile nothing, and remove the kernels of other versions of stnkit's sources.
+
+    """
+    from stnkit.cli import compiling, environment, selection
+    from stnkit.cli.cleaning import clean as cleaned
+
+    place = environment.cache()
+    if "kernels" not in place:
+        message = f"kernels cannot be kept; the directory for them: {place['directory']}"
+        raise ValueError(message)
+    if clean:
+        removed = cleaned()
+        print(f"{removed.files} files removed, {removed.size / 2**20:.1f} MiB")
+        return
+    chosen = selection.choices(
+        arguments.several("--ops", ops, {name: name for name in selection.OPERATIONS}),
+        [int(n) for n in arguments.several("--axes", axes, {n: n for n in "123"})],
+        arguments.several("--dtypes", dtypes, DTYPES),
+        [int(n) for n in arguments.several("--channels", channels, {n: n for n in "12345678"})],
+        mode=arguments.several("--modes", modes, MODES),
+        padding_mode=arguments.several("--padding", padding, PADDING_MODES),
+        data_format=arguments.several("--layout", layout, DATA_FORMATS),
+        align_corners=[corners],
+    )
+    jobs = environment.usable() if jobs is None else arguments.within("--jobs", jobs, 1)
+    with compiling.progress(compiling.outcomes(chosen, jobs), len(chosen)) as arriving:
+        done = list(arriving)
+    if not any(one.kernels for one in done):
+        message = "these choices need no kernels, or are refused: integers but uint8 are read by --modes nearest alone"
+        raise ValueError(message)
+    Console().print(compiling.outcome(done))
+    place = environment.cache()
+    print(f"{place['kernels']} kernels, {place['size']}, in {place['directory']}")
 
 
 def learn(

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -29,6 +30,40 @@ def one_of(option: str, name: str, table: Collection[str]) -> None:
     if name not in table:
         message = f"{option} must be one of {', '.join(table)}; got {name}"
         raise ValueError(message)
+
+
+def several(option: str, text: str, table: Mapping[str, Any]) -> list[str]:
+    """Read names that are separated by commas, or "all".
+
+    Parameters
+    ----------
+    option : str
+        As the user writes it.
+    text : str
+        What was given.
+    table : mapping of str
+        What is accepted, and what it means.
+
+    Returns
+    -------
+    list of str
+        The first name of each meaning that was given, in the order of the table.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not in the table.
+
+    """
+    names = list(table) if text == "all" else text.split(",")
+    if not set(names) <= set(table):
+        message = f"{option} takes all, or some of {', '.join(table)}, separated by commas only; got {text}"
+        raise ValueError(message)
+    first: dict[Any, str] = {}
+    for name, meaning in table.items():
+        first.setdefault(meaning, name)
+    meant = {table[name] for name in names}
+    return [name for meaning, name in first.items() if meaning in meant]
 
 
 def finite(option: str, *values: float) -> tuple[float, ...]:

@@ -94,17 +94,54 @@ def threads() -> Facts:
     Returns
     -------
     dict
-        Processors, threads in use and at most, and the threading layer, or why there is none.
+        Processors, threads in use and at most, the threading layer and how its threads wait, or why there is none.
 
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: Facts = {"processors": usable, "at most": numba.config.NUMBA_NUM_THREADS}
+    found: Facts = {"processors": usable(), "at most": numba.config.NUMBA_NUM_THREADS}
     try:
         found["in use"] = numba.get_num_threads()  # starts the layer, so that it can be named
         found["layer"] = numba.threading_layer()
+        found["wait policy"] = waiting(found["layer"])
     except ValueError as error:
         found["layer"] = f"none ({error})"
     return found
+
+
+def usable() -> int:
+    """Return how many processors this process may use.
+
+    Returns
+    -------
+    int
+        One or more.
+
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def waiting(layer: str) -> str:
+    """Tell how threads without work wait: GNU OpenMP's keep their cores busy at first, unless told otherwise.
+
+    Parameters
+    ----------
+    layer : str
+        Numba's name for the threading layer.
+
+    Returns
+    -------
+    str
+        What the settings in the environment mean for that layer.
+
+    """
+    if layer != "omp":
+        return "the layer's own"
+    policy, spins = os.environ.get("OMP_WAIT_POLICY", ""), os.environ.get("GOMP_SPINCOUNT", "")
+    if spins:
+        return f"busy for {spins} turns of a loop, then asleep (GOMP_SPINCOUNT={spins})"
+    means = {"PASSIVE": "asleep at once", "ACTIVE": "busy for minutes"}.get(policy.strip().upper())
+    if means:
+        return f"{means} (OMP_WAIT_POLICY={policy})"
+    return "busy for some milliseconds, then asleep (OMP_WAIT_POLICY is not set)"
 
 
 def cache() -> Facts:
@@ -118,7 +155,7 @@ def cache() -> Facts:
     """
     if numba.config.DISABLE_JIT:
         return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
-    path = jit.kept(jit.buffer).stats.cache_path  # of the kernels' own folder
+    path = jit.place()
     if path is None:
         return {"directory": "none can be written to: kernels are compiled in every process"}
     files = list(Path(path).glob("*.nbc"))

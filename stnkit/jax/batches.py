@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from stnkit.jax.operations import Array, sample, splat, tangent, vjp
 from stnkit.jax.primitives import Form, Splat
 from stnkit.jax.rules import tangent_by_definition, vjp_by_definition
-from stnkit.plan import Shape
+from stnkit.plans.layout import Shape
 
 
 def _together(*sizes: int) -> int:

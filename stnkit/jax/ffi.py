@@ -1,12 +1,12 @@
-"""From a kernel to a custom call of XLA, with all the numbers that the kernel takes.
+"""How XLA executes a plan: each launch of a kernel is a custom call.
 
-Where Numba is told not to compile, or jaxlib declares a frame that is not known, the same kernels run by callbacks.
+Where Numba is told not to compile, or jaxlib declares a frame that is not known, a plan is run by a callback.
 """
 
 import functools
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,39 +15,52 @@ import numba
 import numpy as np
 from jax.interpreters import mlir
 
+from stnkit import ops
 from stnkit.jax import export, layout
-from stnkit.jax import frame as frames
-from stnkit.jax.handlers import Invocation, Result, count_of, target, threaded
+from stnkit.jax.handlers import target
 from stnkit.jax.release import callback, enable_x64, is_exported
-from stnkit.kernels import threads
-from stnkit.ops import address
+from stnkit.plans.launch import Buffer, Launch, Plan
+
+Values = dict[int, Any]  # arrays in the program that is built, by their slots
 
 
-def invoke(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[Any]:
-    """Lower one run of a kernel, and return the values of its results."""
-    here = context.replace(primitive=None, avals_out=[result.aval for result in call.results])
-    if not call.work:
-        return zeros(here, operands)
-    if by_callback():
-        return called_back(here, operands, call)
-    words = [*_head(here.avals_in, call.results), *_flat(call.numbers)]
-    kinds = tuple(map(numba.typeof, call.numbers))
-    assert len(words) == frames.HEAD + frames.ABOUT * (len(operands) + len(call.results)) + count_of(kinds)
+def execute(context: Any, slots: Sequence[int], operands: Sequence[Any], plan: Plan) -> Values:
+    """Lower a plan, on operands for some slots; return the values of its buffers."""
+    if by_callback() and plan.launches:
+        return called_back(context, slots, operands, plan)
+    made: Values = {}
+    for launch in plan.launches:
+        results = [buffer for buffer in plan.buffers if buffer.slot in launch.writes]
+        made |= invoke(context, slots, operands, launch, results)
+    left = [buffer for buffer in plan.buffers if buffer.slot not in made]
+    return made | zeros(context, left) if left else made
+
+
+def invoke(
+    context: Any, slots: Sequence[int], operands: Sequence[Any], launch: Launch, results: Sequence[Buffer]
+) -> Values:
+    """Lower one run of a kernel; return the values of its results."""
+    words = _head(context.avals_in, slots, results) + list(launch.call.words)
     if is_exported(context):
-        name, words = export.TARGET, words + export.described(call, len(operands))
+        name, words = export.TARGET, words + export.described(launch)
     else:
-        kernel = call._replace(spec=call.spec._replace(parallel=threaded(call.work)), numbers=kinds)
-        name = target(kernel, len(operands), len(words))
-    values: Sequence[Any] = jax.ffi.ffi_lowering(name)(here, *operands, words=np.array(words, np.int64))
-    return values
+        name = target(launch)
+    here = context.replace(primitive=None, avals_out=[aval(result) for result in results])
+    values = jax.ffi.ffi_lowering(name)(here, *operands, words=np.array(words, np.int64))
+    return {result.slot: value for result, value in zip(results, values, strict=True)}
 
 
-def zeros(context: Any, operands: Sequence[Any]) -> Sequence[Any]:
-    """Lower what has nothing to read: results are 0, or have no elements."""
-    made = mlir.lower_fun(lambda *_: [jnp.zeros(aval.shape, aval.dtype) for aval in context.avals_out])
+def zeros(context: Any, results: Sequence[Buffer]) -> Values:
+    """Lower what no kernel writes: it is 0, or has no elements."""
+    made = mlir.lower_fun(lambda: [jnp.zeros(result.shape, result.dtype) for result in results])
     with enable_x64():
-        values: Sequence[Any] = made(context.replace(primitive=None), *operands)
-    return values
+        values = made(context.replace(primitive=None, avals_in=[], avals_out=list(map(aval, results))))
+    return {result.slot: value for result, value in zip(results, values, strict=True)}
+
+
+def aval(form: Buffer | np.ndarray) -> Any:
+    """Return an array as JAX describes it."""
+    return jax.core.ShapedArray(form.shape, form.dtype)
 
 
 def by_callback() -> bool:
@@ -68,37 +81,29 @@ def known() -> bool:
     return False
 
 
-def _head(operands: Sequence[Any], results: Sequence[Result]) -> list[int]:
-    """Return the numbers by which a handler checks its buffers; see `frame.examine`."""
+def _head(operands: Sequence[Any], slots: Sequence[int], results: Sequence[Buffer]) -> list[int]:
+    """Return the numbers by which a handler checks its buffers, and hands them on; see `frame.examine`."""
     head = [len(operands), len(results)]
-    for form, summed in (*((aval, False) for aval in operands), *((result, result.summed) for result in results)):
-        count = math.prod(form.shape)
-        head += [layout.code(form.dtype), count, count * form.dtype.itemsize if summed else 0]
+    given = [(array, slot, False) for array, slot in zip(operands, slots, strict=True)]
+    for array, slot, cleared in [*given, *((result, result.slot, result.cleared) for result in results)]:
+        count = math.prod(array.shape)
+        head += [layout.code(array.dtype), count, count * array.dtype.itemsize if cleared else 0, slot]
     return head
 
 
-def _flat(numbers: Iterable[Any]) -> list[int]:
-    """Write numbers, and tuples of them, in one line; what carries a type is not written, but for integers."""
-    flat: list[int] = []
-    for number in numbers:
-        if isinstance(number, tuple):
-            flat.extend(_flat(number))
-        elif isinstance(number, int | np.int64):
-            flat.append(int(number))
-    return flat
-
-
-def called_back(context: Any, operands: Sequence[Any], call: Invocation) -> Sequence[Any]:
-    """Lower one run of a kernel as a callback, on buffers in place where JAX shares them."""
+def called_back(context: Any, slots: Sequence[int], operands: Sequence[Any], plan: Plan) -> Values:
+    """Lower a plan as a callback, on buffers in place where JAX shares them."""
+    every = [*slots, *(buffer.slot for buffer in plan.buffers)]
 
     def fill(_: Any, results: Sequence[Any], *given: Any) -> None:
-        arrays = [np.asarray(array) for array in (*given, *results)]
-        for array, result in zip(arrays[len(given) :], call.results, strict=True):
-            array[...] = 0 if result.summed else array
-        addresses = (0 if place is None else address(arrays[place]) for place in call.places)
-        threads.launch(call.factory, call.spec, call.work, *addresses, *call.numbers)
+        arrays = dict(zip(every, map(np.asarray, (*given, *results)), strict=True))
+        for buffer in plan.buffers:
+            if buffer.cleared:
+                arrays[buffer.slot][...] = 0
+        ops.execute(plan, arrays)
 
-    forms = [jax.ShapeDtypeStruct(*result[:2]) for result in call.results]
+    forms = [jax.ShapeDtypeStruct(buffer.shape, buffer.dtype) for buffer in plan.buffers]
+    here = context.replace(primitive=None, avals_out=list(map(aval, plan.buffers)))
     with enable_x64():  # partial sums have 64 bits whatever users may have
-        values: Sequence[Any] = mlir.lower_fun(callback(fill, forms))(context, *operands)
-    return values
+        values = mlir.lower_fun(callback(fill, forms))(here, *operands)
+    return {buffer.slot: value for buffer, value in zip(plan.buffers, values, strict=True)}

@@ -1,16 +1,22 @@
-"""XLA's call frame in machine code: what a handler gets, checked before it is trusted, and how it answers.
+"""XLA's call frame in machine code: what a handler gets, checked before it is trusted, and how it is answered.
 
-These functions are compiled into every handler. A frame, like all that it points to, is an integer: an address.
+A frame, like all that it points to, is an integer: an address. What answers one is compiled once for all kernels.
 """
 
+import functools
+import hashlib
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from stnkit.jax.layout import OFFSETS, VALUES, VERSION
+from stnkit.kernels.call import WORDS, call_at, words_at
+from stnkit.kernels.digests import digest
+from stnkit.kernels.jit import FORM, kept
+from stnkit.kernels.threads import filled, run
 
 inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
@@ -34,13 +40,11 @@ IS_METADATA, IS_EXECUTE, IS_ARRAY = (
     VALUES[name] for name in ("Extension_Metadata", "ExecutionStage_EXECUTE", "AttrType_ARRAY")
 )
 
-INVALID_ARGUMENT, RESOURCE_EXHAUSTED = (
-    VALUES[f"Error_Code_{name}"] for name in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED")
-)
+INVALID, EXHAUSTED = (VALUES[f"Error_Code_{name}"] for name in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"))
 
 READY, DONE, ODD_CALL, ODD_BUFFER = range(4)  # what `examine` finds
 HEAD = 2  # words of the attribute before those of the buffers: how many operands, and how many results
-ABOUT = 3  # words for each buffer: its format, its number of elements, and how many bytes to clear
+ABOUT = 4  # words for each buffer: its format, its number of elements, how many bytes to clear, and its slot
 
 
 @intrinsic
@@ -57,13 +61,13 @@ def half(context, address, offset):
 
 @intrinsic
 def write(context, address, offset, value):
-    """Write 4 bytes at an offset from an address."""
+    """Write an integer of 4 or 8 bytes at an offset from an address."""
 
     def generate(context, builder, signature, args):
-        builder.store(args[2], _at(builder, args[0], args[1], 32))
+        builder.store(args[2], _at(builder, args[0], args[1], args[2].type.width))
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int32), generate
+    return types.void(types.int64, types.int64, value), generate
 
 
 @intrinsic
@@ -110,14 +114,6 @@ def load(builder: Any, address: Any, offset: int) -> Any:
     return builder.load(_at(builder, address, ir.IntType(64)(offset), 64))
 
 
-def data(builder: Any, frame: Any, place: int | None, operands: int) -> Any:
-    """Build the code that reads where the memory of buffer number `place` lies; that of none is 0."""
-    if place is None:
-        return ir.IntType(64)(0)
-    table, i = (ARGS, place) if place < operands else (RETS, place - operands)
-    return load(builder, load(builder, load(builder, frame, table), 8 * i), DATA)
-
-
 @inline
 def buffer(frame, i, operands):
     """Return buffer number `i`: an operand, or past these a result."""
@@ -148,31 +144,77 @@ def greet(frame):
     if extension == 0 or half(extension, EXTENSION_TYPE) != IS_METADATA:
         return False
     metadata = word(extension, METADATA)
-    write(metadata, MAJOR, VERSION[0])
-    write(metadata, MINOR, VERSION[1])
-    write(metadata, TRAITS, 0)
+    write(metadata, MAJOR, types.int32(VERSION[0]))
+    write(metadata, MINOR, types.int32(VERSION[1]))
+    write(metadata, TRAITS, types.int32(0))
     return True
 
 
 @inline
-def examine(frame, count):
+def examine(frame):
     """Tell whether there is work to do, and whether the buffers are those that the numbers were written for.
 
-    `count` is how many numbers there must be. Results that are added to are cleared.
+    Results that are added to are cleared.
     """
     if greet(frame) or half(frame, STAGE) != IS_EXECUTE:
         return DONE
     if word(frame, ATTR_COUNT) != 1 or half(word(frame, ATTR_TYPES), 0) != IS_ARRAY:
         return ODD_CALL
-    if word(word(word(frame, ATTRS), 0), LENGTH) != count:
+    numbers, count = words(frame), word(word(word(frame, ATTRS), 0), LENGTH)
+    if count < HEAD or word(frame, ARG_COUNT) != word(numbers, 0) or word(frame, RET_COUNT) != word(numbers, 8):
         return ODD_CALL
-    numbers = words(frame)
-    operands, results = word(numbers, 0), word(numbers, 8)
-    if word(frame, ARG_COUNT) != operands or word(frame, RET_COUNT) != results:
+    operands, buffers = word(numbers, 0), word(numbers, 0) + word(numbers, 8)
+    if count < HEAD + ABOUT * buffers + WORDS:
         return ODD_CALL
-    for i in range(operands + results):
+    for i in range(buffers):
         found, about = buffer(frame, i, operands), 8 * (HEAD + ABOUT * i)
         if half(found, DTYPE) != word(numbers, about) or size(found) != word(numbers, about + 8):
             return ODD_BUFFER
         clear(word(found, DATA), word(numbers, about + 16))
     return READY
+
+
+@inline
+def block(frame):
+    """Return the kernel's block of words, which lie behind those of the buffers, without addresses."""
+    numbers = words(frame)
+    return numbers + 8 * (HEAD + ABOUT * (word(numbers, 0) + word(numbers, 8)))
+
+
+@inline
+def put_addresses(frame, given):
+    """Write where the buffers of a frame lie into the slots of a block of words."""
+    numbers = words(frame)
+    for i in range(word(numbers, 0) + word(numbers, 8)):
+        slot = word(numbers, 8 * (HEAD + ABOUT * i + 3))
+        write(given, 8 * slot, word(buffer(frame, i, word(numbers, 0)), DATA))
+
+
+@functools.cache
+def answer() -> Any:
+    """Compile what answers a frame: `error = answer(frame, function, first)`.
+
+    It starts `function` from `first` on: a kernel, or what runs one on threads; see `threads.starter`.
+    """
+
+    def answer(frame, function, first):
+        found = examine(frame)
+        if found == ODD_CALL:
+            return refuse(
+                frame, "a custom call has other operands, results or attributes than it was lowered with", INVALID
+            )
+        if found == ODD_BUFFER:
+            return refuse(
+                frame, "a buffer of a custom call has another dtype or size than it was lowered with", INVALID
+            )
+        if found == DONE:
+            return 0
+        given = filled(block(frame))
+        put_addresses(frame, given)
+        if run(function, given, first, call_at(words_at(given)).chunks):
+            return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
+        return 0
+
+    about = hashlib.sha256(repr((OFFSETS, VALUES, VERSION, digest("stnkit.kernels.threads"))).encode()).hexdigest()[:16]
+    answer.__qualname__ = f"answer_{about}"  # as Numba's cache sees changes of this file alone
+    return kept(cfunc, answer, FORM)

@@ -18,10 +18,11 @@ from stnkit.device_arrays import DeviceArray, Place, gapless
 from stnkit.device_maps import readable
 from stnkit.device_memory import cleared, product
 from stnkit.device_scatter import image_layout, scatter
-from stnkit.jax.primitives import Form, Splat, xyz
+from stnkit.jax.primitives import Form, Splat
 from stnkit.jax.release import buffer_callback, callback
 from stnkit.kernels import device
-from stnkit.plan import Shape, layout, plan
+from stnkit.plans.layout import Shape, layout, sampling
+from stnkit.plans.tangents import xyz
 from stnkit.spec import Options
 
 Value = Any  # an array in the program that is built
@@ -91,7 +92,7 @@ def splat(given: list[Any], results: list[Any], *, form: Form, order: Shape, ima
     if g.size:
         g, strides = device_ops.walkable(g, form.options)
         source = readable(source, form.kind, g.dtype)
-        call = plan(image_layout(image_bar.shape, g.dtype), layout(source), form.kind, form.size, form.options)
+        call = sampling(image_layout(image_bar.shape, g.dtype), layout(source), form.kind, form.size, form.options)
         scatter(call, image_bar, g, strides, source, is_steady(form), None, xyz(order))
 
 

@@ -9,7 +9,7 @@ from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.jax import primitives as p
 from stnkit.jax.primitives import Form, Splat
 from stnkit.jax.release import vary_alike
-from stnkit.plan import Shape
+from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, BICUBIC, BILINEAR, NEAREST
 
 Array = Any

@@ -21,13 +21,26 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from stnkit import ops, recipes
-from stnkit.dtypes import FLOAT64, bar_dtype, dot_dtype
-from stnkit.jax.ffi import invoke, zeros
-from stnkit.jax.handlers import Invocation, Result
+from stnkit.device_arrays import gapless
+from stnkit.dtypes import bar_dtype, dot_dtype
+from stnkit.jax.ffi import Values, aval, execute
 from stnkit.jax.release import described, enable_x64
-from stnkit.kernels import cpu, cpu_order, cpu_tangent
-from stnkit.plan import Plan, Shape, backward_parts, contiguous, grid_spec, out_strides, plan
+from stnkit.kernels.call import (
+    COTANGENT,
+    FILL,
+    IMAGE,
+    IMAGE_BAR,
+    IMAGE_DOT,
+    OUT,
+    OUT_DOT,
+    SOURCE,
+    SOURCE_BAR,
+    SOURCE_DOT,
+)
+from stnkit.plans import launch as plans
+from stnkit.plans import tangents
+from stnkit.plans.launch import Buffer, Plan
+from stnkit.plans.layout import Layout, Sampling, Shape, out_strides, sampling
 from stnkit.spec import AFFINE, Options
 
 Aval = Any  # an array as JAX describes it
@@ -58,6 +71,11 @@ class Form(NamedTuple):
         return self._replace(fill=bytes(len(self.fill)), options=self.options._replace(fill_finite=True))
 
     @property
+    def asked(self) -> tuple[int, Shape, Options]:
+        """What plans take after layouts."""
+        return self.kind, self.size, self.options
+
+    @property
     def channel(self) -> int:
         """The axis of the channels."""
         return -1 if self.options.channels_last else 1
@@ -74,32 +92,29 @@ class Splat(NamedTuple):
     spatial: Shape
 
 
-def formless(aval: Any) -> np.ndarray:
-    """Return an array of the shape and dtype of another that takes no memory: only its layout is read."""
-    return np.broadcast_to(np.zeros((), aval.dtype), aval.shape)
+def laid_out(array: Aval) -> Layout:
+    """Return the layout of an array: XLA's have no gaps."""
+    return array.shape, gapless(array.shape, array.dtype.itemsize), array.dtype
 
 
-def laid_out(image: Aval, source: Aval, form: Form) -> Plan:
-    """Lay out the sampling of an image; XLA's arrays have no gaps."""
-    return plan(*(contiguous(formless(aval)) for aval in (image, source)), form.kind, form.size, form.options)
+def sampled(image: Aval, source: Aval, form: Form) -> Sampling:
+    """Lay out the sampling of an image."""
+    return sampling(laid_out(image), laid_out(source), *form.asked)
 
 
 def sample_aval(image: Aval, source: Aval, *, form: Form, order: Shape) -> Aval:
     """Describe what `sample` returns, in the image's dtype."""
-    return described(image, laid_out(image, source, form).out_shape, image.dtype)
+    return described(image, sampled(image, source, form).out_shape, image.dtype)
 
 
 def lower_sample(context: Any, *operands: Value, form: Form, order: Shape) -> Sequence[Value]:
     """Lower `sample`: the plain operation has a kernel of its own."""
-    image, source = context.avals_in
-    call = laid_out(image, source, form)
-    factory, spec = cpu.sample, call.spec
-    numbers = recipes.forward_numbers(call, form.options, "image", "source", "like", "index")
+    image, source = map(laid_out, context.avals_in)
     if any(order):
-        factory, spec = cpu_order.sample_order, spec._replace(source_bar=True)
-        numbers = *numbers, xyz(order)
-    out = (Result(call.out_shape, image.dtype),)
-    return _filled(context, operands, form, Invocation(factory, spec, call.work, (3, 0, 1, 2), numbers, out))
+        plan = tangents.derivative(image, source, *form.asked, order)
+    else:
+        plan = plans.forward(image, source, *form.asked)
+    return [filled(context, form, (IMAGE, SOURCE), operands, plan)[OUT]]
 
 
 def splat_aval(g: Aval, source: Aval, *, form: Form, order: Shape, image: Splat) -> Aval:
@@ -111,42 +126,23 @@ def splat_aval(g: Aval, source: Aval, *, form: Form, order: Shape, image: Splat)
 def lower_splat(context: Any, *operands: Value, form: Form, order: Shape, image: Splat) -> Sequence[Value]:
     """Lower `splat`: the plain operation is a pass of the sampler's vjp."""
     g, source = context.avals_in
-    aval = splat_aval(g, source, form=form, order=order, image=image)
-    call = laid_out(aval.update(dtype=g.dtype), source, form)
-    if not call.work:
-        return zeros(context, operands)
-    parts = backward_parts(call, image.batch, source.shape[0], (True, False))
-    numbers = recipes.backward_numbers(call, parts, (out_strides(call, form.options),), (0, 0, 0), FLOAT64)
-    factory: Any = cpu.sample_vjp
-    places: tuple[int | None, ...] = (2, None, 0, None, 1, None)
-    spec = call.spec._replace(image_bar=True)
-    if any(order):
-        factory, places = cpu_order.splat_order, (2, 0, 1)
-        spec, numbers = call.spec._replace(source_bar=True), (*numbers, xyz(order))
-    bar = (Result(aval.shape, aval.dtype, summed=True),)
-    return invoke(context, operands, Invocation(factory, spec, call.work, places, numbers, bar))
+    to = g.update(shape=form.plane(image.batch, g.shape[form.channel], image.spatial))
+    strides = out_strides(sampled(to, source, form), form.options)
+    plan = tangents.splat(laid_out(to), laid_out(source), *form.asked, strides, order)
+    return [execute(context, (COTANGENT, SOURCE), operands, plan)[IMAGE_BAR]]
 
 
 def tangent_aval(image: Aval, source: Aval, *_: Aval, form: Form) -> Aval:
     """Describe what `tangent` returns, in the dtype of derivatives."""
-    return described(image, laid_out(image, source, form).out_shape, dot_dtype(image.dtype, source.dtype))
+    return described(image, sampled(image, source, form).out_shape, dot_dtype(image.dtype, source.dtype))
 
 
 def lower_tangent(context: Any, *operands: Value, form: Form) -> Sequence[Value]:
     """Lower `tangent`, of which the last operand, the tangent of the image, may be missing: it is then zero."""
-    image, source, *dots = context.avals_in
-    call = laid_out(image, source, form)
-    last = len(context.avals_in)  # the place of the fill value
-    places = (last + 1, last + 2, 0, 3 if len(dots) > 1 else None, 1, 2, last)
-    kernel = Invocation(
-        cpu_tangent.sample_jvp,
-        call.spec._replace(image_dot=len(dots) > 1, source_dot=True),
-        2 * call.work,
-        places,
-        recipes.forward_numbers(call, form.options, "image", "dot", "source", "like", "index"),
-        (Result(call.out_shape, image.dtype), Result(call.out_shape, dot_dtype(image.dtype, source.dtype))),
-    )
-    return _filled(context, operands, form, kernel)[1:]  # the kernel gives the output too
+    image, source, *dots = map(laid_out, context.avals_in)
+    plan = tangents.jvp(image, source, *form.asked, len(dots) > 1, True)
+    slots = (IMAGE, SOURCE, SOURCE_DOT, IMAGE_DOT)[: len(operands)]
+    return [filled(context, form, slots, operands, plan)[OUT_DOT]]  # the kernel gives the output too
 
 
 def vjp_aval(g: Aval, image: Aval, source: Aval, *, form: Form, image_too: bool) -> list[Aval]:
@@ -157,32 +153,14 @@ def vjp_aval(g: Aval, image: Aval, source: Aval, *, form: Form, image_too: bool)
 
 def lower_vjp(context: Any, *operands: Value, form: Form, image_too: bool) -> Sequence[Value]:
     """Lower `vjp`, in one pass or in two."""
-    g, image, source = context.avals_in
-    call = laid_out(image, source, form)
-    if not call.work:
-        return zeros(context, operands)
-    images, sources = image.shape[0], source.shape[0]
-    bars, dtype = recipes.bars_form(images, source.shape, form.kind, form.size, source.dtype)
-    image_bar = Result(image.shape, bar_dtype(image.dtype, source.dtype), summed=True)
-    values: list[Value] = []
-    for asked in recipes.passes((image_too, True), True, images, sources, g.size):
-        parts = backward_parts(call, images, sources, asked)
-        strides = out_strides(call, form.options)
-        results = [image_bar] if asked[0] else []
-        results += [Result(bars, dtype, summed=True)] if asked[1] else []
-        first = len(operands) + 1
-        kernel = Invocation(
-            cpu.sample_vjp,
-            call.spec._replace(image_bar=asked[0], source_bar=asked[1]),
-            call.work * sum(asked),
-            (first if asked[0] else None, first + asked[0] if asked[1] else None, 0, 1, 2, 3),
-            recipes.backward_numbers(call, parts, (strides,), *((bars, dtype) if asked[1] else ((0, 0, 0), FLOAT64))),
-            tuple(results),
-        )
-        values += _filled(context, operands, form, kernel)
-    axes = () if form.kind != AFFINE else (0, 1) if sources == 1 else (1,)  # theta's has a part for each tile
-    values[-1] = _summed(context, values[-1], Result(bars, dtype), axes, source)
-    return values
+    _, image, source = context.avals_in
+    strides = out_strides(sampled(image, source, form), form.options)
+    layouts = laid_out(image), laid_out(image), laid_out(source)
+    plan = plans.backward(*layouts, *form.asked, (image_too, True), strides)
+    made = filled(context, form, (COTANGENT, IMAGE, SOURCE), operands, plan)
+    axes = () if form.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)  # theta's has a part for each tile
+    source_bar = summed(context, made[SOURCE_BAR], plan.buffers[-1], axes, source)
+    return [made[IMAGE_BAR], source_bar] if image_too else [source_bar]
 
 
 def lattice_aval(source: Aval, *, kind: int, size: Shape, align: bool, pixel: bool) -> Aval:
@@ -192,12 +170,8 @@ def lattice_aval(source: Aval, *, kind: int, size: Shape, align: bool, pixel: bo
 
 def lower_lattice(context: Any, source: Value, *, kind: int, size: Shape, align: bool, pixel: bool) -> Sequence[Value]:
     """Lower `lattice`."""
-    (given,) = context.avals_in
-    (grid,) = context.avals_out
-    spec = grid_spec(len(size), given.dtype, kind, align, pixel)
-    numbers = ops.grid_numbers(contiguous(formless(given)), kind, size)
-    kernel = Invocation(cpu.grid, spec, grid.size, (1, 0), numbers, (Result(grid.shape, grid.dtype),))
-    return invoke(context, (source,), kernel)
+    plan = plans.grid(laid_out(*context.avals_in), kind, size, align, pixel)
+    return [execute(context, (SOURCE,), (source,), plan)[OUT]]
 
 
 def lattice_vjp_aval(grid_bar: Aval, *, align: bool) -> Aval:
@@ -209,33 +183,24 @@ def lattice_vjp_aval(grid_bar: Aval, *, align: bool) -> Aval:
 def lower_lattice_vjp(context: Any, grid_bar: Value, *, align: bool) -> Sequence[Value]:
     """Lower `lattice_vjp`."""
     (given,) = context.avals_in
-    batch, *size, ndim = given.shape
-    form = Result(*recipes.bars_form(batch, (batch, ndim, ndim + 1), AFFINE, tuple(size), given.dtype), summed=True)
-    numbers = ops.grid_vjp_numbers(batch, tuple(size), given.dtype)
-    spec = grid_spec(ndim, given.dtype, AFFINE, align)
-    kernel = Invocation(cpu.grid_vjp, spec, given.size, (1, 0), numbers, (form,))
-    (sums,) = invoke(context, (grid_bar,), kernel)
-    return [_summed(context, sums, form, (1,), context.avals_out[0])]
+    plan = plans.affine_grid_vjp(given.shape[0], given.shape[1:-1], given.dtype, align)
+    sums = execute(context, (COTANGENT,), (grid_bar,), plan)[SOURCE_BAR]
+    return [summed(context, sums, plan.buffers[0], (1,), *context.avals_out)]
 
 
-def _filled(context: Any, operands: Sequence[Value], form: Form, kernel: Invocation) -> Sequence[Value]:
-    """Lower one run of a kernel that takes the fill value as one more operand."""
+def filled(context: Any, form: Form, slots: Shape, operands: Sequence[Value], plan: Plan) -> Values:
+    """Lower a plan that takes the fill value as one more operand."""
     fill = np.frombuffer(form.fill, form.fill_dtype)
-    known = context.replace(avals_in=[*context.avals_in, Result(fill.shape, fill.dtype).aval])
-    return invoke(known, (*operands, mlir.ir_constant(fill)), kernel)
+    known = context.replace(avals_in=[*context.avals_in, aval(fill)])
+    return execute(known, (*slots, FILL), (*operands, mlir.ir_constant(fill)), plan)
 
 
-def _summed(context: Any, sums: Value, form: Result, axes: Sequence[int], wanted: Aval) -> Value:
+def summed(context: Any, sums: Value, buffer: Buffer, axes: Sequence[int], wanted: Aval) -> Value:
     """Sum over axes, and bring the result into the shape and dtype that is wanted."""
-    here = context.replace(primitive=None, avals_in=[form.aval], avals_out=[wanted])
+    here = context.replace(primitive=None, avals_in=[aval(buffer)], avals_out=[wanted])
 
     def total(parts: Any) -> Any:
         return parts.sum(axis=tuple(axes)).reshape(wanted.shape).astype(wanted.dtype)
 
     with enable_x64():  # partial sums have 64 bits, whatever the user has chosen
         return mlir.lower_fun(total, multiple_results=False)(here, sums)[0]
-
-
-def xyz(order: Shape) -> Shape:
-    """Return an order on three axes, in the order x, y, z."""
-    return (*order, 0, 0)[:3]

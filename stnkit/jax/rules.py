@@ -38,7 +38,7 @@ from stnkit.jax.operations import (
 )
 from stnkit.jax.primitives import Form, Splat
 from stnkit.jax.release import like, vary_alike
-from stnkit.plan import Shape
+from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, NEAREST
 
 

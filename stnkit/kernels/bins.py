@@ -56,7 +56,7 @@ def exponent_of(bits: Any, like: Any) -> int:
     return (int(bits) >> 23) - 127 if np.dtype(type(like)).itemsize == 4 else (int(bits) >> 52) - 1023
 
 
-@rule(is_binned, lambda memory: types.boolean)
+@rule(is_binned, lambda memory: types.boolean, known=lambda context, memory: memory.dtype == types.int64)
 def _is_binned(context, builder, signature, args):
     return context.get_constant(types.boolean, signature.args[0].dtype == types.int64)
 

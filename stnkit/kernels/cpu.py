@@ -4,25 +4,34 @@ The work of a call is split into parts along three axes (batch, channels, tiles 
 many parts is decided by the shapes alone, each part writes memory of its own, in a fixed order, and threads
 take whole parts: so results are the same, bit for bit, on any number of threads.
 
-Arrays come as addresses with strides in elements: an image's are (batch, channel, z, y, x), an output's
-(batch, channel, location), a grid's (batch, z, y, x, axis). The `_like` arguments are zeros that carry a type.
+What a kernel takes is said in `call`.
 """
 
 import functools
 from typing import Any
 
-from numba import int64, prange
+from numba import int64
 
-from stnkit.kernels.formats import narrow, widen
-from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, step
+from stnkit.kernels.call import (
+    COTANGENT,
+    FILL,
+    IMAGE,
+    IMAGE_BAR,
+    OUT,
+    SHORT_OF_MEMORY,
+    SOURCE,
+    SOURCE_BAR,
+    call_at,
+    words_at,
+)
+from stnkit.kernels.formats import narrow, widen, zero
+from stnkit.kernels.jit import View, beyond, kernel, leaf, pointer, release
 from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.maps import spread_out, sum_bends, through
-from stnkit.kernels.point import TILE, blend, is_calm, pick, pitch, slot, spread
-from stnkit.kernels.sources import put_row
-from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, put_bars, release, stage, sum_bars
+from stnkit.kernels.nearest import move_tile, pick
+from stnkit.kernels.point import AHEAD, TILE, blend, is_calm, pitch, slot, spread
+from stnkit.kernels.tile import allocate, behind, divide, finish_bars, lowest, put_bars, stage, sum_bars, turn
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
-
-AHEAD = 64  # after how many locations a pixel is read that was asked for
 
 
 @leaf
@@ -47,57 +56,72 @@ def span(t, points):
     return first, TILE if points - first > TILE else points - first
 
 
+@leaf
+def over_tiles(address, first_chunk, last_chunk, body, spec):
+    """Stage every tile of some chunks, one after another, and do `body` for it; return a status."""
+    words = words_at(address)
+    call = call_at(words)
+    memory = allocate(call.channels, spec)
+    if memory == 0:
+        return SHORT_OF_MEMORY
+    like = zero(spec.arithmetic_dtype)
+    tile = divide(memory, like, zero(spec.index_dtype), spec)
+    source = View(pointer(words[SOURCE], zero(spec.source_dtype)), call.source)
+    plane = lowest(call.image, call.extent, spec)
+    points = call.size[0] * call.size[1] * call.size[2]
+    items = call.parts[0] * call.parts[1] * call.parts[2]
+    for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
+        ns, cs, ts = ranges(item, call.parts, call.batch, call.channels, (points + TILE - 1) // TILE)
+        for n in range(ns[0], ns[1]):
+            for t in range(ts[0], ts[1]):
+                first, count = span(t, points)
+                stage(tile, n, first, count, source, call.size, call.extent, call.image, like, spec.reading)
+                body(words, call, tile, memory, n, cs, t, n * call.image[0] + plane, spec)
+    release(memory)
+    return 0
+
+
 @functools.cache
 def sample(spec: Spec) -> Any:
     """Build the forward kernel: out[n, c, p] = image[n, c] interpolated at the coordinates of p."""
 
-    def sample(
-        out_at, image_at, source_at, fill_at, batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides,
-        image_like, source_like, like, index_like,
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec.serial)
-        for chunk in prange(chunks):
-            out = View(pointer(out_at, image_like), out_strides)
-            image = View(pointer(image_at, image_like), image_strides)
-            source = View(pointer(source_at, source_like), source_strides)
-            fills, raws = pointer(fill_at, like), pointer(fill_at, image_like)
-            many, places = lanes(like, spec), lanes(like, spec.places)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
-                for n in range(ns[0], ns[1]):
-                    for t in range(ts[0], ts[1]):
-                        first, count = span(t, points)
-                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
-                        at = n * image_strides[0] + plane
-                        to = n * out_strides[0] + first * out_strides[2]
-                        fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec.serial)
-            release(memory)
+    def sample(words, first, last):
+        return over_tiles(words, first, last, sample_tile, spec)
 
     return kernel(sample, spec)
 
 
-@step
+@leaf
+def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
+    """Interpolate the channels `cs` of one tile."""
+    like, stored = zero(spec.arithmetic_dtype), zero(spec.image_dtype)
+    out, image = View(pointer(words[OUT], stored), call.out), View(pointer(words[IMAGE], stored), call.image)
+    fills, raws = pointer(words[FILL], like), pointer(words[FILL], stored)
+    many, places = lanes(like, spec), lanes(like, spec.places)
+    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    to = n * call.out[0] + first * call.out[2]
+    fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec)
+
+
+@leaf
 def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
-    cs = settled(cs, many, spec)
-    wide = cs[1] - cs[0]
-    outer, inner = (count, wide) if spec.interleaved else (wide, count)
-    number = tile.weights[0]
-    for a in range(outer):
-        b = int64(0)
-        while b + width(many) <= vectored(inner, spec):
-            approach(image, at, tile, a, b, cs, places, spec)
-            fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
-            b += width(many)
-        while b < inner:
-            fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
-            b += 1
+    if spec.interp == NEAREST and not spec.interleaved:
+        move_tile(out, to, image, at, raws, tile, count, cs, places, spec)
+    else:
+        cs = settled(cs, many, spec)
+        wide = cs[1] - cs[0]
+        outer, inner = (count, wide) if spec.interleaved else (wide, count)
+        number = tile.weights[0]
+        for a in range(outer):
+            b = int64(0)
+            while b + width(many) <= vectored(inner, spec):
+                approach(image, at, tile, a, b, cs, places, spec)
+                fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
+                b += width(many)
+            while b < inner:
+                fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
+                b += 1
 
 
 @leaf
@@ -112,7 +136,7 @@ def approach(image, at, tile, a, b, cs, places, spec):
 
     Past the last location, what the stage held before is asked for, which does no harm.
     """
-    if spec.packed and spec.taps > 1 and not (spec.interleaved and b > 0):
+    if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
         plane = beyond(image.memory, at + c * image.strides[1])
         for row in range(spec.rows):
@@ -158,46 +182,43 @@ def sample_vjp(spec: Spec) -> Any:
     """Build the backward kernel of `sample`: cotangents of the image and of the source, as the spec asks.
 
     Both are added to what stands in `image_bar` and `source_bar`, so a batch item that several share
-    receives the sum. `image_strides` describe the image and its cotangent alike.
+    receives the sum. The strides of the image are those of its cotangent too.
     """
 
-    def sample_vjp(
-        image_bar_at, source_bar_at, out_bar_at, image_at, source_at, fill_at,
-        batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides, source_bar_strides,
-        image_like, dot_like, image_bar_like, source_like, source_bar_like, like, index_like,
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec.serial)
-        for chunk in prange(chunks):
-            image_bar = View(pointer(image_bar_at, image_bar_like), image_strides)
-            source_bar = View(pointer(source_bar_at, source_bar_like), source_bar_strides)
-            out_bar = View(pointer(out_bar_at, dot_like), out_strides)
-            image = View(pointer(image_at, image_like), image_strides)
-            source = View(pointer(source_at, source_like), source_strides)
-            fills = pointer(fill_at, like)
-            many, places = lanes(like, spec), lanes(like, spec.places)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
-                for n in range(ns[0], ns[1]):
-                    for t in range(ts[0], ts[1]):
-                        first, count = span(t, points)
-                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
-                        at = n * image_strides[0] + plane
-                        to = n * out_strides[0] + first * out_strides[2]
-                        if spec.image_bar:
-                            spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec.serial)
-                        if spec.source_bar:
-                            pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec.serial)
-                            finish_bars(tile, count, size, extent, like, spec.serial)
-                            put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec.serial)
-            release(memory)
+    def sample_vjp(words, first, last):
+        return over_tiles(words, first, last, sample_tile_vjp, spec)
 
     return kernel(sample_vjp, spec)
+
+
+@leaf
+def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
+    """Add what one tile brings to the cotangents of image and source."""
+    like = zero(spec.arithmetic_dtype)
+    out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
+    many, places = lanes(like, spec), lanes(like, spec.places)
+    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    to = n * call.cotangent[0] + first * call.cotangent[2]
+    if spec.planar:
+        turned = View(pointer(behind(memory, spec), zero(spec.dot_dtype)), (int64(0), int64(1), cs[1] - cs[0]))
+        turn(turned, out_bar, to, count, cs)
+        out_bar, to = turned, -cs[0]
+    if spec.image_bar:
+        image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
+        spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec)
+    if spec.source_bar:
+        image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
+        pull_tile(image, at, pointer(words[FILL], like), out_bar, to, tile, count, cs, places, many, spec)
+        finish_source_bar(words, call, tile, n, t, first, count, like, spec)
+
+
+@leaf
+def finish_source_bar(words, call, tile, n, t, first, count, like, spec):
+    """Add the staged cotangents of a tile's pixel coordinates to those of the source."""
+    source_bar = View(pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), call.source_bar)
+    source = View(pointer(words[SOURCE], zero(spec.source_dtype)), call.source)
+    finish_bars(tile, count, call.size, call.extent, like, spec)
+    put_source_bar(source_bar, source, tile, n, t, first, count, call.size, like, spec)
 
 
 @leaf
@@ -225,7 +246,7 @@ def put_map_bar(theta_bar, to, source, tile, n, first, count, size, like, spec):
     sum_bars(theta_bar, to, tile.bars, 0, pitch(), 1, first, count, size, like, spec)
 
 
-@step
+@leaf
 def spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
     """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`.
 
@@ -255,7 +276,7 @@ def push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec):
     spread(image_bar, at + c * image_bar.strides[1], g, tile, p, bent, spec.reading)
 
 
-@step
+@leaf
 def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
     cs = settled(cs, many, spec)
@@ -309,40 +330,3 @@ def add_bars(tile, p, dx, dy, dz, places, spec):
 def add_bar(tile, axis, p, bar, places, spec):
     at = slot(axis, p)
     store(tile.bars, at, load(tile.bars, at, places) + total(bar, places))
-
-
-@functools.cache
-def grid(spec: Spec) -> Any:
-    """Build the kernel that writes a source's coordinates out as a grid (batch, location, axis)."""
-
-    def grid(out_at, source_at, batch, chunks, size, source_strides, like):
-        rows = size[0] * size[1]
-        for chunk in prange(chunks):
-            out = pointer(out_at, like)
-            source = View(pointer(source_at, like), source_strides)
-            first_row, last_row = share(batch * rows, int64(chunk), chunks)
-            for row in range(first_row, last_row):
-                n, z, y = row // rows, row % rows // size[1], row % size[1]
-                put_row(out, row * size[2] * spec.ndim, source, n, z, y, size, like, spec.serial)
-
-    return kernel(grid, spec)
-
-
-@functools.cache
-def grid_vjp(spec: Spec) -> Any:
-    """Build the kernel that sums a grid's cotangent to those of the maps: one partial sum for each tile."""
-
-    def grid_vjp(theta_bar_at, grid_bar_at, items, tiles, chunks, size, like):
-        points = size[0] * size[1] * size[2]
-        width = spec.ndim * (spec.ndim + 1)
-        for chunk in prange(chunks):
-            theta_bar, grid_bar = pointer(theta_bar_at, 0.0), pointer(grid_bar_at, like)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                first, count = span(item % tiles, points)
-                at = (item // tiles * points + first) * spec.ndim
-                sum_bars(
-                    theta_bar, item * width, grid_bar, at, 1, spec.ndim, first, count, size, like, spec.serial
-                )  # fmt: skip
-
-    return kernel(grid_vjp, spec)

@@ -1,22 +1,24 @@
 """Loops that differentiate in the coordinates, to any order on each axis, and their adjoints.
 
 Sampling is a product of one weight for each axis, so any of its derivatives in the coordinates is sampling with
-differentiated weights. Arrays, strides and parts are those of `cpu`. The orders are numbers of a call, in the order
+differentiated weights. Parts are those of `cpu`. The orders are numbers of a call, in the order
 x, y, z, and no choice of the spec: one machine code serves them all.
 """
 
 import functools
 from typing import Any
 
-from numba import int64, prange
+from numba import int64
 
 from stnkit.kernels.axis import chain, cubic
-from stnkit.kernels.cpu import fill_tile, ranges, share, span, spread_tile
+from stnkit.kernels.call import COTANGENT, IMAGE_BAR
+from stnkit.kernels.cpu import over_tiles, sample_tile, span, spread_tile
+from stnkit.kernels.formats import zero
 from stnkit.kernels.jit import View, kernel, leaf, pointer
 from stnkit.kernels.lanes import lanes
 from stnkit.kernels.place import drop
-from stnkit.kernels.point import TILE, slot
-from stnkit.kernels.tile import allocate, divide, lowest, release, stage, steepness
+from stnkit.kernels.point import slot
+from stnkit.kernels.tile import steepness
 from stnkit.spec import BICUBIC, Spec
 
 
@@ -24,71 +26,40 @@ from stnkit.spec import BICUBIC, Spec
 def sample_order(spec: Spec) -> Any:
     """Build the kernel of a derivative: out[n, c, p] = (d / d u)^order of `sample`, per unit of coordinates."""
 
-    def sample_order(
-        out_at, image_at, source_at, fill_at, batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides,
-        image_like, source_like, like, index_like, order,
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec.serial)
-        for chunk in prange(chunks):
-            out = View(pointer(out_at, image_like), out_strides)
-            image = View(pointer(image_at, image_like), image_strides)
-            source = View(pointer(source_at, source_like), source_strides)
-            fills, raws = pointer(fill_at, like), pointer(fill_at, image_like)
-            many, places = lanes(like, spec), lanes(like, spec.places)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
-                for n in range(ns[0], ns[1]):
-                    for t in range(ts[0], ts[1]):
-                        first, count = span(t, points)
-                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
-                        differentiate(tile, count, order, size, extent, like, spec.serial)
-                        at = n * image_strides[0] + plane
-                        to = n * out_strides[0] + first * out_strides[2]
-                        fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec.serial)
-            release(memory)
+    def sample_order(words, first, last):
+        return over_tiles(words, first, last, sample_tile_order, spec)
 
     return kernel(sample_order, spec)
+
+
+@leaf
+def sample_tile_order(words, call, tile, memory, n, cs, t, at, spec):
+    """Write the derivative of the channels `cs` of one tile."""
+    _, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    differentiate(tile, count, call.order, call.size, call.extent, zero(spec.arithmetic_dtype), spec)
+    sample_tile(words, call, tile, memory, n, cs, t, at, spec)
 
 
 @functools.cache
 def splat_order(spec: Spec) -> Any:
     """Build the adjoint of `sample_order` in the image: it adds to what stands in `image_bar`."""
 
-    def splat_order(
-        image_bar_at, out_bar_at, source_at, batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides, source_bar_strides,
-        image_like, dot_like, image_bar_like, source_like, source_bar_like, like, index_like, order,
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec.serial)
-        for chunk in prange(chunks):
-            image_bar = View(pointer(image_bar_at, image_bar_like), image_strides)
-            out_bar = View(pointer(out_bar_at, dot_like), out_strides)
-            source = View(pointer(source_at, source_like), source_strides)
-            many = lanes(like, spec)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
-                for n in range(ns[0], ns[1]):
-                    for t in range(ts[0], ts[1]):
-                        first, count = span(t, points)
-                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
-                        differentiate(tile, count, order, size, extent, like, spec.serial)
-                        at = n * image_strides[0] + plane
-                        to = n * out_strides[0] + first * out_strides[2]
-                        spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec.serial)
-            release(memory)
+    def splat_order(words, first, last):
+        return over_tiles(words, first, last, splat_tile_order, spec)
 
     return kernel(splat_order, spec)
+
+
+@leaf
+def splat_tile_order(words, call, tile, memory, n, cs, t, at, spec):
+    """Add what one tile brings to the image's cotangent."""
+    like = zero(spec.arithmetic_dtype)
+    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    differentiate(tile, count, call.order, call.size, call.extent, like, spec)
+    image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
+    out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
+    to = n * call.cotangent[0] + first * call.cotangent[2]
+    spread_tile(image_bar, at, out_bar, to, tile, count, cs, lanes(like, spec), bool(0), spec)
 
 
 @leaf

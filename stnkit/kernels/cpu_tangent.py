@@ -1,32 +1,33 @@
 """Loops that carry tangents: the forward derivative of `sample`, and the backward derivative of its vjp.
 
-Arrays, strides and parts are those of `cpu`. A tangent is laid out as what it is a tangent of; one that is not
+Parts are those of `cpu`. A tangent is laid out as what it is a tangent of; one that is not
 given is zero, and is left out of the machine code.
 """
 
 import functools
 from typing import Any
 
-from numba import int64, prange
+from numba import int64
 
 from stnkit.kernels.axis import chain
+from stnkit.kernels.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, IMAGE_DOT, OUT, OUT_DOT, SOURCE, SOURCE_DOT
 from stnkit.kernels.cpu import (
     add_bars,
     channel,
     clear_bars,
+    finish_source_bar,
+    over_tiles,
     position,
-    put_source_bar,
-    ranges,
-    share,
     span,
     spread_tile,
     vectored,
 )
-from stnkit.kernels.formats import narrow, widen
-from stnkit.kernels.jit import View, kernel, leaf, pointer, step
+from stnkit.kernels.formats import narrow, widen, zero
+from stnkit.kernels.jit import View, kernel, leaf, pointer
 from stnkit.kernels.lanes import full, lanes, load, store, unless_zero, width
-from stnkit.kernels.point import TILE, bend, blend, is_calm, pick, slot
-from stnkit.kernels.tile import allocate, divide, finish_bars, lowest, release, stage, stage_dots, steepness
+from stnkit.kernels.nearest import pick
+from stnkit.kernels.point import bend, blend, is_calm, slot
+from stnkit.kernels.tile import stage_dots, steepness
 from stnkit.spec import NEAREST, Spec
 
 
@@ -37,58 +38,37 @@ def sample_jvp(spec: Spec) -> Any:
     out' = sample(image', u) + (d sample / d u) u', the sum over the axes of u.
     """
 
-    def sample_jvp(
-        out_at, out_dot_at, image_at, image_dot_at, source_at, source_dot_at, fill_at,
-        batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides, image_like, dot_like, source_like, like, index_like,
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec.serial)
-        for chunk in prange(chunks):
-            out = View(pointer(out_at, image_like), out_strides)
-            out_dot = pointer(out_dot_at, dot_like)
-            image = View(pointer(image_at, image_like), image_strides)
-            image_dot = View(pointer(image_dot_at, dot_like), image_strides)
-            source = View(pointer(source_at, source_like), source_strides)
-            source_dot = View(pointer(source_dot_at, source_like), source_strides)
-            fills, raws = pointer(fill_at, like), pointer(fill_at, image_like)
-            many, places = lanes(like, spec), lanes(like, spec.places)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
-                for n in range(ns[0], ns[1]):
-                    for t in range(ts[0], ts[1]):
-                        first, count = span(t, points)
-                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
-                        if spec.source_dot:
-                            stage_dots(tile, n, first, count, source, source_dot, size, extent, like, spec.serial)
-                        at = n * image_strides[0] + plane
-                        to = n * out_strides[0] + first * out_strides[2]
-                        fill_tile_jvp(
-                            out,
-                            out_dot,
-                            to,
-                            image,
-                            image_dot,
-                            at,
-                            fills,
-                            raws,
-                            tile,
-                            count,
-                            cs,
-                            places,
-                            many,
-                            spec.serial,
-                        )
-            release(memory)
+    def sample_jvp(words, first, last):
+        return over_tiles(words, first, last, sample_tile_jvp, spec)
 
     return kernel(sample_jvp, spec)
 
 
-@step
+@leaf
+def sample_tile_jvp(words, call, tile, memory, n, cs, t, at, spec):
+    """Interpolate the channels `cs` of one tile, and their tangents."""
+    like, stored, tangent = zero(spec.arithmetic_dtype), zero(spec.image_dtype), zero(spec.dot_dtype)
+    out, out_dot = View(pointer(words[OUT], stored), call.out), pointer(words[OUT_DOT], tangent)
+    image = View(pointer(words[IMAGE], stored), call.image)
+    image_dot = View(pointer(words[IMAGE_DOT], tangent), call.image)
+    fills, raws = pointer(words[FILL], like), pointer(words[FILL], stored)
+    many, places = lanes(like, spec), lanes(like, spec.places)
+    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    if spec.source_dot:
+        stage_tangents(words, call, tile, n, first, count, like, spec)
+    to = n * call.out[0] + first * call.out[2]
+    fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, count, cs, places, many, spec)
+
+
+@leaf
+def stage_tangents(words, call, tile, n, first, count, like, spec):
+    """Stage the tangents of a tile's pixel coordinates."""
+    source = View(pointer(words[SOURCE], zero(spec.source_dtype)), call.source)
+    source_dot = View(pointer(words[SOURCE_DOT], zero(spec.source_dtype)), call.source)
+    stage_dots(tile, n, first, count, source, source_dot, call.size, call.extent, like, spec)
+
+
+@leaf
 def fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, count, cs, places, many, spec):
     """Interpolate the channels `cs` of one tile, and their tangents."""
     wide = cs[1] - cs[0]
@@ -170,56 +150,38 @@ def sample_double_vjp(spec: Spec) -> Any:
         in u:      the sum over channels of g ((d sample(image') / d u) + (d^2 sample / d u^2) u').
     """
 
-    def sample_double_vjp(
-        out_bar_bar_at, image_bar_at, source_bar_at, out_bar_at, image_at, image_dot_at, source_at, source_dot_at,
-        fill_at, batch, channels, parts, chunks, size, extent,
-        out_strides, out_bar_strides, image_strides, source_strides, source_bar_strides,
-        image_like, dot_like, image_bar_like, source_like, source_bar_like, like, index_like,
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec.serial)
-        for chunk in prange(chunks):
-            out_bar_bar = View(pointer(out_bar_bar_at, dot_like), out_strides)
-            image_bar = View(pointer(image_bar_at, image_bar_like), image_strides)
-            source_bar = View(pointer(source_bar_at, source_bar_like), source_bar_strides)
-            out_bar = View(pointer(out_bar_at, dot_like), out_bar_strides)
-            image = View(pointer(image_at, image_like), image_strides)
-            image_dot = View(pointer(image_dot_at, dot_like), image_strides)
-            source = View(pointer(source_at, source_like), source_strides)
-            source_dot = View(pointer(source_dot_at, source_like), source_strides)
-            fills = pointer(fill_at, like)
-            many, places = lanes(like, spec), lanes(like, spec.places)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
-                for n in range(ns[0], ns[1]):
-                    for t in range(ts[0], ts[1]):
-                        first, count = span(t, points)
-                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
-                        if spec.source_dot:
-                            stage_dots(tile, n, first, count, source, source_dot, size, extent, like, spec.serial)
-                        at = n * image_strides[0] + plane
-                        g_at = n * out_bar_strides[0] + first * out_bar_strides[2]
-                        if spec.image_bar:
-                            spread_tile(image_bar, at, out_bar, g_at, tile, count, cs, many, bool(1), spec.serial)
-                        if spec.source_bar or spec.out_bar:
-                            to = n * out_strides[0] + first * out_strides[2]
-                            bend_tile(
-                                out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills,
-                                tile, count, cs, places, many, spec.serial,
-                            )  # fmt: skip
-                        if spec.source_bar:
-                            finish_bars(tile, count, size, extent, like, spec.serial)
-                            put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec.serial)
-            release(memory)
+    def sample_double_vjp(words, first, last):
+        return over_tiles(words, first, last, sample_tile_double_vjp, spec)
 
     return kernel(sample_double_vjp, spec)
 
 
-@step
+@leaf
+def sample_tile_double_vjp(words, call, tile, memory, n, cs, t, at, spec):
+    """Add what one tile brings to the cotangents of image and source, and write that of the cotangent."""
+    like, tangent = zero(spec.arithmetic_dtype), zero(spec.dot_dtype)
+    out_bar = View(pointer(words[COTANGENT], tangent), call.cotangent)
+    many, places = lanes(like, spec), lanes(like, spec.places)
+    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    if spec.source_dot:
+        stage_tangents(words, call, tile, n, first, count, like, spec)
+    g_at = n * call.cotangent[0] + first * call.cotangent[2]
+    if spec.image_bar:
+        image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
+        spread_tile(image_bar, at, out_bar, g_at, tile, count, cs, many, bool(1), spec)
+    if spec.source_bar or spec.out_bar:
+        image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
+        image_dot = View(pointer(words[IMAGE_DOT], tangent), call.image)
+        out_bar_bar, fills = View(pointer(words[OUT], tangent), call.out), pointer(words[FILL], like)
+        to = n * call.out[0] + first * call.out[2]
+        bend_tile(
+            out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, count, cs, places, many, spec
+        )  # fmt: skip
+    if spec.source_bar:
+        finish_source_bar(words, call, tile, n, t, first, count, like, spec)
+
+
+@leaf
 def bend_tile(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, count, cs, places, many, spec):
     """Write the cotangents of one tile's cotangents, and stage those of its pixel coordinates."""
     wide = cs[1] - cs[0]
@@ -267,33 +229,20 @@ def twist(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, 
 def sample_gradient(spec: Spec) -> Any:
     """Build the kernel of the interpolated image's derivatives: out[n, c, p, axis], per unit of coordinates."""
 
-    def sample_gradient(
-        out_at, image_at, source_at, fill_at, batch, channels, parts, chunks, size, extent,
-        out_strides, image_strides, source_strides, image_like, dot_like, source_like, like, index_like,
-    ):  # fmt: skip
-        points = size[0] * size[1] * size[2]
-        items = parts[0] * parts[1] * parts[2]
-        plane = lowest(image_strides, extent, spec.serial)
-        for chunk in prange(chunks):
-            out = View(pointer(out_at, dot_like), out_strides)
-            image = View(pointer(image_at, image_like), image_strides)
-            source = View(pointer(source_at, source_like), source_strides)
-            fills = pointer(fill_at, like)
-            memory = allocate(spec.serial)
-            tile = divide(memory, like, index_like, spec.serial)
-            first_item, last_item = share(items, int64(chunk), chunks)
-            for item in range(first_item, last_item):
-                ns, cs, ts = ranges(item, parts, batch, channels, (points + TILE - 1) // TILE)
-                for n in range(ns[0], ns[1]):
-                    for t in range(ts[0], ts[1]):
-                        first, count = span(t, points)
-                        stage(tile, n, first, count, source, size, extent, image_strides, like, spec.reading)
-                        at = n * image_strides[0] + plane
-                        to = n * out_strides[0] + first * out_strides[2]
-                        slope_tile(out, to, image, at, fills, tile, count, cs, size, extent, spec.serial)
-            release(memory)
+    def sample_gradient(words, first, last):
+        return over_tiles(words, first, last, sample_tile_gradient, spec)
 
     return kernel(sample_gradient, spec)
+
+
+@leaf
+def sample_tile_gradient(words, call, tile, memory, n, cs, t, at, spec):
+    """Write the derivatives of the channels `cs` of one tile."""
+    out = View(pointer(words[OUT], zero(spec.dot_dtype)), call.out)
+    image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
+    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    fills, to = pointer(words[FILL], zero(spec.arithmetic_dtype)), n * call.out[0] + first * call.out[2]
+    slope_tile(out, to, image, at, fills, tile, count, cs, call.size, call.extent, spec)
 
 
 @leaf

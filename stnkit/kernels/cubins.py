@@ -42,6 +42,15 @@ def find(key: str) -> Code | None:
         return None
 
 
+def key_of(path: Path) -> str | None:
+    """Return the key that a file was kept under; None if it is not whole enough to tell."""
+    try:
+        key = json.loads(path.read_bytes().partition(b"\n")[0])["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return key if isinstance(key, str) else None
+
+
 def keep(key: str, code: Code) -> None:
     """Keep a kernel under a key, if there is a directory that can be written to."""
     path = _path(key)

@@ -11,8 +11,8 @@ from numba import int64
 
 from stnkit.kernels import thread
 from stnkit.kernels.bins import bin_value, bits_of, exponent_of, is_finite, open_bins, whole_max
-from stnkit.kernels.elements import arithmetic, witness
-from stnkit.kernels.formats import widen
+from stnkit.kernels.elements import arithmetic
+from stnkit.kernels.formats import widen, zero
 from stnkit.kernels.jit import View, leaf, pointer
 from stnkit.kernels.thread_maps import theta_sums as sums_of_parts
 from stnkit.spec import FLOAT32, FLOAT64, Spec
@@ -21,13 +21,13 @@ from stnkit.spec import FLOAT32, FLOAT64, Spec
 def likes(spec: Spec) -> Any:
     like = arithmetic(spec.image_dtype, spec.source_dtype)
     index_like = np.int64(0) if spec.wide else np.int32(0)
-    return witness(spec.image_dtype), witness(spec.dot_dtype), witness(spec.source_dtype), like, index_like
+    return zero(spec.image_dtype), zero(spec.dot_dtype), zero(spec.source_dtype), like, index_like
 
 
 def sums(spec: Spec) -> Any:
     """Return a zero of the type in which an image's cotangent is summed: the image's; for halves, the arithmetic's."""
     if spec.image_dtype in (FLOAT32, FLOAT64):
-        return witness(spec.image_dtype)
+        return zero(spec.image_dtype)
     return arithmetic(spec.image_dtype, spec.source_dtype)
 
 
@@ -121,7 +121,7 @@ def largest(spec: Spec) -> Any:
 
     Each thread goes through the array in steps of as many numbers as there are threads.
     """
-    given, word = witness(spec.image_dtype), np.int64(0)
+    given, word = zero(spec.image_dtype), np.int64(0)
     like = arithmetic(spec.image_dtype, spec.source_dtype)
 
     def body(i, peak_at, array_at, count, threads):
@@ -216,7 +216,7 @@ def sample_double_vjp(spec: Spec) -> Any:
 
 @functools.cache
 def theta_sums(spec: Spec) -> Any:
-    like = witness(spec.image_dtype)
+    like = zero(spec.image_dtype)
 
     def body(i, theta_bar_at, parts_at, rows, entries):
         sums_of_parts(i, pointer(theta_bar_at, like), pointer(parts_at, like), rows, entries, like)
@@ -226,7 +226,7 @@ def theta_sums(spec: Spec) -> Any:
 
 @functools.cache
 def grid(spec: Spec) -> Any:
-    like = witness(spec.source_dtype)
+    like = zero(spec.source_dtype)
 
     def body(i, out_at, source_at, size, source):
         thread.grid(i, pointer(out_at, like), View(pointer(source_at, like), source), size, like, spec)
@@ -236,7 +236,7 @@ def grid(spec: Spec) -> Any:
 
 @functools.cache
 def grid_vjp(spec: Spec) -> Any:
-    like = witness(spec.source_dtype)
+    like = zero(spec.source_dtype)
 
     def body(i, parts_at, grid_bar_at, source_at, rows, size, source):
         thread.grid_vjp(
@@ -249,7 +249,7 @@ def grid_vjp(spec: Spec) -> Any:
 
 @functools.cache
 def grid_jvp(spec: Spec) -> Any:
-    like = witness(spec.source_dtype)
+    like = zero(spec.source_dtype)
 
     def body(i, out_at, source_at, source_dot_at, size, source):
         thread.grid_jvp(

@@ -15,7 +15,8 @@ from stnkit.kernels import gather as leaves
 from stnkit.kernels import survey as before
 from stnkit.kernels.bins import bin_value
 from stnkit.kernels.cuda import largest_one, likes, sums
-from stnkit.kernels.elements import arithmetic, witness
+from stnkit.kernels.elements import arithmetic
+from stnkit.kernels.formats import zero
 from stnkit.kernels.jit import View, leaf, pointer
 from stnkit.kernels.thread import scatter, task
 from stnkit.spec import Spec
@@ -106,7 +107,7 @@ def clear_rest(spec: Spec) -> Any:
 @functools.cache
 def largest_rest(spec: Spec) -> Any:
     """Be `cuda.largest`, if anything is left over."""
-    given, like = witness(spec.image_dtype), arithmetic(spec.image_dtype, spec.source_dtype)
+    given, like = zero(spec.image_dtype), arithmetic(spec.image_dtype, spec.source_dtype)
 
     def body(i, missed_at, peak_at, array_at, count, threads):
         if pointer(missed_at, WORD)[0] > 0:

@@ -20,6 +20,7 @@ from numba import types
 
 from stnkit.kernels import cubins
 from stnkit.kernels.cubins import Code
+from stnkit.kernels.digests import digest
 from stnkit.kernels.jit import _typeof_spec, leaf
 from stnkit.spec import Spec
 
@@ -122,6 +123,7 @@ def code(factory: Factory, spec: Spec, template: Template, narrow: bool, capabil
     import numba
 
     name = f"{factory.__module__}.{factory.__qualname__}"
+    spec = spec._replace(digest=digest(factory.__module__, __name__))
     key = repr((name, tuple(spec), template, narrow, capability, numba.__version__, tools().versions))
     found = cubins.find(key)
     if found is None:

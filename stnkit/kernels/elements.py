@@ -12,21 +12,13 @@ import numpy as np
 from numba import int64
 
 from stnkit.kernels.bins import bits_of, is_finite, whole_max
-from stnkit.kernels.formats import narrow, widen
+from stnkit.kernels.formats import narrow, widen, zero
 from stnkit.kernels.jit import leaf, pointer
 from stnkit.kernels.radial import root
-from stnkit.spec import BFLOAT16, DTYPES, FLOAT16, FLOAT64, Spec
+from stnkit.spec import FLOAT64, Spec
 
 AXES = 6  # of an array, at most: those of an image, and the bytes of a number
 WORDS = 16  # of 64 bits, which one launch carries
-
-_STORED = {FLOAT16: "uint16", BFLOAT16: "uint16", DTYPES["bool"]: "uint8"}  # what others are not called
-_NAMES = {number: name for name, number in DTYPES.items()}
-
-
-def witness(dtype: int) -> Any:
-    """Return a zero of the type that numbers of a format are stored in."""
-    return np.dtype(_STORED.get(dtype, _NAMES[dtype])).type(0)
 
 
 def arithmetic(*dtypes: int) -> Any:
@@ -51,7 +43,7 @@ def product(spec: Spec) -> Any:
 
     Alone, and in the format of the output, the first is copied bit for bit.
     """
-    kept, given, others = witness(spec.dot_dtype), witness(spec.image_dtype), witness(spec.source_dtype)
+    kept, given, others = zero(spec.dot_dtype), zero(spec.image_dtype), zero(spec.source_dtype)
     like = arithmetic(spec.dot_dtype, spec.image_dtype, spec.source_dtype)
     copied = spec.dot_dtype == spec.image_dtype and not spec.image_dot
 
@@ -77,7 +69,7 @@ def combination(spec: Spec) -> Any:
 
     The second is there where the spec says that it is given.
     """
-    kept, given, others = witness(spec.dot_dtype), witness(spec.image_dtype), witness(spec.source_dtype)
+    kept, given, others = zero(spec.dot_dtype), zero(spec.image_dtype), zero(spec.source_dtype)
     like = arithmetic(spec.dot_dtype, spec.image_dtype, spec.source_dtype)
 
     def thread(i, out_at, first_at, second_at, numbers_at, shape, out, first, second):
@@ -122,7 +114,7 @@ def longest(spec: Spec) -> Any:
 @functools.cache
 def total(spec: Spec) -> Any:
     """Build out[i] = the sum of first[n, i] over n, in their order."""
-    kept, given = witness(spec.dot_dtype), witness(spec.image_dtype)
+    kept, given = zero(spec.dot_dtype), zero(spec.image_dtype)
     like = arithmetic(spec.dot_dtype, spec.image_dtype)
 
     def thread(i, out_at, first_at, count, step, shape, first):
@@ -140,7 +132,7 @@ def total(spec: Spec) -> Any:
 @functools.cache
 def contraction(spec: Spec) -> Any:
     """Build out[n, i, j] = the sum of first[i, k] second[n, k, j] over k, in their order, in float64."""
-    kept, given, others = witness(spec.dot_dtype), witness(spec.image_dtype), witness(spec.source_dtype)
+    kept, given, others = zero(spec.dot_dtype), zero(spec.image_dtype), zero(spec.source_dtype)
     like = np.float64(0)
 
     def thread(i, out_at, first_at, second_at, rows, columns, count, out, first, second):

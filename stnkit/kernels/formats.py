@@ -9,12 +9,29 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import typeof, types
 
 from stnkit.kernels.bins import bin_add, is_binned
 from stnkit.kernels.jit import leaf, on_gpu, rule
 from stnkit.kernels.lanes import add_at_once, alike, load, store, total
-from stnkit.spec import BFLOAT16, FLOAT16, FLOAT32, UINT8
+from stnkit.spec import BFLOAT16, DTYPES, FLOAT16, FLOAT32, UINT8
+
+_STORED = {FLOAT16: "uint16", BFLOAT16: "uint16", DTYPES["bool"]: "uint8"}  # what others are not called
+_NAMES = {code: name for name, code in DTYPES.items()}
+
+
+def zero(code: int) -> Any:
+    """Return a zero of the type in which numbers of a format are stored; in kernels the format is a constant."""
+    return np.dtype(_STORED.get(code, _NAMES[code])).type(0)
+
+
+def _stored(code: Any) -> Any:
+    return typeof(zero(code.literal_value)) if isinstance(code, types.IntegerLiteral) else None
+
+
+@rule(zero, _stored, known=lambda context, code: zero(code.literal_value))
+def _zero(context, builder, signature, args):
+    return context.get_constant_null(signature.return_type)
 
 
 def widen(stored: Any, like: Any, dtype: int) -> Any:

@@ -20,7 +20,7 @@ from stnkit.kernels.point import slot
 from stnkit.kernels.survey import BACK, HIGHEST, LINEAR, LOWEST, REACH, SHIFT, STEEP, entry, is_gathered
 from stnkit.kernels.thread import hold, located, stage, task
 from stnkit.kernels.tile import shares
-from stnkit.spec import BORDER, FLOAT32
+from stnkit.spec import BORDER, FLOAT32, NEAREST
 
 HELD = 8  # channels that a thread does, at most, where it does them one by one
 
@@ -145,6 +145,22 @@ def between(low, high):
 @leaf
 def bring(sums, tile, pixel, out_bar, to, strides, first, last, many, spec):
     """Add what a staged location brings to a pixel: on each axis, the weights of the taps that read it."""
+    w, reads = share(tile, pixel, strides, spec)
+    if reads:
+        for k in range(held(spec)):
+            c = first + k * width(many)
+            if c < last:
+                g = widen(load(out_bar.memory, to + c * out_bar.strides[1], many), w, spec.dot_dtype)
+                at = k * width(many)
+                store(sums, at, load(sums, at, many) + w * g)
+
+
+@leaf
+def share(tile, pixel, strides, spec):
+    """Return the weight of all taps that read a pixel, and whether there are any."""
+    if spec.interp == NEAREST:
+        at = pixel[0] * strides[2] + pixel[1] * strides[3] + pixel[2] * strides[4]
+        return type(tile.weights[0])(1), int64(tile.rows[slot(int64(0), int64(0))]) == at
     x, reads = weight(tile, int64(0), pixel[2], strides[4], spec)
     y, z = type(x)(1), type(x)(1)
     if spec.ndim > 1:
@@ -153,14 +169,7 @@ def bring(sums, tile, pixel, out_bar, to, strides, first, last, many, spec):
     if spec.ndim > 2:
         z, here = weight(tile, int64(2), pixel[0], strides[2], spec)
         reads = reads and here
-    if reads:
-        w = z * y * x
-        for k in range(held(spec)):
-            c = first + k * width(many)
-            if c < last:
-                g = widen(load(out_bar.memory, to + c * out_bar.strides[1], many), x, spec.dot_dtype)
-                at = k * width(many)
-                store(sums, at, load(sums, at, many) + w * g)
+    return z * y * x, reads
 
 
 @leaf

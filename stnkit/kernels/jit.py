@@ -1,44 +1,44 @@
 """How kernels and leaves are compiled: every compile option is said here, once, with its reason.
 
-Leaves are scalar functions shared by every device. They are forced inline, so that a kernel's `Spec`
-reaches them as constants and every branch on it folds away; measured, that is 1.6 times as fast as the
-same choice made at run time. Leaves are never cached on their own: Numba's cache does not see a change in a
-callee, and kernels carry the leaves' digest instead.
+Leaves are scalar functions shared by every device. They are inlined, so that a kernel's `Spec` reaches them
+as constants and every branch on it folds away; measured, that is 1.6 times as fast as the same choice made at
+run time. Numba for CUDA compiles them itself; for a CPU, `leaves` does. Leaves are never cached on their own:
+Numba's cache does not see a change in a callee, and kernels carry the leaves' digest instead.
 """
 
 import ctypes
 import functools
 import hashlib
-import importlib.util
-import pkgutil
-import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, typeof, types
+from numba import cfunc, config, njit, typeof, types
+from numba.core import cgutils
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import (
     lower_builtin,
     lower_getattr_generic,
     models,
-    overload,
     register_model,
     type_callable,
     typeof_impl,
 )
 
-from stnkit.kernels.pipelines import Choices, KernelPipeline, LeafPipeline
+from stnkit.kernels import compiling
+from stnkit.kernels.expressions import KNOWN, Choices
+from stnkit.kernels.leaves import LeafPipeline
+from stnkit.kernels.pipelines import KernelPipeline
 from stnkit.spec import Spec
 
 leaf = njit(
     forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LeafPipeline
 )
-step = njit(inline="always", error_model="numpy")  # calls of leaves, spliced in before types are inferred
+FORM = types.int64(types.int64, types.int64, types.int64)  # of a kernel: see `call`
 
 
 register_model(Choices)(models.OpaqueModel)
@@ -68,26 +68,67 @@ def _spec_field(context, builder, kind, value, name):
     return context.get_constant_generic(builder, typeof(field), field)
 
 
-def rule(function: Callable[..., Any], result: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `function`, uncompiled Python, a type in kernels, `result(*argument types)`, and the decorated code."""
+def rule(
+    function: Callable[..., Any], result: Callable[..., Any], known: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Give `function`, uncompiled Python, a type in kernels, `result(*argument types)`, and the decorated code.
+
+    Where types alone decide it, `known(context, *argument types)` is what it returns.
+    """
+    if known:
+        KNOWN[function] = known
     type_callable(function)(lambda context: result)
     return lower_builtin(function, types.VarArg(types.Any))  # type: ignore[no-any-return]
 
 
-def kernel(function: Callable[..., Any], spec: Spec) -> Any:
-    """Compile `function`, which captures `spec` alone, at its first call, with the on-disk cache.
+class Kernel:
+    """A function `status = kernel(words, first, last)` of a CPU that captures its `Spec` alone; see `call`.
+
+    It is compiled when its address is asked for, with the on-disk cache; where no directory can be written to, without.
+    """
+
+    def __init__(self, function: Callable[[int, int, int], int]) -> None:
+        self.function = function  # uncompiled
+        self.name = function.__name__
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where its machine code is: that of a function of C."""
+        with _compiling, compiling.watched():
+            return int(self._compiled.address)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return kept(cfunc, self.function, FORM, error_model="numpy", pipeline_class=KernelPipeline)
+
+
+_compiling = threading.Lock()  # of two threads that want one kernel, one compiles it
+
+
+def kernel(function: Callable[..., Any], spec: Spec) -> Kernel:
+    """Make a kernel of `function`, which captures `spec` alone.
 
     The qualified name carries a hash of the spec, so each kernel has a cache index of its own: two processes
-    that compile different kernels at once then never write to one index. Where no directory can be written
-    to, the kernel is compiled without a cache.
+    that compile different kernels at once then never write to one index. It carries the digest too, by which old
+    files are known.
     """
     name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
-    function.__qualname__ = f"{function.__name__}_{name}"
-    return kept(function, parallel=spec.parallel, nogil=True, error_model="numpy", pipeline_class=KernelPipeline)
+    function.__qualname__ = f"{function.__name__}_{spec.digest:014x}_{name}"
+    return Kernel(function)
 
 
-def kept(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile `function` with the on-disk cache, or without one where there is no place for it.
+def kept(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any, **options: Any) -> Any:
+    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where there is a place for it."""
+    return compiler(*form, cache=_place(function) is not None, **options)(function)
+
+
+def place() -> str | None:
+    """Return the directory that kernels are kept in; None if none can be written to, or nothing is compiled."""
+    return None if config.DISABLE_JIT else _place(place)
+
+
+def _place(function: Callable[..., Any]) -> str | None:
+    """Return the directory that a function is kept in.
 
     Numba keeps machine code by a function's source file. Where that is not installed, the file that the function
     was imported from stands for it: one of byte code, or a zip.
@@ -96,36 +137,7 @@ def kept(function: Callable[..., Any], **options: Any) -> Any:
     room = Path(function.__globals__["__file__"])
     files = [path for path in (Path(code.co_filename), room, *room.parents) if path.is_file()]
     function.__code__ = code.replace(co_filename=str(files[0])) if files else code  # no file: in a frozen program
-    try:
-        return njit(cache=True, **options)(function)
-    except (RuntimeError, OSError, LookupError):  # Numba found no directory that it may write to
-        return njit(**options)(function)
-
-
-@functools.cache
-def digest() -> int:
-    """Hash every room that is compiled into a kernel: its text, or its byte code where that alone is installed."""
-    rooms = pkgutil.iter_modules(sys.modules[__package__].__path__, f"{__package__}.")
-    text = "".join(map(_text, [Spec.__module__, *sorted(room.name for room in rooms)]))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-
-
-def _text(room: str) -> str:
-    """Ask a room's loader, as a room need not be a file: it may stand in a zip, or in a program that was frozen."""
-    loader: Any = importlib.util.find_spec(room).loader  # type: ignore[union-attr]  # as it exists
-    return loader.get_source(room) or _constant(loader.get_code(room))
-
-
-def _constant(value: Any) -> str:
-    """Spell a constant of byte code, a function's code among them, alike in every process, wherever its lines stand."""
-    if isinstance(value, CodeType):
-        names = value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars
-        counts = value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags
-        return _constant((value.co_code, value.co_exceptiontable, names, counts, value.co_consts))
-    if isinstance(value, tuple | frozenset):
-        spelled = map(_constant, value)
-        return f"({','.join(spelled)})" if isinstance(value, tuple) else f"{{{','.join(sorted(spelled))}}}"
-    return repr(value)
+    return compiling.place(function)
 
 
 def on_gpu() -> bool:
@@ -133,7 +145,7 @@ def on_gpu() -> bool:
     return False
 
 
-@rule(on_gpu, lambda: types.boolean)
+@rule(on_gpu, lambda: types.boolean, known=lambda context: is_gpu(context))
 def _on_gpu(context, builder, signature, args):
     return context.get_constant(types.boolean, is_gpu(context))
 
@@ -222,12 +234,30 @@ class View(NamedTuple):
     strides: Any
 
 
-def buffer(count: int, witness: Any) -> Any:
-    """Allocate scratch memory for `count` values of the type of `witness`."""
-    return np.empty(count, type(witness))
+_allocated: dict[int, Any] = {}  # memory of uncompiled kernels, by its address
 
 
-@overload(buffer)
-def _overload_buffer(count, witness):
-    dtype = witness
-    return lambda count, witness: np.empty(count, dtype)
+def allocated(size: int) -> int:
+    """Allocate scratch memory of so many bytes; return its address, or 0 where memory is short."""
+    memory = np.empty(size, np.uint8)
+    return _allocated.setdefault(memory.ctypes.data, memory).ctypes.data  # type: ignore[no-any-return]
+
+
+@rule(allocated, lambda size: types.int64)
+def _malloc(context, builder, signature, args):
+    function = ir.FunctionType(ir.IntType(8).as_pointer(), [ir.IntType(64)])
+    found = builder.call(cgutils.get_or_insert_function(builder.module, function, "malloc"), args)
+    return builder.ptrtoint(found, ir.IntType(64))
+
+
+def release(address: int) -> None:
+    """Give scratch memory back."""
+    del _allocated[address]
+
+
+@rule(release, lambda address: types.none)
+def _free(context, builder, signature, args):
+    function = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+    where = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+    builder.call(cgutils.get_or_insert_function(builder.module, function, "free"), [where])
+    return context.get_dummy_value()

@@ -128,6 +128,11 @@ def quads(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, ma
     return _neighbours(memory, at, offsets, p, step, places, many, 4)
 
 
+def ones(memory: Any, at: Any, offsets: Any, p: Any, places: Any) -> Any:
+    """Read the memory at the offsets from number `p` on, as many as `places`; none is negative."""
+    return gather(memory, at, load(offsets, p, places), places)
+
+
 def touch(memory: Any, offsets: Any, p: Any, like: Any) -> None:
     """Ask for what stands at the offset of number `p` and, if `like` has lanes, of that in the middle.
 
@@ -142,6 +147,11 @@ def _neighbours(
         return tuple(load(memory, at + offsets[p] + k * step, many) for k in range(taps))
     rows = np.array([memory[at + int(o) : at + int(o) + taps] for o in load(offsets, p, places)])
     return tuple(rows.T)
+
+
+def alive(memory: Any, at: Any, like: Any) -> Any:
+    """Tell whether a number of the memory, or each of as many neighbours as `like` has lanes, is not negative."""
+    return bool(np.all(load(memory, at, like) >= 0))
 
 
 def even(memory: Any, at: Any, like: Any) -> Any:
@@ -249,7 +259,7 @@ def _lanes(context, builder, signature, args):
     return ir.Constant(context.get_value_type(signature.return_type), None)
 
 
-@rule(width, lambda like: types.int64)
+@rule(width, lambda like: types.int64, known=lambda context, like: like.count if _is_lanes(like) else 1)
 def _width(context, builder, signature, args):
     like = signature.args[0]
     return ir.Constant(I64, like.count if _is_lanes(like) else 1)
@@ -391,6 +401,19 @@ def _short_rows(function: Any, taps: int) -> None:
         return context.make_tuple(builder, signature.return_type, columns + columns[:1] * (4 - taps))
 
 
+@rule(ones, lambda memory, at, offsets, p, places: alike(memory.dtype, places))
+def _ones(context, builder, signature, args):
+    places = signature.args[4]
+    base = builder.gep(args[0], [_word(builder, args[1])])
+    first = builder.gep(args[2], [_word(builder, args[3])])
+    value = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
+    for k in range(places.count if _is_lanes(places) else 1):
+        offset = _word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
+        number = builder.load(builder.gep(base, [offset]))
+        value = builder.insert_element(value, number, ir.Constant(I32, k)) if _is_lanes(places) else number
+    return value
+
+
 @rule(touch, lambda memory, offsets, p, like: types.void)
 def _touch(context, builder, signature, args):
     like = signature.args[3]
@@ -409,15 +432,22 @@ _short_rows(pairs, 2)
 _short_rows(quads, 4)
 
 
-@rule(even, lambda memory, at, like: types.boolean)
-def _even(context, builder, signature, args):
-    memory, _, like = signature.args
-    where = builder.gep(args[0], [_word(builder, args[1])])
-    value = _read(context, builder, memory.dtype, where, like)
-    odd = builder.icmp_signed("!=", value, ir.Constant(value.type, None))
-    if _is_lanes(like):
-        odd = builder.icmp_signed("!=", builder.bitcast(odd, ir.IntType(like.count)), ir.IntType(like.count)(0))
-    return builder.not_(odd)
+def _none(function: Any, condition: str) -> None:
+    """Make `function` tell whether no neighbour in memory compares to 0 like this."""
+
+    @rule(function, lambda memory, at, like: types.boolean)
+    def code(context, builder, signature, args):
+        memory, _, like = signature.args
+        where = builder.gep(args[0], [_word(builder, args[1])])
+        value = _read(context, builder, memory.dtype, where, like)
+        some = builder.icmp_signed(condition, value, ir.Constant(value.type, None))
+        if _is_lanes(like):
+            some = builder.icmp_signed("!=", builder.bitcast(some, ir.IntType(like.count)), ir.IntType(like.count)(0))
+        return builder.not_(some)
+
+
+_none(even, "!=")
+_none(alive, "<")
 
 
 @rule(total, lambda x, like: x.dtype if _is_lanes(x) and not _is_lanes(like) else x)

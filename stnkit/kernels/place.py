@@ -3,6 +3,7 @@
 In general a tap is an offset into a plane of the image. Where the two taps of bilinear lie side by side in memory, a
 location has instead, for each row of its footprint, the offset of two pixels that can always be read, and a word
 of bits for what is out of order there: less to write for each location, which is what staging takes its time for.
+Nearest reads one tap, and needs nothing but its offset.
 """
 
 from numba import int64
@@ -10,18 +11,42 @@ from numba import int64
 from stnkit.kernels.axis import taps
 from stnkit.kernels.jit import either, leaf
 from stnkit.kernels.point import BACK, FORTH, corner, idle, lost, slot
-from stnkit.spec import FLOAT64
+from stnkit.spec import FLOAT64, NEAREST
 
 
 @leaf
 def place(tile, p, extent, strides, spec):
     """Stage the taps of location `p`, and whether they can be read in rows as they lie in memory."""
-    if spec.paired:
+    if spec.interp == NEAREST:
+        place_one(tile, p, extent, strides, spec)
+    elif spec.paired:
         place_pairs(tile, p, extent, strides, spec)
     else:
         place_taps(tile, p, extent, strides, spec)
-    if not spec.fill_finite:
+    if not (spec.fill_finite or spec.interp == NEAREST):
         note_idle(tile, p, extent, spec)
+
+
+@leaf
+def place_one(tile, p, extent, strides, spec):
+    """Stage where the one tap of nearest is, or -1 if it is dead."""
+    K = type(tile.rows[0])
+    where, dead = nearest(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+    if spec.ndim > 1:
+        y, lost_y = nearest(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+        where, dead = K(where + y), K(dead | lost_y)
+    if spec.ndim > 2:
+        z, lost_z = nearest(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+        where, dead = K(where + z), K(dead | lost_z)
+    tile.rows[slot(int64(0), p)] = either(dead < 0, K(-1), where)
+
+
+@leaf
+def nearest(tile, p, axis, n, stride, padding, spec):
+    """Return what the tap of an axis adds to the offset, and a number that is negative if it is dead."""
+    K = type(tile.rows[0])
+    (j, _, _, _), _, _, _, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
+    return offset(j, n, stride), j
 
 
 @leaf

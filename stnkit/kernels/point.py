@@ -10,9 +10,10 @@ from numba import int64, uint64
 from stnkit.kernels.formats import add, widen
 from stnkit.kernels.jit import hidden, leaf, on_gpu
 from stnkit.kernels.lanes import even, finite, full, gather, living, load, pairs, quads, same, unset
-from stnkit.spec import BICUBIC
+from stnkit.spec import BICUBIC, NEAREST
 
 TILE = 1024  # locations that are staged together
+AHEAD = 64  # after how many locations a pixel is read that was asked for
 # A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a
 # loop has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.
 PITCH = TILE + 80
@@ -180,13 +181,6 @@ def read(image, at, tile, p, k, j, i, fill, places, many, number, dtype, spec):
 
 
 @leaf
-def pick(image, at, fill, tile, p, places, many, spec):
-    """Return what location `p` reads by nearest, as it is stored; so is the fill value."""
-    offset = corner(tile, p, int64(0), int64(0), int64(0), places, spec)
-    return living(offset, gather(image, at, offset, many), fill)
-
-
-@leaf
 def tap(tile, row, k, p, like, spec):
     """Return (weight, slope, curve) of tap `k` of location `p`; `row` is where its axis begins.
 
@@ -215,7 +209,7 @@ def taps_x(tile, p, like, spec):
 @leaf
 def is_calm(tile, p, places, spec):
     """Tell whether the rows of a location, or of all that are done at once, can be read as they lie in memory."""
-    return spec.packed and even(tile.odd, slot(int64(0), p), places)
+    return spec.packed and spec.taps > 1 and even(tile.odd, slot(int64(0), p), places)
 
 
 @leaf
@@ -243,6 +237,9 @@ def blend(image, dtype, at, fill, tile, p, calm, places, many, spec):
     number = tile.weights[0]
     T = type(number)
     none = full(T(-0.0), many)
+    if spec.interp == NEAREST:  # the weight is 1, and has no slope
+        offset = load(tile.rows, slot(int64(0), p), places)
+        return living(offset, widen(gather(image.memory, at, offset, many), number, dtype), fill), none, none, none
     taps = spec.taps
     value, dx, dy, dz = none, none, none, none
     ws, slopes, _ = taps_x(tile, p, places, spec)
@@ -320,6 +317,11 @@ def spread(image_bar, at, g, tile, p, bent, spec):
     """
     number = tile.weights[0]
     T = type(number)
+    if spec.interp == NEAREST:
+        offset = tile.rows[slot(int64(0), p)]
+        if offset >= 0:
+            add(image_bar.memory, at + offset, g, number, spec)
+        return
     taps, step = spec.taps, image_bar.strides[4]
     calm = is_calm(tile, p, number, spec)
     ux, uy, uz = T(0), T(0), T(0)

@@ -14,7 +14,7 @@ from numba import int64, types
 from numba.core import cgutils
 
 from stnkit.kernels.cpu import clear_bars, fill, pull, push
-from stnkit.kernels.cpu_maps import calm
+from stnkit.kernels.cpu_grids import calm
 from stnkit.kernels.cpu_order import differentiate
 from stnkit.kernels.cpu_tangent import fill_jvp, twist
 from stnkit.kernels.jit import is_gpu, leaf, rule

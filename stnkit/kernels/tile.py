@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 from numba import int64, uint64
 
 from stnkit.kernels.axis import chain, is_near, locate, tame, taps
-from stnkit.kernels.jit import beyond, buffer, leaf, pointer, step
+from stnkit.kernels.jit import allocated, beyond, leaf, pointer
 from stnkit.kernels.maps import bend_out, run, spread_out
 from stnkit.kernels.place import place
-from stnkit.kernels.point import pitch, slot
+from stnkit.kernels.point import TILE, pitch, slot
 from stnkit.kernels.sources import lattice, pixel, tangent
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -21,8 +21,8 @@ class Tile(NamedTuple):
 
     coords: Any  # pixel coordinates, one row per axis
     places: Any  # normalised coordinates of the locations themselves, one row per axis; of thin plate splines only
-    offsets: Any  # into a plane of the image, one row per axis and tap; none if taps are paired
-    rows: Any  # offsets where the rows of a footprint can be read
+    offsets: Any  # into a plane of the image, one row per axis and tap; none if taps are paired, or one
+    rows: Any  # offsets where the rows of a footprint can be read; of nearest the one tap's, negative if that is dead
     odd: Any  # not 0 where a tap is dead, or the taps of a row do not lie side by side; if they are paired, bits
     idle: Any  # bits of the taps whose weight is 0; only where the fill value is not finite
     weights: Any
@@ -33,25 +33,54 @@ class Tile(NamedTuple):
 
 
 @leaf
-def allocate(spec):
-    """Allocate the memory of a stage: words of eight bytes, as many as numbers and offsets together.
+def allocate(channels, spec):
+    """Allocate the memory of a stage, eight bytes for each number and offset; return its address, or 0.
 
-    Leaves get pointers, which need no reference counts.
+    Behind it is room for the cotangents of a tile, where these have to be turned.
     """
-    return buffer((reals(spec) + integers(spec)) * pitch() + LINE, int64(0))
+    return allocated(8 * ((reals(spec) + integers(spec)) * pitch() + LINE + (TILE * channels if spec.planar else 0)))
+
+
+@leaf
+def behind(memory, spec):
+    """Return the address of what is behind a stage."""
+    return (memory + LINE - 1) // LINE * LINE + 8 * (reals(spec) + integers(spec)) * pitch()
+
+
+@leaf
+def turn(turned, cotangents, at, count, cs):
+    """Copy the cotangents of a tile from planes, so that the channels of a location lie side by side.
+
+    Blocks of locations fill the lines of a cache in all channels.
+    """
+    p = 0
+    while p < count:
+        last = min(p + STRETCH, count)
+        for c in range(cs[0], cs[1]):
+            for i in range(p, last):
+                turned.memory[i * turned.strides[2] + c - cs[0]] = cotangents.memory[at + c * cotangents.strides[1] + i]
+        p = last
 
 
 @leaf
 def reals(spec):
     """Return how many rows of numbers a stage has."""
-    rows = spec.ndim * spec.taps
+    rows = weighted(spec)
     moving = (spec.ndim if spec.source_dot else 0) + (spec.lines if spec.source_bar else 0)
     return rows + (2 * rows if spec.sloped else 0) + spec.ndim + spec.standing + moving
 
 
 @leaf
+def weighted(spec):
+    """Return how many rows of weights a stage has: nearest needs none."""
+    return spec.ndim * spec.taps if spec.taps > 1 else 0
+
+
+@leaf
 def integers(spec):
     """Return how many rows of offsets and bits a stage has."""
+    if spec.taps == 1:
+        return 1
     return (0 if spec.paired else spec.ndim * spec.taps) + spec.rows + (1 if spec.fill_finite else 2)
 
 
@@ -61,14 +90,14 @@ def divide(memory, like, index_like, spec):
 
     So which lines compete, and whose addresses look alike, is the same in every run.
     """
-    start = (memory.ctypes.data + LINE - 1) // LINE * LINE
+    start = (memory + LINE - 1) // LINE * LINE
     return shares(pointer(start, like), pointer(start + 8 * reals(spec) * pitch(), index_like), spec)
 
 
 @leaf
 def shares(numbers, indices, spec):
     """Return the parts of a stage, whose numbers begin at one pointer and its offsets at another."""
-    rows = spec.ndim * spec.taps
+    rows = weighted(spec)
     curved = rows if spec.sloped else 0
     places = spec.ndim * pitch()
     weights = places + spec.standing * pitch()
@@ -90,12 +119,6 @@ def shares(numbers, indices, spec):
         beyond(numbers, dots),
         beyond(numbers, bars),
     )
-
-
-@leaf
-def release(memory):
-    """Say that a stage is no longer used: its memory lives until here."""
-    return memory.size
 
 
 @leaf
@@ -169,7 +192,7 @@ def settle_far(tile, count, extent, spec):
                 tile.coords[slot(axis, p)] = tame(x, extent[2 - axis], spec.padding[axis], spec)
 
 
-@step
+@leaf
 def stage(tile, n, first, count, source, size, extent, strides, like, spec):
     """Stage locations first .. first + count of batch item `n`; once more, and with care, if one of them is far."""
     if fetch(tile, n, first, count, source, size, extent, like, spec.hasty):

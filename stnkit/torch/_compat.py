@@ -42,12 +42,8 @@ def _always() -> bool:
 
 # Who watches. Without an answer, somebody does.
 are_transforms_active: Callable[[], bool] = _found("_C._are_functorch_transforms_active") or _always
-_count_modes = _found("_C._len_torch_dispatch_stack")
-
-
-def are_modes_active() -> bool:
-    """Tell whether a `__torch_dispatch__` has to see what is called."""
-    return _count_modes is None or _count_modes() > 0
+count_modes: Callable[[], int] = _found("_C._len_torch_dispatch_stack") or _always  # of `__torch_dispatch__`
+is_tracing: Callable[[], bool] = _found("_C._is_tracing") or torch.jit.is_tracing
 
 
 def _is_forward_mode_on() -> bool:
@@ -73,12 +69,17 @@ def _ordinary(device: torch.device) -> frozenset[int]:
     return frozenset(_number(_keys(tensor)) for tensor in (plain, inferred)) if _has_keys else frozenset()
 
 
-_ORDINARY = _ordinary(torch.device("cpu"))
+ORDINARY = _ordinary(torch.device("cpu"))
+
+
+def keys_of(tensor: torch.Tensor) -> Any:
+    """Return a tensor's dispatch keys, which are in `ORDINARY` if it is one of main memory without any extras."""
+    return _number(_keys(tensor)) if _has_keys else None
 
 
 def is_ordinary(tensor: Any) -> bool:
     """Tell whether an argument is a tensor that has nothing about it but its numbers, in main memory."""
-    return _has_keys and type(tensor) in PLAIN and _number(_keys(tensor)) in _ORDINARY
+    return type(tensor) in PLAIN and keys_of(tensor) in ORDINARY
 
 
 def is_ordinary_anywhere(tensor: torch.Tensor) -> bool:

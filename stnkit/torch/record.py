@@ -10,8 +10,16 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 import stnkit
 from stnkit.arrays import misfit
 from stnkit.torch import _compat, gpu
-from stnkit.torch._compat import PLAIN, are_transforms_active, is_forward_mode_on, is_ordinary, is_wrapped
-from stnkit.torch.lane import way
+from stnkit.torch._compat import (
+    PLAIN,
+    are_transforms_active,
+    count_modes,
+    is_forward_mode_on,
+    is_ordinary,
+    is_tracing,
+    is_wrapped,
+)
+from stnkit.torch.fast_path import way
 from stnkit.torch.operations import OPERATIONS, Operation, registered
 from stnkit.torch.refusals import readable, refuse_rounding, refuse_tracing
 from stnkit.torch.run import kernel
@@ -61,7 +69,7 @@ def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], o
 
 
 def in_short(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
-    """Run or record a public function's call on the short lane; None if it has to go the long way."""
+    """Run or record a public function's call on the fast path; None if it has to go the whole way."""
     if transformed() or (operation.chosen and rest):
         return None
     watched = recorded(tensors)
@@ -92,9 +100,9 @@ def transformed() -> bool:
     return (
         torch.compiler.is_compiling()
         or are_transforms_active()
-        or _compat.are_modes_active()
+        or count_modes() > 0
         or has_torch_function_unary(_NOTHING)
-        or (torch.jit.is_tracing() and refuse_tracing())
+        or (is_tracing() and refuse_tracing())
     )
 
 
@@ -159,7 +167,7 @@ class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not
 
 
 class Sampled(Recorded):
-    """A sampler that has been run on the short lane; there is no forward mode about."""
+    """A sampler that has been run on the fast path; there is no forward mode about."""
 
     @staticmethod
     def forward(ctx: Any, what: tuple[Operation, Sequence[Any], Options, Any], *tensors: Any) -> Any:
@@ -171,7 +179,7 @@ class Sampled(Recorded):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        """Pull the output's cotangent back: on the short lane, where it has no derivative itself."""
+        """Pull the output's cotangent back: on the fast path, where it has no derivative itself."""
         (operation, _, options, _), (cotangent,), tensors = ctx.what, cotangents, ctx.saved_tensors
         if type(cotangent) in PLAIN and not (recorded((cotangent, *tensors)) or transformed()):
             if cotangent.layout is torch.strided and not gpu.on_gpu(cotangent):  # where any strides are walked

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 import torch
 
+from stnkit.kernels import threads
 from stnkit.torch import gpu, memory
 from stnkit.torch.operations import Operation
 
@@ -63,28 +63,24 @@ def on_views(
     return tuple(_turned(results, operation.results, memory.channels_to_front))
 
 
-def _start_threads() -> None:
-    """Start Numba's threads: where they share GNU OpenMP with torch's, that sets torch's number, once."""
+def _beside_start() -> Callable[[], None]:
+    """Keep torch's number of threads: where Numba's share GNU OpenMP with torch's, starting them sets it."""
     had = torch.get_num_threads()
-    numba.get_num_threads()
-    if torch.get_num_threads() != had:
-        torch.set_num_threads(had)
+
+    def restore() -> None:
+        if torch.get_num_threads() != had:
+            torch.set_num_threads(had)
+
+    return restore
 
 
-_start_threads()
+threads.beside_start.append(_beside_start)
 
 
 def on_torchs_threads(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Call a function, in which no more threads work than `torch.get_num_threads` allows."""
-    allowed = torch.get_num_threads()
-    if allowed >= numba.config.NUMBA_NUM_THREADS:
+    with threads.at_most(torch.get_num_threads()):
         return function(*args, **options)
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(before, allowed))
-    try:
-        return function(*args, **options)
-    finally:
-        numba.set_num_threads(before)
 
 
 def _own(results: Any) -> Any:

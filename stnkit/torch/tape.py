@@ -1,4 +1,4 @@
-"""The short lane of a GPU: what a call did is remembered step by step, and done again with other addresses.
+"""The fast path on a GPU: what a call did is remembered step by step, and done again with other addresses.
 
 What is allocated and launched follows from shapes, strides, dtypes and options. So the first call of a kind is recorded
 on a tape, and a repeated one only allocates, and launches with the addresses of the tensors in hand.
@@ -80,7 +80,7 @@ class Tape:
 
 
 def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
-    """Return what does a call on these tensors; None if it has to go the long way."""
+    """Return what does a call on these tensors; None if it has to go the whole way."""
     if options.get("antialias") is True:
         return None  # what is done follows from numbers
     key: list[Any] = [operation.name, gpu.is_steady()]
@@ -103,7 +103,7 @@ def _learned(
 ) -> Way | None:
     """Do a call on a tape, remember it, and return what gives its results, once.
 
-    None is for a call that has to go the long way, which also says what is wrong with it.
+    None is for a call that has to go the whole way, which also says what is wrong with it.
     """
     where = tensors[0].device
     if any(tensor.device != where for tensor in tensors) or gpu.is_capturing(where):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stnkit.device_arrays import DeviceArray
-from stnkit.dtypes import arithmetic, bar_dtype, dot_dtype
-from stnkit.kernels.jit import digest
+from stnkit.dtypes import arithmetic, dot_dtype
+from stnkit.kernels.digests import digest
 from stnkit.kernels.point import TILE
 from stnkit.spec import DTYPES, GRID, LANES, MAPS, THIN_PLATE_SPLINE, Options, Spec
 
@@ -24,8 +24,8 @@ CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with 
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
 
 
-class Plan(NamedTuple):
-    """One call, laid out. Sizes and strides are brought to three axes and count elements."""
+class Sampling(NamedTuple):
+    """The sampling of an image, laid out. Sizes and strides are brought to three axes and count elements."""
 
     spec: Spec
     out_shape: Shape
@@ -38,7 +38,6 @@ class Plan(NamedTuple):
     image: Shape  # strides: batch, channel, z, y, x
     source: Shape  # strides: batch, z, y, x, axis
     like: np.dtype[Any]  # of the arithmetic
-    witnesses: dict[str, Any]  # zeros that carry a type to a kernel
 
 
 def layout(array: np.ndarray | DeviceArray) -> Layout:
@@ -54,13 +53,8 @@ def contiguous(array: np.ndarray | DeviceArray) -> Layout:
     return array.shape, tuple(reversed(steps)), array.dtype
 
 
-def likes(layout: Plan, *names: str) -> tuple[Any, ...]:
-    """Return the zeros that carry types to a kernel, by the names of its arguments."""
-    return tuple(layout.witnesses[name] for name in names)
-
-
 @functools.lru_cache(maxsize=4096)
-def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options) -> Plan:
+def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Options) -> Sampling:
     """Lay out the sampling of an image at the coordinates of a source, for an output of `size`."""
     ndim = len(size)
     channels, spatial, image_strides = _image(image, options)
@@ -91,7 +85,7 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
         wide=wide,
         digest=digest(),
     )
-    return Plan(
+    return Sampling(
         spec=spec,
         out_shape=(batch, *size, channels) if options.channels_last else (batch, channels, *size),
         work=batch * channels * points * (1, 2, 4)[options.interp] ** ndim,
@@ -103,14 +97,6 @@ def plan(image: Layout, source: Layout, kind: int, size: Shape, options: Options
         image=image_strides,
         source=source_strides,
         like=like,
-        witnesses={
-            "image": zero(image[2]),
-            "dot": zero(dot_dtype(image[2], source[2])),
-            "image_bar": zero(bar_dtype(image[2], source[2])),
-            "source": zero(source[2]),
-            "like": zero(like),
-            "index": np.int64(0) if wide else np.int32(0),
-        },
     )
 
 
@@ -147,12 +133,12 @@ def source_layout(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]
     return (1, 1, math.prod(size)), (batch, 0, 0, step, steps[-1])
 
 
-def out_strides(layout: Plan, options: Options) -> Shape:
+def out_strides(call: Sampling, options: Options) -> Shape:
     """Return the (batch, channel, location) strides of an output as it is allocated."""
-    points = math.prod(layout.size)
+    points = math.prod(call.size)
     if options.channels_last:
-        return layout.channels * points, 1, layout.channels
-    return layout.channels * points, points, 1
+        return call.channels * points, 1, call.channels
+    return call.channels * points, points, 1
 
 
 def grid_spec(ndim: int, dtype: np.dtype[Any], kind: int, align: bool, pixel: bool = False) -> Spec:
@@ -161,35 +147,35 @@ def grid_spec(ndim: int, dtype: np.dtype[Any], kind: int, align: bool, pixel: bo
     return Spec(ndim, align=align, pixel=pixel, source=kind, image_dtype=code, source_dtype=code, digest=digest())
 
 
-def forward_parts(layout: Plan) -> Shape:
+def forward_parts(call: Sampling) -> Shape:
     """Split a forward call by batch item and tile; by channels too, where these are few and work is much."""
-    items = layout.batch * layout.tiles
-    if items >= PARTS or layout.work < 1 << 17:
-        return layout.batch, 1, layout.tiles
-    return layout.batch, min(-(-layout.channels // 8), -(-PARTS // items)), layout.tiles
+    items = call.batch * call.tiles
+    if items >= PARTS or call.work < 1 << 17:
+        return call.batch, 1, call.tiles
+    return call.batch, min(-(-call.channels // 8), -(-PARTS // items)), call.tiles
 
 
-def backward_parts(layout: Plan, images: int, sources: int, wrt: tuple[bool, bool]) -> Shape:
+def backward_parts(call: Sampling, images: int, sources: int, wrt: tuple[bool, bool]) -> Shape:
     """Split a backward call so that no two parts add to the same memory.
 
     `images` and `sources` are the batch sizes of the two arrays; what several items share, one part owns.
     """
     if wrt == (True, True):
-        return layout.batch, 1, 1
+        return call.batch, 1, 1
     if wrt[0]:
-        owners = 1 if images == 1 else layout.batch
-        return owners, max(1, min(_shares(layout, owners), -(-PARTS // owners))), 1
-    shared = not layout.spec.mapped and sources == 1
-    return 1 if shared else layout.batch, 1, layout.tiles
+        owners = 1 if images == 1 else call.batch
+        return owners, max(1, min(_shares(call, owners), -(-PARTS // owners))), 1
+    shared = not call.spec.mapped and sources == 1
+    return 1 if shared else call.batch, 1, call.tiles
 
 
-def _shares(layout: Plan, owners: int) -> int:
+def _shares(call: Sampling, owners: int) -> int:
     """Return in how many shares the channels of an image's cotangent may be split.
 
     Each share stages all locations once more. So it has channels for that to pay, and all that fit the lanes; unless
     there are too few parts for a handful of threads.
     """
-    channels, interleaved = layout.channels, layout.spec.interleaved
+    channels, interleaved = call.channels, call.spec.interleaved
     each, few = (LANES, 4 if owners == 1 else 1) if interleaved else (4, 16 // owners)
     return max(-(-channels // each), min(channels, few))
 
@@ -199,11 +185,13 @@ def tiles(points: int) -> int:
     return -(-points // TILE)
 
 
-def cotangent_strides(cotangent: Layout, options: Options, pulled: bool, whole: bool) -> Shape | None:
+def cotangent_strides(
+    cotangent: Layout, options: Options, pulled: bool, whole: bool, planar: bool = False
+) -> Shape | None:
     """Return a cotangent's strides: batch, channel, location; None if kernels could not walk it.
 
     They read neighbouring channels in lanes, and neighbouring locations too where a source's cotangent is `pulled`.
-    What has no gaps, and is `whole`, can always be walked.
+    What has no gaps, and is `whole`, can always be walked; so can channels that are planes, if they may be `planar`.
     """
     shape, strides, dtype = cotangent
     spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
@@ -211,7 +199,7 @@ def cotangent_strides(cotangent: Layout, options: Options, pulled: bool, whole: 
     step = collapse(shape[spatial], steps[spatial])
     in_lanes = options.channels_last and shape[channel] > 1
     inner = steps[channel] if in_lanes else (step if pulled else 1)
-    if step is None or (inner != 1 and not whole):
+    if step is None or not (inner == 1 or whole or (planar and in_lanes and step == 1)):
         return None
     return steps[0], steps[channel], step
 
@@ -233,10 +221,3 @@ def collapse(shape: Shape, strides: Shape) -> int | None:
 def three(axes: Shape, value: int) -> Shape:
     """Prepend axes to make three: a 2-D image is a 3-D image one pixel deep."""
     return (value,) * (3 - len(axes)) + tuple(axes)
-
-
-@functools.cache
-def zero(dtype: np.dtype[Any]) -> Any:
-    """Return a scalar that carries a type to a kernel: that of the storage, for what the arithmetic lacks."""
-    storage: dict[str, Any] = {"float16": np.uint16, "bfloat16": np.uint16, "bool": np.uint8}
-    return storage.get(dtype.name, dtype.type)(0)

@@ -1,0 +1,166 @@
+"""Kernels before the first call that needs them: compiled and kept on disk, and not run."""
+
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stnkit.api.call import Array
+from stnkit.api.projective import projective_grid
+from stnkit.api.thin_plate_spline import thin_plate_spline_grid
+from stnkit.arrays import framework_of, is_shared
+
+Shape = tuple[int, ...]
+Words = dict[str, Any]
+
+_WRITTEN = ("out", "accumulate_into")
+_CPU = 1  # DLPack's device type of main memory
+
+# Where maps stand whose footprints are not known before a kernel has run.
+GRIDS: dict[str, Callable[..., Any]] = {grid.__module__: grid for grid in (projective_grid, thin_plate_spline_grid)}
+
+
+class Compiled(NamedTuple):
+    """What `compile_ahead` did."""
+
+    kernels: int  # that the call runs
+    compiled: int  # of these; the others were there
+    seconds: float  # of the processor
+    place: str | None  # the directory that kernels are kept in; None if they are not
+
+
+def compile_ahead(
+    function: Callable[..., Any], *arrays: Array | Shape | None, dtype: Any = "float32", **options: Any
+) -> Compiled:
+    """Compile every kernel that a call of a function would run, and run none of them.
+
+    Kernels are kept on disk, so that no process on the same kind of processor compiles them again: neither a server at
+    its first request, nor each of many workers.
+
+    Parameters
+    ----------
+    function : callable
+        A function of `stnkit` on arrays, as `stnkit.grid_sample_vjp`.
+    *arrays : array, shape, or None
+        Its positional arguments. For an array its shape may stand, a tuple of integers; or anything with attributes
+        `shape` and `dtype`, as `jax.ShapeDtypeStruct`. What is not an array has no gaps, and takes no memory. Sizes
+        are given as they are, and so is None for a tangent that is zero. Tensors of torch stand for calls with tensors.
+    dtype : dtype
+        Of what is given as a shape.
+    **options
+        The function's options. An array to write to is left as it is.
+
+    Returns
+    -------
+    Compiled
+        A named tuple: how many `kernels` the call runs; how many of these were `compiled`, as they were not found on
+        disk or in this process; the `seconds` of processor time; and the `place`, a directory, or None if kernels are
+        not kept. With NUMBA_DISABLE_JIT nothing is compiled.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a name is unknown.
+    TypeError
+        If it is no function of stnkit, a dtype is not supported, arguments are missing, or an array lies on a GPU.
+
+    Warns
+    -----
+    RuntimeWarning
+        If there is no directory that kernels can be kept in.
+
+    Notes
+    -----
+    Give the shapes that will come: batches of 8 and more, large images, and few channels that are last have kernels of
+    their own. torch and JAX run the same kernels; where they are asked for gradients, those of the `_vjp` function too.
+    With `antialias=True`, kernels are compiled for maps that shrink and for those that do not.
+
+    Examples
+    --------
+    >>> import stnkit
+    >>> found = stnkit.compile_ahead(stnkit.affine_grid, (1, 1, 2), (8,), dtype="float64")
+    >>> found.compiled <= found.kernels
+    True
+    """
+    if not getattr(function, "__module__", "").startswith("stnkit.api.") or function is compile_ahead:
+        msg = f"`function` must be a function of stnkit on arrays, as stnkit.grid_sample; got {function!r}"
+        raise TypeError(msg)
+    bound = inspect.signature(function).bind(*arrays, **options)
+    from numba import config
+
+    from stnkit.kernels import compiling, jit
+
+    before = time.process_time()
+    with compiling.collecting() as tally, np.errstate(all="ignore"):
+        for one, words in _calls(function, _stand_ins(bound, np.dtype(dtype))):
+            one(**words)
+    place = jit.place()
+    if place is None and not config.DISABLE_JIT:
+        message = (
+            "there is no directory to keep kernels in, so that each process compiles them: set NUMBA_CACHE_DIR to a "
+            "directory that can be written to"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return Compiled(len(tally.kernels), tally.compiled, time.process_time() - before, place)
+
+
+def _calls(function: Callable[..., Any], words: Words) -> Iterator[tuple[Callable[..., Any], Words]]:
+    """Give the calls whose kernels a call may run: how many places it needs is not known before kernels have run."""
+    if words.get("antialias") is not True:
+        yield function, words
+        return
+    yield function, words | {"antialias": False}
+    yield function, words | {"antialias": 2}
+    grid = GRIDS.get(function.__module__)
+    if grid is not None:  # footprints are measured on grids of float64
+        own: Words = {word: words[word] for word in ("control_points", "align_corners") if word in words}
+        ndim = words["control_points"].shape[-1] if "control_points" in words else words["theta"].shape[-1] - 1
+        picture = words["cotangent" if "cotangent" in words else "image"].shape
+        size = picture[-1 - ndim : -1] if words.get("data_format") == "channels_last" else picture[-ndim:]
+        yield grid, {"theta": np.zeros(words["theta"].shape), "size": words.get("size") or size, **own}
+
+
+def _stand_ins(bound: inspect.BoundArguments, dtype: np.dtype[Any]) -> Words:
+    """Return arguments by name, with arrays for shapes, and others for those that would be written to."""
+    words = dict(bound.arguments)
+    for name, parameter in bound.signature.parameters.items():
+        value = words.get(name)
+        if value is None or name == "size":
+            continue
+        if name in _WRITTEN:
+            words[name] = value.clone() if hasattr(value, "clone") else _blank(value, dtype)
+        elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            words[name] = _stand_in(name, value, dtype)
+    return words
+
+
+def _stand_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return an array for an argument: itself, if it is one in main memory that is not JAX's."""
+    shared = is_shared(value) and framework_of(value) != "JAX"
+    if shared and int(value.__dlpack_device__()[0]) != _CPU:
+        msg = f"`{name}` must be in main memory, or a shape: kernels for a GPU are compiled at their first call"
+        raise TypeError(msg)
+    if shared or not (_is_shape(value) or hasattr(value, "shape")):
+        return value  # the function says what is wrong with what is no array
+    blank = _blank(value, dtype)
+    return _scattered(*blank.shape) if name == "control_points" and blank.ndim == 2 else blank
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(n, (int, np.integer)) for n in value)
+
+
+def _blank(form: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return zeros in a form. The system provides their memory where it is written to, and that is nowhere."""
+    return np.zeros(form, dtype) if _is_shape(form) else np.zeros(form.shape, form.dtype)
+
+
+def _scattered(count: int, ndim: int) -> np.ndarray:
+    """Return control points that are evenly scattered, none of them on a line with others."""
+    golden = max(np.roots([1, *[0] * (ndim - 1), -1, -1]).real)  # of x^(d + 1) = x + 1
+    steps = golden ** -np.arange(1.0, ndim + 1)
+    points: np.ndarray = 2 * (np.arange(count)[:, None] * steps % 1) - 1
+    return points

@@ -1,0 +1,74 @@
+"""Old machine code: files in the places of kernels that no kernel of this stnkit will be read from again."""
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numba
+
+from stnkit.kernels import cubins, digests, jit
+
+# What Numba calls the files of a kernel: room, name, digest (which was not always there), Spec, line, Python's release.
+# What starts kernels has no Spec.
+NAMES = r"[^.]+\.[a-z_]+?_(?:([0-9a-f]{14})(?:_[0-9a-f]{16})?|[0-9a-f]{16})-\d+\.py\w+" + (
+    r"\.(?:nbi|\d+\.nbc)(?:\.tmp\.\w+)?"
+)
+
+
+class Removed(NamedTuple):
+    """What was removed."""
+
+    files: int
+    size: int  # bytes
+
+
+def clean() -> Removed:
+    """Remove the kernels of other versions of stnkit's sources, for CPUs and for GPUs, from where they are kept.
+
+    Returns
+    -------
+    Removed
+        How many files there were, and how large they were together.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be removed.
+
+    """
+    old = [*_old(), *_old_on_gpus()]
+    size = sum(path.stat().st_size for path in old)
+    for path in old:
+        path.unlink(missing_ok=True)
+    return Removed(len(old), size)
+
+
+def _old() -> Iterator[Path]:
+    place = jit.place()
+    todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.threads"))]
+    for path in sorted(Path(place).iterdir()) if place else ():
+        found = re.fullmatch(NAMES, path.name)
+        if found and found[1] not in todays:
+            yield path
+
+
+def _old_on_gpus() -> Iterator[Path]:
+    place = cubins.directory(numba.config.CACHE_DIR)
+    for path in sorted(place.glob("*.cubin")) if place else ():
+        key = cubins.key_of(path)
+        if key is None or not _is_todays(key):
+            yield path
+
+
+def _is_todays(key: str) -> bool:
+    """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key as `kernels.device` writes it."""
+    try:
+        name, spec, _, _, _, version, _ = ast.literal_eval(key)
+        room = name.rpartition(".")[0]
+        there = find_spec(room) is not None
+    except (ValueError, SyntaxError, ImportError):
+        return False
+    return there and spec[-1] == digests.digest(room, "stnkit.kernels.device") and version == numba.__version__

@@ -1,0 +1,150 @@
+"""Kernels ahead of time, in several processes, with a bar that shows how far they are, and a table of the outcome."""
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import stnkit
+from stnkit.cli.selection import Choice, calls
+from stnkit.kernels import compiling
+
+EACH = 16  # choices that a process compiles before another takes its place: what is compiled takes memory
+Kernels = frozenset[str]  # their names
+
+
+class Outcome(NamedTuple):
+    """What one choice came to."""
+
+    choice: Choice
+    kernels: Kernels  # none if stnkit refuses such calls
+    compiled: int  # of these, those that were not there
+    seconds: float  # of a processor
+
+
+def compiled(choice: Choice) -> Outcome:
+    """Compile the kernels of one choice that are not there.
+
+    Parameters
+    ----------
+    choice : Choice
+        What is to be compiled.
+
+    Returns
+    -------
+    Outcome
+        How much there was to do. There is nothing where stnkit refuses a dtype, as it refuses to blend most integers.
+
+    """
+    before = time.process_time()
+    with compiling.collecting() as tally, contextlib.suppress(TypeError):
+        for arguments, options in calls(choice):
+            stnkit.compile_ahead(getattr(stnkit, choice.operation), *arguments, **options)
+    return Outcome(choice, frozenset(tally.kernels), tally.compiled, time.process_time() - before)
+
+
+def outcomes(choices: Sequence[Choice], jobs: int) -> Iterator[Outcome]:
+    """Compile the kernels of choices.
+
+    Parameters
+    ----------
+    choices : sequence of Choice
+        What is to be compiled.
+    jobs : int
+        In how many processes at once; one is this process.
+
+    Yields
+    ------
+    Outcome
+        Of each choice, once it is done.
+
+    Raises
+    ------
+    ValueError
+        If a process ended before its work was done.
+
+    """
+    jobs = min(jobs, len(choices))
+    if jobs < 2:
+        yield from map(compiled, choices)
+        return
+    context = multiprocessing.get_context("spawn")  # as Numba's threads do not survive a fork
+    for first in range(0, len(choices), EACH * jobs):
+        with ProcessPoolExecutor(jobs, context, _interruptible) as pool:
+            try:
+                for done in as_completed(
+                    [pool.submit(compiled, choice) for choice in choices[first : first + EACH * jobs]]
+                ):
+                    yield done.result()
+            except BrokenProcessPool as error:
+                message = "a process that compiled ended early; if memory was short, use fewer --jobs"
+                raise ValueError(message) from error
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _interruptible() -> None:
+    """Let Ctrl-C end a process that compiles: nobody waits for what it says of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def progress(done: Iterable[Outcome], total: int) -> Iterator[Iterator[Outcome]]:
+    """Show a progress bar on standard error, if that is a terminal.
+
+    Parameters
+    ----------
+    done : iterable of Outcome
+        What is done, one after another.
+    total : int
+        How many there will be.
+
+    Yields
+    ------
+    iterator of Outcome
+        The same.
+
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield iter(bar.track(done, total, description="compiling kernels"))
+
+
+def outcome(done: Sequence[Outcome]) -> Table:
+    """Put the outcome in a table.
+
+    Parameters
+    ----------
+    done : sequence of Outcome
+        What each choice came to.
+
+    Returns
+    -------
+    rich.table.Table
+        Kernels and processor time of each operation. One that several share is counted once for all.
+
+    """
+    table = Table(title="kernels ahead of time", title_justify="left")
+    table.add_column("operation")
+    for name in ("kernels", "compiled now", "CPU seconds"):
+        table.add_column(name, justify="right")
+    for operation in dict.fromkeys(one.choice.operation for one in done):
+        table.add_row(operation, *_row([one for one in done if one.choice.operation == operation]))
+    table.add_section()
+    table.add_row("all", *_row(done))
+    return table
+
+
+def _row(done: Sequence[Outcome]) -> tuple[str, str, str]:
+    kernels = frozenset[Any]().union(*(one.kernels for one in done))
+    seconds = sum(one.seconds for one in done)
+    return str(len(kernels)), str(sum(one.compiled for one in done)), f"{seconds:.1f}"

@@ -1,0 +1,128 @@
+"""Which calls stand for the choices of `stnkit compile`: shapes and options for every public function."""
+
+import inspect
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import stnkit
+from stnkit.dtypes import FLOAT32, FLOAT64, bfloat16, is_float
+
+OPERATIONS = tuple(name for name in stnkit.__all__ if name != "compile_ahead")
+WORK = ((8, 8), (2, 1 << 14))  # batches, and locations of an item: derivatives are done in one pass, and in two
+POINTS = 9  # control points of a spline
+
+Shape = tuple[int, ...]
+
+
+class Choice(NamedTuple):
+    """One call's choices, without those that its function does not have."""
+
+    operation: str
+    axes: int
+    dtype: str
+    channels: int
+    options: tuple[tuple[str, Any], ...]
+
+
+class Form(NamedTuple):
+    """The shape and dtype of an array that is not there."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+def choices(
+    operations: Sequence[str],
+    axes: Sequence[int],
+    dtypes: Sequence[str],
+    channels: Sequence[int],
+    **options: Sequence[Any],
+) -> list[Choice]:
+    """List every choice once.
+
+    Parameters
+    ----------
+    operations : sequence of str
+        Names of public functions.
+    axes : sequence of int
+        Numbers of spatial axes, 1 to 3.
+    dtypes : sequence of str
+        Of images; coordinates are float64 beside float64, and float32 else.
+    channels : sequence of int
+        Numbers of channels.
+    **options : sequence
+        What each option of the functions is to be; functions that lack one are taken without.
+
+    Returns
+    -------
+    list of Choice
+        In the order of the operations.
+
+    """
+    found: dict[Choice, None] = {}
+    for operation in operations:
+        parameters = inspect.signature(getattr(stnkit, operation)).parameters
+        own = {word: given for word, given in options.items() if word in parameters}
+        for d, dtype, *values in itertools.product(axes, dtypes, *own.values()):
+            words = tuple(zip(own, values, strict=True))
+            counts = channels if ("data_format", "channels_last") in words else channels[:1]  # else any will do
+            found |= {Choice(operation, d, dtype, count, words): None for count in counts}
+    return list(found)
+
+
+def calls(choice: Choice) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    """Give the calls whose kernels are all that a choice needs.
+
+    Parameters
+    ----------
+    choice : Choice
+        One of `choices`.
+
+    Yields
+    ------
+    arguments : list of Form, tuple of int, or None
+        What stands for the positional arguments; None for the tangent of an image that has none.
+    options : dict
+        The options.
+
+    """
+    image_dtype = bfloat16("image") if choice.dtype == "bfloat16" else np.dtype(choice.dtype)
+    wide = FLOAT64 if image_dtype == FLOAT64 else FLOAT32
+    dtypes = {"image": image_dtype, "d_image": image_dtype, "dd_image": image_dtype, "values": image_dtype}
+    options = dict(choice.options)
+    function = getattr(stnkit, choice.operation)
+    parameters = inspect.signature(function).parameters
+    names = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    if not choice.operation.endswith("_grid_vjp"):
+        dtypes["cotangent"] = image_dtype if is_float(image_dtype) else wide
+    if "image" in names and "wrt" in parameters and not is_float(image_dtype):
+        options["wrt"] = parameters["wrt"].default[1]  # the coordinates: images of integers have no derivative
+    for batch, points in WORK:
+        shapes = _shapes(choice, batch, (round(points ** (1 / choice.axes)),) * choice.axes)
+        yield [_argument(name, shapes, dtypes, wide) for name in names], options
+
+
+def _argument(name: str, shapes: dict[str, Shape], dtypes: dict[str, np.dtype[Any]], wide: np.dtype[Any]) -> Any:
+    shape = shapes[name.removeprefix("dd_").removeprefix("d_")]
+    if name in ("d_image", "dd_image") and not is_float(dtypes["image"]):
+        return None
+    return shape if name == "size" else Form(shape, dtypes.get(name, wide))
+
+
+def _shapes(choice: Choice, batch: int, size: Shape) -> dict[str, Shape]:
+    """Return the shapes of arguments by name, for images and outputs of one size."""
+    last = ("data_format", "channels_last") in choice.options
+    d, picture = len(size), (batch, *size, choice.channels) if last else (batch, choice.channels, *size)
+    field = (batch, *size, d)
+    maps = {"affine": (batch, d, d + 1), "projective": (batch, d + 1, d + 1), "thin": (batch, POINTS, d)}
+    return {
+        **dict.fromkeys(("image", "values"), picture),
+        **dict.fromkeys(("grid", "flow"), field),
+        "theta": maps.get(choice.operation.partition("_")[0], ()),
+        "control_points": (POINTS, d),
+        "cotangent": field if choice.operation.endswith("_grid_vjp") else picture,
+        "size": size,
+    }
