@@ -37,6 +37,7 @@ SIZES = {  # of the image, and of the output
     "wide": ((1 << 10, 1 << 11, 1 << 11), (4, 5, 6)),
     "many": ((6, 7, 8), (1 << 11, 1 << 11, 1 << 11)),
     "tiny": ((3, 4, 7), (1, 2, 9)),  # on fewer axes as many
+    "threaded": ((3, 4, 7), (16, 64, 64)),  # so many that threads pay
 }
 SPECS = [  # mode, padding, align_corners: what tests of machine code on two axes, in float64 and pixels, share
     ("nearest", "zeros", False),
@@ -65,7 +66,8 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
     if operation.startswith("splat"):
         return "grid" in source and not integers and (operation, mode) != ("splat twice", "nearest")
     if operation in ("count", "gradient"):
-        return "grid" in source and (operation == "count" or (DTYPES[image] <= UINT8 and mode != "nearest"))
+        refused = DTYPES[image] > UINT8 or mode == "nearest" or (integers and fill != fill)
+        return "grid" in source and (operation == "count" or not refused)
     if operation == "_double_vjp" and source in ("projective", "thin_plate_spline"):
         return False
     if operation in ("_vjp", "_double_vjp") and mode == "nearest" and not asked[0]:
@@ -157,7 +159,7 @@ def _make(package, operation, kind, options, numbers, fixed, cotangent, size):
 
 def _spatial(three, ndim, size):
     """Return a size of some axes, with as many pixels."""
-    if size == "tiny":
+    if size in ("tiny", "threaded"):
         return (math.prod(three[: 4 - ndim]), *three[4 - ndim :])
     if size == "small":
         return three[-ndim:]

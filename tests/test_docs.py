@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
 PAGES = sorted((DOCS / "pages").glob("*.md"))
 TEXTS = [*PAGES, README] if README.exists() else PAGES
-COMPILED = {"README.md", "index.md", "jax.md", "quickstart.md", "torch.md", "transformers.md"}
+COMPILED = {"README.md", "jax.md", "quickstart.md", "torch.md", "transformers.md"}
 
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE)
 

@@ -11,9 +11,6 @@ import torch_reference
 from cases import CASES
 
 import stnkit
-from stnkit.kernels import threads
-from stnkit.plans.layout import grid_spec
-from stnkit.spec import AFFINE
 
 
 def run(package, image, grid, cotangent, options):
@@ -69,17 +66,3 @@ def test_affine(plain, d, dtype):
     np.testing.assert_allclose(d_theta, plain.affine_grid_vjp(d_grid), rtol=0, atol=limit)
     e = np.finfo(dtype).eps
     np.testing.assert_allclose(grid, oracles.affine_grid(theta, size), rtol=0, atol=3 * (d + 1) ** 2 * e)
-
-
-def test_large_work_takes_the_parallel_twin():
-    """A call above the threshold launches the parallel kernel, and one below it the serial one."""
-    taken = []
-
-    def note(spec):
-        taken.append(spec.parallel)
-        return lambda *args: None
-
-    spec = grid_spec(2, np.dtype(np.float32), AFFINE, False)
-    threads.launch(note, spec, threads.SMALL - 1)
-    threads.launch(note, spec, threads.SMALL)
-    assert taken == [False, True]
