@@ -282,3 +282,13 @@ def test_what_is_remembered_is_bounded(plain, monkeypatch):
     for n in range(1, 9):
         same(plain.grid_sample(image, grid, fill_value=n), plain.grid_sample(image.numpy(), grid.numpy(), fill_value=n))
         assert 0 < len(fast_path._ways) <= 3 or n == 1
+
+
+def test_a_default_device_is_none_of_ours(plain):
+    """Results lie where the arguments do."""
+    image, grid = drawn(*KINDS[0])
+    expected = plain.grid_sample(image, grid)
+    with torch.device("meta"):
+        found = stnkit.grid_sample(image, grid)
+    assert found.device.type == "cpu"
+    assert torch.equal(found, expected)

@@ -29,7 +29,8 @@ _NEW = object()
 
 
 def _empty(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
-    return functools.partial(torch.empty, shape, dtype=gpu.torch_dtype(dtype), device="cpu")
+    """Return what allocates a tensor in main memory: a default device is a mode, with which no call comes here."""
+    return functools.partial(torch.empty, *shape, dtype=gpu.torch_dtype(dtype))  # torch reads a tuple slowly
 
 
 def _zeros(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
