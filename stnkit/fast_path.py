@@ -84,15 +84,15 @@ def way(memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[A
 
 
 def _call(sampler: Sampler, image: np.ndarray, source: np.ndarray, size: Any, options: Options) -> Call | None:
-    """Check a call; None if it has other words than options, or if the source would have to be converted."""
+    """Check a call; None if it has other words than options, or if the source would have to be converted or copied."""
     words = {**sampler.options, **options}
     if "deterministic" in words:  # which a CPU always is
         check.flag("deterministic", words.pop("deterministic"))
     if len(words) > len(sampler.options):
         return None
     call = sampler.prepared(image, source, *((size,) if sampler.sized else ()), **words)
-    converted = readable(call.source, call.form.kind, image.dtype).dtype != source.dtype
-    return None if converted else call
+    read = readable(call.source, call.form.kind, image.dtype)
+    return call if (read.dtype, read.strides) == (source.dtype, call.source.strides) else None
 
 
 def _forward(
