@@ -259,11 +259,11 @@ def test_parts_cover_all_work_once(plain):
 
 def test_collapse(plain):
     """One stride walks several axes in order, or none does: as walking them one by one says."""
-    plan = importlib.import_module("stnkit.plan")
+    layout = importlib.import_module("stnkit.plans.layout")
     for shape in itertools.product((1, 2, 3), repeat=2):
         for strides in itertools.product((-6, -1, 0, 1, 2, 3), repeat=2):
             walk = [i * strides[0] + j * strides[1] for i in range(shape[0]) for j in range(shape[1])]
             steps = {b - a for a, b in itertools.pairwise(walk)}
-            step = plan.collapse(shape, strides)
+            step = layout.collapse(shape, strides)
             assert (step is None) == (len(steps) > 1)
             assert step is None or steps <= {step}
