@@ -107,15 +107,16 @@ def test_logarithm(plain, dtype):
 
 def test_leaves_agree(plain):
     """What gives one location, as devices with a thread for each need it, has the bits of what gives a row."""
-    from stnkit import ops, plan
+    from stnkit import ops
     from stnkit.kernels import sources
     from stnkit.kernels.jit import View
+    from stnkit.plans import layout
 
     for d in (1, 2, 3):
         given = maps.draw("thin_plate_spline", d, "bilinear", "zeros", False, dtype="float32")
         block = ops.readable(given.theta, THIN_PLATE_SPLINE, np.dtype("f4"), given.control.tobytes())
-        size, strides = plan.source_layout(plan.layout(block), THIN_PLATE_SPLINE, given.size)
-        spec = plan.grid_spec(d, np.dtype("f4"), THIN_PLATE_SPLINE, False)
+        size, strides = layout.source_layout(layout.layout(block), THIN_PLATE_SPLINE, given.size)
+        spec = layout.grid_spec(d, np.dtype("f4"), THIN_PLATE_SPLINE, False)
         source, grid = View(block.ravel(), strides), maps.grid(plain, given)
         for at in np.ndindex(grid.shape):
             point = (0, 0, *at[1:-1])[-3:]

@@ -109,6 +109,7 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
         elif large:
             status = _on_threads(at, block, chunks, addresses)
         else:
+            parallel()  # is compiled before it is timed
             begin = perf_counter()
             if balance.pauses(begin):
                 status = run(at, 0, block, chunks, *addresses)

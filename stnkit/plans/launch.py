@@ -107,7 +107,7 @@ def backward(
     images, sources = image[0][0], source[0][0]
     outputs = math.prod(sampling(image, source, kind, size, options).out_shape)
     launches = []
-    for asked in _passes(slopes, image == gapless, images, sources, outputs):
+    for asked in _passes(slopes, image == gapless, images, sources, outputs) if outputs else ():
         call = sampling(gapless if asked[0] else image, source, kind, size, options)
         parts = backward_parts(call, images, sources, asked)
         planar = call.spec.interleaved and cotangent[1] != 1

@@ -48,7 +48,7 @@ def double_vjp(
     images, sources = image[0][0], source[0][0]
     slopes = options.interp != NEAREST
     bent = slopes and dots[1]  # whether the image has a cotangent
-    if not any(dots):
+    if not (first.work and any(dots)):
         passes = []
     elif image == gapless and min(images, sources) >= 8:
         passes = [(True, bent, slopes)]
@@ -99,12 +99,14 @@ def splat(
     the strides of these.
     """
     call = sampling(image, source, kind, size, options)
+    bar = Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=True)
+    if not call.work:
+        return Plan((bar,), ())
     parts = backward_parts(call, image[0][0], source[0][0], (True, False))
     words = backward_call(call, parts, cotangent, None)._replace(order=xyz(order))
     factory, spec = cpu.sample_vjp, call.spec._replace(image_bar=True)
     if any(order):
         factory, spec = cpu_order.splat_order, call.spec._replace(source_bar=True)
-    bar = Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=True)
     return planned((bar,), Launch(factory, spec, call.work, words, (IMAGE_BAR,)))
 
 
