@@ -389,10 +389,15 @@ def test_large_pictures_lose_no_candidate(plain, data):
             tile = thread.shares(thread.hold(like), thread.hold(index), spec)
             thread.stage(tile, 0, at, source, size, extent, strides, like, spec._replace(wide=True))
             slot = importlib.import_module("stnkit.kernels.point").slot
-            reads = [
-                {int(tile.offsets[slot(axis * spec.taps + k, 0)]) // (strides[4 - axis]) for k in range(spec.taps)}
-                for axis in range(ndim)
-            ]
+            if interp == NEAREST:
+                offset = int(tile.rows[slot(0, 0)])
+                alone = offset % extent[2], offset // extent[2] % extent[1], offset // strides[2]
+                reads = [{q if offset >= 0 else -1} for q in alone[:ndim]]
+            else:
+                reads = [
+                    {int(tile.offsets[slot(axis * spec.taps + k, 0)]) // (strides[4 - axis]) for k in range(spec.taps)}
+                    for axis in range(ndim)
+                ]
             for pixel in itertools.product(*[[q for q in axis if q >= 0] for axis in reads]):
                 q = (0,) * (3 - ndim) + pixel[::-1]
                 ranges = tuple(gather.around(maps, 0, axis, q, extent, spec) for axis in range(3))

@@ -194,6 +194,8 @@ def cotangent_strides(
     What has no gaps, and is `whole`, can always be walked; so can channels that are planes, if they may be `planar`.
     """
     shape, strides, dtype = cotangent
+    if 0 in shape:
+        return 0, 0, 0
     spatial, channel = (slice(1, -1), -1) if options.channels_last else (slice(2, None), 1)
     steps = tuple(s // dtype.itemsize for s in strides)
     step = collapse(shape[spatial], steps[spatial])

@@ -52,11 +52,13 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
     """Return what does a call on these tensors; None if it has to go the whole way."""
     if operation.name not in _FAST:
         return None
+    if isinstance(tensors[0], torch.Tensor) and gpu.on_gpu(tensors[0]):
+        from stnkit.torch import tape  # which needs the kernels' room for GPUs
+
+        return tape.way(operation, tensors, rest, options)
     key: list[Any] = [operation.name]
     for tensor in tensors:
-        if type(tensor) not in PLAIN or keys_of(tensor) not in ORDINARY:
-            return _on_gpu(operation, tensors, rest, options)
-        if not tensor.is_contiguous():
+        if type(tensor) not in PLAIN or keys_of(tensor) not in ORDINARY or not tensor.is_contiguous():
             return None
         key += tensor.shape, tensor.dtype, tensor.data_ptr() & 7
     for given in rest:
@@ -70,14 +72,6 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
     kind = tuple(key)
     found = _ways.get(kind, _NEW)
     return _learned(kind, operation, tensors, rest, options) if found is _NEW else found
-
-
-def _on_gpu(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
-    if not (isinstance(tensors[0], torch.Tensor) and gpu.on_gpu(tensors[0])):
-        return None
-    from stnkit.torch import tape  # which needs the kernels' room for GPUs
-
-    return tape.way(operation, tensors, rest, options)
 
 
 def _learned(
