@@ -302,7 +302,9 @@ def test_channels_side_by_side_are_taken_together_where_they_fit(plain, channels
 )
 def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, last, group):
     """Where a source's cotangent is summed over channels, a group of threads has a location, within one warp."""
-    ops, plans, check = (importlib.import_module(f"stnkit.{name}") for name in ("device_threads", "plans.layout", "check"))
+    ops, plans, check = (
+        importlib.import_module(f"stnkit.{name}") for name in ("device_threads", "plans.layout", "check")
+    )
     device = importlib.import_module("stnkit.kernels.device")
     image, grid = picture(2, channels, (4, 5), last, "float32"), numbers((2, 3, 4, 2))
     words = check.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
