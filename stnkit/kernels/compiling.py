@@ -40,7 +40,7 @@ def taken(kernel: Any) -> bool:
         return False
     found.kernels.add(kernel.function.__qualname__)
     if not config.DISABLE_JIT:
-        kernel.address  # noqa: B018
+        kernel.address  # noqa: B018  # who asks for it has the kernel compiled
     return True
 
 

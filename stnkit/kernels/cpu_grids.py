@@ -90,19 +90,9 @@ def read(rows, grid, at, count, spec):
             rows[slot(axis, p)] = grid[at + p * spec.ndim + axis]
 
 
-@functools.cache
-def plate_grid(spec: Spec) -> Any:
-    """Build the kernel that writes the coordinates of thin plate splines out as a grid (batch, location, axis)."""
-
-    def plate_grid(words, first, last):
-        return put_plates(words, first, last, spec)
-
-    return kernel(plate_grid, spec)
-
-
 @leaf
-def put_plates(address, first_chunk, last_chunk, spec):
-    """Write the coordinates of some chunks of tiles."""
+def over_grids(address, first_chunk, last_chunk, body, spec):
+    """Do `body`, which needs a stage, for every tile of some chunks of grids; return a status."""
     words = words_at(address)
     call = call_at(words)
     memory = allocate(call.channels, spec)
@@ -110,16 +100,33 @@ def put_plates(address, first_chunk, last_chunk, spec):
         return SHORT_OF_MEMORY
     like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
     tile = divide(memory, like, zero(spec.index_dtype), spec)
-    out, source = pointer(words[OUT], like), View(pointer(words[SOURCE], like), call.source)
+    source = View(pointer(words[SOURCE], like), call.source)
     tiles = (points + TILE - 1) // TILE
     items = call.batch * tiles
     for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
-        first, count = span(item % tiles, points)
-        spread_out(tile.places, first, count, call.size, like, spec)
-        bend_out(tile.coords, tile.places, source, item // tiles, count, like, spec)
-        write(out, (item // tiles * points + first) * spec.ndim, tile.coords, count, spec)
+        n, (first, count) = item // tiles, span(item % tiles, points)
+        body(words, call, tile, source, item, n, first, count, (n * points + first) * spec.ndim, spec)
     release(memory)
     return 0
+
+
+@functools.cache
+def plate_grid(spec: Spec) -> Any:
+    """Build the kernel that writes the coordinates of thin plate splines out as a grid (batch, location, axis)."""
+
+    def plate_grid(words, first, last):
+        return over_grids(words, first, last, put_plates, spec)
+
+    return kernel(plate_grid, spec)
+
+
+@leaf
+def put_plates(words, call, tile, source, item, n, first, count, at, spec):
+    """Write the coordinates of one tile."""
+    like = zero(spec.source_dtype)
+    spread_out(tile.places, first, count, call.size, like, spec)
+    bend_out(tile.coords, tile.places, source, n, count, like, spec)
+    write(pointer(words[OUT], like), at, tile.coords, count, spec)
 
 
 @functools.cache
@@ -127,31 +134,17 @@ def map_grid_vjp(spec: Spec) -> Any:
     """Build the kernel that sums a grid's cotangent to those of its maps: one partial sum for each tile."""
 
     def map_grid_vjp(words, first, last):
-        return sum_map_grids(words, first, last, spec)
+        return over_grids(words, first, last, sum_map_grids, spec)
 
     return kernel(map_grid_vjp, spec)
 
 
 @leaf
-def sum_map_grids(address, first_chunk, last_chunk, spec):
-    """Sum some chunks of tiles of a grid's cotangent."""
-    words = words_at(address)
-    call = call_at(words)
-    memory = allocate(call.channels, spec)
-    if memory == 0:
-        return SHORT_OF_MEMORY
-    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
-    tile = divide(memory, like, zero(spec.index_dtype), spec)
-    theta_bar, grid_bar = pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), pointer(words[COTANGENT], like)
-    source = View(pointer(words[SOURCE], like), call.source)
-    tiles = (points + TILE - 1) // TILE
-    items = call.batch * tiles
-    for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
-        n, (first, count) = item // tiles, span(item % tiles, points)
-        read(tile.bars, grid_bar, (n * points + first) * spec.ndim, count, spec)
-        put_map_bar(theta_bar, item * call.source_bar[1], source, tile, n, first, count, call.size, like, spec)
-    release(memory)
-    return 0
+def sum_map_grids(words, call, tile, source, item, n, first, count, at, spec):
+    """Sum one tile of a grid's cotangent."""
+    like, theta_bar = zero(spec.source_dtype), pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype))
+    read(tile.bars, pointer(words[COTANGENT], like), at, count, spec)
+    put_map_bar(theta_bar, item * call.source_bar[1], source, tile, n, first, count, call.size, like, spec)
 
 
 @functools.cache
