@@ -302,14 +302,12 @@ def test_channels_side_by_side_are_taken_together_where_they_fit(plain, channels
 )
 def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, last, group):
     """Where a source's cotangent is summed over channels, a group of threads has a location, within one warp."""
-    ops, plans, check = (
-        importlib.import_module(f"stnkit.{name}") for name in ("device_threads", "plans.layout", "check")
-    )
-    device = importlib.import_module("stnkit.kernels.cuda.runtime")
+    rooms = "backends.cuda.warp_layout", "plans.layout", "validation", "kernels.cuda.runtime"
+    ops, plans, validation, runtime = (importlib.import_module(f"stnkit.{name}") for name in rooms)
     image, grid = picture(2, channels, (4, 5), last, "float32"), numbers((2, 3, 4, 2))
-    words = check.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
+    words = validation.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
     call = plans.sampling(plans.layout(image), plans.layout(grid), 0, (3, 4), words)
-    device.WARP = 32
+    runtime.WARP = 32
     lend = importlib.import_module("stnkit.backends.cuda.interop").lend
     spec = ops.grouped(call, ops.vectored(call, lend("image", Pretender(image))))
     assert spec.group == group
@@ -382,7 +380,7 @@ def test_arrays_on_different_devices_are_refused(library):
     image, grid = picture(1, 3, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
     with pytest.raises(TypeError, match="`grid` lies on CUDA device 1 and `image` on CUDA device 0; move them"):
         library.grid_sample(Pretender(image), Pretender(grid, device=1))
-    with pytest.raises(TypeError, match="`grid` is a numpy array and `image` a pretended array"):
+    with pytest.raises(TypeError, match="`grid` is a numpy array and `image` a emulation array"):
         library.grid_sample(Pretender(image), grid)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, config, njit, typeof, types
+from numba import cfunc, njit, typeof, types
 from numba.core import cgutils
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
@@ -118,16 +118,11 @@ def kernel(function: Callable[..., Any], spec: Spec) -> Kernel:
 
 
 def kept(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any, **options: Any) -> Any:
-    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where there is a place for it."""
-    return compiler(*form, cache=_place(function) is not None, **options)(function)
+    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where a directory can be written to."""
+    return compiler(*form, cache=place(function) is not None, **options)(function)
 
 
-def place() -> str | None:
-    """Return the directory that kernels are kept in; None if none can be written to, or nothing is compiled."""
-    return None if config.DISABLE_JIT else _place(place)
-
-
-def _place(function: Callable[..., Any]) -> str | None:
+def place(function: Callable[..., Any]) -> str | None:
     """Return the directory that a function is kept in.
 
     Numba keeps machine code by a function's source file. Where that is not installed, the file that the function

@@ -20,7 +20,7 @@ from numba import cfunc, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from stnkit.kernels.compiler import monitor
+from stnkit.kernels.compiler import jit, monitor
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.jit import FORM, Kernel, kept
 from stnkit.kernels.cpu import busy
@@ -52,6 +52,11 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def cache_directory() -> str | None:
+    """Return the directory that kernels are kept in; None if none can be written to, or nothing is compiled."""
+    return None if numba.config.DISABLE_JIT else jit.place(cache_directory)
 
 
 def pays(work: int) -> bool:
