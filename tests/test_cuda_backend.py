@@ -227,7 +227,7 @@ def of_views(*arguments, **options):
         return function(*arguments, **options)
     lend = importlib.import_module("stnkit.backends.cuda.interop").lend
     result = function(*(lend("x", a) if isinstance(a, Pretender) else a for a in arguments), **options)
-    return result.place.give(result)
+    return result.context.export(result)
 
 
 def test_counts_and_gradients(library):
@@ -440,7 +440,7 @@ def test_constants_are_carried_by_launches_and_kept_for_each_stream(plain):
     record = []
     with pretended(record) as device:
         memory._constants.clear()
-        places = [lenders.lend("x", Pretender(np.zeros(1), stream=stream)).place for stream in (7, 8)]
+        places = [lenders.lend("x", Pretender(np.zeros(1), stream=stream)).context for stream in (7, 8)]
         for values in (np.arange(100.0), np.full(1000, 2.5, "float32"), np.arange(3, dtype="uint8"), np.zeros(0)):
             launches = max(-(-values.nbytes // memory.LINE), 1) if values.size != 1000 else 1
             for place, expected in ((places[0], launches), (places[0], 0), (places[1], launches), (places[1], 0)):
@@ -465,7 +465,7 @@ def test_constants_have_a_size(plain, monkeypatch):
     limit = 20 * memory.LINE
     monkeypatch.setattr(memory, "_constants", memory.Memo(limit))
     with pretended():
-        place = lenders.lend("x", Pretender(np.zeros(1))).place
+        place = lenders.lend("x", Pretender(np.zeros(1))).context
         for count in (*range(1, 60), 5000):
             memory.constant(place, np.arange(float(count)))
             kept = [entry[0] for entry in memory._constants._kept.values()]

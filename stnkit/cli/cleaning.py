@@ -66,7 +66,7 @@ def _old_on_gpus() -> Iterator[Path]:
 
 
 def _is_todays(key: str) -> bool:
-    """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key as `kernels.cuda.runtime` writes it."""
+    """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key, which `runtime` writes."""
     try:
         name, spec, _, _, _, version, _ = ast.literal_eval(key)
         room = name.rpartition(".")[0]
