@@ -22,8 +22,8 @@ from stnkit.kernels.cpu.tile import finish_bars, locate_all, lowest, settle_far,
 from stnkit.kernels.cuda.maps import put_map
 from stnkit.kernels.cuda.warp import group_total
 from stnkit.kernels.leaves.maps import stage_lattice_point, stage_thin_plate
-from stnkit.kernels.leaves.point import PITCH, slot
 from stnkit.kernels.leaves.sources import normalized
+from stnkit.kernels.leaves.stage import PITCH, slot
 from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.kernels.simd.lanes import lanes, width
 from stnkit.spec import THIN_PLATE_SPLINE
