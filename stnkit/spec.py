@@ -7,8 +7,19 @@ the command line are generated from these tables, so a new mode is named here on
 from typing import NamedTuple
 
 # Interpolation: how many neighbours along one axis, and how they are weighted.
-NEAREST, BILINEAR, BICUBIC = 0, 1, 2
-MODES = {"nearest": NEAREST, "bilinear": BILINEAR, "linear": BILINEAR, "bicubic": BICUBIC}
+NEAREST, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5 = range(7)
+MODES = {
+    "nearest": NEAREST,
+    "bilinear": BILINEAR,
+    "linear": BILINEAR,
+    "bicubic": BICUBIC,
+    "spline2": SPLINE2,
+    "spline3": SPLINE3,
+    "spline4": SPLINE4,
+    "spline5": SPLINE5,
+}
+TAPS = (1, 2, 4, 3, 4, 5, 6)  # that one axis reads, by interpolation
+DEGREES = (0, 1, 3, 2, 3, 4, 5)  # of the weights, as polynomials of the coordinate, by interpolation
 
 # Padding: what stands outside the image.    a b c d  is the image
 ZEROS = 0  #       f f f | a b c d | f f f   (f: the fill value)
@@ -103,7 +114,17 @@ class Spec(NamedTuple):
     @property
     def taps(self) -> int:
         """How many neighbours one axis reads."""
-        return (1, 2, 4)[self.interp]
+        return TAPS[self.interp]
+
+    @property
+    def degree(self) -> int:
+        """The degree of the weights as polynomials of the coordinate."""
+        return DEGREES[self.interp]
+
+    @property
+    def spline(self) -> bool:
+        """Whether weights are those of B-splines."""
+        return self.interp >= SPLINE2
 
     @property
     def rows(self) -> int:
@@ -139,7 +160,7 @@ class Spec(NamedTuple):
     @property
     def sloped(self) -> bool:
         """Whether derivatives of the weights are staged: those of bilinear are constants."""
-        return self.interp == BICUBIC and (self.source_bar or self.source_dot)
+        return self.taps > 2 and (self.source_bar or self.source_dot)
 
     @property
     def arithmetic_dtype(self) -> int:

@@ -10,12 +10,11 @@ from stnkit.jax import primitives as p
 from stnkit.jax._compat import vary_alike
 from stnkit.jax.primitives import Form, Splat
 from stnkit.plans.layout import Shape
-from stnkit.spec import AFFINE, BICUBIC, BILINEAR, NEAREST
+from stnkit.spec import AFFINE, DEGREES
 
 Array = Any
 Maybe = Array | None
 
-TOP = {NEAREST: 0, BILINEAR: 1, BICUBIC: 3}  # the degree in each coordinate: higher derivatives are 0
 
 
 def sample(image: Array, source: Array, form: Form, order: Shape | None = None) -> Array:
@@ -76,7 +75,7 @@ def no_order(form: Form) -> Shape:
 
 def higher(form: Form, order: Shape) -> list[tuple[int, Shape]]:
     """Return the axes along which the derivative of S[order] is not 0, each with its order."""
-    axes = [axis for axis, times in enumerate(order) if times < TOP[form.options.interp]]
+    axes = [axis for axis, times in enumerate(order) if times < DEGREES[form.options.interp]]  # above it, derivatives are 0
     return [(axis, tuple(times + (i == axis) for i, times in enumerate(order))) for axis in axes]
 
 

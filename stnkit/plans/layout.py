@@ -13,7 +13,7 @@ import numpy as np
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.leaves.stage import TILE
-from stnkit.spec import DTYPES, GRID, LANES, MAPS, THIN_PLATE_SPLINE, Options, Spec
+from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, Options, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
@@ -100,7 +100,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     return Sampling(
         spec=spec,
         out_shape=(batch, *size, channels) if options.channels_last else (batch, channels, *size),
-        work=batch * channels * points * (1, 2, 4)[options.interp] ** ndim,
+        work=batch * channels * points * TAPS[options.interp] ** ndim,
         batch=batch,
         channels=channels,
         tiles=tiles(points),

@@ -10,11 +10,11 @@ from typing import Any
 
 from numba import int64
 
-from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
+from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer, select
 from stnkit.kernels.cpu.call import COTANGENT, IMAGE_BAR
 from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile, span
 from stnkit.kernels.cpu.tile import steepness
-from stnkit.kernels.leaves.axis import chain, cubic
+from stnkit.kernels.leaves.axis import chain, cubic, first_tap, spline_slopes
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.leaves.taps import drop
@@ -88,10 +88,23 @@ def differentiate_axis(tile, axis, padding, count, times, size, extent, like, sp
             factor = T(1)
             for _ in range(times):
                 factor *= step
-            for tap in range(spec.taps):
-                at = slot(axis * spec.taps + tap, p)
-                tile.weights[at] = slope(tile, at, tap, times, spec) * factor
+            if spec.spline:
+                differentiate_spline(tile, axis, p, extent[2 - axis], times, factor, spec)
+            else:
+                for tap in range(spec.taps):
+                    at = slot(axis * spec.taps + tap, p)
+                    tile.weights[at] = slope(tile, at, tap, times, spec) * factor
             drop(tile, axis, p, factor == T(0), spec)
+
+
+@leaf
+def differentiate_spline(tile, axis, p, n, times, factor, spec):
+    """Replace the weights of one axis of one location of a spline, which is finite if the factor is not 0."""
+    x = tile.coords[slot(axis, p)]
+    _, t = first_tap(select(x != x, type(x)(0), x), type(tile.odd[0])(n), spec)
+    weights = spline_slopes(t, times, spec)
+    for tap in range(spec.taps):
+        tile.weights[slot(axis * spec.taps + tap, p)] = weights[tap] * factor
 
 
 @leaf

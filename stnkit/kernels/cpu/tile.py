@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from numba import int64, uint64
 
 from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
-from stnkit.kernels.leaves.axis import chain, is_near, locate, tame, taps
+from stnkit.kernels.leaves.axis import chain, is_near, locate, padding_slope, tame
 from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
 from stnkit.kernels.leaves.sources import lattice, pixel, tangent
 from stnkit.kernels.leaves.stage import TILE, row_stride, slot
@@ -26,7 +26,7 @@ class Tile(NamedTuple):
     odd: Any  # not 0 where a tap is dead, or the taps of a row do not lie side by side; if they are paired, bits
     idle: Any  # bits of the taps whose weight is 0; only where the fill value is not finite
     weights: Any
-    slopes: Any  # d weight / d pixel, for bicubic only; elsewhere they are constants
+    slopes: Any  # d weight / d pixel, of more than two taps only; elsewhere they are constants
     curves: Any  # d slope / d pixel, likewise
     dots: Any  # tangents of the pixel coordinates, one row per axis
     bars: Any  # cotangents of the pixel coordinates, one row per axis; in the end, of the rows of a map
@@ -208,8 +208,7 @@ def stage(tile, n, first, count, source, size, extent, strides, like, spec):
 @leaf
 def steepness(tile, axis, p, extent, padding, spec):
     """Return the slope of the padding where a location's coordinate is, on one axis; 0 if that is not finite."""
-    _, _, _, _, slope = taps(tile.coords[slot(axis, p)], type(tile.odd[0])(extent[2 - axis]), padding, spec)
-    return slope
+    return padding_slope(tile.coords[slot(axis, p)], type(tile.odd[0])(extent[2 - axis]), padding, spec)
 
 
 @leaf

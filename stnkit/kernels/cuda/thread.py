@@ -28,7 +28,7 @@ from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.kernels.simd.lanes import lanes, width
 from stnkit.spec import THIN_PLATE_SPLINE
 
-ROWS = 64  # more than any stage has; what is not used is not kept
+ROWS = 72  # more than any stage has; what is not used is not kept
 VECTOR = 16  # bytes that one access moves, at most
 
 

@@ -12,10 +12,12 @@ from stnkit.kernels.leaves.formats import add, widen
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import all_zero, finite, full, gather, living, load, same, unset
 from stnkit.kernels.simd.neighbours import pairs, quads
-from stnkit.spec import BICUBIC, NEAREST
+from stnkit.spec import NEAREST
 
 FORTH, BACK = 64, 128  # bits: the first tap of a pair reads its second pixel, or the second its first
 MANY = 4  # lanes, which are so wide that a thread of a GPU has no registers for those of 16 taps
+FEW = 16  # taps, which a thread of a GPU has registers for, if not in so many lanes
+MOST = 6  # taps of an axis
 
 
 @leaf
@@ -24,7 +26,7 @@ def is_rolled(spec):
 
     It has no rows of registers either: what such a loop picks by its number has to be selected.
     """
-    return on_gpu() and spec.interp == BICUBIC and (spec.ndim > 2 or spec.lanes >= MANY)
+    return on_gpu() and spec.taps > 2 and (spec.taps * spec.rows > FEW or spec.lanes >= MANY)
 
 
 @leaf
@@ -32,7 +34,7 @@ def planes(spec):
     """Return how many planes of taps a location reads."""
     if spec.ndim < 3:
         return int64(1)
-    return int64(opaque(spec.taps)) if is_rolled(spec) else int64(spec.taps)
+    return int64(opaque(spec.taps)) if is_rolled(spec) or spec.spline else int64(spec.taps)
 
 
 @leaf
@@ -40,7 +42,8 @@ def lines(spec):
     """Return how many rows of taps a plane has."""
     if spec.ndim < 2:
         return int64(1)
-    return int64(opaque(spec.taps)) if is_rolled(spec) and spec.lanes >= MANY else int64(spec.taps)
+    rolled = spec.spline or (is_rolled(spec) and spec.lanes >= MANY)
+    return int64(opaque(spec.taps)) if rolled else int64(spec.taps)
 
 
 @leaf
@@ -50,7 +53,13 @@ def nth(part, first, k, p, like, spec):
         value = load(part, slot(first, p), like)
         value = same(int64(k), int64(1), load(part, slot(first + 1, p), like), value)
         value = same(int64(k), int64(2), load(part, slot(first + 2, p), like), value)
-        return same(int64(k), int64(3), load(part, slot(first + 3, p), like), value)
+        if spec.taps > 3:
+            value = same(int64(k), int64(3), load(part, slot(first + 3, p), like), value)
+        if spec.taps > 4:
+            value = same(int64(k), int64(4), load(part, slot(first + 4, p), like), value)
+        if spec.taps > 5:
+            value = same(int64(k), int64(5), load(part, slot(first + 5, p), like), value)
+        return value
     return load(part, slot(first + k, p), like)
 
 
@@ -74,17 +83,28 @@ def outer_offset(tile, p, k, j, like, spec):
 
 @leaf
 def row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, spec):
-    """Read the taps of one row: the image, or the fill value for a dead tap; four, of which some may not count.
+    """Read the taps of one row: the image, or the fill value for a dead tap; six, of which some may not count.
 
     `in_order` promises that no tap is dead, and that each is the next pixel after the one before.
     """
     if in_order and spec.packed:
         where, step = slot(spec.taps * k + j, p), image.strides[4]
-        if spec.interp == BICUBIC:
+        if spec.taps > 3:
             v0, v1, v2, v3 = quads(image.memory, at, tile.rows, where, step, points, many)
         else:
             v0, v1, v2, v3 = pairs(image.memory, at, tile.rows, where, step, points, many)
-        return widen(v0, number, dtype), widen(v1, number, dtype), widen(v2, number, dtype), widen(v3, number, dtype)
+        v4, v5 = v0, v1
+        if spec.taps > 4 or spec.taps == 3:  # the last two of a row, of which one may have been read already
+            a, b, _, _ = pairs(image.memory, at + (spec.taps - 2) * step, tile.rows, where, step, points, many)
+            v2, v4, v5 = (b, v4, v5) if spec.taps == 3 else (v2, b if spec.taps == 5 else a, b)
+        return (
+            widen(v0, number, dtype),
+            widen(v1, number, dtype),
+            widen(v2, number, dtype),
+            widen(v3, number, dtype),
+            widen(v4, number, dtype),
+            widen(v5, number, dtype),
+        )
     if spec.paired:
         odd, step = load(tile.odd, slot(int64(0), p), points), image.strides[4]
         v0, v1, _, _ = pairs(image.memory, at, tile.rows, slot(spec.taps * k + j, p), step, points, many)
@@ -93,13 +113,19 @@ def row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, s
         f1 = dead_value(fill, tile, p, k, j, int64(1), points, spec)
         w0 = choose(odd, FORTH, dead_bits(k, j, int64(0), spec), v0, v1, f0)
         w1 = choose(odd, BACK, dead_bits(k, j, int64(1), spec), v1, v0, f1)
-        return w0, w1, w0, w0
-    last = int64(3) if spec.interp == BICUBIC else int64(1)
+        return w0, w1, w0, w0, w0, w0
     v0 = read(image.memory, at, tile, p, k, j, int64(0), fill, points, many, number, dtype, spec)
     v1 = read(image.memory, at, tile, p, k, j, int64(1), fill, points, many, number, dtype, spec)
-    v2 = read(image.memory, at, tile, p, k, j, last - 1, fill, points, many, number, dtype, spec)
-    v3 = read(image.memory, at, tile, p, k, j, last, fill, points, many, number, dtype, spec)
-    return v0, v1, v2, v3
+    v2, v3, v4, v5 = v0, v0, v0, v0
+    if spec.taps > 2:
+        v2 = read(image.memory, at, tile, p, k, j, int64(2), fill, points, many, number, dtype, spec)
+    if spec.taps > 3:
+        v3 = read(image.memory, at, tile, p, k, j, int64(3), fill, points, many, number, dtype, spec)
+    if spec.taps > 4:
+        v4 = read(image.memory, at, tile, p, k, j, int64(4), fill, points, many, number, dtype, spec)
+    if spec.taps > 5:
+        v5 = read(image.memory, at, tile, p, k, j, int64(5), fill, points, many, number, dtype, spec)
+    return v0, v1, v2, v3, v4, v5
 
 
 @leaf
@@ -154,7 +180,7 @@ def dead_value(fill, tile, p, k, j, i, points, spec):
 @leaf
 def zero_weight_bit(axis, tap):
     """Return the bit that says that a tap of an axis has a weight of 0."""
-    return int64(1) << (4 * axis + tap)
+    return int64(1) << (MOST * axis + tap)
 
 
 @leaf
@@ -169,8 +195,8 @@ def read(image, at, tile, p, k, j, i, fill, points, many, number, dtype, spec):
 def tap(tile, row, k, p, like, spec):
     """Return (weight, slope, curve) of tap `k` of location `p`; `row` is where its axis begins.
 
-    Slope and curve are derivatives of the weight per pixel: constant for bilinear, so that only bicubic
-    stages them.
+    Slope and curve are derivatives of the weight per pixel: constant for bilinear, which does not
+    stage them.
     """
     w = nth(tile.weights, row, k, p, like, spec)
     T = type(tile.weights[0])
@@ -182,13 +208,20 @@ def tap(tile, row, k, p, like, spec):
 
 @leaf
 def taps_x(tile, p, like, spec):
-    """Return the weights of a row's taps, their slopes and their curves: four of each, of which some may not count."""
-    last = int64(3) if spec.interp == BICUBIC else int64(1)
+    """Return the weights of a row's taps, their slopes and their curves: six of each, of which some may not count."""
     w0, v0, q0 = tap(tile, int64(0), int64(0), p, like, spec)
     w1, v1, q1 = tap(tile, int64(0), int64(1), p, like, spec)
-    w2, v2, q2 = tap(tile, int64(0), last - 1, p, like, spec)
-    w3, v3, q3 = tap(tile, int64(0), last, p, like, spec)
-    return (w0, w1, w2, w3), (v0, v1, v2, v3), (q0, q1, q2, q3)
+    w2, v2, q2, w3, v3, q3 = w0, v0, q0, w0, v0, q0
+    w4, v4, q4, w5, v5, q5 = w0, v0, q0, w0, v0, q0
+    if spec.taps > 2:
+        w2, v2, q2 = tap(tile, int64(0), int64(2), p, like, spec)
+    if spec.taps > 3:
+        w3, v3, q3 = tap(tile, int64(0), int64(3), p, like, spec)
+    if spec.taps > 4:
+        w4, v4, q4 = tap(tile, int64(0), int64(4), p, like, spec)
+    if spec.taps > 5:
+        w5, v5, q5 = tap(tile, int64(0), int64(5), p, like, spec)
+    return (w0, w1, w2, w3, w4, w5), (v0, v1, v2, v3, v4, v5), (q0, q1, q2, q3, q4, q5)
 
 
 @leaf
@@ -205,7 +238,12 @@ def weighted_sum(ws, vs, spec):
         line = line + ws[1] * vs[1]
     if spec.taps > 2:
         line = line + ws[2] * vs[2]
+    if spec.taps > 3:
         line = line + ws[3] * vs[3]
+    if spec.taps > 4:
+        line = line + ws[4] * vs[4]
+    if spec.taps > 5:
+        line = line + ws[5] * vs[5]
     return line
 
 

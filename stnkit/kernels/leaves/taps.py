@@ -9,7 +9,7 @@ Nearest reads one tap, and needs nothing but its offset.
 from numba import int64
 
 from stnkit.kernels.compiler.jit import leaf, select
-from stnkit.kernels.leaves.axis import taps
+from stnkit.kernels.leaves.axis import spline_tap, spline_taps, taps
 from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
 from stnkit.kernels.leaves.stage import slot
 from stnkit.spec import FLOAT64, NEAREST
@@ -22,6 +22,8 @@ def stage_taps(tile, p, extent, strides, spec):
         stage_nearest(tile, p, extent, strides, spec)
     elif spec.paired:
         stage_pairs(tile, p, extent, strides, spec)
+    elif spec.spline:
+        stage_spline(tile, p, extent, strides, spec)
     else:
         stage_footprint(tile, p, extent, strides, spec)
     if not (spec.fill_finite or spec.interp == NEAREST):
@@ -55,13 +57,18 @@ def note_zero_weights(tile, p, extent, spec):
     """Stage which taps have no weight, or none but what the rounding of coordinates may give them.
 
     A normalised coordinate at the rim is half of the axis' n pixels away from 0, so each of the few roundings that it
-    has seen moves it by up to n / 2 epsilons of pixels, and a weight by no more than that.
+    has seen moves it by up to n / 2 epsilons of pixels, and a weight by no more than that. A spline reaches its outermost
+    tap by a weight of t**p / p! for t pixels.
     """
     K, T = type(tile.odd[0]), type(tile.weights[0])
     epsilon = T(2.0**-52) if spec.source_dtype == FLOAT64 else T(2.0**-23)
     bits = K(0)
     for axis in range(spec.ndim):
-        slack = T(8) * epsilon * T(extent[2 - axis])
+        shift = T(8) * epsilon * T(extent[2 - axis])
+        slack = shift
+        if spec.spline:
+            for below in range(1, spec.degree):
+                slack = slack * shift / T(below + 1)
         for tap in range(spec.taps):
             weight = tile.weights[slot(axis * spec.taps + tap, p)]
             bits = K(bits | select(weight <= slack and weight >= -slack, K(zero_weight_bit(axis, tap)), K(0)))
@@ -124,6 +131,23 @@ def stage_footprint(tile, p, extent, strides, spec):
         odd |= stage_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
         odd |= stage_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+    note_order(tile, p, odd, spec)
+
+
+@leaf
+def stage_spline(tile, p, extent, strides, spec):
+    """Be `stage_footprint` for splines."""
+    odd = stage_spline_axis(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+    if spec.ndim > 1:
+        odd |= stage_spline_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+    if spec.ndim > 2:
+        odd |= stage_spline_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+    note_order(tile, p, odd, spec)
+
+
+@leaf
+def note_order(tile, p, odd, spec):
+    """Stage whether the taps of a location are out of order, and where the rows of those that are not can be read."""
     tile.odd[slot(int64(0), p)] = odd
     if spec.packed:
         stage_rows(tile, p, spec)
@@ -143,6 +167,20 @@ def stage_axis(tile, p, axis, n, stride, padding, spec):
         odd = K(odd | stage_tap(tile, row + 2, p, j2, n, stride, ws[2], vs[2], qs[2], spec))
         odd = K(odd | stage_tap(tile, row + 3, p, j3, n, stride, ws[3], vs[3], qs[3], spec))
         odd = K(odd | K(j2 - j1 - 1) | K(j3 - j2 - 1)) if axis == 0 else odd
+    return odd
+
+
+@leaf
+def stage_spline_axis(tile, p, axis, n, stride, padding, spec):
+    """Be `stage_axis` for splines, tap by tap."""
+    K = type(tile.odd[0])
+    i, ws, vs, qs, lost = spline_taps(tile.coords[slot(axis, p)], K(n), padding, spec)
+    odd, before = K(0), spline_tap(i, 0, lost, K(n), padding, spec)
+    for tap in range(spec.taps):
+        j = spline_tap(i, tap, lost, K(n), padding, spec)
+        dead = stage_tap(tile, axis * spec.taps + tap, p, j, n, stride, ws[tap], vs[tap], qs[tap], spec)
+        odd = K(odd | dead | (K(j - before - 1) if axis == 0 and tap > 0 else K(0)))
+        before = j
     return odd
 
 
