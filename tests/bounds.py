@@ -8,9 +8,11 @@ round, so they differ by at most delta = 8 e reach pixels. An affine coordinate 
 products: its error, at most (d + 1) e sum |theta|, comes on top, as n times that.
 
 Taps. Of one axis, for bilinear and bicubic: W bounds the sum of the weights' magnitudes (1; 1.375, at t = 1/2),
-S that of their slopes (2; 3, at t = 1/2), S2 that of their second derivatives (0; 12, at t = 0). Weights and
+S that of their slopes (2; 3, at t = 1/2), S2 that of their second derivatives (0; 12, at t = 0). The weights of
+splines sum to 1 and none is negative, and derivatives are differences of those of a lower degree: 1, 2, 4. Weights and
 slopes are evaluated with an absolute error of `taps` e (1; below 16 by running error analysis of the cubic's
-Horner form, whose intermediates are below 6: checked in exact arithmetic in `test_leaves.py`).
+Horner form, whose intermediates are below 6, and of splines, at most five roundings for each degree: checked in exact
+arithmetic in `test_leaves.py`).
 
 Value. The blend of d axes moves by at most d W**(d-1) S delta A for an image below A, the weights add
 d W**(d-1) K taps e A, and the sums, nested, of K terms each round by d (K + 1) e W**d A.
@@ -46,6 +48,7 @@ _TAPS = {
     "nearest": (1, 1.0, 0.0, 0.0, 0.0),
     "bilinear": (2, 1.0, 2.0, 0.0, 1.0),
     "bicubic": (4, 1.375, 3.0, 12.0, 16.0),
+    **{f"spline{degree}": (degree + 1, 1.0, 2.0, 4.0, 16.0) for degree in range(2, 6)},
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import BSpline
 
 Axis = tuple[np.ndarray, np.ndarray, np.ndarray]  # index (-1: outside), weight and d weight / d u of each tap
 
@@ -28,6 +29,18 @@ def keys_slope(s: np.ndarray) -> np.ndarray:
     near = 3 * (a + 2) * r**2 - 2 * (a + 3) * r
     far = a * (3 * r**2 - 10 * r + 8)
     return np.sign(s) * np.where(r <= 1, near, np.where(r < 2, far, 0))
+
+
+@functools.cache
+def _basis(degree: int, times: int = 0) -> Any:
+    """Return the B-spline of a degree about 0, whose knots are a pixel apart, or a derivative of it."""
+    spline = BSpline.basis_element(np.arange(degree + 2) - (degree + 1) / 2, extrapolate=False)
+    return spline.derivative(times) if times else spline
+
+
+def b_spline(s: np.ndarray, degree: int, times: int = 0) -> np.ndarray:
+    """Return the B-spline of a degree at distance `s` from a pixel, or its derivative of order `times`."""
+    return np.nan_to_num(_basis(degree, times)(s))
 
 
 def locate(u: np.ndarray, n: int, align: bool, coords: str) -> tuple[np.ndarray, float]:
@@ -73,12 +86,17 @@ def axis_taps(u: np.ndarray, n: int, mode: str, padding: str, align: bool, coord
     """Return the taps of finite coordinates on one axis, each array of shape (taps, *u.shape)."""
     x, chain = locate(u, n, align, coords)
     slope = np.ones_like(x)
-    if mode != "bicubic" and padding in ("border", "reflection"):
+    if mode in ("nearest", "bilinear") and padding in ("border", "reflection"):
         x, slope = settle(x, n, padding, align)
     line = len(_period(n, padding, align))
     x = np.where(np.abs(x) < 1e6, x, np.mod(x, line) if line else np.clip(x, -9, n + 9))  # so that x + 1 > x
     if mode == "nearest":
         return pad(np.rint(x)[None], n, padding, align), np.ones((1, *x.shape)), np.zeros((1, *x.shape))
+    if mode.startswith("spline"):
+        degree = int(mode[-1])
+        i = np.stack([np.floor(x - (degree - 1) / 2) + k for k in range(degree + 1)])
+        weight, d_weight = b_spline(x - i, degree), b_spline(x - i, degree, 1)
+        return pad(i, n, padding, align), weight, d_weight * slope * chain
     reach = [0, 1] if mode == "bilinear" else [-1, 0, 1, 2]
     i = np.stack([np.floor(x) + k for k in reach])
     if mode == "bilinear":

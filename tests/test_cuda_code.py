@@ -43,6 +43,8 @@ EVERYDAY = [  # what adds to memory differs by capability, which `test_vector_at
     ({"source": "affine"}, (9, 0)),
     ({"operation": "_vjp", "source": "affine"}, (8, 0)),
     ({"operation": "_double_vjp", "channels": 64}, (9, 0)),
+    ({"mode": "spline3", "source": "affine"}, (9, 0)),
+    ({"mode": "spline5", "ndim": 3, "channels": 64, "operation": "_vjp"}, (9, 0)),
 ]
 ALL = os.environ.get("STNKIT_TESTS_ALL_KERNELS", "").split()
 SIZES = [name for name in MOVED if name in ("bool", "int32", "uint64")]  # beside int16: one of each other size

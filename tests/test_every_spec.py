@@ -13,6 +13,7 @@ import oracles
 import pytest
 import torch_reference
 from cases import margin, unit
+from samplers import EACH
 
 from stnkit.spec import COORDS, DATA_FORMATS, MODES
 
@@ -48,8 +49,7 @@ def close(got, expected, limits, about):
 
 @pytest.mark.parametrize("dtype", FAR)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize(("d", "mode"), EACH)
 def test_grid_sample(plain, d, mode, padding, dtype):
     for extent, align, coords, layout in itertools.product(EXTENTS[d], (False, True), COORDS, DATA_FORMATS):
         random = np.random.default_rng(0)
@@ -84,8 +84,7 @@ def test_grid_sample(plain, d, mode, padding, dtype):
 
 @pytest.mark.parametrize("dtype", FAR)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize(("d", "mode"), EACH)
 def test_affine_sample(plain, d, mode, padding, dtype):
     """`affine_sample` is `grid_sample` of `affine_grid`, bit for bit, and so are its cotangents."""
     for extent, align, layout in itertools.product(EXTENTS[d], (False, True), DATA_FORMATS):
@@ -165,8 +164,7 @@ def test_mode_names(plain, mode):
     np.testing.assert_allclose(plain.grid_sample(image, grid, mode=mode, padding_mode="constant"), expected, atol=1e-14)
 
 
-@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize(("d", "mode"), [*EACH, (3, "spline4")])
 def test_what_is_outside_is_not_read(plain, d, mode):
     """A dead tap reads the fill value, NaN too, and never the image."""
     image = np.full((1, 1, *[3] * d), np.nan)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import samplers
 import torch
-from samplers import MODES, PADDINGS, SOURCES
+from samplers import EACH, MODES, PADDINGS, SOURCES
 from strategies import LAYOUTS
 
 import stnkit
@@ -23,8 +23,7 @@ def jvp(package, op, given, image_dot, source_dot, **more):
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize(("d", "mode"), EACH)
 @pytest.mark.parametrize("op", SOURCES)
 def test_adjoint(plain, op, d, mode, padding):
     """<J (v, w), c> = <v, d_image> + <w, d_source>: both sides sum the same terms, of the same weights.

@@ -3,6 +3,7 @@
 What is compiled is tested in `test_jax`.
 """
 
+import functools
 import itertools
 
 import jax
@@ -64,15 +65,19 @@ def test_derivatives_to_the_third_order(op, ndim, plain):
     check_grads(function, arrays, order=3, modes=("fwd", "rev"), eps=STEP)
 
 
-@pytest.mark.parametrize(("ndim", "padding"), [(1, "reflection"), (2, "wrap")])
-def test_derivatives_of_bicubic(ndim, padding, plain):
-    """To the fourth in one coordinate, where they vanish."""
+@pytest.mark.parametrize(
+    ("ndim", "mode", "padding"),
+    [(1, "bicubic", "reflection"), (2, "bicubic", "wrap"), *((1, f"spline{n}", "border") for n in (2, 3, 4, 5)),
+     (2, "spline3", "zeros")],
+)  # fmt: skip
+def test_derivatives_of_smooth_modes(ndim, mode, padding, plain):
+    """Of splines to the degree in one coordinate, beyond which they vanish; of bicubic it is 3."""
     import stnkit
 
     image, grid = draw((1, 1, *SPATIAL[:ndim])), pixels((1, *POINTS[:ndim], ndim))
 
     def function(x, u):
-        return stnkit.grid_sample(x, u, coords="pixel", mode="bicubic", padding_mode=padding)
+        return stnkit.grid_sample(x, u, coords="pixel", mode=mode, padding_mode=padding)
 
     check_grads(function, tuple(map(jnp.asarray, (image, grid))), order=3, modes=("fwd", "rev"), eps=STEP)
     if ndim == 1:
@@ -80,8 +85,11 @@ def test_derivatives_of_bicubic(ndim, padding, plain):
         def along(s):
             return function(jnp.asarray(image), s * jnp.ones((1, 1, 1))).sum()
 
-        fourth = jax.grad(jax.grad(jax.grad(jax.grad(along))))
-        assert float(fourth(1.3)) == 0
+        degree = int(mode[-1]) if mode.startswith("spline") else 3
+        last = functools.reduce(lambda f, _: jax.grad(f), range(degree), along)
+        assert abs(float(last(1.3))) > 0.01
+        assert float(last(1.3)) == pytest.approx(float(last(1.4)), rel=1e-9)  # between knots, constant
+        assert float(jax.grad(last)(1.3)) == 0
 
 
 SHAPES = {

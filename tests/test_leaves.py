@@ -9,9 +9,25 @@ import numpy as np
 import pytest
 from conftest import uncompiled
 
-from stnkit.spec import AFFINE, BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS, Spec
+from stnkit.spec import (
+    AFFINE,
+    BICUBIC,
+    BILINEAR,
+    BORDER,
+    FLOW,
+    NEAREST,
+    REFLECTION,
+    SPLINE2,
+    SPLINE3,
+    SPLINE4,
+    SPLINE5,
+    WRAP,
+    ZEROS,
+    Spec,
+)
 
 FLOATS = [np.float32, np.float64]
+SPLINES = [SPLINE2, SPLINE3, SPLINE4, SPLINE5]
 SIZES = range(1, 7)
 EIGHTHS = [Fraction(k, 8) for k in range(-160, 161)]  # exact in both types, knots and ties among them
 HUGE = [2.0**22 + 1, 3e9, 1e20, 2.0**90]
@@ -25,6 +41,12 @@ def spec(interp=BILINEAR, align=False, pixel=False, source=AFFINE):
 def axis(plain):
     with uncompiled():
         return importlib.import_module("stnkit.kernels.leaves.axis")
+
+
+@pytest.fixture(scope="module")
+def splines(plain):
+    with uncompiled():
+        return importlib.import_module("stnkit.kernels.leaves.splines")
 
 
 def pixel(u, n, align):
@@ -203,6 +225,55 @@ def test_cubic(axis, T):
         assert abs(sum(map(Fraction, map(float, weights))) - 1) <= 16 * e
         assert abs(sum(map(Fraction, map(float, slopes)))) <= 16 * e
         assert abs(sum(map(Fraction, map(float, curves)))) <= 16 * e
+
+
+def b_spline(x, degree, times=0):
+    """Return the B-spline of a degree about 0, or a derivative: divided differences of truncated powers, exactly."""
+    total, p = Fraction(0), degree - times
+    for k in range(degree + 2):
+        past = x + Fraction(degree + 1, 2) - k
+        total += (-1) ** k * math.comb(degree + 1, k) * (past**p if past >= 0 else 0)
+    return total / math.factorial(p)
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("interp", SPLINES)
+def test_spline(splines, interp, T):
+    """Weights, slopes, curves and all further derivatives to 16 epsilon; weights sum to 1, and derivatives to 0."""
+    choices, e = spec(interp), float(np.finfo(T).eps)
+    degree = choices.degree
+    for k in range(65):
+        t = Fraction(k, 64) if k < 64 else 1 - Fraction(1, 2**20)
+        distances = [t + Fraction(degree - 1, 2) - tap for tap in range(degree + 1)]
+        found = [
+            *splines.spline(T(t), choices),
+            *(splines.spline_slopes(T(t), times, choices) for times in range(1, 7)),
+        ]
+        for got, times in zip(found, (0, 1, 2, *range(1, 7)), strict=True):
+            exact = [b_spline(s, degree, times) if times <= degree else 0 for s in distances]
+            for one, other in zip(got[: degree + 1], exact, strict=True):
+                assert abs(Fraction(float(one)) - other) <= 16 * e
+            assert abs(sum(map(Fraction, map(float, got[: degree + 1]))) - (times == 0)) <= 16 * e
+
+
+@pytest.mark.parametrize("T", FLOATS)
+@pytest.mark.parametrize("padding", [ZEROS, BORDER, REFLECTION, WRAP])
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("n", SIZES)
+def test_spline_taps(axis, splines, n, align, padding, T):
+    """A footprint is centred at the coordinate; a lost one has dead taps, and sums to the fill value exactly."""
+    for interp in SPLINES:
+        choices = spec(interp, align)
+        for x in EIGHTHS:
+            first, _, _, _, lost = splines.spline_taps(T(x), n, padding, choices)
+            js = [splines.spline_tap(first, k, lost, n, padding, choices) for k in range(choices.taps)]
+            begin = math.floor(x - Fraction(choices.degree - 1, 2))
+            assert js == [reads(begin + k, n, padding, align) for k in range(choices.taps)]
+            assert axis.padding_slope(T(x), n, padding, choices) == 1
+        first, ws, _, _, lost = splines.spline_taps(T(np.nan), n, padding, choices)
+        assert [splines.spline_tap(first, k, lost, n, padding, choices) for k in range(6)] == [-1] * 6
+        assert ws == (1, 0, 0, 0, 0, 0)
+        assert axis.padding_slope(T(np.nan), n, padding, choices) == 0
 
 
 @pytest.mark.parametrize("T", FLOATS)

@@ -3,13 +3,14 @@
 `map_coordinates` of order 1 has the same linear kernel, in array order, pixel units and float64: zeros is
 `grid-constant`, border is `nearest`, wrap is `grid-wrap`, and reflection is `mirror` (align_corners) or
 `reflect`. Order 0 differs at ties alone, which it rounds up, so coordinates stay away from them.
-SciPy's order 3 is an interpolating spline, another kernel than Keys' convolution: there is no case to compare.
+SciPy's orders 2 to 5 are splines, another kernel than Keys' convolution.
 """
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samplers import SPLINES
 from scipy import ndimage
 from strategies import numbers, off_knots, shapes
 
@@ -73,3 +74,29 @@ def test_keys_convolution(plain, padding):
     grid = (np.arange(17) + t)[None, :, None]
     out = plain.grid_sample(image, grid, mode="bicubic", padding_mode=padding, coords="pixel")
     np.testing.assert_allclose(out, expected, rtol=0, atol=100 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize(("padding", "align", "boundary"), BOUNDARIES)
+@pytest.mark.parametrize("mode", SPLINES)
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_splines_of_coefficients(plain, d, mode, padding, align, boundary):
+    """Inside, at the rim and far outside; SciPy brings coordinates to the rim before it reads what `border` reads.
+
+    Both sum at most 216 products of weights that sum to 1, each of which has seen some 20 roundings.
+    """
+    random = np.random.default_rng(d)
+    extent = (9, 8, 7)[:d]
+    n = np.array(extent[::-1])
+    image = random.uniform(-1, 1, extent)
+    points = random.uniform(-2 * n, 3 * n, (60, d))
+    points[:20] = random.integers(-2, n + 2, (20, d)) + random.choice([0.0, 0.5], (20, d))
+    points[20:30] = random.uniform(0, n - 1, (10, d))
+    points = np.clip(points, 0, n - 1) if padding == "border" else points
+    options = {"mode": mode, "padding_mode": padding, "align_corners": align, "coords": "pixel"}
+    fill = {"fill_value": 0.7} if padding == "zeros" else {}
+    grid = points.reshape(1, *[1] * (d - 1), -1, d)
+    out = plain.grid_sample(image[None, None], grid, **options, **fill)
+    expected = ndimage.map_coordinates(
+        image, points.T[::-1], order=int(mode[-1]), mode=boundary, cval=0.7, prefilter=False
+    )
+    np.testing.assert_allclose(out.ravel(), expected, rtol=0, atol=(216 + 20 * d) * np.finfo(float).eps)

@@ -16,7 +16,6 @@ Array = Any
 Maybe = Array | None
 
 
-
 def sample(image: Array, source: Array, form: Form, order: Shape | None = None) -> Array:
     """Return S[order](image, source)."""
     return p.sample_p.bind(*vary_alike(image, source), form=form, order=order or no_order(form))
@@ -75,7 +74,9 @@ def no_order(form: Form) -> Shape:
 
 def higher(form: Form, order: Shape) -> list[tuple[int, Shape]]:
     """Return the axes along which the derivative of S[order] is not 0, each with its order."""
-    axes = [axis for axis, times in enumerate(order) if times < DEGREES[form.options.interp]]  # above it, derivatives are 0
+    axes = [
+        axis for axis, times in enumerate(order) if times < DEGREES[form.options.interp]
+    ]  # above it, derivatives are 0
     return [(axis, tuple(times + (i == axis) for i, times in enumerate(order))) for axis in axes]
 
 

@@ -31,7 +31,7 @@ def grid_sample(
     grid : Tensor of shape (N, *T, d)
         Where to read each output location, in normalised coordinates.
     mode : {"bilinear", "nearest", "bicubic"}
-        Interpolation along each axis.
+        Interpolation along each axis, or another of `stnkit.grid_sample`'s.
     padding_mode : {"zeros", "border", "reflection", "wrap"} or a sequence of them
         What is read outside the image.
     align_corners : bool, optional

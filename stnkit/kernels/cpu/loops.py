@@ -39,7 +39,8 @@ from stnkit.kernels.cpu.tile import (
 )
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_weight_cotangents
-from stnkit.kernels.leaves.point import blend, rows_in_order, scatter
+from stnkit.kernels.leaves.point import blend, rows_in_order
+from stnkit.kernels.leaves.scatter import scatter
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, TILE, row_stride, slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
 from stnkit.kernels.simd.neighbours import prefetch

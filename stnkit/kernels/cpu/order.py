@@ -14,8 +14,9 @@ from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer, select
 from stnkit.kernels.cpu.call import COTANGENT, IMAGE_BAR
 from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile, span
 from stnkit.kernels.cpu.tile import steepness
-from stnkit.kernels.leaves.axis import chain, cubic, first_tap, spline_slopes
+from stnkit.kernels.leaves.axis import chain, cubic
 from stnkit.kernels.leaves.formats import zero
+from stnkit.kernels.leaves.splines import first_tap, spline_slopes
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.leaves.taps import drop
 from stnkit.kernels.simd.lanes import lanes

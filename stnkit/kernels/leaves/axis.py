@@ -8,7 +8,7 @@ its derivative, so nothing upstairs derives anything again.
 from numba import int32
 
 from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
-from stnkit.spec import BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, SPLINE2, SPLINE3, SPLINE4, WRAP, ZEROS
+from stnkit.spec import BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
 
 
 @leaf
@@ -230,10 +230,10 @@ def cubic(t):
 def taps(x, n, padding, spec):
     """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, curves, padding's slope).
 
-    Of all modes but splines, which have `spline_taps`. Four of each; those past `spec.taps` are not used. Slopes are d weight / d pixel, and curves are
-    d slope / d pixel. At a knot the fraction is 0, so both are the right-hand ones. A coordinate that is not
-    finite reads dead taps only, in equal shares, which sum to the fill value without rounding, and passes
-    no gradient.
+    Of all modes but splines, for which there are `spline_taps`. Four of each; those past `spec.taps` are not used.
+    Slopes are d weight / d pixel, and curves are d slope / d pixel. At a knot the fraction is 0, so both are the
+    right-hand ones. A coordinate that is not finite reads dead taps only, in equal shares, which sum to the fill value
+    without rounding, and passes no gradient.
     """
     T, K = type(x), type(n)
     zero, one, dead = T(0), T(1), K(-1)
@@ -273,98 +273,6 @@ def taps(x, n, padding, spec):
 def weight_or_quarter(lost, w):
     """Return a weight of four, or one quarter where the coordinate is lost."""
     return select(lost, type(w)(0.25), w)
-
-
-@leaf
-def first_tap(x, n, spec):
-    """Return the index of a spline's first tap for near `x`, of the type of `n`, and the fraction past its knot."""
-    T, K = type(x), type(n)
-    half = T(0.5) if spec.degree % 2 == 0 else T(0)
-    i, down = whole(x + half, n)
-    return K(i - spec.degree // 2), (x - down) + half
-
-
-@leaf
-def spline(t, spec):
-    """Weights of a B-spline's taps for the fraction `t`, their slopes, and the slopes of these: six of each.
-
-    By the recursion of Cox and de Boor for equidistant knots: weight k of degree p is ((t + p - k) b + (k + 1 - t) a) / p
-    of weights b = k - 1 and a = k of one degree less, and its slope is b - a. No term is negative, so nothing cancels.
-    """
-    T = type(t)
-    zero, one, two, r = T(0), T(1), T(2), T(1) - t
-    half, third = T(0.5), T(1) / T(3)
-    b0, b1, b2 = half * r * r, half * ((t + one) * r + (two - t) * t), half * t * t
-    if spec.interp == SPLINE2:
-        slopes, curves = (-r, r - t, t, zero, zero, zero), (one, -two, one, zero, zero, zero)
-        return (b0, b1, b2, zero, zero, zero), slopes, curves
-    c0, c3 = third * r * b0, third * t * b2
-    c1, c2 = third * ((t + two) * b0 + (two - t) * b1), third * ((t + one) * b1 + (T(3) - t) * b2)
-    if spec.interp == SPLINE3:
-        slopes, curves = (-b0, b0 - b1, b1 - b2, b2, zero, zero), (r, t - two * r, r - two * t, t, zero, zero)
-        return (c0, c1, c2, c3, zero, zero), slopes, curves
-    fourth = T(0.25)
-    d0, d4 = fourth * r * c0, fourth * t * c3
-    d1, d2 = fourth * ((t + T(3)) * c0 + (two - t) * c1), fourth * ((t + two) * c1 + (T(3) - t) * c2)
-    d3 = fourth * ((t + one) * c2 + (T(4) - t) * c3)
-    if spec.interp == SPLINE4:
-        slopes = (-c0, c0 - c1, c1 - c2, c2 - c3, c3, zero)
-        return (d0, d1, d2, d3, d4, zero), slopes, (b0, b1 - two * b0, b0 - two * b1 + b2, b1 - two * b2, b2, zero)
-    fifth = T(1) / T(5)
-    e0, e5 = fifth * r * d0, fifth * t * d4
-    e1, e2 = fifth * ((t + T(4)) * d0 + (two - t) * d1), fifth * ((t + T(3)) * d1 + (T(3) - t) * d2)
-    e3, e4 = fifth * ((t + two) * d2 + (T(4) - t) * d3), fifth * ((t + one) * d3 + (T(5) - t) * d4)
-    curves = (c0, c1 - two * c0, c0 - two * c1 + c2, c1 - two * c2 + c3, c2 - two * c3, c3)
-    return (e0, e1, e2, e3, e4, e5), (-d0, d0 - d1, d1 - d2, d2 - d3, d3 - d4, d4), curves
-
-
-@leaf
-def spline_slopes(t, times, spec):
-    """Return the derivatives, of order `times`, of the weights of a B-spline's taps: six, per pixel.
-
-    They are differences, taken as often, of weights of a degree that is as much less.
-    """
-    T = type(t)
-    zero, one = T(0), T(1)
-    w0, w1, w2, w3, w4, w5 = one if times <= spec.degree else zero, zero, zero, zero, zero, zero
-    for below in range(spec.degree - times):
-        p = T(below + 1)
-        w5 = ((t + p - T(5)) * w4 + (T(6) - t) * w5) / p
-        w4 = ((t + p - T(4)) * w3 + (T(5) - t) * w4) / p
-        w3 = ((t + p - T(3)) * w2 + (T(4) - t) * w3) / p
-        w2 = ((t + p - T(2)) * w1 + (T(3) - t) * w2) / p
-        w1 = ((t + p - one) * w0 + (T(2) - t) * w1) / p
-        w0 = (one - t) * w0 / p
-    for _ in range(times):
-        w0, w1, w2, w3, w4, w5 = -w0, w0 - w1, w1 - w2, w2 - w3, w3 - w4, w4 - w5
-    return w0, w1, w2, w3, w4, w5
-
-
-@leaf
-def spline_taps(x, n, padding, spec):
-    """Return the taps of a spline at near or NaN pixel coordinate `x`: (index of the first, weights, slopes, curves, lost).
-
-    Six of each; those past `spec.taps` are not used. The index of tap k is `spline_tap` of the first's. A coordinate
-    that is not finite reads dead taps only, of which one has all weight, and passes no gradient.
-    """
-    T = type(x)
-    zero, one = T(0), T(1)
-    lost = x != x and not spec.near
-    i, t = first_tap(select(lost, zero, x), n, spec)
-    (w0, w1, w2, w3, w4, w5), slopes, curves = spline(t, spec)
-    w0, w1, w2 = select(lost, one, w0), select(lost, zero, w1), select(lost, zero, w2)
-    w3, w4, w5 = select(lost, zero, w3), select(lost, zero, w4), select(lost, zero, w5)
-    return base(i, n, padding, spec), (w0, w1, w2, w3, w4, w5), slopes, curves, lost
-
-
-@leaf
-def spline_tap(first, k, lost, n, padding, spec):
-    """Return the index in the image that tap `k` of a spline reads, or -1 for a dead tap."""
-    K = type(n)
-    i, span = K(first + k), period(n, padding, spec)
-    if span > 0:
-        i = K(i - span) if i >= span else i  # six taps reach over so many periods of two pixels
-    return select(lost, K(-1), neighbour(i, n, padding, spec))
 
 
 @leaf

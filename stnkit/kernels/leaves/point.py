@@ -1,4 +1,4 @@
-"""One output location: blend the taps of all axes, with the derivatives, and the adjoint of the blend.
+"""One output location: blend the taps of all axes, with the derivatives.
 
 The taps of a location are kept per axis (x, then y, then z), as offsets into one plane of the image, weights
 and slopes; `stage.slot(k, p)` is where tap row `k` of location `p` is stored. A dead tap has a large negative
@@ -8,7 +8,7 @@ offset, so the offset of a corner, the sum over the axes, is negative if any of 
 from numba import int64
 
 from stnkit.kernels.compiler.jit import leaf, on_gpu, opaque
-from stnkit.kernels.leaves.formats import add, widen
+from stnkit.kernels.leaves.formats import widen
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import all_zero, finite, full, gather, living, load, same, unset
 from stnkit.kernels.simd.neighbours import pairs, quads
@@ -333,43 +333,3 @@ def directional_derivative(image, dtype, at, fill, tile, p, in_order, points, ma
         dy_ = dy_ + (wz * plane_dy_ + vz * uz * plane_dy)
         dz_ = dz_ + (vz * plane_ + qz * uz * plane)
     return value_, dx_, dy_, dz_
-
-
-@leaf
-def scatter(image_bar, at, g, tile, p, bent, spec):
-    """Add the cotangent `g` of location `p` to the taps that it read: the adjoint of `blend` in the image.
-
-    `g` may be that of several channels, in lanes. With `bent` it is the adjoint of the
-    first result of `directional_derivative`: weights are differentiated along the tangent.
-    """
-    number = tile.weights[0]
-    T = type(number)
-    if spec.interp == NEAREST:
-        offset = tile.rows[slot(int64(0), p)]
-        if offset >= 0:
-            add(image_bar.memory, at + offset, g, number, spec)
-        return
-    taps, step = spec.taps, image_bar.strides[4]
-    in_order = rows_in_order(tile, p, number, spec)
-    ux, uy, uz = T(0), T(0), T(0)
-    if bent:
-        ux = tile.dots[slot(int64(0), p)]
-        uy = tile.dots[slot(int64(1), p)] if spec.ndim > 1 else T(0)
-        uz = tile.dots[slot(int64(2), p)] if spec.ndim > 2 else T(0)
-    for k in range(planes(spec)):
-        wz, vz = T(1), T(0)
-        if spec.ndim > 2:
-            wz, vz, _ = tap(tile, 2 * taps, k, p, number, spec)
-        for j in range(lines(spec)):
-            wy, vy = T(1), T(0)
-            if spec.ndim > 1:
-                wy, vy, _ = tap(tile, taps, j, p, number, spec)
-            w, v = wz * wy, T(0)
-            if bent:
-                w, v = wz * vy * uy + vz * uz * wy, wz * wy * ux
-            first = int64(tile.rows[slot(taps * k + j, p)]) if in_order or spec.paired else int64(0)
-            for i in range(taps):
-                wx, vx, _ = tap(tile, int64(0), i, p, number, spec)
-                offset = corner_offset(tile, p, k, j, i, first, step, in_order, spec)
-                if in_order or offset >= 0:
-                    add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number, spec)

@@ -9,8 +9,9 @@ Nearest reads one tap, and needs nothing but its offset.
 from numba import int64
 
 from stnkit.kernels.compiler.jit import leaf, select
-from stnkit.kernels.leaves.axis import spline_tap, spline_taps, taps
+from stnkit.kernels.leaves.axis import taps
 from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
+from stnkit.kernels.leaves.splines import spline_tap, spline_taps
 from stnkit.kernels.leaves.stage import slot
 from stnkit.spec import FLOAT64, NEAREST
 
@@ -57,8 +58,8 @@ def note_zero_weights(tile, p, extent, spec):
     """Stage which taps have no weight, or none but what the rounding of coordinates may give them.
 
     A normalised coordinate at the rim is half of the axis' n pixels away from 0, so each of the few roundings that it
-    has seen moves it by up to n / 2 epsilons of pixels, and a weight by no more than that. A spline reaches its outermost
-    tap by a weight of t**p / p! for t pixels.
+    has seen moves it by up to n / 2 epsilons of pixels, and a weight by no more than that. The outermost weight of a
+    spline is t**p / p! where it reaches t pixels far.
     """
     K, T = type(tile.odd[0]), type(tile.weights[0])
     epsilon = T(2.0**-52) if spec.source_dtype == FLOAT64 else T(2.0**-23)

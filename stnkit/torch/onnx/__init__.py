@@ -142,6 +142,8 @@ def _choice(
         refuse(f"a `fill_value` that is not finite, {', '.join(map(str, fill_value))}")
     if image.dtype not in READABLE:
         refuse(f"an image of {image.dtype.name}; only of {', '.join(sorted(dtype.name for dtype in READABLE))}")
+    if options.interp not in INTERPOLATIONS:
+        refuse(f"`mode` {mode!r}; only {', '.join(map(repr, INTERPOLATIONS.values()))}")
     wide = ir.DataType.DOUBLE in (image.dtype, source.dtype)
     return Choice(axes, options, fill_value, np.dtype(np.float64 if wide else np.float32))
 
