@@ -4,6 +4,7 @@
 `affine_sample` does both at once without storing a grid; so do `projective_grid` and `projective_sample`,
 `thin_plate_spline_grid` and `thin_plate_spline_sample`, and `flow_grid` and `flow_sample` for a flow.
 Each has a `_vjp` (reverse mode) and a `_jvp` (forward mode), and most samplers a `_double_vjp` (second order).
+`spline_filter` finds the coefficients of a spline that passes through an image's pixels.
 `grid_splat` is the adjoint of sampling, and `grid_gradient` the spatial derivative of an image.
 `compile_ahead` compiles what a call of one of these would run.
 `transforms` has maps as arrays, and `nn` a layer; both are imported when they are first asked for.
@@ -32,6 +33,7 @@ from stnkit.api.flow import (
     flow_sample_vjp,
 )
 from stnkit.api.grid import grid_sample, grid_sample_double_vjp, grid_sample_jvp, grid_sample_vjp
+from stnkit.api.prefilter import spline_filter, spline_filter_vjp
 from stnkit.api.projective import (
     projective_grid,
     projective_grid_jvp,
@@ -80,6 +82,8 @@ __all__ = [
     "projective_sample",
     "projective_sample_jvp",
     "projective_sample_vjp",
+    "spline_filter",
+    "spline_filter_vjp",
     "thin_plate_spline_grid",
     "thin_plate_spline_grid_jvp",
     "thin_plate_spline_grid_vjp",

@@ -41,7 +41,7 @@ def test_is_the_derivative_of_vjp(plain, op, d, mode, padding):
     """< vjp(c, x, u), (v, w) > changes along (c', x', u') as the double vjp says.
 
     Between knots it is a polynomial in t along a line: of degree 1 in c, 1 in x (in the part of w) and 3 d in the
-    coordinates, 5 of spline5, less 1 in that part: 10 at most, for which the stencil of ten points is exact. No point moves
+    coordinates, 5 of spline5, less 1 in that part: 10 at most, for which the stencil of ten points is exact. None moves
     farther than 5 h = 0.04 pixels. A value of the pairing is off by 1e-13 of the sum of its terms' magnitudes
     (see `test_forward_mode`), which is divided by h, times twice the sum of the stencil, below 2.3.
     """

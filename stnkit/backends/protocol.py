@@ -12,6 +12,7 @@ OPERATIONS = {
     "execute": ("sample", "sample_total", "sample_vjp", "splat"),
     "maps": ("grid", "grid_vjp", "map_grid", "map_grid_vjp", "projective_grid_jvp"),
     "memory": ("added", "aligned", "converted", "ones", "scaled"),
+    "prefilter": ("spline_filter",),
     "tangents": ("sample_double_vjp", "sample_gradient", "sample_jvp", "splat_double_jvp"),
 }
 _ROOMS = {name: room for room, names in OPERATIONS.items() for name in names}

@@ -10,7 +10,8 @@ from stnkit.jax._compat import OLDEST as OLDEST  # first: what follows needs a J
 from functools import partial
 
 from stnkit.api import affine, flow, grid, projective, splat, thin_plate_spline
-from stnkit.jax import grids, maps, samplers
+from stnkit.api import prefilter as filters
+from stnkit.jax import grids, maps, prefilter, samplers
 from stnkit.jax import registration as registration  # which registers the operations
 from stnkit.jax.antialias import antialiasing
 from stnkit.jax.call import signed
@@ -55,6 +56,9 @@ thin_plate_spline_sample_vjp = antialiasing(
 thin_plate_spline_sample_jvp = antialiasing(
     thin_plate_spline.thin_plate_spline_sample_jvp, maps.thin_plate_spline_sample_jvp
 )
+
+spline_filter = signed(filters.spline_filter, prefilter.spline_filter)
+spline_filter_vjp = signed(filters.spline_filter_vjp, prefilter.spline_filter_vjp)
 
 grid_splat = signed(splat.grid_splat, grids.grid_splat)
 grid_splat_vjp = signed(splat.grid_splat_vjp, grids.grid_splat_vjp)

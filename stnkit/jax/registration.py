@@ -8,7 +8,7 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from stnkit.jax import axes, cuda, partition
+from stnkit.jax import axes, cuda, partition, prefilter
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import require_devices
 from stnkit.jax.batching import one_batch, sample_batch, splat_batch, tangent_batch, vjp_batch
@@ -65,6 +65,10 @@ OPERATIONS = (
     Rules(
         p.lattice_vjp_p, p.lattice_vjp_aval, axes.lattice_vjp, p.lower_lattice_vjp, cuda.lattice_vjp,
         lattice_vjp_jvp, lattice_vjp_transpose, one_batch(p.lattice_vjp_p),
+    ),
+    Rules(
+        prefilter.filter_p, prefilter.filter_aval, prefilter.filter_axes, prefilter.lower_filter, prefilter.on_gpu,
+        prefilter.filter_jvp, prefilter.filter_transpose, prefilter.filter_batch,
     ),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from stnkit.torch.derivatives.grids import widened
 from stnkit.torch.functions import FUNCTIONS, unwritten
 from stnkit.torch.maps import MAPS
 from stnkit.torch.operations import OPERATIONS
+from stnkit.torch.prefilter import spline_filter, spline_filter_vjp
 from stnkit.torch.run import on_torchs_threads
 
 
@@ -106,5 +107,13 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-_PARTS: list[Callable[..., Any]] = [affine_grid_jvp, flow_grid_jvp, grid_count, grid_gradient, *MAPS]
+_PARTS: list[Callable[..., Any]] = [
+    affine_grid_jvp,
+    flow_grid_jvp,
+    grid_count,
+    grid_gradient,
+    *MAPS,
+    spline_filter,
+    spline_filter_vjp,
+]
 COMPOSED = {function.__name__: composed(function) for function in _PARTS}

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from stnkit.torch import prefilter
 from stnkit.torch._compat import BELOW
 from stnkit.torch.arguments import in_speech
 from stnkit.torch.autograd import RULES, dispatched
@@ -41,13 +42,16 @@ def register() -> None:
         for end in {"", BELOW}:
             _register(operation, name + end)
         LIBRARY.impl(name, functools.partial(dispatched, operation), "Autograd")
+    for end in {"", BELOW}:
+        _register(prefilter.OPERATION, prefilter.OPERATION.name + end, prefilter.fake, prefilter.batched)
+    LIBRARY.impl(prefilter.OPERATION.name, functools.partial(dispatched, prefilter.OPERATION), "Autograd")
 
 
-def _register(operation: Operation, name: str) -> None:
+def _register(operation: Operation, name: str, shaped: Any = None, mapped: Any = None) -> None:
     """Register all of an operation but its derivatives."""
     qualified = f"{NAMESPACE}::{name}"
     LIBRARY.define(operation.schema.replace(operation.name, name, 1), tags=(torch.Tag.pt2_compliant_tag,))
     for device in ("CPU", "CUDA"):
         LIBRARY.impl(name, functools.partial(computed, operation), device)
-    torch.library.register_fake(qualified, functools.partial(fake, operation), lib=LIBRARY)
-    torch.library.register_vmap(qualified, functools.partial(batched, operation), lib=LIBRARY)
+    torch.library.register_fake(qualified, shaped or functools.partial(fake, operation), lib=LIBRARY)
+    torch.library.register_vmap(qualified, mapped or functools.partial(batched, operation), lib=LIBRARY)

@@ -13,6 +13,9 @@ from stnkit.validation.dtypes import image_dtype as image_dtype
 from stnkit.validation.dtypes import same_dtype as same_dtype
 from stnkit.validation.fill_values import constant as constant
 from stnkit.validation.fill_values import fill as fill
+from stnkit.validation.filters import coefficient_dtype as coefficient_dtype
+from stnkit.validation.filters import filtered_axes as filtered_axes
+from stnkit.validation.filters import spline as spline
 from stnkit.validation.options import antialias as antialias
 from stnkit.validation.options import flag as flag
 from stnkit.validation.options import lattice as lattice

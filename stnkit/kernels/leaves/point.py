@@ -34,7 +34,8 @@ def planes(spec):
     """Return how many planes of taps a location reads."""
     if spec.ndim < 3:
         return int64(1)
-    return int64(opaque(spec.taps)) if is_rolled(spec) or spec.spline else int64(spec.taps)
+    rolled = is_rolled(spec) or (spec.spline and not on_gpu())
+    return int64(opaque(spec.taps)) if rolled else int64(spec.taps)
 
 
 @leaf
@@ -42,7 +43,7 @@ def lines(spec):
     """Return how many rows of taps a plane has."""
     if spec.ndim < 2:
         return int64(1)
-    rolled = spec.spline or (is_rolled(spec) and spec.lanes >= MANY)
+    rolled = spec.spline if not on_gpu() else is_rolled(spec) and (spec.spline or spec.lanes >= MANY)
     return int64(opaque(spec.taps)) if rolled else int64(spec.taps)
 
 

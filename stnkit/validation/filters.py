@@ -1,0 +1,59 @@
+"""Arguments of a filter: a spline's degree, what stands beyond the rim, and the axes that are filtered."""
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from stnkit.spec import BORDER, DTYPES, INT32, MODES, PADDING_MODES, REFLECTION, WRAP, ZEROS, Options
+from stnkit.validation.options import flag, word
+
+Shape = tuple[int, ...]
+
+ORDERS = {int(name[-1]): code for name, code in MODES.items() if name.startswith("spline")}
+# What a filter takes for the padding of a sampler: the reflection at a pixel's centre, or at its edge, or the period.
+BOUNDARIES = {ZEROS: (REFLECTION, True), BORDER: (REFLECTION, False), WRAP: (WRAP, False)}
+
+
+def spline(order: Any, padding_mode: Any, align_corners: Any) -> Options:
+    """Translate the words of a filter to the kernels' words."""
+    degree = _integer("order", order, ", ".join(map(str, ORDERS)))
+    if degree not in ORDERS:
+        msg = f"`order` must be one of {', '.join(map(str, ORDERS))}; got {order!r}"
+        raise ValueError(msg)
+    padding, align = word("padding_mode", padding_mode, PADDING_MODES), flag("align_corners", align_corners)
+    padding, align = BOUNDARIES.get(padding, (padding, align))
+    return Options(ORDERS[degree], (padding,) * 3, align, pixel=False, channels_last=False)
+
+
+def filtered_axes(given: Any, ndim: int) -> Shape:
+    """Return axes as negative numbers, each once; all but the first two if none are given."""
+    if given is None:
+        if ndim < 3:
+            msg = f"`axes` must be given for an array of {ndim} axes: without them, all but the first two are filtered"
+            raise ValueError(msg)
+        return tuple(range(2 - ndim, 0))
+    many = given if isinstance(given, (tuple, list)) else (given,)
+    axes = tuple(_integer("axes", axis, "an integer, or a sequence of them") for axis in many)
+    found = tuple(axis if axis < 0 else axis - ndim for axis in axes)
+    if not all(-ndim <= axis < 0 for axis in found) or len(set(found)) < len(found):
+        msg = f"`axes` must be different axes of an array that has {ndim}; got {given!r}"
+        raise ValueError(msg)
+    return found
+
+
+def coefficient_dtype(argument: str, given: str) -> np.dtype[Any]:
+    """Return the dtype of a spline's coefficients for that of an image, by its name."""
+    if given not in DTYPES:
+        msg = f"`{argument}` must have dtype {', '.join(DTYPES)}; got {given}"
+        raise TypeError(msg)
+    wide = given == "float64" or DTYPES[given] >= INT32
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def _integer(argument: str, given: Any, accepted: str) -> int:
+    try:
+        return operator.index(given)
+    except TypeError as error:
+        msg = f"`{argument}` must be {accepted}; got {given!r}"
+        raise TypeError(msg) from error
