@@ -37,6 +37,7 @@ GRIDS = tuple(
     for source in ("affine", "flow", "projective", "thin_plate_spline")
     for derivative in ("forward", "vjp", "jvp")
 )
+FILTERS = ("spline_filter.forward", "spline_filter.vjp")
 CHOICES: dict[str, tuple[Any, ...]] = {
     "function": SAMPLERS + SPLATS,
     "axes": (2, 1, 3),
@@ -105,7 +106,7 @@ def cases() -> dict[str, tuple[Case, tuple[str, ...]]]:
     every = ("numpy", "torch", "jax")
     grids = [
         DEFAULTS | {"function": function, "axes": axes, "dtype": dtype, "align_corners": align}
-        for function in GRIDS
+        for function in GRIDS + FILTERS
         for axes, dtype, align in ((1, "float64", True), (2, "float32", False), (3, "float32", True))
     ]
     found = {name(call): (case(call), every) for call in [*covering(), *grids]}

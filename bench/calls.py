@@ -41,6 +41,8 @@ _ARGUMENTS = {
     "grid_splat.vjp": "image cotangent grid",
     "grid_count": "grid size",
     "grid_gradient": "image grid",
+    "spline_filter": "image",
+    "spline_filter.vjp": "cotangent",
 }
 for _op, _source in _SOURCES.items():
     _rest = _FIXED.get(_source, "")
@@ -66,6 +68,8 @@ def keywords(case: Case) -> dict[str, Any]:
     """Return the options that a case's function takes."""
     if case.op.endswith("_grid"):
         return {"align_corners": case.align_corners}
+    if case.op == "spline_filter":
+        return {name: case.options[name] for name in ("padding_mode", "align_corners")}
     own: dict[str, Any] = {"antialias": case.antialias} if case.antialias else {}
     if case.op == "affine_sample" and case.size != case.extent:
         own["size"] = case.size

@@ -153,7 +153,7 @@ QUICK = (
                 "projective_grid", "projective_grid.vjp", "projective_grid.jvp",
                 "thin_plate_spline_sample", "thin_plate_spline_sample.step", "thin_plate_spline_sample.jvp",
                 "thin_plate_spline_grid", "thin_plate_spline_grid.vjp", "thin_plate_spline_grid.jvp",
-                "grid_splat", "grid_splat.vjp", "grid_count", "grid_gradient",
+                "grid_splat", "grid_splat.vjp", "grid_count", "grid_gradient", "spline_filter", "spline_filter.vjp",
             )
         ),
         (),

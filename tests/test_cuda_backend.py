@@ -594,3 +594,19 @@ def test_a_call_is_planned_for_what_kernels_read(library, monkeypatch):
     for mode in ("bilinear", "nearest"):
         library.thin_plate_spline_sample_jvp(lent(image), lent(theta), lent(image), None, points, (2, 3), mode=mode)
     assert [call.source[4] for call in planned] == [len(points)] * 2  # in place of a stride
+
+
+@pytest.mark.parametrize(("order", "padding", "align"), [(2, "wrap", False), (4, "zeros", False), (5, "border", True)])
+def test_filters_of_splines(library, order, padding, align):
+    """A thread does for one line what lanes do for several, so bits are the same."""
+    options = {"order": order, "padding_mode": padding, "align_corners": align}
+    for dtype in ("float32", "float16", "uint8", "float64"):
+        compare(library.spline_filter, numbers((2, 3, 4, 5), dtype), **options)
+    compare(library.spline_filter, numbers((2, 3, 4, 5)).transpose(3, 1, 0, 2), axes=(1, -1), **options)
+    compare(library.spline_filter_vjp, numbers((2, 3, 4, 5)), **options)
+    image, out = numbers((2, 3, 4, 5)), np.empty((2, 4, 3, 5), np.float32).swapaxes(1, 2)
+    library.spline_filter(lent(image), out=lent(out), **options)
+    np.testing.assert_array_equal(out, library.spline_filter(image, **options))
+    there = image.copy()
+    library.spline_filter(lent(there), out=lent(there), **options)
+    np.testing.assert_array_equal(there, library.spline_filter(image, **options))

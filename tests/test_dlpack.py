@@ -155,6 +155,8 @@ def everything():
         "grid_splat": [((out, grid), size), ((out.bfloat16(), grid.bfloat16()), size)],
         "grid_splat_vjp": [((image, out, grid), {}), ((image, out, grid), {"wrt": "grid"})],
         "grid_count": [((grid,), size), ((grid.bfloat16(),), size)],
+        "spline_filter": [((image,), {}), ((image.byte(),), {"order": 5}), ((image.bfloat16(),), {"axes": -1})],
+        "spline_filter_vjp": [((image,), {"padding_mode": "wrap"})],
         "grid_gradient": [((image, grid), {}), ((image.byte(), grid), {}), ((image.bfloat16(), grid), {})],
     }
 

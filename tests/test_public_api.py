@@ -18,6 +18,7 @@ FLOW = MAP | {"units": "pixel"}
 SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
 COUNT = {name: default for name, default in SPLAT.items() if name != "data_format"}
 FIELD = {"units": "pixel", "align_corners": False}
+FILTER = {"order": 3, "padding_mode": "zeros", "align_corners": False, "axes": None}
 EXACT = {"deterministic": False}
 OUT, INTO = {"out": None}, {"accumulate_into": None}
 
@@ -59,6 +60,8 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
     "grid_splat_vjp": (["cotangent", "values", "grid"], {"wrt": ("values", "grid")} | SPLAT | EXACT),
     "grid_count": (["grid", "size"], COUNT | EXACT),
     "grid_gradient": (["image", "grid"], GRID),
+    "spline_filter": (["image"], FILTER | OUT),
+    "spline_filter_vjp": (["cotangent"], FILTER),
 }
 
 

@@ -52,8 +52,8 @@ def spline_filter(
 
     Notes
     -----
-    The values are those of `scipy.ndimage.spline_filter` with mode "mirror", "reflect" or "grid-wrap". Where an axis has
-    a few pixels only, SciPy's "reflect" is not exact, and this is.
+    The values are those of `scipy.ndimage.spline_filter` with mode "mirror", "reflect" or "grid-wrap". Where an axis
+    has a few pixels only, SciPy's "reflect" is not exact, and this is.
 
     Examples
     --------

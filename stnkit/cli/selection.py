@@ -97,7 +97,9 @@ def calls(choice: Choice) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     parameters = inspect.signature(function).parameters
     names = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
     if not choice.operation.endswith("_grid_vjp"):
-        dtypes["cotangent"] = image_dtype if is_float(image_dtype) else wide
+        dtypes["cotangent"] = (
+            wide if choice.operation == "spline_filter_vjp" or not is_float(image_dtype) else image_dtype
+        )
     if "image" in names and "wrt" in parameters and not is_float(image_dtype):
         options["wrt"] = parameters["wrt"].default[1]  # the coordinates: images of integers have no derivative
     for batch, points in WORK:

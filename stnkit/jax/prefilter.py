@@ -1,4 +1,4 @@
-"""The filter that finds a spline's coefficients, as an operation of JAX: linear, along one axis counted from the last."""
+"""The filter that finds a spline's coefficients, as an operation of JAX: linear, along one axis."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -7,8 +7,6 @@ block is filtered by one thread.
 import functools
 from typing import Any
 
-from numba import int64
-
 from stnkit.kernels.compiler.jit import advanced, free, kernel, leaf, malloc, pointer
 from stnkit.kernels.cpu.call import IMAGE, OUT, SHORT_OF_MEMORY, call_at, words_at
 from stnkit.kernels.leaves.formats import zero

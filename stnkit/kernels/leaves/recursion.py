@@ -1,8 +1,8 @@
 """The filter that finds a spline's coefficients: one line of pixels, in place.
 
 The samples of a B-spline are a convolution of its coefficients. Its inverse is, for each pole z of the filter, a
-recursion from the first pixel to the last and one back: Unser, Aldroubi and Eden (1991). They begin with what they would
-have come to on the padded line, whose sums are cut off where powers of z are too small to matter.
+recursion from the first pixel to the last and one back: Unser, Aldroubi and Eden (1991). Each begins with what it would
+have come to on the padded line, a sum that is cut off where powers of z are too small to matter.
 """
 
 from numba import int64
@@ -11,7 +11,7 @@ from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.simd.lanes import load, store
 from stnkit.spec import REFLECTION, SPLINE2, SPLINE3, SPLINE4
 
-HORIZON = 64  # the largest pole to this power is less than half precision's square of that of float64
+HORIZON = 64  # steps, beyond which powers of a pole, all below 0.431, are below 4e-24
 
 
 @leaf
