@@ -23,7 +23,7 @@ import stnkit
 from stnkit import validation
 from stnkit.backends.cuda import execute
 from stnkit.backends.cuda.warp_layout import VECTOR
-from stnkit.kernels.cuda import elementwise, runtime
+from stnkit.kernels.cuda import elementwise, prefilter, runtime
 from stnkit.kernels.cuda import kernels as cuda
 from stnkit.kernels.leaves.formats import zero
 from stnkit.spec import FLOAT64, GRID

@@ -74,7 +74,7 @@ def spline_filter(
     if into:
         validation.same_shape("out", into[0].shape, "`image`", view.shape)
         validation.same_dtype("out", into[0].dtype, "the coefficients", dtype)
-        validation.writable("out", into[0])
+        validation.writable("out", into[0], **({} if out is image else {"image": view}))
     here = backend(view)
     made = here.spline_filter(here.converted(view, dtype), filtered, options, False, *into)
     return export(made) if out is None else out

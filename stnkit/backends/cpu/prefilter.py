@@ -13,14 +13,12 @@ from stnkit.spec import Options
 def spline_filter(
     image: np.ndarray, axes: Sequence[int], options: Options, transpose: bool = False, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Filter an array along some axes, or apply the filter's transpose; `out` may be the array itself, without gaps."""
+    """Filter an array along some axes, or apply the filter's transpose; `out`, without gaps, may be the array."""
     image = np.ascontiguousarray(image)
-    made = out if out is not None and out.flags.c_contiguous and out.flags.aligned else np.empty_like(image)
+    made = np.empty_like(image) if out is None else out
     for axis in axes:
         execute(plans.spline_filter(image.shape, image.dtype, axis, options, transpose), {IMAGE: image, OUT: made})
         image = made
     if image is not made:
         np.copyto(made, image)
-    if out is not None and made is not out:
-        np.copyto(out, made)
-    return made if out is None else out
+    return made

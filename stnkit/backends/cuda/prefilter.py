@@ -12,14 +12,11 @@ from stnkit.spec import Options
 def spline_filter(
     image: DeviceArray, axes: Sequence[int], options: Options, transpose: bool = False, out: DeviceArray | None = None
 ) -> DeviceArray:
-    """Filter an array along some axes, or apply the filter's transpose; `out` may be the array itself, without gaps."""
-    straight = out is not None and out.flags.c_contiguous and out.flags.aligned
-    made = product(aligned(image), out=out if straight else None)
+    """Filter an array along some axes, or apply the filter's transpose; `out`, without gaps, may be the array."""
+    made = product(aligned(image), out=out)
     spec = filter_spec(image.dtype, options, transpose, 1)
     for axis in axes:
         batch, n, inner = three(image.shape, axis)
         if made.size:
             run(image.context, prefilter.spline_filter, spec, batch * inner, (made.address,), n, inner)
-    if out is not None and made is not out:
-        product(made, out=out)
-    return made if out is None else out
+    return made
