@@ -1,19 +1,19 @@
 """The fast path of tensors: a repeated call of a sampler, or of its vjp, goes from one look-up to the kernels."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from stnkit import fast_path
-from stnkit.fast_path import SAMPLERS, Memory, Options, Way
+from stnkit.api import fast_path
+from stnkit.api.fast_path import SAMPLERS, Memory, Options, Way
 from stnkit.plans.layout import Shape
-from stnkit.torch import gpu, memory
+from stnkit.torch import memory
 from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, straight
+from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
-from stnkit.torch.record import Recorded, pulled, recorded, transformed
+from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 
 KINDS = 4096  # so many are remembered
 LARGE = 1 << 22  # bytes of arrays; beyond, looks and checks are no matter, and NumPy allocates in larger pages
@@ -51,7 +51,7 @@ def _owned(array: Callable[[Shape, np.dtype[Any]], np.ndarray]) -> Callable[...,
     return allocates
 
 
-TORCH = Memory(_owned(np.empty), _owned(np.zeros), torch.Tensor.data_ptr, memory.own, torch.get_num_threads)
+TORCH = Memory(_owned(np.empty), _owned(np.zeros), torch.Tensor.data_ptr, memory.as_tensor, torch.get_num_threads)
 
 
 def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
@@ -100,7 +100,7 @@ class Sampled(Recorded):
         """Pull the output's cotangent back: on the fast path, where it has no derivative itself."""
         tensors = ctx.saved_tensors
         if type(cotangent) in PLAIN and not (recorded((cotangent, *tensors)) or transformed()):
-            if cotangent.layout is torch.strided and not (cotangent.is_contiguous() or gpu.on_gpu(cotangent)):
+            if cotangent.layout is torch.strided and not (cotangent.is_contiguous() or interop.on_gpu(cotangent)):
                 cotangent = cotangent.contiguous()  # that of a sum is one number; on a GPU any strides are walked
             given = cotangent, *tensors
             short = _pull(ctx.what, given, ctx.needs_input_grad[1:])
@@ -132,14 +132,14 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Way 
 def _elsewhere(name: str, args: Sequence[Any], options: Options) -> Way | None:
     """Return what does a call on tensors that lie on a GPU."""
     operation, tensors, rest, options = _split(name, args, options)
-    if not (isinstance(tensors[0], torch.Tensor) and gpu.on_gpu(tensors[0]) and _LISTS.issuperset(map(type, rest))):
+    if not (isinstance(tensors[0], torch.Tensor) and interop.on_gpu(tensors[0]) and _LISTS.issuperset(map(type, rest))):
         return None
-    from stnkit.torch import tape  # which needs the kernels' room for GPUs
+    from stnkit.torch.cuda import fast_path  # which needs the kernels' room for GPUs
 
     watched = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if operation.chosen and watched:
         return None
-    run = tape.way(operation, tensors, rest, options)
+    run = fast_path.way(operation, tensors, rest, options)
     return _made(operation, rest, options, run).record if watched and run is not None else run
 
 
@@ -174,7 +174,7 @@ def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any
     """Return what does calls like this one; None if they have to go the whole way."""
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors[0].is_floating_point():
         return None
-    views = [memory.lend(tensor) for tensor in tensors]
+    views = [memory.as_array(tensor) for tensor in tensors]
     if sum(view.nbytes for view in views) > LARGE:
         return None
     return fast_path.way(TORCH, operation.name, views, rest, options)
