@@ -11,9 +11,9 @@ from stnkit.api.fast_path import SAMPLERS, Memory, Options, Way
 from stnkit.plans.layout import Shape
 from stnkit.torch import memory
 from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, straight
+from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
-from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 
 KINDS = 4096  # so many are remembered
 LARGE = 1 << 22  # bytes of arrays; beyond, looks and checks are no matter, and NumPy allocates in larger pages
@@ -30,28 +30,29 @@ class Known(NamedTuple):
     options: Options
     run: Way
     record: Way | None  # of a sampler: what runs it for autograd
-    pulls: dict[Kind, Way | None]  # and what does its vjps; None where there is no short way
+    pulls: dict[Kind, Any]  # and what does its vjps; None where there is no short way
 
 
 _WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 _LISTS = frozenset((tuple, list, torch.Size))
 _WHOLE = frozenset((int,))
 
-_known: dict[Kind, Known | None] = {}  # None where there is no short way
+_known: dict[Kind, Any] = {}  # None where there is no short way
 _NEW: Any = object()
 
 
-def _owned(array: Callable[[Shape, np.dtype[Any]], np.ndarray]) -> Callable[..., Callable[[], torch.Tensor]]:
-    """Return what returns what allocates a tensor, which is faster so than by `torch.empty` and `torch.zeros`."""
+def _allocator(array: Callable[[Shape, np.dtype[Any]], np.ndarray]) -> Callable[..., Callable[[], torch.Tensor]]:
+    """Let NumPy allocate, which takes less time than `torch.empty` and `torch.zeros`, as on the whole way.
 
-    def allocates(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
-        own = torch.from_numpy
-        return lambda: own(array(shape, dtype))
+    A default device is a mode, with which no call comes here.
+    """
+    own = torch.from_numpy
+    return lambda shape, dtype: lambda: own(array(shape, dtype))
 
-    return allocates
 
-
-TORCH = Memory(_owned(np.empty), _owned(np.zeros), torch.Tensor.data_ptr, memory.as_tensor, torch.get_num_threads)
+TORCH = Memory(
+    _allocator(np.empty), _allocator(np.zeros), torch.Tensor.data_ptr, memory.as_tensor, torch.get_num_threads
+)
 
 
 def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
@@ -61,7 +62,8 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
     """
     if transformed() or is_forward_mode_on():
         return None
-    kind, watched = name, False
+    kind: Any = name
+    watched = False
     for given in args:
         if type(given) in PLAIN:
             if key_set(key_set_of(given)) not in ORDINARY or not given.is_contiguous():
@@ -76,7 +78,7 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
         if type(value) not in _WORDS:
             return None
         kind = kind, word, value, type(value)
-    found = _known.get(kind, _NEW)
+    found: Known | None = _known.get(kind, _NEW)
     if found is _NEW:
         found = _remember(_known, kind, _learned(name, args, options))
     if found is None:
@@ -88,7 +90,7 @@ class Sampled(Recorded):
     """A sampler that has been run on the fast path; there is no forward mode about."""
 
     @staticmethod
-    def forward(ctx: Any, what: Known, image: Any, source: Any) -> Any:
+    def forward(ctx: Any, what: Known, image: Any, source: Any) -> Any:  # type: ignore[override]  # is never called
         """Run the sampler, and keep what its derivatives need."""
         ctx.what = what
         ctx.set_materialize_grads(False)
@@ -122,7 +124,7 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Way 
         if type(tensor) not in PLAIN or key_set(key_set_of(tensor)) not in ORDINARY or not tensor.is_contiguous():
             return _elsewhere(f"{sampled.operation.name}_vjp", (*tensors, wrt), sampled.options)
         kind = kind, tensor.shape, tensor.dtype, tensor.data_ptr() & 7
-    found = sampled.pulls.get(kind, _NEW)
+    found: Way | None = sampled.pulls.get(kind, _NEW)
     if found is _NEW:
         operation = OPERATIONS[f"{sampled.operation.name}_vjp"]
         found = _remember(sampled.pulls, kind, _worked_out(operation, tensors, (wrt,), sampled.options))

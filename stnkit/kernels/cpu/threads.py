@@ -232,7 +232,7 @@ def starter() -> Any:
     def start(block, a, b, c, d, e, f, g, h, i, j):
         words = filled(block + HEAD, a, b, c, d, e, f, g, h, i, j)
         if run(word(block, 0), words, word(block, 8), word(block, 16)):
-            raise MemoryError("a kernel found no memory to work in")
+            raise MemoryError("a kernel found no memory to work in")  # noqa: EM101  # as Numba compiles it
 
     start.__qualname__ = f"start_{digest(__name__):014x}"
     form = types.none(*[types.int64] * (1 + SLOTS))
