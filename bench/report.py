@@ -19,7 +19,7 @@ from bench import results, tables
 from bench.results import Run
 from bench.tables import Table
 
-PAGE = Path(__file__).parents[1] / "docs" / "pages" / "performance.md"
+PAGE = Path(__file__).parents[1] / "docs" / "pages" / "guides" / "performance.md"
 REASONS = Path(__file__).parent / "reasons.md"
 WIDTH = 160  # of the tables in a file or a pipe
 COLOURS = {"short": "red", "met": "green", "error": "red"}
@@ -121,7 +121,7 @@ def source(page: Path = PAGE) -> Path:
 
 
 def main() -> int:
-    words = argparse.ArgumentParser(description="Write docs/pages/performance.md from a run.")
+    words = argparse.ArgumentParser(description="Write docs/pages/guides/performance.md from a run.")
     words.add_argument("run", nargs="?", type=Path, help="its JSON file in bench/results; the newest if left out")
     try:
         path = words.parse_args().run or results.newest()
