@@ -72,6 +72,22 @@ def test_every_page_is_linked_from_another() -> None:
     assert linked | {"index.md"} == set(PAGES)
 
 
+def anchors(text: str) -> set[str]:
+    """Return what a link to a page may name: its headings as `toc` writes them, and the objects that it documents."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    words = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[-\s]+", "-", word) for word in words} | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+
+
+def test_every_link_leads_to_a_heading_or_an_object() -> None:
+    texts = {name: page.read_text(encoding="utf-8") for name, page in PAGES.items()}
+    for name, text in texts.items():
+        for target, anchor in re.findall(r"\]\(([\w./]+\.md)?#([^)]+)\)", text):
+            page = posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) if target else name
+            assert anchor in anchors(texts[page]), f"{name}: {target}#{anchor}"
+
+
 @pytest.mark.parametrize("module", PUBLIC)
 def test_reference_has_one_place_for_every_public_name(module: str) -> None:
     pages = [page.read_text(encoding="utf-8") for name, page in PAGES.items() if name.startswith("reference/")]
