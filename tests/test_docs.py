@@ -142,3 +142,10 @@ def test_the_kept_picture_is_small() -> None:
     kept = [path for path in (DOCS / "pages").rglob("*") if path.is_file() and path.suffix not in {".md", ".css"}]
     assert [path.name for path in kept] == ["hero.png"]
     assert kept[0].stat().st_size < 100_000
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    """Paths in the text and in the instructions for changes are those of the repository."""
+    for page in [*TEXTS.values(), DOCS.parent / "CONTRIBUTING.md"]:
+        for path in re.findall(r"`((?:stnkit|tests|bench|docs)/[\w./]+)`", page.read_text(encoding="utf-8")):
+            assert (DOCS.parent / path).exists(), f"{page.name}: {path}"
