@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.antialias import antialiased_here
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import front
+from stnkit.antialias.compose import antialiased_here
+from stnkit.backends import backend, interop
+from stnkit.calls.sampling import (
     Array,
     Call,
     DataFormat,
@@ -13,7 +15,6 @@ from stnkit.api.call import (
     Units,
     Wrt,
     double_vjp,
-    floor,
     forward,
     grids,
     jvp,
@@ -22,7 +23,6 @@ from stnkit.api.call import (
     vjp,
     widened,
 )
-from stnkit.doors import front
 from stnkit.spec import FLOW
 
 
@@ -59,10 +59,10 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     array([[-0.5],
            [ 1.5]])
     """
-    (flow_,), leave = arrays.enter(flow=flow)
-    check.coordinate_dtype("flow", flow_.dtype)
-    ndim = check.grid_axes(flow_.shape, "flow")
-    pixel, align = check.units(units), check.flag("align_corners", align_corners)
+    (flow_,), leave = interop.enter(flow=flow)
+    validation.coordinate_dtype("flow", flow_.dtype)
+    ndim = validation.grid_axes(flow_.shape, "flow")
+    pixel, align = validation.units(units), validation.flag("align_corners", align_corners)
     return leave(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
 
 
@@ -103,8 +103,8 @@ def flow_grid_vjp(
            [0.5],
            [0.5]])
     """
-    check.flag("deterministic", deterministic)
-    (cotangent_,), leave = arrays.enter(cotangent=cotangent)
+    validation.flag("deterministic", deterministic)
+    (cotangent_,), leave = interop.enter(cotangent=cotangent)
     return leave(_scaled(cotangent_, "cotangent", units, align_corners))
 
 
@@ -144,20 +144,20 @@ def flow_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    (flow_, flow_dot), leave = arrays.enter(flow=flow, d_flow=d_flow)
-    check.same_shape("d_flow", flow_dot.shape, "`flow`", flow_.shape)
-    check.same_dtype("d_flow", flow_dot.dtype, "`flow`", flow_.dtype)
+    (flow_, flow_dot), leave = interop.enter(flow=flow, d_flow=d_flow)
+    validation.same_shape("d_flow", flow_dot.shape, "`flow`", flow_.shape)
+    validation.same_dtype("d_flow", flow_dot.dtype, "`flow`", flow_.dtype)
     grid = flow_grid(flow_, units=units, align_corners=align_corners)
     return leave(grid), leave(_scaled(widened(flow_dot), "d_flow", units, align_corners))
 
 
 def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> np.ndarray:
     """Multiply by d grid / d flow: 1, or what a pixel of the lattice is in normalised coordinates."""
-    check.coordinate_dtype(name, array.dtype)
-    ndim = check.grid_axes(array.shape, name)
-    align = check.flag("align_corners", align_corners)
-    factors = pitches(array.shape[-1 - ndim : -1], align) if check.units(units) else None
-    scaled: np.ndarray = floor(array).scaled(array, factors)
+    validation.coordinate_dtype(name, array.dtype)
+    ndim = validation.grid_axes(array.shape, name)
+    align = validation.flag("align_corners", align_corners)
+    factors = pitches(array.shape[-1 - ndim : -1], align) if validation.units(units) else None
+    scaled: np.ndarray = backend(array).scaled(array, factors)
     return scaled
 
 
@@ -238,7 +238,7 @@ def flow_sample(
     """
     if antialias is not False:
         return antialiased_here(flow_sample, locals())
-    (image_, flow_, out_), leave = arrays.enter("out", later="image", image=image, flow=flow, out=out)
+    (image_, flow_, out_), leave = interop.enter("out", later="image", image=image, flow=flow, out=out)
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     result = forward(call, out_)
     return leave(result) if out is None else out
@@ -316,8 +316,8 @@ def flow_sample_vjp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_vjp, locals())
-    steady = check.flag("deterministic", deterministic)
-    (cotangent_, image_, flow_, into), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (cotangent_, image_, flow_, into), leave = interop.enter(
         "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
@@ -377,7 +377,7 @@ def flow_sample_jvp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_jvp, locals())
-    (image_, flow_, image_dot, source_dot), leave = arrays.enter(
+    (image_, flow_, image_dot, source_dot), leave = interop.enter(
         "d_image", "d_flow", image=image, flow=flow, d_image=d_image, d_flow=d_flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
@@ -448,8 +448,8 @@ def flow_sample_double_vjp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_double_vjp, locals())
-    steady = check.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, flow_), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, flow_), leave = interop.enter(
         "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
@@ -468,6 +468,6 @@ def prepared(
     units: Units,
 ) -> Call:
     """Check an image and a flow, and bring them to one form."""
-    ndim = check.grid_axes(flow.shape, "flow")
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, units=units)
+    ndim = validation.grid_axes(flow.shape, "flow")
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, units=units)
     return prepare(image, flow, FLOW, flow.shape[-1 - ndim : -1], options, fill_value)

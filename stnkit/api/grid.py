@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import front
+from stnkit.backends import interop
+from stnkit.calls.sampling import (
     Array,
     Call,
     DataFormat,
@@ -18,7 +20,6 @@ from stnkit.api.call import (
     prepare,
     vjp,
 )
-from stnkit.doors import front
 from stnkit.spec import GRID
 
 
@@ -100,7 +101,7 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    (image_, grid_, out_), leave = arrays.enter("out", later="image", image=image, grid=grid, out=out)
+    (image_, grid_, out_), leave = interop.enter("out", later="image", image=image, grid=grid, out=out)
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     result = forward(call, out_)
     return leave(result) if out is None else out
@@ -173,8 +174,8 @@ def grid_sample_vjp(
     >>> d_grid
     array([[[ 3. , -2.5]]])
     """
-    steady = check.flag("deterministic", deterministic)
-    (cotangent_, image_, grid_, into), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (cotangent_, image_, grid_, into), leave = interop.enter(
         "accumulate_into", cotangent=cotangent, image=image, grid=grid, accumulate_into=accumulate_into
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
@@ -232,7 +233,7 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    (image_, grid_, image_dot, source_dot), leave = arrays.enter(
+    (image_, grid_, image_dot, source_dot), leave = interop.enter(
         "d_image", "d_grid", image=image, grid=grid, d_image=d_image, d_grid=d_grid
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
@@ -298,8 +299,8 @@ def grid_sample_double_vjp(
     >>> d_grid
     array([[[0., 3.]]])
     """
-    steady = check.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, grid_), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, grid_), leave = interop.enter(
         "dd_image", "dd_grid", dd_image=dd_image, dd_grid=dd_grid, cotangent=cotangent, image=image, grid=grid
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
@@ -318,6 +319,6 @@ def prepared(
     coords: Units,
 ) -> Call:
     """Check an image and a grid, and bring them to one form."""
-    ndim = check.grid_axes(grid.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    ndim = validation.grid_axes(grid.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     return prepare(image, grid, GRID, grid.shape[-1 - ndim : -1], options, fill_value)

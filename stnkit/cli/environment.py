@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import binding as llvm
 
 from stnkit import __version__
-from stnkit.kernels import jit
+from stnkit.kernels.compiler import jit
 
 Facts = dict[str, Any]
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stnkit.api.antialias import antialiased
-from stnkit.api.tools import Tools
+from stnkit.antialias.compose import antialiased
+from stnkit.antialias.roles import Tools
 from stnkit.jax.call import array_names, enter, signed
 from stnkit.jax.maps import constant
 

@@ -8,7 +8,7 @@ from stnkit.torch._compat import OLDEST as OLDEST  # first: what follows needs a
 
 # isort: split
 from stnkit.torch.composed import COMPOSED
-from stnkit.torch.door import FUNCTIONS
+from stnkit.torch.functions import FUNCTIONS
 from stnkit.torch.registry import register
 
 register()

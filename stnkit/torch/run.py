@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from stnkit.kernels import threads
-from stnkit.torch import gpu, memory
+from stnkit.kernels.cpu import threads
+from stnkit.torch import memory
+from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
 
 PICTURES = ("image", "out")  # the shapes that have a channel axis
@@ -47,7 +48,7 @@ def on_views(
 
     What torch is told of deterministic algorithms holds on a GPU, if the call says nothing of them itself.
     """
-    if operation.summing and gpu.is_steady() and "deterministic" not in options:
+    if operation.summing and interop.is_steady() and "deterministic" not in options:
         options = {**options, "deterministic": True}
     if memory_format(operation, tensors, options) is torch.contiguous_format:
         return on_torchs_threads(operation.plain, *views, *size, **options)
