@@ -4,16 +4,13 @@ So a picture shows what its page prints, and cannot show anything else. Each rec
 a small one, of some of the same panels, for the gallery's start page.
 """
 
-import contextlib
 import functools
-import io
 import itertools
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
+import blocks
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -22,7 +19,6 @@ from matplotlib.patches import Rectangle
 from strokes import NIGHT, SKY, THEMES, Theme, bare, inks, shades
 
 PAGES = Path(__file__).parent / "pages" / "gallery"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WIDTH = 6.6  # inches of a picture; 1.1 are about a hundred pixels of a page
 
 Made = dict[str, Any]
@@ -39,14 +35,9 @@ class Panel(NamedTuple):
 
 
 @functools.cache
-def made(name: str) -> Made:
-    """Run the code of a recipe's page, and return its variables."""
-    namespace: Made = {"__name__": name}
-    page = PAGES / f"{name}.md"
-    for code in BLOCK.findall(page.read_text(encoding="utf-8")):
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(code, str(page), "exec"), namespace)
-    return namespace
+def panels(name: str) -> list[Panel]:
+    """Run the code of a recipe's page, and return what its picture shows."""
+    return RECIPES[name].panels(blocks.run(PAGES / f"{name}.md"))
 
 
 def deformable_attention(m: Made) -> list[Panel]:
@@ -56,15 +47,25 @@ def deformable_attention(m: Made) -> list[Panel]:
     def reads(level: int, side: int, axes: Axes) -> None:
         for query, color in enumerate(shades(3).reshape(-1, 3)):
             first, last = (side * places[0, query, level].numpy() - 0.5 for places in (start, end))
-            for (x, y), (u, v), weight in zip(first, last, weights[0, query, level].tolist(), strict=True):
-                if weight > 0.04:  # half of what each began with
-                    axes.plot([x, u], [y, v], color=color, lw=1.1)
-                    axes.plot(u, v, "o", ms=2 + 7 * weight**0.5, color=color, mec=NIGHT, mew=0.6)
+            weight = weights[0, query, level].numpy()
+            seen = weight > 0.04  # half of what each began with
+            ways = np.stack([first, last, np.full_like(last, np.nan)], axis=1)[seen]
+            axes.plot(*ways.reshape(-1, 2).T, color=color, lw=1.1)
+            sizes = np.ceil(6 * weight**0.5)
+            for size in np.unique(sizes[seen]):
+                at = last[seen & (sizes == size)]
+                axes.plot(*at.T, "o", ms=1.5 * size, color=color, mec=NIGHT, mew=0.6, zorder=4)
 
-    panels = []
+    def starts(axes: Axes) -> None:
+        for query, color in enumerate(shades(3).reshape(-1, 3)):
+            places = 112 * start[0, query].reshape(-1, 2).numpy() - 0.5
+            axes.plot(*places.T, "o", ms=3, color=color, mec=NIGHT, mew=0.4)
+
+    panels = [Panel("nine queries, at first", m["page"][0, 0].numpy(), starts)]
     for level, value in enumerate(m["values"]):
         side = value.shape[-1]
-        panels.append(Panel(f"{side} × {side}", value[0, 0].numpy(), functools.partial(reads, level, side)))
+        title = f"{side} × {side}, after learning"
+        panels.append(Panel(title, value[0, 0].numpy(), functools.partial(reads, level, side)))
     return panels
 
 
@@ -82,10 +83,10 @@ def flow(m: Made) -> list[Panel]:
         )  # fmt: skip
 
     return [
-        Panel("the first frame, with the flow", m["first"], arrows),
+        Panel("the first frame, its flow", m["first"], arrows),
         Panel("the second frame", m["second"]),
-        Panel("the second frame, warped", np.nan_to_num(m["warped"])),
-        Panel("the same: hidden, and outside", colours),
+        Panel("the second, warped", np.nan_to_num(m["warped"])),
+        Panel("hidden, and outside", colours),
     ]
 
 
@@ -97,10 +98,10 @@ def labels(m: Made) -> list[Panel]:
         axes.plot(*(24 * corners.T + 23.5), color=NIGHT, lw=1.6)
 
     return [
-        Panel("a label map, and what is read", colours[m["labels"]], frame),
+        Panel("labels, and what is read", colours[m["labels"]], frame),
         Panel("nearest", colours[m["nearest"]]),
         Panel("one-hot", colours[m["smooth"]]),
-        Panel("numbers blended: other classes", colours[m["blended"].astype(int)]),
+        Panel("numbers blended", colours[m["blended"].astype(int)]),
     ]
 
 
@@ -122,7 +123,7 @@ def panorama(m: Made) -> list[Panel]:
     return [
         Panel("the panorama", np.moveaxis(m["panorama"], 0, -1)),
         Panel('("wrap", "border")', np.moveaxis(m["view"], 0, -1)),
-        Panel("folded, zeros: a seam", np.moveaxis(m["seam"], 0, -1)),
+        Panel("folded, zeros", np.moveaxis(m["seam"], 0, -1)),
     ]
 
 
@@ -137,7 +138,7 @@ def rectification(m: Made) -> list[Panel]:
             axes.plot(x, np.full(7, 14 * row - 0.5), "o", ms=4.5, color=color, mec=NIGHT, mew=0.5, clip_on=False)
 
     return [
-        Panel("the picture, with points on the line", m["picture"][0], marks),
+        Panel("the picture, and points of the line", m["picture"][0], marks),
         Panel("laid straight", m["straight"][0], control),
     ]
 
@@ -160,7 +161,7 @@ def splatting(m: Made) -> list[Panel]:
         Panel("the picture", m["picture"]),
         Panel("nearness", 1.5 / m["depth"]),
         Panel("averaged", average),
-        Panel("softmax; not covered", holes),
+        Panel("softmax, and not covered", holes),
     ]
 
 
@@ -194,10 +195,10 @@ def _lit(solid: np.ndarray) -> np.ndarray:
 def world(m: Made) -> list[Panel]:
     scan, cubes = m["scan"], m["cubes"]
     return [
-        Panel("the scan, a slice", scan[:, :, 11].T[::-1]),
-        Panel("across its slices of 8 mm", np.repeat(scan[52].T[::-1], 4, axis=0)),
-        Panel("on the grid of cubes", cubes[:, :, 30].T[::-1]),
-        Panel("across", cubes[30].T[::-1]),
+        Panel("a slice of the scan", scan[:, :, 11].T[::-1]),
+        Panel("across its slices", np.repeat(scan[52].T[::-1], 4, axis=0)),
+        Panel("on the grid", cubes[:, :, 45].T[::-1]),
+        Panel("across", cubes[45].T[::-1]),
     ]
 
 
@@ -217,7 +218,7 @@ RECIPES = {
         Recipe(registration, (2, 2), (2, 3)),
         Recipe(world, (2, 2), (2,)),
         Recipe(rectification, (1, 1), (0,), whole=True),
-        Recipe(deformable_attention, (3,), (1,)),
+        Recipe(deformable_attention, (2, 2), (2,)),
         Recipe(triplanes, (2, 3), (1,)),
         Recipe(panorama, (1, 2), (1,)),
         Recipe(log_polar, (2, 2), (2,)),
@@ -227,16 +228,11 @@ RECIPES = {
 }
 
 
-@functools.cache
-def panels(name: str) -> list[Panel]:
-    return RECIPES[name].panels(made(name))
-
-
 def picture(name: str, theme: Theme) -> Figure:
     """Draw the panels of a recipe, in rows of panels with equal height."""
     left_over = iter(panels(name))
     rows = [list(itertools.islice(left_over, count)) for count in RECIPES[name].rows]
-    gap, head = 0.12, 0.3
+    gap, head = 0.12, 0.34
     heights = [
         (WIDTH - gap * (len(row) - 1)) / sum(panel.image.shape[1] / panel.image.shape[0] for panel in row)
         for row in rows
@@ -249,7 +245,7 @@ def picture(name: str, theme: Theme) -> Figure:
             wide = tall * panel.image.shape[1] / panel.image.shape[0]
             axes = figure.add_axes((left / WIDTH, top / height, wide / WIDTH, tall / height))
             draw(axes, panel)
-            axes.set_title(panel.title, color=theme.ink, fontsize=11, pad=4)
+            axes.set_title(panel.title, color=theme.ink, fontsize=13, pad=5)
             left += wide + gap
     return figure
 
