@@ -1,8 +1,8 @@
-"""Whose rules of differentiation: a framework's arrays go through that framework's door, if it has one.
+"""Dispatch: a call with a framework's arrays goes to the package for that framework, which has its own derivatives.
 
-A door is a room that is named in `DOORS`, and has functions of the names and signatures of the public ones. What it
-lacks, and what frameworks without a door pass, is done on shared memory. No framework is ever imported from here:
-a door is opened only for an array in hand.
+Such a package is named in `FRAMEWORKS`, and has functions of the names and signatures of the public ones. What it
+lacks, and what other frameworks pass, is done on shared memory. No framework is imported for its own sake: a package is
+imported for an array in hand.
 """
 
 import functools
@@ -18,11 +18,11 @@ R = TypeVar("R")
 FAST = {name + end for name in ("grid_sample", "affine_sample", "flow_sample") for end in ("", "_vjp")}
 KINDS = 4096  # so many kinds of calls are remembered
 
-PLAIN = frozenset((np.ndarray, str, bool, int, float, tuple, list, type(None)))  # for which no door is looked for
+PLAIN = frozenset((np.ndarray, str, bool, int, float, tuple, list, type(None)))  # which no framework's package takes
 
 
-def front(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a public function hand calls with a framework's arrays over to that framework's door."""
+def dispatch(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a public function hand calls with a framework's arrays over to the package for that framework."""
     name = function.__name__
     is_fast = name in FAST
 
@@ -37,7 +37,7 @@ def front(function: Callable[P, R]) -> Callable[P, R]:
         if args and type(args[0]) is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
             return function(*args, **options)
         for argument in (*args, *options.values()):
-            room = door(type(argument))
+            room = implementation(type(argument))
             if room is not None:
                 return getattr(room, function.__name__, function)(*args, **options)
         return function(*args, **options)
@@ -91,18 +91,18 @@ def _learned(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
 # nor `functools.cache` and `importlib`.
 
 
-def door(kind: type) -> ModuleType | None:
-    """Return the room that takes arrays of a type, or of one that it is derived from; None if there is none."""
+def implementation(kind: type) -> ModuleType | None:
+    """Return the package that takes arrays of a type, or of one that it is derived from; None if there is none."""
     if kind not in _found:
-        _found[kind] = _opened(kind)
+        _found[kind] = _found_for(kind)
     return _found[kind]
 
 
-def _opened(kind: type) -> ModuleType | None:
+def _found_for(kind: type) -> ModuleType | None:
     for base in kind.__mro__:
         package = base.__module__.partition(".")[0]
-        if package in DOORS:
-            return DOORS[package]()
+        if package in FRAMEWORKS:
+            return FRAMEWORKS[package]()
     return None
 
 
@@ -118,8 +118,8 @@ def _jax() -> ModuleType:
     return jax
 
 
-# The package that defines an array's type, and what opens the room that takes such arrays.
-DOORS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
+# The package that defines an array's type, and what imports the package here that takes such arrays.
+FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
 
 WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 LISTS = frozenset((tuple, list))

@@ -13,8 +13,8 @@ import pytest
 from cases import FUNCTIONS
 
 import stnkit
-from stnkit.kernels.compiler import jit, monitor
-from stnkit.kernels.cpu import grids
+from stnkit.kernels.compiler import monitor
+from stnkit.kernels.cpu import grids, threads
 from stnkit.plans import launch as plans
 from stnkit.spec import BICUBIC, BORDER, UINT8, WRAP, Spec
 
@@ -241,5 +241,5 @@ def test_what_is_refused(call, error: type[Exception], says: str) -> None:
 
 
 def test_the_place_of_kernels_is_told_without_compiling_one(empty, tmp_path: Path) -> None:
-    assert Path(jit.place()).parent == tmp_path
+    assert Path(threads.cache_directory()).parent == tmp_path
     assert not list(tmp_path.rglob("*.nb?"))

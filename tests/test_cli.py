@@ -27,7 +27,7 @@ from stnkit import __main__, __version__
 from stnkit.cli import cleaning, compiling, environment, interrupts, notices, selection
 from stnkit.cli.app import run
 from stnkit.kernels.compiler import digests, jit
-from stnkit.kernels.cpu import grids
+from stnkit.kernels.cpu import grids, threads
 from stnkit.kernels.cuda import cubin_cache
 from stnkit.plans import launch as plans
 from stnkit.spec import MODES, PADDING_MODES, Spec
@@ -294,7 +294,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     for each in remembered:
         each.cache_clear()
-    yield Path(jit.place())
+    yield Path(threads.cache_directory())
     for each in remembered:
         each.cache_clear()
 
@@ -312,7 +312,7 @@ def test_compile_fills_the_cache_and_says_with_what(place: Path, capsys: pytest.
     assert run(TINY) == 0
     shown = capsys.readouterr().out
     files = sorted(place.glob("*.nbc"))
-    assert len(list(place.glob("cpu_grids.grid_*.nbc"))) == 1
+    assert len(list(place.glob("grids.grid_*.nbc"))) == 1
     assert table(shown, "affine_grid")[:2] == table(shown, "all")[:2] == ["1", "1"]
     assert f"{len(files)} kernels, " in shown
     assert f" MiB, in {place}" in shown
@@ -328,7 +328,7 @@ def test_compile_in_several_processes(tmp_path: Path) -> None:
     words = ["compile", "--ops", "affine_grid", "--axes", "1", "--dtypes", "float32,float64", "--jobs", "2"]
     done = console(*words, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(list(tmp_path.rglob("cpu_grids.grid_*.nbc"))) == 2
+    assert len(list(tmp_path.rglob("grids.grid_*.nbc"))) == 2
     assert table(done.stdout, "all")[:2] == ["2", "2"]
 
 

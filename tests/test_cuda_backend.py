@@ -227,7 +227,7 @@ def of_views(*arguments, **options):
         return function(*arguments, **options)
     lend = importlib.import_module("stnkit.backends.cuda.interop").lend
     result = function(*(lend("x", a) if isinstance(a, Pretender) else a for a in arguments), **options)
-    return result.place.give(result)
+    return result.context.export(result)
 
 
 def test_counts_and_gradients(library):
@@ -302,14 +302,12 @@ def test_channels_side_by_side_are_taken_together_where_they_fit(plain, channels
 )
 def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, last, group):
     """Where a source's cotangent is summed over channels, a group of threads has a location, within one warp."""
-    ops, plans, check = (
-        importlib.import_module(f"stnkit.{name}") for name in ("device_threads", "plans.layout", "check")
-    )
-    device = importlib.import_module("stnkit.kernels.cuda.runtime")
+    rooms = "backends.cuda.warp_layout", "plans.layout", "validation", "kernels.cuda.runtime"
+    ops, plans, validation, runtime = (importlib.import_module(f"stnkit.{name}") for name in rooms)
     image, grid = picture(2, channels, (4, 5), last, "float32"), numbers((2, 3, 4, 2))
-    words = check.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
+    words = validation.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
     call = plans.sampling(plans.layout(image), plans.layout(grid), 0, (3, 4), words)
-    device.WARP = 32
+    runtime.WARP = 32
     lend = importlib.import_module("stnkit.backends.cuda.interop").lend
     spec = ops.grouped(call, ops.vectored(call, lend("image", Pretender(image))))
     assert spec.group == group
@@ -382,7 +380,7 @@ def test_arrays_on_different_devices_are_refused(library):
     image, grid = picture(1, 3, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
     with pytest.raises(TypeError, match="`grid` lies on CUDA device 1 and `image` on CUDA device 0; move them"):
         library.grid_sample(Pretender(image), Pretender(grid, device=1))
-    with pytest.raises(TypeError, match="`grid` is a numpy array and `image` a pretended array"):
+    with pytest.raises(TypeError, match="`grid` is a numpy array and `image` a emulation array"):
         library.grid_sample(Pretender(image), grid)
 
 
@@ -442,7 +440,7 @@ def test_constants_are_carried_by_launches_and_kept_for_each_stream(plain):
     record = []
     with pretended(record) as device:
         memory._constants.clear()
-        places = [lenders.lend("x", Pretender(np.zeros(1), stream=stream)).place for stream in (7, 8)]
+        places = [lenders.lend("x", Pretender(np.zeros(1), stream=stream)).context for stream in (7, 8)]
         for values in (np.arange(100.0), np.full(1000, 2.5, "float32"), np.arange(3, dtype="uint8"), np.zeros(0)):
             launches = max(-(-values.nbytes // memory.LINE), 1) if values.size != 1000 else 1
             for place, expected in ((places[0], launches), (places[0], 0), (places[1], launches), (places[1], 0)):
@@ -467,7 +465,7 @@ def test_constants_have_a_size(plain, monkeypatch):
     limit = 20 * memory.LINE
     monkeypatch.setattr(memory, "_constants", memory.Memo(limit))
     with pretended():
-        place = lenders.lend("x", Pretender(np.zeros(1))).place
+        place = lenders.lend("x", Pretender(np.zeros(1))).context
         for count in (*range(1, 60), 5000):
             memory.constant(place, np.arange(float(count)))
             kept = [entry[0] for entry in memory._constants._kept.values()]

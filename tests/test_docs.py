@@ -59,6 +59,22 @@ def test_every_page_is_linked_from_another() -> None:
     assert linked | {"index.md"} == set(PAGES)
 
 
+def anchors(text: str) -> set[str]:
+    """Return what a link to a page may name: its headings as `toc` writes them, and the objects that it documents."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    words = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[-\s]+", "-", word) for word in words} | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+
+
+def test_every_link_leads_to_a_heading_or_an_object() -> None:
+    texts = {name: page.read_text(encoding="utf-8") for name, page in PAGES.items()}
+    for name, text in texts.items():
+        for target, anchor in re.findall(r"\]\(([\w./]+\.md)?#([^)]+)\)", text):
+            page = posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) if target else name
+            assert anchor in anchors(texts[page]), f"{name}: {target}#{anchor}"
+
+
 @pytest.mark.parametrize("module", PUBLIC)
 def test_reference_has_one_place_for_every_public_name(module: str) -> None:
     pages = [page.read_text(encoding="utf-8") for name, page in PAGES.items() if name.startswith("reference/")]
@@ -117,6 +133,13 @@ def test_a_picture_has_the_same_bytes_each_time(name: str, pictures: ModuleType)
 
 
 def test_the_kept_picture_is_small() -> None:
-    kept = [path for path in (DOCS / "pages").rglob("*") if path.is_file() and path.suffix != ".md"]
+    kept = [path for path in (DOCS / "pages").rglob("*") if path.is_file() and path.suffix not in {".md", ".css"}]
     assert [path.name for path in kept] == ["hero.png"]
     assert kept[0].stat().st_size < 100_000
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    """Paths in the text and in the instructions for changes are those of the repository."""
+    for page in [*TEXTS.values(), DOCS.parent / "CONTRIBUTING.md"]:
+        for path in re.findall(r"`((?:stnkit|tests|bench|docs)/[\w./]+)`", page.read_text(encoding="utf-8")):
+            assert (DOCS.parent / path).exists(), f"{page.name}: {path}"

@@ -329,8 +329,8 @@ def test_arrays_of_numba(torch):
 def test_code_is_kept_for_the_next_process(torch, tmp_path):
     """The second process compiles nothing for the GPU."""
     script = (
-        "import torch, stnkit; from stnkit.kernels.cuda import runtime as device; compiled = []; plain = device.compile\n"
-        "device.compile = lambda *given: compiled.append(1) or plain(*given)\n"
+        "import torch, stnkit; from stnkit.kernels.cuda import runtime; compiled = []; plain = runtime.compile\n"
+        "runtime.compile = lambda *given: compiled.append(1) or plain(*given)\n"
         "stnkit.grid_sample(torch.ones(1, 1, 4, 4).cuda(), torch.zeros(1, 2, 2, 2).cuda()); print(len(compiled))"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

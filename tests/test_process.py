@@ -194,7 +194,8 @@ def test_byte_code_of_an_edited_leaf_has_another_digest(byte_code: Path, tmp_pat
     digests = []
     for seed, leaf in enumerate([text, f"# a line above\n{text}", edited]):
         (tmp_path / "axis.py").write_text(leaf)
-        py_compile.compile(str(tmp_path / "axis.py"), str(tmp_path / "copy" / "stnkit" / "kernels" / "leaves" / "axis.pyc"))
+        byte_code_of_it = tmp_path / "copy" / "stnkit" / "kernels" / "leaves" / "axis.pyc"
+        py_compile.compile(str(tmp_path / "axis.py"), str(byte_code_of_it))
         script = "from stnkit.kernels.compiler import digests; print(digests.digest())"
         digests.append(run(script, cwd=tmp_path / "copy", NUMBA_DISABLE_JIT="1", PYTHONHASHSEED=str(seed)))
     assert digests[0] == digests[1] != digests[2]

@@ -39,12 +39,12 @@ def test_memory_is_shared_both_ways(plain, monkeypatch):
 
     image, _ = given()
     for view in (image, image[:, :, 1:, ::2], image[:1].expand(4, -1, -1, -1), image.mT, image.bfloat16()):
-        lent = memory.lend(view)
+        lent = memory.as_array(view)
         assert lent.ctypes.data == view.data_ptr()
         assert lent.strides == tuple(view.element_size() * s for s in view.stride())
     result = np.ones((2, 3), bfloat16)
-    assert memory.own(result).data_ptr() == result.ctypes.data
-    assert memory.own(result).dtype == torch.bfloat16
+    assert memory.as_tensor(result).data_ptr() == result.ctypes.data
+    assert memory.as_tensor(result).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -54,15 +54,15 @@ def antialiased_here(function: Callable[..., R], arguments: Words) -> R:
     written = {name: words.pop(name) for name in (WRITTEN.get(kind),) if name}
     if "control_points" in words:
         words["control_points"] = known(words["control_points"])
-    views, leave = interop.enter(*optional, *written, **{name: words[name] for name in names}, **written)
+    views, export = interop.import_arrays(*optional, *written, **{name: words[name] for name in names}, **written)
     into = views[len(names)] if written else None
     tools = DEVICE if any(type(view) is DeviceArray for view in views) else NUMPY
     with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite are moved, too
         results: Any = antialiased(function, words | dict(zip(names, views, strict=False)), tools, into)
     if kind == "":
-        results = leave(results) if into is None else written["out"]
+        results = export(results) if into is None else written["out"]
     else:
-        results = tuple(None if one is None else leave(one) for one in results)
+        results = tuple(None if one is None else export(one) for one in results)
     if into is not None and kind == "_vjp":
         results = (written["accumulate_into"], *results[1:])
     finished: R = results

@@ -91,13 +91,14 @@ def compile_ahead(
     bound = inspect.signature(function).bind(*arrays, **options)
     from numba import config
 
-    from stnkit.kernels.compiler import jit, monitor
+    from stnkit.kernels.compiler import monitor
+    from stnkit.kernels.cpu import threads
 
     before = time.process_time()
     with monitor.collecting() as tally, np.errstate(all="ignore"):
         for one, words in _calls(function, _stand_ins(bound, np.dtype(dtype))):
             one(**words)
-    place = jit.place()
+    place = threads.cache_directory()
     if place is None and not config.DISABLE_JIT:
         message = (
             "there is no directory to keep kernels in, so that each process compiles them: set NUMBA_CACHE_DIR to a "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stnkit import validation
-from stnkit._dispatch import front
+from stnkit._dispatch import dispatch
 from stnkit.antialias.compose import antialiased_here
 from stnkit.backends import backend, interop
 from stnkit.calls.sampling import (
@@ -15,10 +15,10 @@ from stnkit.calls.sampling import (
     Units,
     Wrt,
     double_vjp,
+    export_all,
     forward,
     grids,
     jvp,
-    leave_all,
     prepare,
     vjp,
     widened,
@@ -26,7 +26,7 @@ from stnkit.calls.sampling import (
 from stnkit.spec import FLOW
 
 
-@front
+@dispatch
 def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = False) -> Array:
     """Generate the grid of a flow: the locations of its own lattice, each moved by it.
 
@@ -59,14 +59,14 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     array([[-0.5],
            [ 1.5]])
     """
-    (flow_,), leave = interop.enter(flow=flow)
+    (flow_,), export = interop.import_arrays(flow=flow)
     validation.coordinate_dtype("flow", flow_.dtype)
     ndim = validation.grid_axes(flow_.shape, "flow")
     pixel, align = validation.units(units), validation.flag("align_corners", align_corners)
-    return leave(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
+    return export(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
 
 
-@front
+@dispatch
 def flow_grid_vjp(
     cotangent: Array, *, units: Units = "pixel", align_corners: bool = False, deterministic: bool = False
 ) -> Array:
@@ -104,11 +104,11 @@ def flow_grid_vjp(
            [0.5]])
     """
     validation.flag("deterministic", deterministic)
-    (cotangent_,), leave = interop.enter(cotangent=cotangent)
-    return leave(_scaled(cotangent_, "cotangent", units, align_corners))
+    (cotangent_,), export = interop.import_arrays(cotangent=cotangent)
+    return export(_scaled(cotangent_, "cotangent", units, align_corners))
 
 
-@front
+@dispatch
 def flow_grid_jvp(
     flow: Array, d_flow: Array, *, units: Units = "pixel", align_corners: bool = False
 ) -> tuple[Array, Array]:
@@ -144,11 +144,11 @@ def flow_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    (flow_, flow_dot), leave = interop.enter(flow=flow, d_flow=d_flow)
+    (flow_, flow_dot), export = interop.import_arrays(flow=flow, d_flow=d_flow)
     validation.same_shape("d_flow", flow_dot.shape, "`flow`", flow_.shape)
     validation.same_dtype("d_flow", flow_dot.dtype, "`flow`", flow_.dtype)
     grid = flow_grid(flow_, units=units, align_corners=align_corners)
-    return leave(grid), leave(_scaled(widened(flow_dot), "d_flow", units, align_corners))
+    return export(grid), export(_scaled(widened(flow_dot), "d_flow", units, align_corners))
 
 
 def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> np.ndarray:
@@ -168,7 +168,7 @@ def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
     return pitch
 
 
-@front
+@dispatch
 def flow_sample(
     image: Array,
     flow: Array,
@@ -238,13 +238,13 @@ def flow_sample(
     """
     if antialias is not False:
         return antialiased_here(flow_sample, locals())
-    (image_, flow_, out_), leave = interop.enter("out", later="image", image=image, flow=flow, out=out)
+    (image_, flow_, out_), export = interop.import_arrays("out", later="image", image=image, flow=flow, out=out)
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     result = forward(call, out_)
-    return leave(result) if out is None else out
+    return export(result) if out is None else out
 
 
-@front
+@dispatch
 def flow_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -317,15 +317,15 @@ def flow_sample_vjp(
     if antialias is not False:
         return antialiased_here(flow_sample_vjp, locals())
     steady = validation.flag("deterministic", deterministic)
-    (cotangent_, image_, flow_, into), leave = interop.enter(
+    (cotangent_, image_, flow_, into), export = interop.import_arrays(
         "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
+    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
-@front
+@dispatch
 def flow_sample_jvp(
     image: Array,
     flow: Array,
@@ -377,15 +377,15 @@ def flow_sample_jvp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_jvp, locals())
-    (image_, flow_, image_dot, source_dot), leave = interop.enter(
+    (image_, flow_, image_dot, source_dot), export = interop.import_arrays(
         "d_image", "d_flow", image=image, flow=flow, d_image=d_image, d_flow=d_flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     out, out_dot = jvp(call, image_dot, source_dot)
-    return leave(out), leave(out_dot)
+    return export(out), export(out_dot)
 
 
-@front
+@dispatch
 def flow_sample_double_vjp(
     dd_image: Array | None,
     dd_flow: Array | None,
@@ -449,11 +449,11 @@ def flow_sample_double_vjp(
     if antialias is not False:
         return antialiased_here(flow_sample_double_vjp, locals())
     steady = validation.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, flow_), leave = interop.enter(
+    (image_dot, source_dot, cotangent_, image_, flow_), export = interop.import_arrays(
         "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
+    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
     return out_bar_bar, image_bar, source_bar
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stnkit import validation
-from stnkit._dispatch import front
+from stnkit._dispatch import dispatch
 from stnkit.backends import interop
 from stnkit.calls.sampling import (
     Array,
@@ -14,16 +14,16 @@ from stnkit.calls.sampling import (
     Units,
     Wrt,
     double_vjp,
+    export_all,
     forward,
     jvp,
-    leave_all,
     prepare,
     vjp,
 )
 from stnkit.spec import GRID
 
 
-@front
+@dispatch
 def grid_sample(
     image: Array,
     grid: Array,
@@ -101,13 +101,13 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    (image_, grid_, out_), leave = interop.enter("out", later="image", image=image, grid=grid, out=out)
+    (image_, grid_, out_), export = interop.import_arrays("out", later="image", image=image, grid=grid, out=out)
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     result = forward(call, out_)
-    return leave(result) if out is None else out
+    return export(result) if out is None else out
 
 
-@front
+@dispatch
 def grid_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -175,15 +175,15 @@ def grid_sample_vjp(
     array([[[ 3. , -2.5]]])
     """
     steady = validation.flag("deterministic", deterministic)
-    (cotangent_, image_, grid_, into), leave = interop.enter(
+    (cotangent_, image_, grid_, into), export = interop.import_arrays(
         "accumulate_into", cotangent=cotangent, image=image, grid=grid, accumulate_into=accumulate_into
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
+    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
-@front
+@dispatch
 def grid_sample_jvp(
     image: Array,
     grid: Array,
@@ -233,15 +233,15 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    (image_, grid_, image_dot, source_dot), leave = interop.enter(
+    (image_, grid_, image_dot, source_dot), export = interop.import_arrays(
         "d_image", "d_grid", image=image, grid=grid, d_image=d_image, d_grid=d_grid
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     out, out_dot = jvp(call, image_dot, source_dot)
-    return leave(out), leave(out_dot)
+    return export(out), export(out_dot)
 
 
-@front
+@dispatch
 def grid_sample_double_vjp(
     dd_image: Array | None,
     dd_grid: Array | None,
@@ -300,11 +300,11 @@ def grid_sample_double_vjp(
     array([[[0., 3.]]])
     """
     steady = validation.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, grid_), leave = interop.enter(
+    (image_dot, source_dot, cotangent_, image_, grid_), export = interop.import_arrays(
         "dd_image", "dd_grid", dd_image=dd_image, dd_grid=dd_grid, cotangent=cotangent, image=image, grid=grid
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
+    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
     return out_bar_bar, image_bar, source_bar
 
 

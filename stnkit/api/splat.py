@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stnkit import validation
-from stnkit._dispatch import front
+from stnkit._dispatch import dispatch
 from stnkit.backends import backend, interop
 from stnkit.calls.sampling import (
     Array,
@@ -14,7 +14,7 @@ from stnkit.calls.sampling import (
     PaddingMode,
     Units,
     Wrt,
-    leave_all,
+    export_all,
     prepare,
     vjp,
     widened,
@@ -22,7 +22,7 @@ from stnkit.calls.sampling import (
 from stnkit.spec import GRID, Options
 
 
-@front
+@dispatch
 def grid_splat(
     values: Array,
     grid: Array,
@@ -77,13 +77,13 @@ def grid_splat(
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
     steady = validation.flag("deterministic", deterministic)
-    (values_, grid_), leave = interop.enter(values=values, grid=grid)
+    (values_, grid_), export = interop.import_arrays(values=values, grid=grid)
     ndim = validation.grid_axes(grid_.shape)
     options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    return leave(_splat(values_, grid_, validation.size(size, ndim), options, steady))
+    return export(_splat(values_, grid_, validation.size(size, ndim), options, steady))
 
 
-@front
+@dispatch
 def grid_splat_vjp(
     cotangent: Array,
     values: Array,
@@ -138,7 +138,7 @@ def grid_splat_vjp(
            [50.]]))
     """
     steady = validation.flag("deterministic", deterministic)
-    (cotangent_, values_, grid_), leave = interop.enter(cotangent=cotangent, values=values, grid=grid)
+    (cotangent_, values_, grid_), export = interop.import_arrays(cotangent=cotangent, values=values, grid=grid)
     asked = validation.names("wrt", wrt, ("values", "grid"))
     ndim = validation.grid_axes(grid_.shape)
     options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
@@ -157,11 +157,11 @@ def grid_splat_vjp(
         values_bar = here.converted(values_bar.reshape(values_.shape), values_.dtype)
     if asked[1]:
         _, grid_bar = vjp(call, spread, "grid", None, steady)
-    first, second = leave_all((values_bar, grid_bar), leave)
+    first, second = export_all((values_bar, grid_bar), export)
     return first, second
 
 
-@front
+@dispatch
 def grid_count(
     grid: Array,
     size: Sequence[int],
@@ -206,17 +206,17 @@ def grid_count(
     array([0.5, 0.5, 2. , 0. ])
     """
     steady = validation.flag("deterministic", deterministic)
-    (grid_,), leave = interop.enter(grid=grid)
+    (grid_,), export = interop.import_arrays(grid=grid)
     ndim = validation.grid_axes(grid_.shape)
     options = validation.options(ndim, mode, padding_mode, align_corners, "channels_first", coords=coords)
     validation.coordinate_dtype("grid", grid_.dtype)
     wide = widened(grid_)
     ones = backend(wide).ones(wide, (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
     counts = _splat(ones, wide, validation.size(size, ndim), options, steady)
-    return leave(np.squeeze(counts, axis=-1 - ndim))
+    return export(np.squeeze(counts, axis=-1 - ndim))
 
 
-@front
+@dispatch
 def grid_gradient(
     image: Array,
     grid: Array,
@@ -259,11 +259,11 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    (image_, grid_), leave = interop.enter(image=image, grid=grid)
+    (image_, grid_), export = interop.import_arrays(image=image, grid=grid)
     ndim = validation.grid_axes(grid_.shape)
     options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     call = prepare(image_, grid_, GRID, grid_.shape[-1 - ndim : -1], options, fill_value)
-    return leave(call.unbatch(call.run(backend(call.image).sample_gradient)))
+    return export(call.unbatch(call.run(backend(call.image).sample_gradient)))
 
 
 def splat_double_jvp(

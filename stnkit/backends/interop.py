@@ -1,7 +1,7 @@
-"""Whose memory: arrays of any framework come in as views and leave as what they came as.
+"""Whose memory: arrays of any framework are imported as views, and results exported to where they came from.
 
 A framework is recognised by the type of the array in hand, so none is ever imported from here. Main memory is shared
-both ways through DLPack, as NumPy arrays; a GPU's is viewed as `device_arrays` says. Inputs are only read, and nothing
+both ways through DLPack, as NumPy arrays; a GPU's is viewed as a `DeviceArray`. Inputs are only read, and nothing
 is copied but what no kernel can read: unaligned arrays, and those of foreign byte order.
 """
 
@@ -18,7 +18,7 @@ from stnkit.backends.cuda.array import DeviceArray
 from stnkit.dtypes import bfloat16
 from stnkit.validation import hints
 
-Leave = Callable[[Any], Any]
+Export = Callable[[Any], Any]
 
 _WRITTEN = ("out", "accumulate_into")  # arguments of which a copy will not do
 _CPU = 1  # DLPack's device type of main memory
@@ -28,7 +28,7 @@ _GPU = (2, 13)  # of a GPU's own memory, and of managed memory
 LARGE = 1 << 20  # bytes; what is smaller is copied whole
 
 
-def enter(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[Any], Leave]:
+def import_arrays(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[Any], Export]:
     """View arrays, given by argument name, as NumPy arrays; those named in `optional` may be None, and stay so.
 
     Arrays on a GPU are viewed as `DeviceArray`s, which have the attributes of NumPy's. The array named `later` may stay
@@ -38,7 +38,7 @@ def enter(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[Any], Le
     -------
     views : list of numpy.ndarray, or of DeviceArray
         In the order given; those in main memory aligned and of native byte order, but for `later`.
-    leave : callable
+    export : callable
         Hands a result over to the framework of the arrays.
 
     Raises
@@ -49,14 +49,14 @@ def enter(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[Any], Le
     """
     views: list[Any] = []
     owner, owner_name = None, ""
-    leave: Leave = _stay
+    export: Export = _stay
     for name, array in arrays.items():
         if array is None and name in optional:
             views.append(None)
             continue
         view, framework, back = (array, "numpy", _stay) if type(array) is np.ndarray else _import(name, array, arrays)
         if owner is None:
-            owner, owner_name, leave = framework, name, back
+            owner, owner_name, export = framework, name, back
         elif framework != owner:
             raise mixture(name, array, owner_name, arrays[owner_name])
         if type(view) is DeviceArray:
@@ -69,8 +69,8 @@ def enter(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[Any], Le
             view = view.astype(view.dtype.newbyteorder("="))
         views.append(view)
     if any(type(view) is DeviceArray for view in views):
-        _meet(dict(zip(arrays, views, strict=True)))
-    return views, leave
+        _one_device(dict(zip(arrays, views, strict=True)))
+    return views, export
 
 
 def is_native(view: np.ndarray) -> bool:
@@ -96,7 +96,7 @@ def boxed(view: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
     return whole
 
 
-def _meet(views: dict[str, Any]) -> None:
+def _one_device(views: dict[str, Any]) -> None:
     """Refuse arrays that lie on different devices; let the first one's stream wait for those of the others."""
     given = [(name, view) for name, view in views.items() if view is not None]
     (first, one), *others = given
@@ -104,24 +104,24 @@ def _meet(views: dict[str, Any]) -> None:
         if _device(other) != _device(one):
             msg = f"`{name}` lies {_device(other)} and `{first}` {_device(one)}; move them to one device"
             raise TypeError(msg)
-        if other.place.stream != one.place.stream:
+        if other.context.stream != one.context.stream:
             from stnkit.kernels.cuda import runtime
 
-            runtime.follow(one.place.stream, other.place.stream, one.place.device)
+            runtime.follow(one.context.stream, other.context.stream, one.context.device)
 
 
 def _device(view: Any) -> str:
     """Say where an array lies."""
-    return f"on CUDA device {view.place.device}" if type(view) is DeviceArray else "in main memory"
+    return f"on CUDA device {view.context.device}" if type(view) is DeviceArray else "in main memory"
 
 
 def _stay(result: Any) -> Any:
     return result
 
 
-def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Leave]:
+def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Export]:
     if type(array) is DeviceArray:
-        return array, array.place.framework, _stay
+        return array, array.context.framework, _stay
     if isinstance(array, np.ndarray):
         return unmasked(name, array), "numpy", _stay
     framework = framework_of(array)
@@ -148,8 +148,8 @@ def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Le
     if kind in _GPU:
         from stnkit.backends.cuda import interop
 
-        lent = interop.lend(name, array)
-        return lent, framework, lent.place.give
+        lent = interop.import_array(name, array)
+        return lent, framework, lent.context.export
     try:
         if kind != _CPU:
             msg = (

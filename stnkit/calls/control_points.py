@@ -52,10 +52,11 @@ def entered(control_points: Array) -> np.ndarray:
     if getattr(control_points, "requires_grad", False):
         msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
         raise TypeError(msg)
-    (control,), _ = interop.enter(control_points=control_points)
+    (control,), _ = interop.import_arrays(control_points=control_points)
     if type(control) is DeviceArray:
         msg = (
-            f"`control_points` lie on CUDA device {control.place.device}; they are constants: pass them in main memory"
+            f"`control_points` lie on CUDA device {control.context.device}; "
+            "they are constants: pass them in main memory"
         )
         raise TypeError(msg)
     view: np.ndarray = control

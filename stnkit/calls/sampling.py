@@ -12,7 +12,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.backends import backend
-from stnkit.backends.interop import Leave
+from stnkit.backends.interop import Export
 from stnkit.dtypes import FLOAT32, bar_dtype, dot_dtype, is_float
 from stnkit.spec import FLOW, GRID, MAPS, Options
 
@@ -229,9 +229,9 @@ def fits_sums(
     validation.writable("accumulate_into", into, cotangent=cotangent, image=image, **{NAMES[form.kind]: source})
 
 
-def leave_all(results: Sequence[Maybe], leave: Leave) -> tuple[Array, ...]:
+def export_all(results: Sequence[Maybe], export: Export) -> tuple[Array, ...]:
     """Hand several results back to the caller's framework; None stays None."""
-    return tuple(None if result is None else leave(result) for result in results)
+    return tuple(None if result is None else export(result) for result in results)
 
 
 def grids(

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numba
 
-from stnkit.kernels.compiler import digests, jit
+from stnkit.kernels.compiler import digests
+from stnkit.kernels.cpu import threads
 from stnkit.kernels.cuda import cubin_cache
 
 # What Numba calls the files of a kernel: room, name, digest (which was not always there), Spec, line, Python's release.
@@ -48,7 +49,7 @@ def clean() -> Removed:
 
 
 def _old() -> Iterator[Path]:
-    place = jit.place()
+    place = threads.cache_directory()
     todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.cpu.threads"))]
     for path in sorted(Path(place).iterdir()) if place else ():
         found = re.fullmatch(NAMES, path.name)
@@ -65,7 +66,7 @@ def _old_on_gpus() -> Iterator[Path]:
 
 
 def _is_todays(key: str) -> bool:
-    """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key as `kernels.device` writes it."""
+    """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key, which `runtime` writes."""
     try:
         name, spec, _, _, _, version, _ = ast.literal_eval(key)
         room = name.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""The door of JAX: the public functions on JAX arrays and tracers, as operations with every rule.
+"""The public functions on JAX arrays and tracers, as operations with every rule.
 
 `stnkit.grid_sample` and its like come here when an argument is a JAX array, so there is nothing to import. They work
 in `jax.jit`, `jax.grad`, `jax.vmap` and all that is made of them, to any order.

@@ -59,7 +59,7 @@ def array_names(face: Callable[..., Any]) -> list[str]:
     return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in others]
 
 
-def enter(*optional: str, **arrays: Any) -> list[Any]:
+def import_arrays(*optional: str, **arrays: Any) -> list[Any]:
     """Take arrays, given by argument name; those named in `optional` may be None."""
     for name, array in arrays.items():
         if array is None and name not in optional:

@@ -14,7 +14,7 @@ import numpy as np
 from jax.interpreters import mlir
 
 from stnkit.backends.cuda import execute, interop, maps, tangents
-from stnkit.backends.cuda.array import DeviceArray, Place, gapless
+from stnkit.backends.cuda.array import DeviceArray, DeviceContext, gapless
 from stnkit.backends.cuda.maps import readable
 from stnkit.backends.cuda.memory import cleared, product
 from stnkit.backends.cuda.scatter import image_layout, scatter
@@ -74,9 +74,11 @@ def stream(execution: Any) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def place(index: int, stream: int) -> Place:
+def place(index: int, stream: int) -> DeviceContext:
     """Return where XLA's buffers on a GPU lie; memory beside them is the pool's."""
-    return Place("jax", index, stream, functools.partial(interop.from_pool, index, stream), lambda result: result)
+    return DeviceContext(
+        "jax", index, stream, functools.partial(interop.from_pool, index, stream), lambda result: result
+    )
 
 
 def sample(given: list[Any], results: list[Any], *, form: Form, order: Shape) -> None:

@@ -9,14 +9,14 @@ from stnkit import validation
 from stnkit.api.splat import image_shape
 from stnkit.dtypes import arithmetic
 from stnkit.jax import operations
-from stnkit.jax.call import Array, Maybe, enter, widened
+from stnkit.jax.call import Array, Maybe, import_arrays, widened
 from stnkit.jax.primitives import Form, Splat
 from stnkit.spec import AFFINE, FLOW, GRID, NEAREST, Options
 
 
 def affine_grid(*, theta: Array, size: Any, align_corners: bool) -> Array:
     """Return the grid of affine maps."""
-    (theta,) = enter(theta=theta)
+    (theta,) = import_arrays(theta=theta)
     validation.coordinate_dtype("theta", theta.dtype)
     ndim, align = validation.theta_axes(theta.shape), validation.flag("align_corners", align_corners)
     return _lattice(theta, AFFINE, 3, validation.size(size, ndim), align)
@@ -25,7 +25,7 @@ def affine_grid(*, theta: Array, size: Any, align_corners: bool) -> Array:
 def affine_grid_vjp(*, cotangent: Array, align_corners: bool, deterministic: bool) -> Array:
     """Pull a cotangent of the grid back to the maps."""
     validation.flag("deterministic", deterministic)
-    (cotangent,) = enter(cotangent=cotangent)
+    (cotangent,) = import_arrays(cotangent=cotangent)
     validation.coordinate_dtype("cotangent", cotangent.dtype)
     axes = validation.grid_axes(cotangent.shape, "cotangent") + 2
     wide = widened(cotangent if cotangent.ndim == axes else cotangent[None])
@@ -35,7 +35,7 @@ def affine_grid_vjp(*, cotangent: Array, align_corners: bool, deterministic: boo
 
 def affine_grid_jvp(*, theta: Array, d_theta: Array, size: Any, align_corners: bool) -> tuple[Array, Array]:
     """Push a tangent of the maps forward."""
-    theta, d_theta = enter(theta=theta, d_theta=d_theta)
+    theta, d_theta = import_arrays(theta=theta, d_theta=d_theta)
     _alike("theta", theta, d_theta)
     grid, grid_dot = (affine_grid(theta=t, size=size, align_corners=align_corners) for t in (theta, d_theta))
     return grid, grid_dot
@@ -43,7 +43,7 @@ def affine_grid_jvp(*, theta: Array, d_theta: Array, size: Any, align_corners: b
 
 def flow_grid(*, flow: Array, units: str, align_corners: bool) -> Array:
     """Return the grid of a flow."""
-    (flow,) = enter(flow=flow)
+    (flow,) = import_arrays(flow=flow)
     validation.coordinate_dtype("flow", flow.dtype)
     ndim, pixel = validation.grid_axes(flow.shape, "flow"), validation.units(units)
     align = validation.flag("align_corners", align_corners)
@@ -53,13 +53,13 @@ def flow_grid(*, flow: Array, units: str, align_corners: bool) -> Array:
 def flow_grid_vjp(*, cotangent: Array, units: str, align_corners: bool, deterministic: bool) -> Array:
     """Pull a cotangent of the grid back to the flow."""
     validation.flag("deterministic", deterministic)
-    (cotangent,) = enter(cotangent=cotangent)
+    (cotangent,) = import_arrays(cotangent=cotangent)
     return _scaled(cotangent, "cotangent", units, align_corners)
 
 
 def flow_grid_jvp(*, flow: Array, d_flow: Array, units: str, align_corners: bool) -> tuple[Array, Array]:
     """Push a tangent of the flow forward."""
-    flow, d_flow = enter(flow=flow, d_flow=d_flow)
+    flow, d_flow = import_arrays(flow=flow, d_flow=d_flow)
     _alike("flow", flow, d_flow)
     grid = flow_grid(flow=flow, units=units, align_corners=align_corners)
     return grid, _scaled(widened(d_flow), "d_flow", units, align_corners)
@@ -68,7 +68,7 @@ def flow_grid_jvp(*, flow: Array, d_flow: Array, units: str, align_corners: bool
 def grid_splat(*, values: Array, grid: Array, size: Any, deterministic: bool, **words: Any) -> Array:
     """Add values to an empty image."""
     steady = validation.flag("deterministic", deterministic)
-    values, grid = enter(values=values, grid=grid)
+    values, grid = import_arrays(values=values, grid=grid)
     ndim = validation.grid_axes(grid.shape)
     return _splat(values, grid, validation.size(size, ndim), _options(ndim, **words), steady)
 
@@ -78,7 +78,7 @@ def grid_splat_vjp(
 ) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the splat back to values and grid."""
     steady = validation.flag("deterministic", deterministic)
-    cotangent, values, grid = enter(cotangent=cotangent, values=values, grid=grid)
+    cotangent, values, grid = import_arrays(cotangent=cotangent, values=values, grid=grid)
     asked = validation.names("wrt", wrt, ("values", "grid"))
     ndim = validation.grid_axes(grid.shape)
     options = _options(ndim, **words)
@@ -100,7 +100,7 @@ def grid_splat_vjp(
 def grid_count(*, grid: Array, size: Any, deterministic: bool, **words: Any) -> Array:
     """Count how often a grid reads each pixel."""
     steady = validation.flag("deterministic", deterministic)
-    (grid,) = enter(grid=grid)
+    (grid,) = import_arrays(grid=grid)
     ndim = validation.grid_axes(grid.shape)
     options = _options(ndim, **words, data_format="channels_first")
     validation.coordinate_dtype("grid", grid.dtype)

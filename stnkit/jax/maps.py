@@ -12,7 +12,7 @@ from stnkit import validation
 from stnkit.calls.control_points import known
 from stnkit.dtypes import FLOAT64
 from stnkit.jax import samplers
-from stnkit.jax.call import Array, Maybe, enter, not_written, widened
+from stnkit.jax.call import Array, Maybe, import_arrays, not_written, widened
 from stnkit.plans import thin_plates
 from stnkit.spec import GRID
 from stnkit.transforms import formulas
@@ -22,14 +22,14 @@ Grid = Callable[[Array], Array]
 
 def projective_grid(*, theta: Array, size: Any, align_corners: bool) -> Array:
     """Return the grid of projective maps."""
-    (theta,) = enter(theta=theta)
+    (theta,) = import_arrays(theta=theta)
     return formulas.projective(widened(theta), *_projective(theta, size, align_corners))
 
 
 def projective_grid_vjp(*, cotangent: Array, theta: Array, align_corners: bool, deterministic: bool) -> Array:
     """Pull a cotangent of the grid back to theta."""
     validation.flag("deterministic", deterministic)
-    cotangent, theta = enter(cotangent=cotangent, theta=theta)
+    cotangent, theta = import_arrays(cotangent=cotangent, theta=theta)
     size = _fits_grid(cotangent, theta, _projective_axes(theta))
     _, *given = _projective(theta, size, align_corners)
     return formulas.projective_vjp(cotangent, widened(theta), *given).astype(theta.dtype)
@@ -45,14 +45,14 @@ def projective_grid_jvp(*, theta: Array, d_theta: Array, size: Any, align_corner
 def projective_sample(*, image: Array, theta: Array, size: Any, out: Any, **words: Any) -> Array:
     """Interpolate an image under projective maps."""
     not_written("out", out)
-    image, theta = enter(image=image, theta=theta)
+    image, theta = import_arrays(image=image, theta=theta)
     size = _size(image, theta, _projective_axes(theta), size, words)
     return _sample(image, _projective_at(theta, size, words)(_wide(theta, image)), words)
 
 
 def projective_sample_vjp(*, cotangent: Array, image: Array, theta: Array, **words: Any) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the output back to image and theta."""
-    cotangent, image, theta = enter(cotangent=cotangent, image=image, theta=theta)
+    cotangent, image, theta = import_arrays(cotangent=cotangent, image=image, theta=theta)
     size = _output(cotangent, image, theta, _projective_axes(theta), words)
     return _sample_vjp(cotangent, image, theta, _projective_at(theta, size, words), words)
 
@@ -61,14 +61,14 @@ def projective_sample_jvp(
     *, image: Array, theta: Array, d_image: Maybe, d_theta: Maybe, size: Any, **words: Any
 ) -> tuple[Array, Array]:
     """Push tangents forward."""
-    image, theta, d_theta = enter("d_theta", image=image, theta=theta, d_theta=d_theta)
+    image, theta, d_theta = import_arrays("d_theta", image=image, theta=theta, d_theta=d_theta)
     size = _size(image, theta, _projective_axes(theta), size, words)
     return _sample_jvp(image, theta, d_image, d_theta, _projective_at(theta, size, words), words)
 
 
 def thin_plate_spline_grid(*, theta: Array, control_points: Any, size: Any, align_corners: bool) -> Array:
     """Return the grid of thin plate splines."""
-    (theta,) = enter(theta=theta)
+    (theta,) = import_arrays(theta=theta)
     ndim = _spline_axes(theta, control_points)
     return _bent(widened(theta), control_points, validation.size(size, ndim), align_corners)
 
@@ -78,7 +78,7 @@ def thin_plate_spline_grid_vjp(
 ) -> Array:
     """Pull a cotangent of the grid back to theta."""
     validation.flag("deterministic", deterministic)
-    cotangent, theta = enter(cotangent=cotangent, theta=theta)
+    cotangent, theta = import_arrays(cotangent=cotangent, theta=theta)
     ndim = _spline_axes(theta, control_points)
     size = _fits_grid(cotangent, theta, ndim)
     table = _table(control_points, size, align_corners, cotangent.dtype)
@@ -99,7 +99,7 @@ def thin_plate_spline_sample(
 ) -> Array:
     """Interpolate an image under thin plate splines."""
     not_written("out", out)
-    image, theta = enter(image=image, theta=theta)
+    image, theta = import_arrays(image=image, theta=theta)
     size = _size(image, theta, _spline_axes(theta, control_points), size, words)
     return _sample(image, _spline_at(control_points, size, words)(_wide(theta, image)), words)
 
@@ -108,7 +108,7 @@ def thin_plate_spline_sample_vjp(
     *, cotangent: Array, image: Array, theta: Array, control_points: Any, **words: Any
 ) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the output back to image and theta."""
-    cotangent, image, theta = enter(cotangent=cotangent, image=image, theta=theta)
+    cotangent, image, theta = import_arrays(cotangent=cotangent, image=image, theta=theta)
     size = _output(cotangent, image, theta, _spline_axes(theta, control_points), words)
     return _sample_vjp(cotangent, image, theta, _spline_at(control_points, size, words), words)
 
@@ -117,7 +117,7 @@ def thin_plate_spline_sample_jvp(
     *, image: Array, theta: Array, d_image: Maybe, d_theta: Maybe, control_points: Any, size: Any, **words: Any
 ) -> tuple[Array, Array]:
     """Push tangents forward."""
-    image, theta, d_theta = enter("d_theta", image=image, theta=theta, d_theta=d_theta)
+    image, theta, d_theta = import_arrays("d_theta", image=image, theta=theta, d_theta=d_theta)
     size = _size(image, theta, _spline_axes(theta, control_points), size, words)
     return _sample_jvp(image, theta, d_image, d_theta, _spline_at(control_points, size, words), words)
 
@@ -210,7 +210,7 @@ def _wide(theta: Array, image: Array) -> Array:
 
 
 def _alike(theta: Array, theta_dot: Array) -> list[Array]:
-    theta, theta_dot = enter(theta=theta, d_theta=theta_dot)
+    theta, theta_dot = import_arrays(theta=theta, d_theta=theta_dot)
     validation.same_shape("d_theta", theta_dot.shape, "`theta`", theta.shape)
     validation.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta.dtype)
     return [theta, theta_dot]

@@ -9,7 +9,7 @@ from typing import Any
 from stnkit import validation
 from stnkit.calls.sampling import NAMES
 from stnkit.jax import call
-from stnkit.jax.call import Array, Call, Maybe, enter, not_written, prepare
+from stnkit.jax.call import Array, Call, Maybe, import_arrays, not_written, prepare
 from stnkit.spec import AFFINE, GRID
 
 
@@ -53,7 +53,7 @@ def _entered(kind: int, before: dict[str, Any], rest: dict[str, Any], **dots: An
     for image_dot, tangent in dots.items():
         source_dot = image_dot.replace("image", name)
         arrays |= {image_dot: tangent, source_dot: rest.pop(source_dot)}
-    return enter(*dots, *(dot.replace("image", name) for dot in dots), **arrays), rest
+    return import_arrays(*dots, *(dot.replace("image", name) for dot in dots), **arrays), rest
 
 
 def _sized(kind: int, cotangent: Array, source: Array, options: dict[str, Any]) -> dict[str, Any]:
@@ -90,5 +90,5 @@ def _begun(
 
 def gradient(*, image: Array, grid: Array, **options: Any) -> Array:
     """Differentiate the interpolated image along each axis."""
-    image, grid = enter(image=image, grid=grid)
+    image, grid = import_arrays(image=image, grid=grid)
     return call.gradient(_begun(GRID, image, grid, **options))

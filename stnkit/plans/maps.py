@@ -11,12 +11,12 @@ from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
 
 
 @functools.lru_cache(maxsize=4096)
-def plate_grid(source: Layout, size: Shape, align: bool) -> Plan:
+def thin_plate_grid(source: Layout, size: Shape, align: bool) -> Plan:
     """Plan the writing of the coordinates of thin plate splines as a grid."""
     out = Buffer(OUT, (source[0][0], *size, len(size)), source[2])
     spec = grid_spec(len(size), source[2], THIN_PLATE_SPLINE, align)
     words = grid_call(source, THIN_PLATE_SPLINE, size, source[0][0] * tiles(math.prod(size)))
-    return planned((out,), Launch(grids.plate_grid, spec, math.prod(out.shape), words, (OUT,)))
+    return planned((out,), Launch(grids.thin_plate_grid, spec, math.prod(out.shape), words, (OUT,)))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -70,7 +70,7 @@ def _seen(name: str, tensor: torch.Tensor) -> np.ndarray:
     if stands_for_another(tensor):
         raise TypeError(_UNKNOWN.format(f"`{name}`"))
     with _compat.without_transforms():
-        array: np.ndarray = memory.lend(tensor.detach())
+        array: np.ndarray = memory.as_array(tensor.detach())
     return array
 
 

@@ -57,7 +57,7 @@ def call(name: str, *arguments: Any, **options: Any) -> Any:
         options.pop("deterministic", None)
     count = len(operation.arrays)
     tensors = arguments[:count]
-    return perform(operation, tensors, arguments[count:], options, unwatched(operation, tensors))
+    return perform(operation, tensors, arguments[count:], options, no_transforms_active(operation, tensors))
 
 
 def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options, alone: bool) -> Any:
@@ -84,7 +84,7 @@ def in_short(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], 
     return Sampled.apply((operation, rest, options, short), *tensors)
 
 
-def unwatched(operation: Operation, tensors: Sequence[Any]) -> bool:
+def no_transforms_active(operation: Operation, tensors: Sequence[Any]) -> bool:
     """Tell whether nothing but autograd has to see a call, and refuse tensors that cannot be read."""
     if transformed():
         if not torch.compiler.is_compiling():  # which makes tensors of NumPy's arrays

@@ -46,7 +46,7 @@ def _zeros(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
     return zeros
 
 
-TORCH = Memory(_empty, _zeros, torch.Tensor.data_ptr, memory.own, torch.get_num_threads)
+TORCH = Memory(_empty, _zeros, torch.Tensor.data_ptr, memory.as_tensor, torch.get_num_threads)
 
 
 def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
@@ -79,7 +79,7 @@ def _learned(
     kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Remember the way of a kind of call."""
-    views = [memory.lend(tensor) for tensor in tensors]
+    views = [memory.as_array(tensor) for tensor in tensors]
     found = None
     if tensors[0].is_floating_point() and sum(view.nbytes for view in views) <= LARGE:
         found = fast_path.way(TORCH, operation.name, views, rest, options)

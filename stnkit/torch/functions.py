@@ -12,14 +12,14 @@ import torch
 import stnkit
 from stnkit import validation
 from stnkit.torch.antialias import composed
-from stnkit.torch.autograd import in_short, perform, recorded, traced, unwatched
+from stnkit.torch.autograd import in_short, no_transforms_active, perform, recorded, traced
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.run import axes, run
 
 _WRITTEN = ("out", "accumulate_into")
 
 
-def door(operation: Operation) -> Callable[..., Any]:
+def public_function(operation: Operation) -> Callable[..., Any]:
     """Return the public function of an operation's name, for tensors."""
     count = len(operation.arrays)
 
@@ -40,7 +40,7 @@ def door(operation: Operation) -> Callable[..., Any]:
             return results
         if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
             return operation.plain(*args, **options)  # the tensor is elsewhere, where it has no gradient
-        alone = unwatched(operation, tensors)
+        alone = no_transforms_active(operation, tensors)
         if alone and options and any(options.get(word) is not None for word in _WRITTEN):
             return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
         if alone and not recorded(tensors):
@@ -90,4 +90,4 @@ def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict
     return list(size) if isinstance(size, Sequence) else list(validation.size(size, ndim))
 
 
-FUNCTIONS = {name: door(operation) for name, operation in OPERATIONS.items() if name in stnkit.__all__}
+FUNCTIONS = {name: public_function(operation) for name, operation in OPERATIONS.items() if name in stnkit.__all__}

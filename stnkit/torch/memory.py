@@ -14,10 +14,10 @@ _FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def lend(tensor: torch.Tensor) -> Any:
+def as_array(tensor: torch.Tensor) -> Any:
     """View a tensor's memory as an array; only a change of sign that torch has noted is carried out first."""
     if interop.on_gpu(tensor):
-        return interop.lend(tensor)
+        return interop.import_tensor(tensor)
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.is_neg():
@@ -29,7 +29,7 @@ def lend(tensor: torch.Tensor) -> Any:
     return array
 
 
-def own(result: Any) -> torch.Tensor:
+def as_tensor(result: Any) -> torch.Tensor:
     """Make a tensor of a result, on the same memory."""
     if type(result) is DeviceArray:
         return interop.own(result)

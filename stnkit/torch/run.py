@@ -37,7 +37,7 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
     """
-    views = [None if tensor is None else memory.lend(tensor) for tensor in tensors]
+    views = [None if tensor is None else memory.as_array(tensor) for tensor in tensors]
     return _own(on_views(operation, tensors, views, size, options))
 
 
@@ -86,8 +86,8 @@ def on_torchs_threads(function: Callable[..., Any], *args: Any, **options: Any) 
 
 def _own(results: Any) -> Any:
     if type(results) is tuple:
-        return tuple([None if result is None else memory.own(result) for result in results])
-    return memory.own(results)
+        return tuple([None if result is None else memory.as_tensor(result) for result in results])
+    return memory.as_tensor(results)
 
 
 def _turned(

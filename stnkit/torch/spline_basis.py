@@ -46,7 +46,7 @@ def constant(control_points: Any) -> Any:
     _refuse_derivative(control_points)
     refuse_integers("control_points", control_points)
     wide = control_points.detach().double()
-    return wide if torch.compiler.is_compiling() or stands_for_another(wide) else memory.lend(wide.cpu())
+    return wide if torch.compiler.is_compiling() or stands_for_another(wide) else memory.as_array(wide.cpu())
 
 
 def computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:

@@ -17,10 +17,10 @@ def readable(operation: Operation, given: Sequence[Any]) -> bool:
     for name, tensor in tensors.items():
         _refuse_storage(name, tensor)
     if len(tensors) < len(named):
-        interop.enter(**{**named, **tensors})  # says which of them is no tensor
+        interop.import_arrays(**{**named, **tensors})  # says which of them is no tensor
     for name in operation.arrays:
         if name not in named and name not in operation.optional:
-            interop.enter(**{name: None})
+            interop.import_arrays(**{name: None})
     return True
 
 

@@ -42,7 +42,7 @@ def projective_jvp(theta: Array, theta_dot: Array, size: Sequence[Any], align: b
     found = _rows(theta, lines, xp)
     *rows_dot, depth_dot = (_line(theta_dot, row, lines) for row in range(len(size) + 1))
     pairs = zip(found.coordinates, rows_dot, strict=True)
-    moved = [(r_dot - _calm(found, u, xp) * depth_dot) / found.depth for u, r_dot in pairs]
+    moved = [(r_dot - _finite(found, u, xp) * depth_dot) / found.depth for u, r_dot in pairs]
     return xp.stack([xp.where(found.lost, 0.0, u_dot) for u_dot in moved], -1)
 
 
@@ -52,7 +52,7 @@ def projective_vjp(bar: Array, theta: Array, align: bool, xp: Any, arange: Arang
     lines = [*lattice(bar.shape[-1 - ndim : -1], align, arange, _rank(theta)), 1.0]
     found = _rows(theta, lines[:-1], xp)
     bars = [xp.where(found.lost, 0.0, bar[..., axis]) / found.depth for axis in range(ndim)]
-    pulled = [r * _calm(found, u, xp) for r, u in zip(bars, found.coordinates, strict=True)]
+    pulled = [r * _finite(found, u, xp) for r, u in zip(bars, found.coordinates, strict=True)]
     bars.append(-functools.reduce(operator.add, pulled))
     axes = tuple(range(-ndim, 0))
     flat = [xp.sum(r * line, axes) for r in bars for line in lines]
@@ -88,5 +88,5 @@ def _rows(theta: Array, lines: list[Array], xp: Any) -> Rows:
     return Rows([xp.where(lost, float("nan"), xp.where(lost, 0.0, r) / near) for r in rows], near, lost)
 
 
-def _calm(found: Rows, u: Array, xp: Any) -> Array:
+def _finite(found: Rows, u: Array, xp: Any) -> Array:
     return xp.where(found.lost, 0.0, u)

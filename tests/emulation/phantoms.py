@@ -14,7 +14,7 @@ import numpy as np
 from calls import CHOICES, Absent, perform
 
 import stnkit
-from stnkit.backends.cuda.array import DeviceArray, Place, gapless
+from stnkit.backends.cuda.array import DeviceArray, DeviceContext, gapless
 from stnkit.kernels.cuda import runtime
 from stnkit.spec import DTYPES, UINT8, Spec
 
@@ -42,7 +42,9 @@ def phantom(shape, dtype, place, strides=None, shift=0):
 
 def nowhere():
     """Return a place of its own, for which nothing is remembered."""
-    return Place("phantom", 0, next(_streams), lambda shape, dtype: (next(_addresses), None), lambda result: result)
+    return DeviceContext(
+        "phantom", 0, next(_streams), lambda shape, dtype: (next(_addresses), None), lambda result: result
+    )
 
 
 @contextlib.contextmanager

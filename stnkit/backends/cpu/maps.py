@@ -32,7 +32,7 @@ def map_grid(theta: np.ndarray, kind: int, size: Shape, align: bool, control: by
     if kind != THIN_PLATE_SPLINE:
         return grid(theta, kind, size, align)
     read = readable(theta, kind, theta.dtype, control)
-    return execute(plans.plate_grid(layout(read), size, align), {SOURCE: read})[OUT]
+    return execute(plans.thin_plate_grid(layout(read), size, align), {SOURCE: read})[OUT]
 
 
 def map_grid_vjp(cotangent: np.ndarray, theta: np.ndarray, kind: int, align: bool, control: bytes = b"") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whole arrays with tangents: forward mode, and the second order, as `ops` does for the plain operations."""
+"""Whole arrays with tangents: forward mode, and the second order."""
 
 import itertools
 from typing import Any
@@ -37,7 +37,7 @@ def sample_jvp(
     options: Options,
     fill: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return `ops.sample` and its tangent along the tangents given; one that is None is zero."""
+    """Return `sample` and its tangent along the tangents given; one that is None is zero."""
     source_dot = source_dot if options.interp != NEAREST else None  # it has no slope
     if options.interp == NEAREST and image_dot is None:
         out = sample(image, source, kind, size, options, fill)
@@ -63,7 +63,7 @@ def sample_double_vjp(
     fill: np.ndarray,
     deterministic: bool = True,
 ) -> tuple[np.ndarray, Maybe, np.ndarray]:
-    """Return the cotangents of the arguments of `ops.sample_vjp`, from those of its results, None for zero.
+    """Return the cotangents of the arguments of `sample_vjp`, from those of its results, None for zero.
 
     They are always deterministic.
     """
@@ -89,7 +89,7 @@ def sample_double_vjp(
 def sample_gradient(
     image: np.ndarray, source: np.ndarray, kind: int, size: Shape, options: Options, fill: np.ndarray
 ) -> np.ndarray:
-    """Return the derivatives of `ops.sample` with respect to its coordinates, one for each axis."""
+    """Return the derivatives of `sample` with respect to its coordinates, one for each axis."""
     source = readable(source, kind, image.dtype, options.control)
     plan = plans.gradient(layout(image), layout(source), kind, size, options)
     return execute(plan, {IMAGE: image, SOURCE: source, FILL: fill})[OUT]
@@ -104,7 +104,7 @@ def splat_double_jvp(
     options: Options,
     deterministic: bool = True,
 ) -> np.ndarray:
-    """Return the second derivative of `ops.splat` along two tangents of the grid.
+    """Return the second derivative of `splat` along two tangents of the grid.
 
     It is a sum over all pairs of axes: values, times the first tangent on one and the second on the other, are splatted
     with the weights of these axes differentiated. Sums are always deterministic.

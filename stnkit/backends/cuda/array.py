@@ -19,21 +19,21 @@ ARITHMETIC: dict[Any, Callable[..., Any]] = {}
 LEGACY = 1  # the stream that all others but those that say so wait for
 
 
-class Place(NamedTuple):
+class DeviceContext(NamedTuple):
     """Where arrays lie, how their framework allocates there, and on which stream it works."""
 
     framework: str
     device: int
     stream: int
     allocate: Callable[[Shape, np.dtype[Any]], tuple[int, Any]]  # returns the address, and the array that owns it
-    give: Callable[["DeviceArray"], Any]  # hands an array that was allocated so over to the framework
-    tape: Any = None  # is told what is done here, if there is one
+    export: Callable[["DeviceArray"], Any]  # hands an array that was allocated so over to the framework
+    trace: Any = None  # is told what is done here, if there is one
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> "DeviceArray":
         """Allocate an array without gaps."""
         address, owner = self.allocate(shape, dtype)
-        if self.tape is not None:
-            self.tape.allocated(address, shape, dtype)
+        if self.trace is not None:
+            self.trace.allocated(address, shape, dtype)
         return DeviceArray(address, shape, gapless(shape, dtype.itemsize), dtype, self, owner)
 
 
@@ -48,7 +48,7 @@ class Flags(NamedTuple):
 class DeviceArray:
     """An array in a GPU's memory, which its owner keeps. Its attributes are those of a NumPy array."""
 
-    __slots__ = ("address", "dtype", "owner", "place", "readonly", "shape", "strides")
+    __slots__ = ("address", "context", "dtype", "owner", "readonly", "shape", "strides")
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class DeviceArray:
         shape: Shape,
         strides: Shape,
         dtype: np.dtype[Any],
-        place: Place,
+        context: DeviceContext,
         owner: Any,
         readonly: bool = False,
     ) -> None:
         self.address, self.shape, self.strides, self.dtype = address, shape, strides, dtype
-        self.place, self.owner, self.readonly = place, owner, readonly
+        self.context, self.owner, self.readonly = context, owner, readonly
 
     @property
     def ndim(self) -> int:
@@ -141,7 +141,7 @@ class DeviceArray:
     def view(self, shape: Shape, strides: Shape, offset: int = 0) -> "DeviceArray":
         """View the memory, from `offset` bytes on, in another shape."""
         at = self.address + offset
-        return DeviceArray(at, shape, strides, self.dtype, self.place, self.owner, self.readonly)
+        return DeviceArray(at, shape, strides, self.dtype, self.context, self.owner, self.readonly)
 
     def reshape(self, shape: Shape) -> "DeviceArray":
         """View an array without gaps, or one with other axes of one item, in another shape."""
@@ -167,7 +167,7 @@ class DeviceArray:
             "strides": self.strides,
             "typestr": self.dtype.str,
             "data": (self.address, self.readonly),
-            "stream": self.place.stream or LEGACY,
+            "stream": self.context.stream or LEGACY,
         }
 
     def __array_function__(self, function: Any, kinds: Any, arrays: Any, options: Any) -> Any:
@@ -176,7 +176,7 @@ class DeviceArray:
         return NotImplemented if known is None else known(*arrays, **options)
 
 
-def spread(array: DeviceArray, shape: Shape) -> DeviceArray:
+def broadcast_to(array: DeviceArray, shape: Shape) -> DeviceArray:
     """View an array in a shape that it is broadcast to."""
     missing = len(shape) - array.ndim
     pairs = zip(array.shape, array.strides, shape[missing:], strict=True)
@@ -224,7 +224,7 @@ def is_gapless(shape: Shape, strides: Shape, itemsize: int) -> bool:
 
 
 _LAYOUTS: dict[Any, Callable[..., Any]] = {
-    np.broadcast_to: spread,
+    np.broadcast_to: broadcast_to,
     np.may_share_memory: overlap,
     np.squeeze: squeeze,
 }

@@ -13,7 +13,7 @@ from stnkit.backends.cuda.gather import gather, is_gathered
 from stnkit.backends.cuda.maps import readable, theta_bars
 from stnkit.backends.cuda.memory import aligned, constant, converted, product, run, total, zeros
 from stnkit.backends.cuda.scatter import image_layout, scatter
-from stnkit.backends.cuda.warp_layout import channels_each, grouped, seats, vectored
+from stnkit.backends.cuda.warp_layout import channels_each, grouped, vectored, warp_layout
 from stnkit.dtypes import bar_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, cotangent_strides, layout, out_strides, sampling
@@ -49,15 +49,15 @@ def sample_order(
     """Return `sample` differentiated in the coordinates, `order` times on each axis."""
     image, source = aligned(image), readable(source, kind, image.dtype, options.control)
     call = sampling(layout(image), layout(source), kind, size, options)
-    out = image.place.empty(call.out_shape, image.dtype) if out is None else out
+    out = image.context.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
         spec = vectored(call, image, out)
         group = channels_each(call, spec)
-        fills = constant(image.place, fill)
+        fills = constant(image.context, fill)
         factory, last = (kernels.sample_order, (order,)) if any(order) else (kernels.sample, ())
         spec = spec._replace(source_bar=any(order))
         run(
-            *(image.place, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+            *(image.context, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
             (out.address, image.address, source.address, fills.address),
             *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
             *last,
@@ -97,9 +97,9 @@ def sample_vjp(
     gathered = wrt[0] and bool(cotangent.size) and is_gathered(kind, options, len(size))
     if wrt[0] and into is None:
         dtype = bar_dtype(image.dtype, read.dtype)
-        image_bar = image.place.empty(image.shape, dtype) if gathered else zeros(image.place, image.shape, dtype)
+        image_bar = image.context.empty(image.shape, dtype) if gathered else zeros(image.context, image.shape, dtype)
     if wrt[1] and not (slopes and cotangent.size):
-        source_bar = zeros(source.place, source.shape, read.dtype)
+        source_bar = zeros(source.context, source.shape, read.dtype)
     if cotangent.size:
         both = wrt[0] and slopes and not (deterministic or gathered) and image.flags.c_contiguous
         if wrt[0] and not both:
@@ -112,10 +112,10 @@ def sample_vjp(
             call = sampling(layout(image), layout(read), kind, size, options)
             pictures = (image, cotangent, image_bar) if both and image_bar is not None else (image, cotangent)
             spec = grouped(call, vectored(call, *pictures))._replace(image_bar=both, source_bar=True)
-            seat = seats(call, spec, read)
-            fills = constant(image.place, fill)
+            seat = warp_layout(call, spec, read)
+            fills = constant(image.context, fill)
             run(
-                *(image.place, kernels.sample_vjp, spec, seat.items),
+                *(image.context, kernels.sample_vjp, spec, seat.items),
                 (
                     *(image_bar.address if both and image_bar else 0, seat.memory.address),
                     *(cotangent.address, image.address, read.address, fills.address),
@@ -142,7 +142,7 @@ def splat(
 ) -> DeviceArray:
     """Add values to an image of `shape` at the coordinates of a grid: the adjoint of `sample` in the image."""
     grid = aligned(grid)
-    image_bar = zeros(values.place, shape, bar_dtype(values.dtype, grid.dtype))
+    image_bar = zeros(values.context, shape, bar_dtype(values.dtype, grid.dtype))
     if values.size:
         values, strides = walkable(values, options)
         call = sampling(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)

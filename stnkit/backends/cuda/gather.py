@@ -8,7 +8,7 @@ well, its own kernel reads image and cotangent, 2 B more. One kernel that scatte
 its cotangent and the output's, and adds its 4 B besides.
 
 A map that has no good inverse, or for which many locations read one pixel, is scattered. That follows from theta, so it
-is decided on the GPU for each item of a batch: see `kernels.survey`. Nothing waits for it.
+is decided on the GPU for each item of a batch: see `kernels.cuda.affine_bounds`. Nothing waits for it.
 """
 
 import math
@@ -29,7 +29,7 @@ from stnkit.spec import AFFINE, BORDER, ZEROS, Options, Spec
 def is_gathered(kind: int, options: Options, ndim: int) -> bool:
     """Tell whether an image's cotangent may be gathered.
 
-    Under `reflection` and `wrap` a pixel is read at any number of places, so these are scattered.
+    Under `reflection` and `wrap` a pixel is read at any number of addresses, so these are scattered.
     """
     return kind == AFFINE and all(padding in (ZEROS, BORDER) for padding in options.padding[:ndim])
 
@@ -45,13 +45,13 @@ def gather(
 ) -> None:
     """Write an image's cotangent that has no gaps, or add to it if it is `kept`; `strides` are the cotangent's."""
     assert image_bar is not None
-    place = image_bar.place
+    context = image_bar.context
     spec = vectored(call, image_bar, cotangent)._replace(image_bar=True)
-    maps, missed = place.empty((call.batch, ROW), call.like), zeros(place, (1,), np.dtype(np.int64))
+    maps, missed = context.empty((call.batch, ROW), call.like), zeros(context, (1,), np.dtype(np.int64))
     run(
         *(
-            place,
-            gather_kernels.survey,
+            context,
+            gather_kernels.affine_bounds,
             spec._replace(interleaved=False, lanes=1, aligned=False, wide=False),
             call.batch,
         ),
@@ -59,7 +59,7 @@ def gather(
     )
     group = sums_each(call, spec)
     run(
-        *(place, gather_kernels.gather, spec, len(image_bar) * math.prod(call.extent) * -(-call.channels // group)),
+        *(context, gather_kernels.gather, spec, len(image_bar) * math.prod(call.extent) * -(-call.channels // group)),
         (maps.address, image_bar.address, cotangent.address, source.address),
         *(call.channels, group, call.batch // len(image_bar), int(kept), call.size, call.extent),
         *(strides, call.image, call.source),

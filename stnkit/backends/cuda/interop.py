@@ -1,7 +1,7 @@
-"""Lending on a GPU: how arrays of any framework come to be `DeviceArray`s, and where their results are allocated.
+"""Import arrays on a GPU, of any framework, as `DeviceArray`s: by the CUDA array interface or DLPack.
 
-An array is viewed through its framework's own room, if that has added itself to `LENDERS`; else through the CUDA array
-interface, on the stream that it names; else through DLPack, on the legacy stream.
+A framework's own package may add a function to `IMPORTERS`, which then views its arrays. Others are viewed through the
+CUDA array interface, on the stream that it names, or else through DLPack, on the legacy stream.
 """
 
 import ctypes
@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.backends.cuda.array import LEGACY, DeviceArray, Place, Shape, gapless
+from stnkit.backends.cuda.array import LEGACY, DeviceArray, DeviceContext, Shape, gapless
 from stnkit.dtypes import bfloat16
 from stnkit.kernels.cuda import runtime
 
 # How arrays of some frameworks are lent, by package: a framework's own room adds itself when it is opened.
-LENDERS: dict[str, Callable[[Any], DeviceArray]] = {}
+IMPORTERS: dict[str, Callable[[Any], DeviceArray]] = {}
 
 
-def lend(name: str, array: Any) -> DeviceArray:
+def import_array(name: str, array: Any) -> DeviceArray:
     """View an array on a GPU, an argument of a name.
 
     Raises
@@ -30,8 +30,8 @@ def lend(name: str, array: Any) -> DeviceArray:
         If the array cannot be shared.
     """
     package = type(array).__module__.partition(".")[0]
-    if package in LENDERS:
-        return LENDERS[package](array)
+    if package in IMPORTERS:
+        return IMPORTERS[package](array)
     if hasattr(array, "__cuda_array_interface__"):
         return _by_interface(name, array)
     return _by_dlpack(name, array)
@@ -52,21 +52,21 @@ def _by_interface(name: str, array: Any) -> DeviceArray:
     if hasattr(array, "__dlpack_device__"):
         index = int(array.__dlpack_device__()[1])
     else:
-        index = runtime.place(address) if address else 0
+        index = runtime.device_of(address) if address else 0
     strides = told.get("strides")
     strides = gapless(shape, dtype.itemsize) if strides is None else tuple(strides)
-    where = _place(array, index, told.get("stream") or LEGACY)
+    where = _context(array, index, told.get("stream") or LEGACY)
     return DeviceArray(address, shape, strides, dtype, where, array, bool(readonly))
 
 
-def _place(array: Any, index: int, stream: int) -> Place:
+def _context(array: Any, index: int, stream: int) -> DeviceContext:
     """Return where a framework's array lies. Without an allocator of its own, it gets arrays that it can read."""
     package = type(array).__module__.partition(".")[0]
     namespace = array.__array_namespace__() if hasattr(array, "__array_namespace__") else sys.modules.get(package)
     if hasattr(namespace, "empty") and hasattr(array, "__cuda_array_interface__"):
         allocate = functools.partial(_from_namespace, namespace, index)
-        return Place(package, index, stream, allocate, functools.partial(_to_namespace, namespace))
-    return Place(package, index, stream, functools.partial(from_pool, index, stream), lambda result: result)
+        return DeviceContext(package, index, stream, allocate, functools.partial(_to_namespace, namespace))
+    return DeviceContext(package, index, stream, functools.partial(from_pool, index, stream), lambda result: result)
 
 
 def _from_namespace(namespace: Any, index: int, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, Any]:
@@ -134,7 +134,7 @@ def _by_dlpack(name: str, array: Any) -> DeviceArray:
     strides = gapless(shape, dtype.itemsize)
     if tensor.strides:
         strides = tuple(tensor.strides[k] * dtype.itemsize for k in range(tensor.ndim))
-    where = _place(array, tensor.device_id, LEGACY)
+    where = _context(array, tensor.device_id, LEGACY)
     return DeviceArray((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, where, (capsule, array))
 
 

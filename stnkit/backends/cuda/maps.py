@@ -28,14 +28,14 @@ def readable(source: DeviceArray, kind: int, image_dtype: np.dtype[Any], control
 
 def block(theta: DeviceArray, control: bytes, dtype: np.dtype[Any]) -> DeviceArray:
     """Return what kernels read of thin plate splines: control points, weights, and the affine part by rows."""
-    place, (batch, count, ndim), size = theta.place, theta.shape, dtype.itemsize
-    first, second = (constant(place, matrix) for matrix in thin_plates.solution(control, ndim))
-    column = constant(place, thin_plates.points(control, ndim).reshape(-1, 1))
+    context, (batch, count, ndim), size = theta.context, theta.shape, dtype.itemsize
+    first, second = (constant(context, matrix) for matrix in thin_plates.solution(control, ndim))
+    column = constant(context, thin_plates.points(control, ndim).reshape(-1, 1))
     bent = count * ndim
-    out = place.empty((batch, 2 * bent + ndim * (ndim + 1)), dtype)
+    out = context.empty((batch, 2 * bent + ndim * (ndim + 1)), dtype)
     item = out.strides[0]
     contracted(column, ones(column, (batch, 1, 1)), out.view((batch, bent, 1), (item, size, size)))
-    modes = place.empty(theta.shape, FLOAT64)
+    modes = context.empty(theta.shape, FLOAT64)
     contracted(first, theta, modes)
     contracted(second[:count], modes, out.view((batch, count, ndim), (item, ndim * size, size), bent * size))
     rows = out.view((batch, ndim + 1, ndim), (item, size, (ndim + 1) * size), 2 * bent * size)
@@ -48,8 +48,8 @@ def theta_bars(sums: DeviceArray, theta: DeviceArray, kind: int, control: bytes)
     if kind != THIN_PLATE_SPLINE:
         return sums.reshape(theta.shape)
     maps, count, ndim = theta.shape
-    first, second = (constant(sums.place, matrix) for matrix in thin_plates.solution(control, ndim))
-    modes, out = sums.place.empty(theta.shape, FLOAT64), sums.place.empty(theta.shape, sums.dtype)
+    first, second = (constant(sums.context, matrix) for matrix in thin_plates.solution(control, ndim))
+    modes, out = sums.context.empty(theta.shape, FLOAT64), sums.context.empty(theta.shape, sums.dtype)
     contracted(second.transpose((1, 0)), sums.reshape((maps, count + ndim + 1, ndim)), modes)
     contracted(first.transpose((1, 0)), modes, out)
     return out
@@ -71,11 +71,11 @@ def _written(
     read: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool = False, out: DeviceArray | None = None
 ) -> DeviceArray:
     batch, ndim = len(read), len(size)
-    out = read.place.empty((batch, *size, ndim), read.dtype) if out is None else out
+    out = read.context.empty((batch, *size, ndim), read.dtype) if out is None else out
     if out.size:
         spec = grid_spec(ndim, read.dtype, kind, align, pixel)
         full, strides = source_layout(layout(read), kind, size)
-        run(read.place, kernels.grid, spec, batch * math.prod(size), (out.address, read.address), full, strides)
+        run(read.context, kernels.grid, spec, batch * math.prod(size), (out.address, read.address), full, strides)
     return out
 
 
@@ -102,12 +102,12 @@ def map_grid_vjp(
 def projective_grid_jvp(theta: DeviceArray, theta_dot: DeviceArray, size: Shape, align: bool) -> DeviceArray:
     """Return the tangent of the grid that projective maps give."""
     theta, theta_dot = (readable(array, PROJECTIVE, theta.dtype) for array in (theta, theta_dot))
-    out = theta.place.empty((len(theta), *size, len(size)), theta.dtype)
+    out = theta.context.empty((len(theta), *size, len(size)), theta.dtype)
     if out.size:
         spec = grid_spec(len(size), theta.dtype, PROJECTIVE, align)
-        places = out.address, theta.address, theta_dot.address
+        addresses = out.address, theta.address, theta_dot.address
         full, strides = source_layout(layout(theta), PROJECTIVE, size)
-        run(theta.place, kernels.grid_jvp, spec, len(theta) * math.prod(size), places, full, strides)
+        run(theta.context, kernels.grid_jvp, spec, len(theta) * math.prod(size), addresses, full, strides)
     return out
 
 
@@ -117,10 +117,10 @@ def _sums(cotangent: DeviceArray, source: int, strides: Shape, kind: int, align:
     spec = grid_spec(ndim, cotangent.dtype, kind, align)._replace(source_bar=True)
     entries = map_entries(spec, strides)
     if not cotangent.size:
-        return zeros(cotangent.place, (batch, entries), cotangent.dtype)
+        return zeros(cotangent.context, (batch, entries), cotangent.dtype)
     cotangent, points = contiguous(aligned(cotangent)), math.prod(size)
     rows = points + -points % runtime.WARP
-    parts = cotangent.place.empty((batch, rows // runtime.WARP, entries), cotangent.dtype)
-    places = parts.address, cotangent.address, source
-    run(cotangent.place, kernels.grid_vjp, spec, batch * rows, places, rows, three(tuple(size), 1), strides)
+    parts = cotangent.context.empty((batch, rows // runtime.WARP, entries), cotangent.dtype)
+    addresses = parts.address, cotangent.address, source
+    run(cotangent.context, kernels.grid_vjp, spec, batch * rows, addresses, rows, three(tuple(size), 1), strides)
     return theta_sums(parts, (batch, entries))

@@ -1,6 +1,6 @@
 """Whole arrays on a GPU, without sampling: allocate, convert, copy, multiply, sum, join, measure, and constants.
 
-What NumPy does for `ops` in main memory, kernels of a line or two do here, on the stream of the caller's framework.
+What NumPy does in main memory, kernels of a line or two do here, on the stream of the caller's framework.
 """
 
 import functools
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.backends.cuda.array import ARITHMETIC, DeviceArray, Place, gapless, spread
+from stnkit.backends.cuda.array import ARITHMETIC, DeviceArray, DeviceContext, broadcast_to, gapless
 from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import elementwise, runtime
@@ -21,25 +21,27 @@ BYTE = np.dtype(np.uint8)
 LINE = 8 * elementwise.WORDS  # bytes that one launch carries
 
 
-def run(place: Place, factory: Any, spec: Spec, items: int, addresses: tuple[int, ...], *numbers: Any) -> None:
-    """Launch a kernel on the stream of a place: it takes addresses, and then numbers and tuples of numbers."""
-    runtime.launch(factory, spec, items, (*addresses, *numbers), place.stream, place.device)
-    if place.tape is not None:
-        place.tape.launched(factory, spec, items, addresses, numbers)
+def run(
+    context: DeviceContext, factory: Any, spec: Spec, items: int, addresses: tuple[int, ...], *numbers: Any
+) -> None:
+    """Launch a kernel on the stream of a context: it takes addresses, and then numbers and tuples of numbers."""
+    runtime.launch(factory, spec, items, (*addresses, *numbers), context.stream, context.device)
+    if context.trace is not None:
+        context.trace.launched(factory, spec, items, addresses, numbers)
 
 
-def zeros(place: Place, shape: Shape, dtype: np.dtype[Any]) -> DeviceArray:
+def zeros(context: DeviceContext, shape: Shape, dtype: np.dtype[Any]) -> DeviceArray:
     """Allocate an array of zeros."""
-    return cleared(place.empty(shape, dtype))
+    return cleared(context.empty(shape, dtype))
 
 
 def cleared(array: DeviceArray) -> DeviceArray:
     """Set an array without gaps to zero, and return it."""
     if array.size:
-        place = array.place
-        runtime.clear(array.address, array.nbytes, place.stream, place.device)
-        if place.tape is not None:
-            place.tape.cleared(array.address, array.nbytes)
+        context = array.context
+        runtime.clear(array.address, array.nbytes, context.stream, context.device)
+        if context.trace is not None:
+            context.trace.cleared(array.address, array.nbytes)
     return array
 
 
@@ -58,23 +60,23 @@ def aligned(array: DeviceArray) -> DeviceArray:
     if array.flags.aligned:
         return array
     byte = DeviceArray(
-        array.address, (*array.shape, array.itemsize), (*array.strides, 1), BYTE, array.place, array.owner
+        array.address, (*array.shape, array.itemsize), (*array.strides, 1), BYTE, array.context, array.owner
     )
     copy = product(byte)
     steps = gapless(array.shape, array.itemsize)
-    return DeviceArray(copy.address, array.shape, steps, array.dtype, array.place, copy.owner)
+    return DeviceArray(copy.address, array.shape, steps, array.dtype, array.context, copy.owner)
 
 
 def scaled(array: DeviceArray, factors: np.ndarray | None) -> DeviceArray:
     """Return a new array: this one, times factors along its last axis; None is 1."""
     if factors is None:
         return product(array)
-    return product(array, spread(constant(array.place, factors), array.shape))
+    return product(array, broadcast_to(constant(array.context, factors), array.shape))
 
 
 def added(like: DeviceArray, parts: Sequence[DeviceArray]) -> DeviceArray:
     """Return the sum of arrays, or zeros, in the shape and dtype of one."""
-    stack = like.place.empty((len(parts), *like.shape), like.dtype)
+    stack = like.context.empty((len(parts), *like.shape), like.dtype)
     for k, part in enumerate(parts):
         product(part, out=stack[k])
     return total(stack)[0]
@@ -82,7 +84,7 @@ def added(like: DeviceArray, parts: Sequence[DeviceArray]) -> DeviceArray:
 
 def ones(like: DeviceArray, shape: Shape) -> DeviceArray:
     """Return ones of a shape, of which one is kept, where an array lies and in its dtype."""
-    return spread(constant(like.place, np.ones(1, like.dtype))[0], shape)
+    return broadcast_to(constant(like.context, np.ones(1, like.dtype))[0], shape)
 
 
 def product(
@@ -93,13 +95,13 @@ def product(
     out: DeviceArray | None = None,
 ) -> DeviceArray:
     """Return the product of arrays of one shape, without gaps; in the first one's dtype, unless another is given."""
-    out = first.place.empty(first.shape, dtype or first.dtype) if out is None else out
+    out = first.context.empty(first.shape, dtype or first.dtype) if out is None else out
     if out.size:
         factors = (first, second, third)
         spec = _spec(first.dtype, out.dtype, second)
         spec = spec._replace(image_dot=second is not None, source_dot=third is not None)
         run(
-            *(first.place, elementwise.product, spec, out.size),
+            *(first.context, elementwise.product, spec, out.size),
             (out.address, *(0 if array is None else array.address for array in factors)),
             _six(out.shape, 1),
             *(_steps(first if array is None else array) for array in factors),
@@ -120,14 +122,14 @@ def combined(
 
     The result has the first one's dtype; `out` may have any strides and be one of the two.
     """
-    out = first.place.empty(first.shape, first.dtype) if out is None else out
+    out = first.context.empty(first.shape, first.dtype) if out is None else out
     if out.size:
         spec = _spec(first.dtype, out.dtype, second)._replace(image_dot=second is not None)
         other = first if second is None else second
         like = FLOAT64 if FLOAT64 in (first.dtype, other.dtype, out.dtype) else FLOAT32
-        numbers = constant(first.place, np.array([*factors, shift, divisor], like))
+        numbers = constant(first.context, np.array([*factors, shift, divisor], like))
         run(
-            *(first.place, elementwise.combination, spec, out.size),
+            *(first.context, elementwise.combination, spec, out.size),
             (out.address, first.address, other.address, numbers.address),
             *(_six(out.shape, 1), _steps(out), _steps(first), _steps(other)),
         )
@@ -144,7 +146,7 @@ def joined(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
     """Return arrays of one dtype one after another along an axis."""
     first, axis = parts[0], axis % parts[0].ndim
     ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
-    out = first.place.empty((*first.shape[:axis], ends[-1], *first.shape[axis + 1 :]), first.dtype)
+    out = first.context.empty((*first.shape[:axis], ends[-1], *first.shape[axis + 1 :]), first.dtype)
     for part, end in zip(parts, ends, strict=True):
         whole = [slice(None)] * axis
         combined(part, out=out[(*whole, slice(end - part.shape[axis], end), ...)])
@@ -168,15 +170,15 @@ def longest(ahead: DeviceArray, back: DeviceArray, factors: Sequence[float], own
 
     The vectors are along the last axis: differences of two arrays, times factors, and with a vector of their own added.
     """
-    place, dtype, count = ahead.place, ahead.dtype, len(ahead)
-    peaks = zeros(place, (count,), np.dtype(np.int64))
+    context, dtype, count = ahead.context, ahead.dtype, len(ahead)
+    peaks = zeros(context, (count,), np.dtype(np.int64))
     if ahead.size:
         code, shape = DTYPES[dtype.name], ahead.shape[:-1]
         spec = Spec(ahead.shape[-1], image_dtype=code, source_dtype=code, digest=digest())
-        numbers = constant(place, np.array([*factors, *own], dtype))
+        numbers = constant(context, np.array([*factors, *own], dtype))
         (*one, last), (*other, end) = ([s // dtype.itemsize for s in array.strides] for array in (ahead, back))
         run(
-            *(place, elementwise.longest, spec, ahead.size // ahead.shape[-1]),
+            *(context, elementwise.longest, spec, ahead.size // ahead.shape[-1]),
             (peaks.address, ahead.address, back.address, numbers.address),
             *(ahead.size // ahead.shape[-1] // count, _six(shape, 1), _six(tuple(one), 0), _six(tuple(other), 0)),
             (last, end),
@@ -193,15 +195,15 @@ def fetched(array: DeviceArray) -> np.ndarray:
     TypeError
         If a graph is recorded, while which no number is known.
     """
-    place = array.place
-    if runtime.is_capturing(place.stream, place.device):
+    context = array.context
+    if runtime.is_capturing(context.stream, context.device):
         msg = (
             "`antialias=True` takes the numbers of theta or the flow, which are not known while a graph is recorded; "
-            "pass how many places to read along each axis, as antialias=4"
+            "pass how many addresses to read along each axis, as antialias=4"
         )
         raise TypeError(msg)
     array = contiguous(aligned(array))
-    raw = runtime.read(array.address, array.nbytes, place.stream, place.device) if array.size else b""
+    raw = runtime.read(array.address, array.nbytes, context.stream, context.device) if array.size else b""
     return np.frombuffer(raw, array.dtype).reshape(array.shape)
 
 
@@ -209,39 +211,39 @@ def contracted(first: DeviceArray, second: DeviceArray, out: DeviceArray) -> Non
     """Write out[n, i, j] = the sum of first[i, k] second[n, k, j] over k, in float64; arrays may have any strides."""
     if out.size:
         spec = _spec(first.dtype, out.dtype, second)
-        places = out.address, first.address, second.address
+        addresses = out.address, first.address, second.address
         steps = [tuple(s // array.itemsize for s in array.strides) for array in (out, first, second)]
-        run(out.place, elementwise.contraction, spec, out.size, places, *out.shape[1:], first.shape[1], *steps)
+        run(out.context, elementwise.contraction, spec, out.size, addresses, *out.shape[1:], first.shape[1], *steps)
 
 
 def total(array: DeviceArray, dtype: np.dtype[Any] | None = None) -> DeviceArray:
     """Return the sum over the first axis, which stays with one item, in the order of its items."""
     dtype = dtype or array.dtype
-    out = array.place.empty((1, *array.shape[1:]), dtype)
+    out = array.context.empty((1, *array.shape[1:]), dtype)
     if out.size:
         count, step = len(array), array.strides[0] // array.itemsize
         item = array.view(out.shape, array.strides)
         spec = _spec(array.dtype, dtype)
-        places = out.address, array.address
-        run(array.place, elementwise.total, spec, out.size, places, count, step, _six(out.shape, 1), _steps(item))
+        addresses = out.address, array.address
+        run(array.context, elementwise.total, spec, out.size, addresses, count, step, _six(out.shape, 1), _steps(item))
     return out
 
 
-def constant(place: Place, values: np.ndarray) -> DeviceArray:
+def constant(context: DeviceContext, values: np.ndarray) -> DeviceArray:
     """Return a few numbers on a GPU: written once for each stream, and remembered.
 
     What is written while a graph is recorded belongs to that graph, and is written again each time it runs.
     """
     values = np.ascontiguousarray(values)
-    if place.tape is not None:
-        kept = constant(place._replace(tape=None), values)
-        place.tape.used(kept.address, values)
+    if context.trace is not None:
+        kept = constant(context._replace(trace=None), values)
+        context.trace.used(kept.address, values)
         return kept
-    key = (place.framework, place.device, place.stream, values.tobytes(), values.shape, values.dtype)
+    key = (context.framework, context.device, context.stream, values.tobytes(), values.shape, values.dtype)
     found: DeviceArray | None = _constants.find(key)
     if found is None:
-        found = _written(place, values)
-        if not runtime.is_capturing(place.stream, place.device):
+        found = _written(context, values)
+        if not runtime.is_capturing(context.stream, context.device):
             _constants.keep(key, found, 2 * values.nbytes + LINE)  # on the GPU, and in the key
     return found
 
@@ -249,21 +251,21 @@ def constant(place: Place, values: np.ndarray) -> DeviceArray:
 _constants = Memo(2**28)
 
 
-def _written(place: Place, values: np.ndarray) -> DeviceArray:
+def _written(context: DeviceContext, values: np.ndarray) -> DeviceArray:
     """Write numbers by launches that carry them; a single number, again and again, by one."""
     raw = values.tobytes()
     lines = max(-(-len(raw) // LINE), 1)
-    memory = place.empty((lines * LINE,), BYTE)
+    memory = context.empty((lines * LINE,), BYTE)
     raw += raw[: values.itemsize] * (-len(raw) % LINE // values.itemsize) if raw else bytes(LINE)
     words = [tuple(np.frombuffer(raw, np.int64, elementwise.WORDS, k * LINE).tolist()) for k in range(lines)]
     spec = _spec(BYTE, BYTE)
     if len(set(words)) == 1:
-        run(place, elementwise.constant, spec, lines * elementwise.WORDS, (memory.address,), words[0])
+        run(context, elementwise.constant, spec, lines * elementwise.WORDS, (memory.address,), words[0])
     else:
         for k, line in enumerate(words):
-            run(place, elementwise.constant, spec, elementwise.WORDS, (memory.address + k * LINE,), line)
+            run(context, elementwise.constant, spec, elementwise.WORDS, (memory.address + k * LINE,), line)
     steps = gapless(values.shape, values.itemsize)
-    return DeviceArray(memory.address, values.shape, steps, values.dtype, place, memory.owner)
+    return DeviceArray(memory.address, values.shape, steps, values.dtype, context, memory.owner)
 
 
 def _spec(first: np.dtype[Any], out: np.dtype[Any], others: DeviceArray | None = None) -> Spec:

@@ -57,13 +57,13 @@ def scatter(
         factory = kernels.scatter_binned if rest is None else gather.scatter_rest_binned
     arrays = (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address)
     run(
-        *(image_bar.place, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+        *(image_bar.context, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
         arrays if rest is None else (rest.maps.address, *arrays),
         *(call.batch, call.channels, group, call.size, call.extent, strides, call.image, call.source, order),
     )
     if deterministic:
         factory = kernels.from_bins if rest is None else gather.from_bins_rest
-        run(image_bar.place, factory, spec, image_bar.size, (*counted(rest), image_bar.address, sums.address))
+        run(image_bar.context, factory, spec, image_bar.size, (*counted(rest), image_bar.address, sums.address))
 
 
 def counted(rest: Rest | None) -> tuple[int, ...]:
@@ -86,11 +86,11 @@ def bins(
     coordinate: a unit is at most a whole extent of pixels, and a map adds one tangent more than there are axes.
     Weights that are `curved` are differentiated twice.
     """
-    place, ndim = image_bar.place, spec.ndim
+    context, ndim = image_bar.context, spec.ndim
     shape, word = (HEAD + WORDS * image_bar.size,), np.dtype(np.int64)
-    memory = zeros(place, shape, word) if rest is None else place.empty(shape, word)
+    memory = zeros(context, shape, word) if rest is None else context.empty(shape, word)
     if rest is not None:
-        run(place, gather.clear_rest, Spec(0, digest=digest()), memory.size, (*counted(rest), memory.address))
+        run(context, gather.clear_rest, Spec(0, digest=digest()), memory.size, (*counted(rest), memory.address))
     shared = call.batch // len(image_bar)
     adds = (shared * math.prod(call.size) * spec.taps**ndim).bit_length()
     peaks = [peak(cotangent, call, rest)]
@@ -99,17 +99,17 @@ def bins(
     if source_dot is not None:
         peaks.append(peak(source_dot, call))
         adds += unit
-    run(place, kernels.opened, spec, 1, (memory.address, peaks[0].address, peaks[-1].address), adds)
+    run(context, kernels.opened, spec, 1, (memory.address, peaks[0].address, peaks[-1].address), adds)
     return memory
 
 
 def peak(array: DeviceArray, call: Sampling, rest: Rest | None = None) -> DeviceArray:
     """Return the representation of an array's largest finite number, in the type of the arithmetic."""
     array = contiguous(array)
-    found = zeros(array.place, (1,), np.dtype(np.int64))
+    found = zeros(array.context, (1,), np.dtype(np.int64))
     threads = min(array.size, BUSY)
     code = DTYPES[array.dtype.name]
     spec = Spec(0, image_dtype=code, source_dtype=DTYPES[call.like.name], digest=digest())
     factory = kernels.largest if rest is None else gather.largest_rest
-    run(array.place, factory, spec, threads, (*counted(rest), found.address, array.address), array.size, threads)
+    run(array.context, factory, spec, threads, (*counted(rest), found.address, array.address), array.size, threads)
     return found

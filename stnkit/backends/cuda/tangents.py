@@ -1,4 +1,4 @@
-"""Whole arrays on a GPU with tangents: forward mode, and the second order, as `tangents` does on a CPU."""
+"""Whole arrays on a GPU with tangents: forward mode, and the second order, as on a CPU."""
 
 import itertools
 import math
@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.backends.cuda.array import DeviceArray, spread
+from stnkit.backends.cuda.array import DeviceArray, broadcast_to
 from stnkit.backends.cuda.execute import sample, walkable
 from stnkit.backends.cuda.maps import readable, theta_bars
 from stnkit.backends.cuda.memory import aligned, cleared, constant, contiguous, converted, product, run, zeros
 from stnkit.backends.cuda.scatter import image_layout, scatter
-from stnkit.backends.cuda.warp_layout import channels_each, grouped, seats, vectored
+from stnkit.backends.cuda.warp_layout import channels_each, grouped, vectored, warp_layout
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, layout, out_strides, sampling
@@ -51,18 +51,18 @@ def sample_jvp_into(
     wide = dot_dtype(image.dtype, source.dtype)
     if options.interp == NEAREST and image_dot is None:
         out = sample(image, source, kind, size, options, fill)
-        return out, cleared(image.place.empty(out.shape, wide) if out_dot is None else out_dot)
+        return out, cleared(image.context.empty(out.shape, wide) if out_dot is None else out_dot)
     image, image_dot, source, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
     call = sampling(layout(image), layout(source), kind, size, options)
-    out = image.place.empty(call.out_shape, image.dtype)
-    out_dot = image.place.empty(call.out_shape, wide) if out_dot is None else out_dot
+    out = image.context.empty(call.out_shape, image.dtype)
+    out_dot = image.context.empty(call.out_shape, wide) if out_dot is None else out_dot
     if out.size:
         spec = vectored(call, *_present(image, image_dot, out, out_dot))
         spec = spec._replace(image_dot=image_dot is not None, source_dot=source_dot is not None)
         group = channels_each(call, spec)
         run(
-            *(image.place, kernels.sample_jvp, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
-            _addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.place, fill)),
+            *(image.context, kernels.sample_jvp, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+            _addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.context, fill)),
             *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
         )
     return out, out_dot
@@ -80,16 +80,16 @@ def sample_double_vjp(
     fill: np.ndarray,
     deterministic: bool = False,
 ) -> tuple[DeviceArray, Maybe, DeviceArray]:
-    """Return the cotangents of the arguments of `device_ops.sample_vjp`, from those of its results, None for zero."""
+    """Return the cotangents of the arguments of `sample_vjp`, from those of its results, None for zero."""
     slopes = options.interp != NEAREST
     source_dot = source_dot if slopes else None  # it has no slope
     image, image_dot, read, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
-    place, moved = image.place, source_dot is not None
-    image_bar = zeros(place, image.shape, bar_dtype(image.dtype, read.dtype))
+    context, moved = image.context, source_dot is not None
+    image_bar = zeros(context, image.shape, bar_dtype(image.dtype, read.dtype))
     if not cotangent.size or (image_dot is None and not moved):
-        out_bar_bar = zeros(place, cotangent.shape, cotangent.dtype)
-        return out_bar_bar, converted(image_bar, image.dtype), zeros(place, source.shape, read.dtype)
-    out_bar_bar = place.empty(cotangent.shape, cotangent.dtype)
+        out_bar_bar = zeros(context, cotangent.shape, cotangent.dtype)
+        return out_bar_bar, converted(image_bar, image.dtype), zeros(context, source.shape, read.dtype)
+    out_bar_bar = context.empty(cotangent.shape, cotangent.dtype)
     cotangent, strides = walkable(cotangent, options)
     both = moved and not deterministic and image.flags.c_contiguous
     call = sampling(layout(image), layout(read), kind, size, options)
@@ -97,19 +97,19 @@ def sample_double_vjp(
     spec = grouped(call, vectored(call, *pictures))._replace(
         image_dot=image_dot is not None, source_dot=moved, image_bar=both, source_bar=slopes, out_bar=True
     )
-    seat = seats(call, spec, read)
+    seat = warp_layout(call, spec, read)
     arrays = (out_bar_bar, image_bar, seat.memory, cotangent, image, image_dot, read, source_dot)
-    places = _addresses(*arrays, constant(place, fill))
+    addresses = _addresses(*arrays, constant(context, fill))
     run(
-        *(place, kernels.sample_double_vjp, spec, seat.items),
-        places,
+        *(context, kernels.sample_double_vjp, spec, seat.items),
+        addresses,
         *(call.channels, seat.repeat, seat.rows, call.size, call.extent),
         *(out_strides(call, options), strides, call.image, call.source, seat.strides),
     )
     if moved and not both:
         call = sampling(gapless(image), layout(read), kind, size, options)
         scatter(call, image_bar, cotangent, strides, read, deterministic, source_dot)
-    source_bar = seat.sums() if slopes else zeros(place, source.shape, read.dtype)
+    source_bar = seat.sums() if slopes else zeros(context, source.shape, read.dtype)
     if slopes and kind in MAPS:
         source_bar = theta_bars(source_bar, source, kind, options.control)
     return out_bar_bar, converted(image_bar, image.dtype), source_bar
@@ -118,7 +118,7 @@ def sample_double_vjp(
 def sample_gradient(
     image: DeviceArray, source: DeviceArray, kind: int, size: Shape, options: Options, fill: np.ndarray
 ) -> DeviceArray:
-    """Return the derivatives of `device_ops.sample` with respect to its coordinates, one for each axis.
+    """Return the derivatives of `sample` with respect to its coordinates, one for each axis.
 
     Each is the tangent along one axis.
     """
@@ -126,10 +126,10 @@ def sample_gradient(
     ndim = len(size)
     slopes = None
     for axis in range(ndim):
-        step = constant(source.place, np.eye(ndim, dtype=source.dtype)[axis])
-        _, slope = sample_jvp(None, spread(step, source.shape), image, source, kind, size, options, fill)
+        step = constant(source.context, np.eye(ndim, dtype=source.dtype)[axis])
+        _, slope = sample_jvp(None, broadcast_to(step, source.shape), image, source, kind, size, options, fill)
         if slopes is None:
-            slopes = slope.place.empty((ndim, *slope.shape), slope.dtype)
+            slopes = slope.context.empty((ndim, *slope.shape), slope.dtype)
         product(slope, out=slopes[axis])
     assert slopes is not None
     return product(slopes.transpose((*range(1, slopes.ndim), 0)))
@@ -144,13 +144,13 @@ def splat_double_jvp(
     options: Options,
     deterministic: bool = False,
 ) -> DeviceArray:
-    """Return the second derivative of `device_ops.splat` along two tangents of the grid.
+    """Return the second derivative of `splat` along two tangents of the grid.
 
     It is a sum over all pairs of axes: values, times the first tangent on one and the second on the other, are splatted
     with the weights of these axes differentiated.
     """
-    place, grid = values.place, aligned(grid)
-    image_bar = zeros(place, shape, bar_dtype(values.dtype, grid.dtype))
+    context, grid = values.context, aligned(grid)
+    image_bar = zeros(context, shape, bar_dtype(values.dtype, grid.dtype))
     if values.size and options.interp != NEAREST:
         call = sampling(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
         for a, b in itertools.product(range(grid.shape[-1]), repeat=2):
@@ -167,7 +167,7 @@ def _beside(dot: DeviceArray, axis: int, values: DeviceArray, options: Options) 
     at = along.ndim if options.channels_last else 1
     shape = (*along.shape[:at], 1, *along.shape[at:])
     strides = (*along.strides[:at], 0, *along.strides[at:])
-    return spread(along.view(shape, strides), values.shape)
+    return broadcast_to(along.view(shape, strides), values.shape)
 
 
 def _present(*arrays: Maybe) -> list[DeviceArray]:

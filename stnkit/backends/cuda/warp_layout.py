@@ -49,7 +49,7 @@ def channels_each(call: Sampling, spec: Spec) -> int:
     return max(-(-call.channels * points // BUSY), min(4, call.channels), 1) if points else 1
 
 
-class Seats(NamedTuple):
+class WarpLayout(NamedTuple):
     """How threads are numbered where those of a warp add up, and the memory of what they add up to."""
 
     shape: Shape  # of the source's cotangent
@@ -64,18 +64,20 @@ class Seats(NamedTuple):
         return self.memory if self.memory.shape == self.shape else theta_sums(self.memory, self.shape)
 
 
-def seats(call: Sampling, spec: Spec, source: DeviceArray) -> Seats:
+def warp_layout(call: Sampling, spec: Spec, source: DeviceArray) -> WarpLayout:
     """Return how threads are numbered, and where they write: a grid's cotangent, or warps' parts of theta's."""
     points, ndim = math.prod(call.size), spec.ndim
     rows = points + -points % runtime.WARP
     if spec.mapped:
         parts, entries = rows * spec.group // runtime.WARP, map_entries(spec, call.source)
-        memory = source.place.empty((call.batch, parts, entries), call.like)
+        memory = source.context.empty((call.batch, parts, entries), call.like)
         shape = (len(source), entries)
-        return Seats(shape, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
+        return WarpLayout(shape, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
     shared = len(source)
-    memory = source.place.empty(source.shape, source.dtype)
-    return Seats(source.shape, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim))
+    memory = source.context.empty(source.shape, source.dtype)
+    return WarpLayout(
+        source.shape, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim)
+    )
 
 
 def map_entries(spec: Spec, strides: Shape) -> int:
@@ -88,12 +90,12 @@ def theta_sums(parts: DeviceArray, shape: Shape) -> DeviceArray:
     """Return the cotangents of maps from the warps' parts, in a shape and the parts' dtype."""
     batch, rows, entries = parts.shape
     maps = shape[0]
-    out = parts.place.empty(shape, parts.dtype)
+    out = parts.context.empty(shape, parts.dtype)
     if out.size:
         code = DTYPES[parts.dtype.name]
         spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
         run(
-            *(parts.place, kernels.theta_sums, spec, maps * entries * runtime.WARP),
+            *(parts.context, kernels.theta_sums, spec, maps * entries * runtime.WARP),
             *((out.address, parts.address), batch // maps * rows, entries),
         )
     return out

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.compiler.jit import FORM, kept
+from stnkit.kernels.compiler.jit import FORM, cached
 from stnkit.kernels.cpu.call import WORDS, call_at, words_at
 from stnkit.kernels.cpu.threads import filled, run
 
@@ -219,4 +219,4 @@ def answer() -> Any:
         :16
     ]
     answer.__qualname__ = f"answer_{about}"  # as Numba's cache sees changes of this file alone
-    return kept(cfunc, answer, FORM)
+    return cached(cfunc, answer, FORM)

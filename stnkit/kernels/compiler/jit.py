@@ -2,7 +2,7 @@
 
 Leaves are scalar functions shared by every device. They are inlined, so that a kernel's `Spec` reaches them
 as constants and every branch on it folds away; measured, that is 1.6 times as fast as the same choice made at
-run time. Numba for CUDA compiles them itself; for a CPU, `leaves` does. Leaves are never cached on their own:
+run time. Numba for CUDA compiles them itself; for a CPU, `compiler.leaves` does. Leaves are never cached on their own:
 Numba's cache does not see a change in a callee, and kernels carry the leaves' digest instead.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, config, njit, typeof, types
+from numba import cfunc, njit, typeof, types
 from numba.core import cgutils
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
@@ -38,7 +38,7 @@ from stnkit.spec import Spec
 leaf = njit(
     forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LeafPipeline
 )
-FORM = types.int64(types.int64, types.int64, types.int64)  # of a kernel: see `call`
+FORM = types.int64(types.int64, types.int64, types.int64)  # of a kernel: see `kernels.cpu.call`
 
 
 register_model(Choices)(models.OpaqueModel)
@@ -68,7 +68,7 @@ def _spec_field(context, builder, kind, value, name):
     return context.get_constant_generic(builder, typeof(field), field)
 
 
-def rule(
+def intrinsic(
     function: Callable[..., Any], result: Callable[..., Any], known: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
     """Give `function`, uncompiled Python, a type in kernels, `result(*argument types)`, and the decorated code.
@@ -82,7 +82,7 @@ def rule(
 
 
 class Kernel:
-    """A function `status = kernel(words, first, last)` of a CPU that captures its `Spec` alone; see `call`.
+    """A function `status = kernel(words, first, last)` of a CPU that captures its `Spec` alone; see `kernels.cpu.call`.
 
     It is compiled when its address is asked for, with the on-disk cache; where no directory can be written to, without.
     """
@@ -99,7 +99,7 @@ class Kernel:
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        return kept(cfunc, self.function, FORM, error_model="numpy", pipeline_class=KernelPipeline)
+        return cached(cfunc, self.function, FORM, error_model="numpy", pipeline_class=KernelPipeline)
 
 
 _compiling = threading.Lock()  # of two threads that want one kernel, one compiles it
@@ -117,17 +117,12 @@ def kernel(function: Callable[..., Any], spec: Spec) -> Kernel:
     return Kernel(function)
 
 
-def kept(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any, **options: Any) -> Any:
-    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where there is a place for it."""
-    return compiler(*form, cache=_place(function) is not None, **options)(function)
+def cached(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any, **options: Any) -> Any:
+    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where one can be written."""
+    return compiler(*form, cache=cache_directory_of(function) is not None, **options)(function)
 
 
-def place() -> str | None:
-    """Return the directory that kernels are kept in; None if none can be written to, or nothing is compiled."""
-    return None if config.DISABLE_JIT else _place(place)
-
-
-def _place(function: Callable[..., Any]) -> str | None:
+def cache_directory_of(function: Callable[..., Any]) -> str | None:
     """Return the directory that a function is kept in.
 
     Numba keeps machine code by a function's source file. Where that is not installed, the file that the function
@@ -137,7 +132,7 @@ def _place(function: Callable[..., Any]) -> str | None:
     room = Path(function.__globals__["__file__"])
     files = [path for path in (Path(code.co_filename), room, *room.parents) if path.is_file()]
     function.__code__ = code.replace(co_filename=str(files[0])) if files else code  # no file: in a frozen program
-    return monitor.place(function)
+    return monitor.cache_directory_of(function)
 
 
 def on_gpu() -> bool:
@@ -145,17 +140,17 @@ def on_gpu() -> bool:
     return False
 
 
-@rule(on_gpu, lambda: types.boolean, known=lambda context: is_gpu(context))
+@intrinsic(on_gpu, lambda: types.boolean, known=lambda context: is_gpu(context))
 def _on_gpu(context, builder, signature, args):
     return context.get_constant(types.boolean, is_gpu(context))
 
 
-def hidden(count: int) -> int:
+def opaque(count: int) -> int:
     """Return a count that a GPU's compiler is not told, so that a loop that goes round as often stays a loop."""
     return count
 
 
-@rule(hidden, lambda count: types.int32)
+@intrinsic(opaque, lambda count: types.int32)
 def _hidden(context, builder, signature, args):
     count = context.cast(builder, args[0], signature.args[0], types.int32)
     if not is_gpu(context):
@@ -168,22 +163,22 @@ def floor(x: Any) -> Any:
     return np.floor(x)
 
 
-@rule(floor, lambda x: x)
+@intrinsic(floor, lambda x: x)
 def _floor(context, builder, signature, args):
     return builder.call(builder.module.declare_intrinsic("llvm.floor", [args[0].type]), args)
 
 
-def within(i: Any, n: Any) -> Any:
+def in_bounds(i: Any, n: Any) -> Any:
     """Tell whether `i` is one of the `n` indices from 0 on. Without a sign negative ones are huge: one comparison."""
     return 0 <= i < n
 
 
-@rule(within, lambda i, n: types.boolean)
+@intrinsic(in_bounds, lambda i, n: types.boolean)
 def _within(context, builder, signature, args):
     return builder.icmp_unsigned("<", args[0], context.cast(builder, args[1], signature.args[1], signature.args[0]))
 
 
-def either(condition: Any, x: Any, y: Any) -> Any:
+def select(condition: Any, x: Any, y: Any) -> Any:
     """Return `x` if the condition holds, else `y`, of its type: by an instruction, and never by a branch.
 
     Of several branches on one condition compilers make one, and in a loop over lanes then write each result twice.
@@ -191,7 +186,7 @@ def either(condition: Any, x: Any, y: Any) -> Any:
     return x if condition else y
 
 
-@rule(either, lambda condition, x, y: x)
+@intrinsic(select, lambda condition, x, y: x)
 def _either(context, builder, signature, args):
     return builder.select(args[0], args[1], context.cast(builder, args[2], signature.args[2], signature.args[1]))
 
@@ -212,17 +207,17 @@ def pointer(address: int, witness: Any) -> Any:
     return np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
 
 
-@rule(pointer, lambda address, witness: types.CPointer(witness))
+@intrinsic(pointer, lambda address, witness: types.CPointer(witness))
 def _pointer(context, builder, signature, args):
     return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
 
-def beyond(memory: Any, count: int) -> Any:
+def advanced(memory: Any, count: int) -> Any:
     """View memory from the value number `count` on; the compiler still knows that both are one block."""
     return memory[count:]
 
 
-@rule(beyond, lambda memory, count: memory)
+@intrinsic(advanced, lambda memory, count: memory)
 def _beyond(context, builder, signature, args):
     return builder.gep(args[0], [args[1]])
 
@@ -237,25 +232,25 @@ class View(NamedTuple):
 _allocated: dict[int, Any] = {}  # memory of uncompiled kernels, by its address
 
 
-def allocated(size: int) -> int:
+def malloc(size: int) -> int:
     """Allocate scratch memory of so many bytes; return its address, or 0 where memory is short."""
     memory = np.empty(size, np.uint8)
     return _allocated.setdefault(memory.ctypes.data, memory).ctypes.data  # type: ignore[no-any-return]
 
 
-@rule(allocated, lambda size: types.int64)
+@intrinsic(malloc, lambda size: types.int64)
 def _malloc(context, builder, signature, args):
     function = ir.FunctionType(ir.IntType(8).as_pointer(), [ir.IntType(64)])
     found = builder.call(cgutils.get_or_insert_function(builder.module, function, "malloc"), args)
     return builder.ptrtoint(found, ir.IntType(64))
 
 
-def release(address: int) -> None:
+def free(address: int) -> None:
     """Give scratch memory back."""
     del _allocated[address]
 
 
-@rule(release, lambda address: types.none)
+@intrinsic(free, lambda address: types.none)
 def _free(context, builder, signature, args):
     function = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
     where = builder.inttoptr(args[0], ir.IntType(8).as_pointer())

@@ -93,7 +93,7 @@ def watched() -> Iterator[None]:
 def told(function: Callable[..., Any]) -> str:
     """Say which kernel is compiled, and where it will be found from then on."""
     (spec,) = (cell.cell_contents for cell in function.__closure__ or ())
-    where = place(function)
+    where = cache_directory_of(function)
     kept = f"kept in {where}" if where else "not kept, as there is no directory to write to: set NUMBA_CACHE_DIR"
     return f"compiling {function.__name__} for {described(spec)} (first call of its kind; {kept})"
 
@@ -110,7 +110,7 @@ def _name(table: dict[str, int], code: int) -> str:
     return next(name for name, value in table.items() if value == code)
 
 
-def place(function: Callable[..., Any]) -> str | None:
+def cache_directory_of(function: Callable[..., Any]) -> str | None:
     """Return the directory that Numba keeps a function's machine code in; None if it can write to none."""
     try:
         where: str = FunctionCache(function).cache_path

@@ -1,9 +1,9 @@
-"""Loops over grids: those that sources of coordinates give, and their derivatives; parts are those of `cpu`."""
+"""Loops over grids: those that sources of coordinates give, and their derivatives; parts are those of `loops`."""
 
 import functools
 from typing import Any
 
-from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer, release
+from stnkit.kernels.compiler.jit import View, free, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     OUT,
@@ -18,7 +18,7 @@ from stnkit.kernels.cpu.call import (
 from stnkit.kernels.cpu.loops import put_map_bar, span
 from stnkit.kernels.cpu.tile import allocate, divide, sum_bars
 from stnkit.kernels.leaves.formats import zero
-from stnkit.kernels.leaves.maps import bend_out, run, spread_out
+from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
 from stnkit.kernels.leaves.point import TILE, slot
 from stnkit.kernels.leaves.sources import coordinate, put_row, tangent
 from stnkit.spec import Spec
@@ -106,26 +106,26 @@ def over_grids(address, first_chunk, last_chunk, body, spec):
     for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
         n, (first, count) = item // tiles, span(item % tiles, points)
         body(words, call, tile, source, item, n, first, count, (n * points + first) * spec.ndim, spec)
-    release(memory)
+    free(memory)
     return 0
 
 
 @functools.cache
-def plate_grid(spec: Spec) -> Any:
+def thin_plate_grid(spec: Spec) -> Any:
     """Build the kernel that writes the coordinates of thin plate splines out as a grid (batch, location, axis)."""
 
     def plate_grid(words, first, last):
-        return over_grids(words, first, last, put_plates, spec)
+        return over_grids(words, first, last, put_thin_plates, spec)
 
     return kernel(plate_grid, spec)
 
 
 @leaf
-def put_plates(words, call, tile, source, item, n, first, count, at, spec):
+def put_thin_plates(words, call, tile, source, item, n, first, count, at, spec):
     """Write the coordinates of one tile."""
     like = zero(spec.source_dtype)
-    spread_out(tile.places, first, count, call.size, like, spec)
-    bend_out(tile.coords, tile.places, source, n, count, like, spec)
+    stage_lattice(tile.lattice, first, count, call.size, like, spec)
+    stage_thin_plate(tile.coords, tile.lattice, source, n, count, like, spec)
     write(pointer(words[OUT], like), at, tile.coords, count, spec)
 
 
@@ -176,11 +176,11 @@ def put_tangents(address, first_chunk, last_chunk, spec):
 def put_tangent(out, at, source, source_dot, n, point, size, like, spec):
     """Write the tangent of one location's coordinates."""
     for axis in range(spec.ndim):
-        out[at + axis] = calm(source, source_dot, n, point, size, axis, like, spec)
+        out[at + axis] = finite_tangent(source, source_dot, n, point, size, axis, like, spec)
 
 
 @leaf
-def calm(source, source_dot, n, point, size, axis, like, spec):
+def finite_tangent(source, source_dot, n, point, size, axis, like, spec):
     """Return the tangent of a coordinate; exactly 0 where that is not finite."""
     T = type(like)
     u = coordinate(source, n, point, size, axis, like, spec)

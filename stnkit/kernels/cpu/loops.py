@@ -12,7 +12,7 @@ from typing import Any
 
 from numba import int64
 
-from stnkit.kernels.compiler.jit import View, beyond, kernel, leaf, pointer, release
+from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,
@@ -25,18 +25,28 @@ from stnkit.kernels.cpu.call import (
     call_at,
     words_at,
 )
-from stnkit.kernels.cpu.nearest import move_tile, pick
-from stnkit.kernels.cpu.tile import allocate, behind, divide, finish_bars, lowest, put_bars, stage, sum_bars, turn
+from stnkit.kernels.cpu.nearest import copy_tile, pick
+from stnkit.kernels.cpu.tile import (
+    allocate,
+    divide,
+    finish_bars,
+    lowest,
+    put_bars,
+    scratch_after,
+    stage,
+    sum_bars,
+    transpose_cotangents,
+)
 from stnkit.kernels.leaves.formats import narrow, widen, zero
-from stnkit.kernels.leaves.maps import spread_out, sum_bends, through
-from stnkit.kernels.leaves.point import AHEAD, TILE, blend, is_calm, pitch, slot, spread
+from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_weight_cotangents
+from stnkit.kernels.leaves.point import AHEAD, TILE, blend, row_stride, rows_in_order, scatter, slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
-from stnkit.kernels.simd.neighbours import touch
+from stnkit.kernels.simd.neighbours import prefetch
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
 
 @leaf
-def share(total, part, parts):
+def part_range(total, part, parts):
     """Return the half-open range that is part number `part` of `parts` of `total` things."""
     return part * total // parts, (part + 1) * total // parts
 
@@ -45,9 +55,9 @@ def share(total, part, parts):
 def ranges(item, parts, batch, channels, tiles):
     """Return the batch items, channels and tiles of work item `item`."""
     _, groups, spans = parts
-    n = share(batch, item // (groups * spans), parts[0])
-    c = share(channels, item // spans % groups, groups)
-    return n, c, share(tiles, item % spans, spans)
+    n = part_range(batch, item // (groups * spans), parts[0])
+    c = part_range(channels, item // spans % groups, groups)
+    return n, c, part_range(tiles, item % spans, spans)
 
 
 @leaf
@@ -78,7 +88,7 @@ def over_tiles(address, first_chunk, last_chunk, body, spec):
                 first, count = span(t, points)
                 stage(tile, n, first, count, source, call.size, call.extent, call.image, like, spec.reading)
                 body(words, call, tile, memory, n, cs, t, n * call.image[0] + plane, spec)
-    release(memory)
+    free(memory)
     return 0
 
 
@@ -98,17 +108,17 @@ def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
     like, stored = zero(spec.arithmetic_dtype), zero(spec.image_dtype)
     out, image = View(pointer(words[OUT], stored), call.out), View(pointer(words[IMAGE], stored), call.image)
     fills, raws = pointer(words[FILL], like), pointer(words[FILL], stored)
-    many, places = lanes(like, spec), lanes(like, spec.places)
+    many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])
     to = n * call.out[0] + first * call.out[2]
-    fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec)
+    fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec)
 
 
 @leaf
-def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, spec):
+def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
     if spec.interp == NEAREST and not spec.interleaved:
-        move_tile(out, to, image, at, raws, tile, count, cs, places, spec)
+        copy_tile(out, to, image, at, raws, tile, count, cs, points, spec)
     else:
         cs = settled(cs, many, spec)
         wide = cs[1] - cs[0]
@@ -117,8 +127,8 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, sp
         for a in range(outer):
             b = int64(0)
             while b + width(many) <= vectored(inner, spec):
-                approach(image, at, tile, a, b, cs, places, spec)
-                fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
+                prefetch_ahead(image, at, tile, a, b, cs, points, spec)
+                fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec)
                 b += width(many)
             while b < inner:
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, number, number, spec)
@@ -132,31 +142,31 @@ def settled(cs, many, spec):
 
 
 @leaf
-def approach(image, at, tile, a, b, cs, places, spec):
+def prefetch_ahead(image, at, tile, a, b, cs, points, spec):
     """Ask for the pixels that locations further on will read, in the order of a map, which no processor foresees.
 
     Past the last location, what the stage held before is asked for, which does no harm.
     """
     if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
-        plane = beyond(image.memory, at + c * image.strides[1])
+        plane = advanced(image.memory, at + c * image.strides[1])
         for row in range(spec.rows):
-            touch(plane, tile.rows, slot(row, p + AHEAD), places)
+            prefetch(plane, tile.rows, slot(row, p + AHEAD), points)
 
 
 @leaf
-def fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec):
+def fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec):
     """Interpolate number `b` of the inner loop, or as many from there on as `many` has lanes."""
     p, c = position(a, b, cs, spec)
     where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
     plane = at + c * image.strides[1]
     if spec.interp == NEAREST:
         stored = channel(raws, c, many, spec)
-        store(out.memory, where, pick(image.memory, plane, stored, tile, p, places, many, spec.reading))
+        store(out.memory, where, pick(image.memory, plane, stored, tile, p, points, many, spec.reading))
     else:
         outside = channel(fills, c, many, spec)
-        calm = is_calm(tile, p, places, spec.reading)
-        value, _, _, _ = blend(image, spec.image_dtype, plane, outside, tile, p, calm, places, many, spec.reading)
+        in_order = rows_in_order(tile, p, points, spec.reading)
+        value, _, _, _ = blend(image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading)
         store(out.memory, where, narrow(value, image.memory[0], spec.image_dtype))
 
 
@@ -197,19 +207,19 @@ def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
     """Add what one tile brings to the cotangents of image and source."""
     like = zero(spec.arithmetic_dtype)
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
-    many, places = lanes(like, spec), lanes(like, spec.places)
+    many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])
     to = n * call.cotangent[0] + first * call.cotangent[2]
     if spec.planar:
-        turned = View(pointer(behind(memory, spec), zero(spec.dot_dtype)), (int64(0), int64(1), cs[1] - cs[0]))
-        turn(turned, out_bar, to, count, cs)
+        turned = View(pointer(scratch_after(memory, spec), zero(spec.dot_dtype)), (int64(0), int64(1), cs[1] - cs[0]))
+        transpose_cotangents(turned, out_bar, to, count, cs)
         out_bar, to = turned, -cs[0]
     if spec.image_bar:
         image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
-        spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec)
+        image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec)
     if spec.source_bar:
         image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
-        pull_tile(image, at, pointer(words[FILL], like), out_bar, to, tile, count, cs, places, many, spec)
+        grid_cotangent_tile(image, at, pointer(words[FILL], like), out_bar, to, tile, count, cs, points, many, spec)
         finish_source_bar(words, call, tile, n, t, first, count, like, spec)
 
 
@@ -237,18 +247,18 @@ def put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spe
 def put_map_bar(theta_bar, to, source, tile, n, first, count, size, like, spec):
     """Add the tile's cotangents to those of theta, from `to` on. Coordinates are no longer needed."""
     if spec.source == PROJECTIVE or spec.source == THIN_PLATE_SPLINE:
-        spread_out(tile.coords, first, count, size, like, spec)
+        stage_lattice(tile.coords, first, count, size, like, spec)
     if spec.source == PROJECTIVE:
-        through(tile.bars, tile.coords, source, n, count, like, spec)
+        projective_pullback(tile.bars, tile.coords, source, n, count, like, spec)
     if spec.source == THIN_PLATE_SPLINE:
         many = lanes(like, spec.sums)
-        sum_bends(theta_bar, to, tile.bars, tile.coords, tile.places, source, n, count, like, many, spec)
+        sum_weight_cotangents(theta_bar, to, tile.bars, tile.coords, tile.lattice, source, n, count, like, many, spec)
         to += 2 * source.strides[4] * spec.ndim
-    sum_bars(theta_bar, to, tile.bars, 0, pitch(), 1, first, count, size, like, spec)
+    sum_bars(theta_bar, to, tile.bars, 0, row_stride(), 1, first, count, size, like, spec)
 
 
 @leaf
-def spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
+def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
     """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`.
 
     Locations are done one by one, as neighbours add to the same pixels; channels that lie side by side in lanes.
@@ -259,26 +269,26 @@ def spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
     for a in range(outer):
         b = int64(0)
         while spec.interleaved and b + width(many) <= vectored(inner, spec):
-            approach(image_bar, at, tile, a, b, cs, number, spec)
-            push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
+            prefetch_ahead(image_bar, at, tile, a, b, cs, number, spec)
+            image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
-            approach(image_bar, at, tile, a, b, cs, number, spec)
-            push(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
+            prefetch_ahead(image_bar, at, tile, a, b, cs, number, spec)
+            image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
 
 @leaf
-def push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec):
+def image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec):
     """Add to the image's cotangent what number `b` of the inner loop, or several channels from there on, bring."""
     p, c = position(a, b, cs, spec)
     where = to + p * out_bar.strides[2] + c * out_bar.strides[1]
     g = widen(load(out_bar.memory, where, many), tile.weights[0], spec.dot_dtype)
-    spread(image_bar, at + c * image_bar.strides[1], g, tile, p, bent, spec.reading)
+    scatter(image_bar, at + c * image_bar.strides[1], g, tile, p, bent, spec.reading)
 
 
 @leaf
-def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec):
+def grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, points, many, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
     cs = settled(cs, many, spec)
     wide = cs[1] - cs[0]
@@ -288,25 +298,25 @@ def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
-            approach(image, at, tile, a, b, cs, places, spec)
-            pull(image, at, fills, out_bar, to, tile, a, b, cs, places, many, spec)
+            prefetch_ahead(image, at, tile, a, b, cs, points, spec)
+            grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, spec)
             b += width(many)
         while b < inner:
-            pull(image, at, fills, out_bar, to, tile, a, b, cs, number, number, spec)
+            grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, number, number, spec)
             b += 1
 
 
 @leaf
-def pull(image, at, fills, out_bar, to, tile, a, b, cs, places, many, spec):
+def grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, spec):
     """Add to the cotangents of pixel coordinates what number `b` of the inner loop, or several, bring."""
     p, c = position(a, b, cs, spec)
     where = to + p * out_bar.strides[2] + c * out_bar.strides[1]
     g = widen(load(out_bar.memory, where, many), tile.weights[0], spec.dot_dtype)
     plane = at + c * image.strides[1]
     outside = channel(fills, c, many, spec)
-    calm = is_calm(tile, p, places, spec.reading)
-    _, dx, dy, dz = blend(image, spec.image_dtype, plane, outside, tile, p, calm, places, many, spec.reading)
-    add_bars(tile, p, g * dx, g * dy, g * dz, places, spec)
+    in_order = rows_in_order(tile, p, points, spec.reading)
+    _, dx, dy, dz = blend(image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading)
+    add_bars(tile, p, g * dx, g * dy, g * dz, points, spec)
 
 
 @leaf
@@ -318,16 +328,16 @@ def clear_bars(tile, count, spec):
 
 
 @leaf
-def add_bars(tile, p, dx, dy, dz, places, spec):
+def add_bars(tile, p, dx, dy, dz, points, spec):
     """Add to the cotangents of pixel coordinates from `p` on; lanes of one location are summed."""
-    add_bar(tile, int64(0), p, dx, places, spec)
+    add_bar(tile, int64(0), p, dx, points, spec)
     if spec.ndim > 1:
-        add_bar(tile, int64(1), p, dy, places, spec)
+        add_bar(tile, int64(1), p, dy, points, spec)
     if spec.ndim > 2:
-        add_bar(tile, int64(2), p, dz, places, spec)
+        add_bar(tile, int64(2), p, dz, points, spec)
 
 
 @leaf
-def add_bar(tile, axis, p, bar, places, spec):
+def add_bar(tile, axis, p, bar, points, spec):
     at = slot(axis, p)
-    store(tile.bars, at, load(tile.bars, at, places) + total(bar, places))
+    store(tile.bars, at, load(tile.bars, at, points) + total(bar, points))

@@ -1,7 +1,7 @@
 """Loops that differentiate in the coordinates, to any order on each axis, and their adjoints.
 
 Sampling is a product of one weight for each axis, so any of its derivatives in the coordinates is sampling with
-differentiated weights. Parts are those of `cpu`. The orders are numbers of a call, in the order
+differentiated weights. Parts are those of `loops`. The orders are numbers of a call, in the order
 x, y, z, and no choice of the spec: one machine code serves them all.
 """
 
@@ -12,7 +12,7 @@ from numba import int64
 
 from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import COTANGENT, IMAGE_BAR
-from stnkit.kernels.cpu.loops import over_tiles, sample_tile, span, spread_tile
+from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile, span
 from stnkit.kernels.cpu.tile import steepness
 from stnkit.kernels.leaves.axis import chain, cubic
 from stnkit.kernels.leaves.formats import zero
@@ -59,7 +59,7 @@ def splat_tile_order(words, call, tile, memory, n, cs, t, at, spec):
     image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
     to = n * call.cotangent[0] + first * call.cotangent[2]
-    spread_tile(image_bar, at, out_bar, to, tile, count, cs, lanes(like, spec), bool(0), spec)
+    image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, lanes(like, spec), bool(0), spec)
 
 
 @leaf
@@ -70,15 +70,15 @@ def differentiate(tile, count, order, size, extent, like, spec):
     that the padding does not let move, or that is not finite, has dead taps of weight 0: be the image infinite there,
     its derivative is 0.
     """
-    bend(tile, int64(0), spec.padding[0], count, order[0], size, extent, like, spec)
+    differentiate_axis(tile, int64(0), spec.padding[0], count, order[0], size, extent, like, spec)
     if spec.ndim > 1:
-        bend(tile, int64(1), spec.padding[1], count, order[1], size, extent, like, spec)
+        differentiate_axis(tile, int64(1), spec.padding[1], count, order[1], size, extent, like, spec)
     if spec.ndim > 2:
-        bend(tile, int64(2), spec.padding[2], count, order[2], size, extent, like, spec)
+        differentiate_axis(tile, int64(2), spec.padding[2], count, order[2], size, extent, like, spec)
 
 
 @leaf
-def bend(tile, axis, padding, count, times, size, extent, like, spec):
+def differentiate_axis(tile, axis, padding, count, times, size, extent, like, spec):
     """Replace the weights of one axis; which it is has to be a constant, as a GPU has no rows of registers."""
     T = type(like)
     unit = chain(extent[2 - axis], size[2 - axis], like, spec)

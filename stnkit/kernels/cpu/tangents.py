@@ -1,6 +1,6 @@
 """Loops that carry tangents: the forward derivative of `sample`, and the backward derivative of its vjp.
 
-Parts are those of `cpu`. A tangent is laid out as what it is a tangent of; one that is not
+Parts are those of `loops`. A tangent is laid out as what it is a tangent of; one that is not
 given is zero, and is left out of the machine code.
 """
 
@@ -16,17 +16,17 @@ from stnkit.kernels.cpu.loops import (
     channel,
     clear_bars,
     finish_source_bar,
+    image_cotangent_tile,
     over_tiles,
     position,
     span,
-    spread_tile,
     vectored,
 )
 from stnkit.kernels.cpu.nearest import pick
 from stnkit.kernels.cpu.tile import stage_dots, steepness
 from stnkit.kernels.leaves.axis import chain
 from stnkit.kernels.leaves.formats import narrow, widen, zero
-from stnkit.kernels.leaves.point import bend, blend, is_calm, slot
+from stnkit.kernels.leaves.point import blend, directional_derivative, rows_in_order, slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, unless_zero, width
 from stnkit.spec import NEAREST, Spec
 
@@ -52,12 +52,12 @@ def sample_tile_jvp(words, call, tile, memory, n, cs, t, at, spec):
     image = View(pointer(words[IMAGE], stored), call.image)
     image_dot = View(pointer(words[IMAGE_DOT], tangent), call.image)
     fills, raws = pointer(words[FILL], like), pointer(words[FILL], stored)
-    many, places = lanes(like, spec), lanes(like, spec.places)
+    many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])
     if spec.source_dot:
         stage_tangents(words, call, tile, n, first, count, like, spec)
     to = n * call.out[0] + first * call.out[2]
-    fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, count, cs, places, many, spec)
+    fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, count, cs, points, many, spec)
 
 
 @leaf
@@ -69,7 +69,7 @@ def stage_tangents(words, call, tile, n, first, count, like, spec):
 
 
 @leaf
-def fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, count, cs, places, many, spec):
+def fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, count, cs, points, many, spec):
     """Interpolate the channels `cs` of one tile, and their tangents."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
@@ -77,7 +77,7 @@ def fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, cou
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
-            fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs, places, many, spec)
+            fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs, points, many, spec)
             b += width(many)
         while b < inner:
             fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs, number, number, spec)
@@ -85,7 +85,7 @@ def fill_tile_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, cou
 
 
 @leaf
-def fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs, places, many, spec):
+def fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs, points, many, spec):
     """Interpolate number `b` of the inner loop, or several, and the tangent."""
     p, c = position(a, b, cs, spec)
     number = tile.weights[0]
@@ -93,48 +93,48 @@ def fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs
     where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
     plane = at + c * image.strides[1]
     outside = channel(fills, c, many, spec)
-    calm = is_calm(tile, p, places, spec.reading)
-    value, dx, dy, dz = blend(image, spec.image_dtype, plane, outside, tile, p, calm, places, many, spec.reading)
+    in_order = rows_in_order(tile, p, points, spec.reading)
+    value, dx, dy, dz = blend(image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading)
     value_dot = none
     if spec.source_dot:
-        value_dot = value_dot + along(tile, p, dx, dy, dz, places, many, spec)
+        value_dot = value_dot + along(tile, p, dx, dy, dz, points, many, spec)
     if spec.image_dot:
-        tangent, _, _, _ = blend(image_dot, spec.dot_dtype, plane, none, tile, p, calm, places, many, spec.reading)
+        tangent, _, _, _ = blend(image_dot, spec.dot_dtype, plane, none, tile, p, in_order, points, many, spec.reading)
         value_dot = value_dot + tangent
     if spec.interp == NEAREST:
         stored = channel(raws, c, many, spec)
-        store(out.memory, where, pick(image.memory, plane, stored, tile, p, places, many, spec.reading))
+        store(out.memory, where, pick(image.memory, plane, stored, tile, p, points, many, spec.reading))
     else:
         store(out.memory, where, narrow(value, image.memory[0], spec.image_dtype))
     store(out_dot, where, narrow(value_dot, out_dot[where], spec.dot_dtype))
 
 
 @leaf
-def along(tile, p, dx, dy, dz, places, many, spec):
+def along(tile, p, dx, dy, dz, points, many, spec):
     """Return the derivative of location `p`, or several, along the tangent of its pixel coordinates.
 
     An axis along which it does not move adds exactly 0, be the image infinite there.
     """
-    u = full(load(tile.dots, slot(int64(0), p), places), many)
+    u = full(load(tile.dots, slot(int64(0), p), points), many)
     value_dot = unless_zero(u, u * dx)
     if spec.ndim > 1:
-        u = full(load(tile.dots, slot(int64(1), p), places), many)
+        u = full(load(tile.dots, slot(int64(1), p), points), many)
         value_dot = value_dot + unless_zero(u, u * dy)
     if spec.ndim > 2:
-        u = full(load(tile.dots, slot(int64(2), p), places), many)
+        u = full(load(tile.dots, slot(int64(2), p), points), many)
         value_dot = value_dot + unless_zero(u, u * dz)
     return value_dot
 
 
 @leaf
-def moves(tile, p, places, many, spec):
+def moves(tile, p, points, many, spec):
     """Count the axes along which the tangent of a location's pixel coordinates is not 0."""
     one = full(type(tile.dots[0])(1), many)
-    axes = unless_zero(full(load(tile.dots, slot(int64(0), p), places), many), one)
+    axes = unless_zero(full(load(tile.dots, slot(int64(0), p), points), many), one)
     if spec.ndim > 1:
-        axes = axes + unless_zero(full(load(tile.dots, slot(int64(1), p), places), many), one)
+        axes = axes + unless_zero(full(load(tile.dots, slot(int64(1), p), points), many), one)
     if spec.ndim > 2:
-        axes = axes + unless_zero(full(load(tile.dots, slot(int64(2), p), places), many), one)
+        axes = axes + unless_zero(full(load(tile.dots, slot(int64(2), p), points), many), one)
     return axes
 
 
@@ -161,28 +161,28 @@ def sample_tile_double_vjp(words, call, tile, memory, n, cs, t, at, spec):
     """Add what one tile brings to the cotangents of image and source, and write that of the cotangent."""
     like, tangent = zero(spec.arithmetic_dtype), zero(spec.dot_dtype)
     out_bar = View(pointer(words[COTANGENT], tangent), call.cotangent)
-    many, places = lanes(like, spec), lanes(like, spec.places)
+    many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])
     if spec.source_dot:
         stage_tangents(words, call, tile, n, first, count, like, spec)
     g_at = n * call.cotangent[0] + first * call.cotangent[2]
     if spec.image_bar:
         image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
-        spread_tile(image_bar, at, out_bar, g_at, tile, count, cs, many, bool(1), spec)
+        image_cotangent_tile(image_bar, at, out_bar, g_at, tile, count, cs, many, bool(1), spec)
     if spec.source_bar or spec.out_bar:
         image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
         image_dot = View(pointer(words[IMAGE_DOT], tangent), call.image)
         out_bar_bar, fills = View(pointer(words[OUT], tangent), call.out), pointer(words[FILL], like)
         to = n * call.out[0] + first * call.out[2]
-        bend_tile(
-            out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, count, cs, places, many, spec
+        double_vjp_tile(
+            out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, count, cs, points, many, spec
         )  # fmt: skip
     if spec.source_bar:
         finish_source_bar(words, call, tile, n, t, first, count, like, spec)
 
 
 @leaf
-def bend_tile(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, count, cs, places, many, spec):
+def double_vjp_tile(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, count, cs, points, many, spec):
     """Write the cotangents of one tile's cotangents, and stage those of its pixel coordinates."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
@@ -192,28 +192,34 @@ def bend_tile(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile,
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
-            twist(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, cs, places, many, spec)
+            double_vjp_point(
+                out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, cs, points, many, spec
+            )
             b += width(many)
         while b < inner:
-            twist(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, cs, number, number, spec)
+            double_vjp_point(
+                out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, cs, number, number, spec
+            )
             b += 1
 
 
 @leaf
-def twist(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, cs, places, many, spec):
-    """Do for number `b` of the inner loop, or several, what `bend_tile` does."""
+def double_vjp_point(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, cs, points, many, spec):
+    """Do for number `b` of the inner loop, or several, what `double_vjp_tile` does."""
     p, c = position(a, b, cs, spec)
     number = tile.weights[0]
     none = full(type(number)(0), many)
     plane = at + c * image.strides[1]
-    calm = is_calm(tile, p, places, spec.reading)
+    in_order = rows_in_order(tile, p, points, spec.reading)
     value, dx, dy, dz = none, none, none, none
     if spec.image_dot:
-        value, dx, dy, dz = blend(image_dot, spec.dot_dtype, plane, none, tile, p, calm, places, many, spec.reading)
+        value, dx, dy, dz = blend(image_dot, spec.dot_dtype, plane, none, tile, p, in_order, points, many, spec.reading)
     if spec.source_dot:
         outside = channel(fills, c, many, spec)
-        value_, dx_, dy_, dz_ = bend(image, spec.image_dtype, plane, outside, tile, p, calm, places, many, spec.reading)
-        moved = moves(tile, p, places, many, spec)
+        value_, dx_, dy_, dz_ = directional_derivative(
+            image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading
+        )
+        moved = moves(tile, p, points, many, spec)
         value, dx = value + unless_zero(moved, value_), dx + unless_zero(moved, dx_)
         dy, dz = dy + unless_zero(moved, dy_), dz + unless_zero(moved, dz_)
     if spec.out_bar:
@@ -222,7 +228,7 @@ def twist(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, 
     if spec.source_bar:
         where = g_at + p * out_bar.strides[2] + c * out_bar.strides[1]
         g = widen(load(out_bar.memory, where, many), number, spec.dot_dtype)
-        add_bars(tile, p, g * dx, g * dy, g * dz, places, spec)
+        add_bars(tile, p, g * dx, g * dy, g * dz, points, spec)
 
 
 @functools.cache
@@ -242,11 +248,11 @@ def sample_tile_gradient(words, call, tile, memory, n, cs, t, at, spec):
     image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])
     fills, to = pointer(words[FILL], zero(spec.arithmetic_dtype)), n * call.out[0] + first * call.out[2]
-    slope_tile(out, to, image, at, fills, tile, count, cs, call.size, call.extent, spec)
+    gradient_tile(out, to, image, at, fills, tile, count, cs, call.size, call.extent, spec)
 
 
 @leaf
-def slope_tile(out, to, image, at, fills, tile, count, cs, size, extent, spec):
+def gradient_tile(out, to, image, at, fills, tile, count, cs, size, extent, spec):
     """Write the derivatives of the channels `cs` of one tile."""
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
@@ -256,8 +262,8 @@ def slope_tile(out, to, image, at, fills, tile, count, cs, size, extent, spec):
             p, c = position(a, b, cs, spec)
             where = (to + p * out.strides[2] + c * out.strides[1]) * spec.ndim
             plane = at + c * image.strides[1]
-            calm = is_calm(tile, p, zero, spec.reading)
-            _, dx, dy, dz = blend(image, spec.image_dtype, plane, fills[c], tile, p, calm, zero, zero, spec.reading)
+            in_order = rows_in_order(tile, p, zero, spec.reading)
+            _, dx, dy, dz = blend(image, spec.image_dtype, plane, fills[c], tile, p, in_order, zero, zero, spec.reading)
             for axis in range(spec.ndim):
                 slope = dx if axis == 0 else (dy if axis == 1 else dz)
                 scale = steepness(tile, axis, p, extent, spec.padding[axis], spec)

@@ -20,9 +20,9 @@ from numba import cfunc, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from stnkit.kernels.compiler import monitor
+from stnkit.kernels.compiler import jit, monitor
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.compiler.jit import FORM, Kernel, kept
+from stnkit.kernels.compiler.jit import FORM, Kernel, cached
 from stnkit.kernels.cpu import busy
 from stnkit.kernels.cpu.busy import balance
 from stnkit.kernels.cpu.call import SLOTS, WORDS, Call
@@ -52,6 +52,11 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def cache_directory() -> str | None:
+    """Return the directory that kernels are kept in; None if none can be written to, or nothing is compiled."""
+    return None if numba.config.DISABLE_JIT else jit.cache_directory_of(cache_directory)
 
 
 def pays(work: int) -> bool:
@@ -199,7 +204,7 @@ def starter() -> Any:
         return run(function, filled(block, a, b, c, d, e, f, g, h, i, j), first, chunks)
 
     start.__qualname__ = f"start_{digest(__name__):014x}"
-    return kept(njit, start, types.int64(*[types.int64] * (4 + SLOTS)), nogil=True)
+    return cached(njit, start, types.int64(*[types.int64] * (4 + SLOTS)), nogil=True)
 
 
 @functools.cache
@@ -213,4 +218,4 @@ def parallel() -> int:
         return failed
 
     parallel.__qualname__ = f"parallel_{digest(__name__):014x}"
-    return int(kept(cfunc, parallel, FORM, parallel=True).address)
+    return int(cached(cfunc, parallel, FORM, parallel=True).address)

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 from numba import int64, uint64
 
-from stnkit.kernels.compiler.jit import allocated, beyond, leaf, pointer
+from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
 from stnkit.kernels.leaves.axis import chain, is_near, locate, tame, taps
-from stnkit.kernels.leaves.maps import bend_out, run, spread_out
-from stnkit.kernels.leaves.point import TILE, pitch, slot
+from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
+from stnkit.kernels.leaves.point import TILE, row_stride, slot
 from stnkit.kernels.leaves.sources import lattice, pixel, tangent
-from stnkit.kernels.leaves.taps import place
+from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.spec import THIN_PLATE_SPLINE
 
 LINE = 64  # bytes that a cache keeps together
@@ -20,7 +20,7 @@ class Tile(NamedTuple):
     """The stage of one tile: rows of `TILE` locations, one row per axis, or per axis and tap."""
 
     coords: Any  # pixel coordinates, one row per axis
-    places: Any  # normalised coordinates of the locations themselves, one row per axis; of thin plate splines only
+    lattice: Any  # normalised coordinates of the output locations, one row per axis; for thin plate splines only
     offsets: Any  # into a plane of the image, one row per axis and tap; none if taps are paired, or one
     rows: Any  # offsets where the rows of a footprint can be read; of nearest the one tap's, negative if that is dead
     odd: Any  # not 0 where a tap is dead, or the taps of a row do not lie side by side; if they are paired, bits
@@ -38,17 +38,17 @@ def allocate(channels, spec):
 
     Behind it is room for the cotangents of a tile, where these have to be turned.
     """
-    return allocated(8 * ((reals(spec) + integers(spec)) * pitch() + LINE + (TILE * channels if spec.planar else 0)))
+    return malloc(8 * ((reals(spec) + integers(spec)) * row_stride() + LINE + (TILE * channels if spec.planar else 0)))
 
 
 @leaf
-def behind(memory, spec):
+def scratch_after(memory, spec):
     """Return the address of what is behind a stage."""
-    return (memory + LINE - 1) // LINE * LINE + 8 * (reals(spec) + integers(spec)) * pitch()
+    return (memory + LINE - 1) // LINE * LINE + 8 * (reals(spec) + integers(spec)) * row_stride()
 
 
 @leaf
-def turn(turned, cotangents, at, count, cs):
+def transpose_cotangents(turned, cotangents, at, count, cs):
     """Copy the cotangents of a tile from planes, so that the channels of a location lie side by side.
 
     Blocks of locations fill the lines of a cache in all channels.
@@ -67,7 +67,7 @@ def reals(spec):
     """Return how many rows of numbers a stage has."""
     rows = weighted(spec)
     moving = (spec.ndim if spec.source_dot else 0) + (spec.lines if spec.source_bar else 0)
-    return rows + (2 * rows if spec.sloped else 0) + spec.ndim + spec.standing + moving
+    return rows + (2 * rows if spec.sloped else 0) + spec.ndim + spec.lattice_rows + moving
 
 
 @leaf
@@ -91,7 +91,7 @@ def divide(memory, like, index_like, spec):
     So which lines compete, and whose addresses look alike, is the same in every run.
     """
     start = (memory + LINE - 1) // LINE * LINE
-    return shares(pointer(start, like), pointer(start + 8 * reals(spec) * pitch(), index_like), spec)
+    return shares(pointer(start, like), pointer(start + 8 * reals(spec) * row_stride(), index_like), spec)
 
 
 @leaf
@@ -99,30 +99,30 @@ def shares(numbers, indices, spec):
     """Return the parts of a stage, whose numbers begin at one pointer and its offsets at another."""
     rows = weighted(spec)
     curved = rows if spec.sloped else 0
-    places = spec.ndim * pitch()
-    weights = places + spec.standing * pitch()
-    slopes = weights + rows * pitch()
-    curves = slopes + curved * pitch()
-    dots = curves + curved * pitch()
-    bars = dots + (spec.ndim if spec.source_dot else 0) * pitch()
-    lines = (0 if spec.paired else rows) * pitch()
+    lattice = spec.ndim * row_stride()
+    weights = lattice + spec.lattice_rows * row_stride()
+    slopes = weights + rows * row_stride()
+    curves = slopes + curved * row_stride()
+    dots = curves + curved * row_stride()
+    bars = dots + (spec.ndim if spec.source_dot else 0) * row_stride()
+    lines = (0 if spec.paired else rows) * row_stride()
     return Tile(
         numbers,
-        beyond(numbers, places),
+        advanced(numbers, lattice),
         indices,
-        beyond(indices, lines),
-        beyond(indices, lines + spec.rows * pitch()),
-        beyond(indices, lines + (spec.rows + 1) * pitch()),
-        beyond(numbers, weights),
-        beyond(numbers, slopes),
-        beyond(numbers, curves),
-        beyond(numbers, dots),
-        beyond(numbers, bars),
+        advanced(indices, lines),
+        advanced(indices, lines + spec.rows * row_stride()),
+        advanced(indices, lines + (spec.rows + 1) * row_stride()),
+        advanced(numbers, weights),
+        advanced(numbers, slopes),
+        advanced(numbers, curves),
+        advanced(numbers, dots),
+        advanced(numbers, bars),
     )
 
 
 @leaf
-def fetch(tile, n, first, count, source, size, extent, like, spec):
+def stage_coordinates(tile, n, first, count, source, size, extent, like, spec):
     """Stage the pixel coordinates of locations first .. first + count, row by row.
 
     Tell whether any of them is far. One loop does all axes: the coordinates of a grid's locations are then
@@ -130,19 +130,19 @@ def fetch(tile, n, first, count, source, size, extent, like, spec):
     """
     far = False
     if spec.source == THIN_PLATE_SPLINE:
-        spread_out(tile.places, first, count, size, like, spec)
-        bend_out(tile.coords, tile.places, source, n, count, like, spec)
+        stage_lattice(tile.lattice, first, count, size, like, spec)
+        stage_thin_plate(tile.coords, tile.lattice, source, n, count, like, spec)
         return locate_all(tile, count, extent, spec)
     p = 0
     while p < count:
         z, y, x, length = run(first, p, count, size)
         for i in range(stretched(length, spec)):
             at = (z, y, x + i)
-            far |= fetch_axis(tile, p + i, int64(0), source, n, at, size, extent, like, spec)
+            far |= stage_coordinate(tile, p + i, int64(0), source, n, at, size, extent, like, spec)
             if spec.ndim > 1:
-                far |= fetch_axis(tile, p + i, int64(1), source, n, at, size, extent, like, spec)
+                far |= stage_coordinate(tile, p + i, int64(1), source, n, at, size, extent, like, spec)
             if spec.ndim > 2:
-                far |= fetch_axis(tile, p + i, int64(2), source, n, at, size, extent, like, spec)
+                far |= stage_coordinate(tile, p + i, int64(2), source, n, at, size, extent, like, spec)
         p += length
     return far
 
@@ -169,7 +169,7 @@ def locate_all(tile, count, extent, spec):
 
 
 @leaf
-def fetch_axis(tile, p, axis, source, n, at, size, extent, like, spec):
+def stage_coordinate(tile, p, axis, source, n, at, size, extent, like, spec):
     """Stage the pixel coordinate of one location on one axis, and tell whether it is far."""
     px = pixel(source, n, at, size, axis, extent[2 - axis], like, spec)
     tile.coords[slot(axis, p)] = px
@@ -195,14 +195,14 @@ def settle_far(tile, count, extent, spec):
 @leaf
 def stage(tile, n, first, count, source, size, extent, strides, like, spec):
     """Stage locations first .. first + count of batch item `n`; once more, and with care, if one of them is far."""
-    if fetch(tile, n, first, count, source, size, extent, like, spec.hasty):
-        fetch(tile, n, first, count, source, size, extent, like, spec)
+    if stage_coordinates(tile, n, first, count, source, size, extent, like, spec.checked):
+        stage_coordinates(tile, n, first, count, source, size, extent, like, spec)
         settle_far(tile, count, extent, spec)
         for p in range(count):
-            place(tile, p, extent, strides, spec)
+            stage_taps(tile, p, extent, strides, spec)
     else:
         for p in range(count):
-            place(tile, p, extent, strides, spec.hasty)
+            stage_taps(tile, p, extent, strides, spec.checked)
 
 
 @leaf
@@ -219,7 +219,7 @@ def stage_dots(tile, n, first, count, source, source_dot, size, extent, like, sp
     A coordinate on which the padding has no slope, or that is not finite, moves nothing: exactly 0.
     """
     if spec.source == THIN_PLATE_SPLINE:
-        bend_out(tile.dots, tile.places, source_dot, n, count, like, spec)
+        stage_thin_plate(tile.dots, tile.lattice, source_dot, n, count, like, spec)
     dots_of(tile, n, first, count, int64(0), spec.padding[0], source, source_dot, size, extent, like, spec)
     if spec.ndim > 1:
         dots_of(tile, n, first, count, int64(1), spec.padding[1], source, source_dot, size, extent, like, spec)

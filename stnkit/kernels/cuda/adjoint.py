@@ -8,7 +8,7 @@ or the highest, u of any location.
 With an inverse X, o = X (u - b). Rows of locations are taken within the smallest box around that; in each row the
 range of x follows from every axis. What is found is only a candidate: it is staged by the leaves that sample, and what
 its taps do not read gets nothing. So a candidate too many costs time alone, but none may be left out, and ranges are
-made wider by what roundings can move them: see `survey`, which writes down M, b, X and the ranges' widths.
+made wider by what roundings can move them: see `affine_bounds`, which writes down M, b, X and the ranges' widths.
 """
 
 from numba import int64

@@ -52,7 +52,7 @@ def is_gathered(maps, n):
 
 
 @leaf
-def survey(i, maps, missed, source, size, extent, like, spec):
+def bound(i, maps, missed, source, size, extent, like, spec):
     """Write down the map of batch item number `i`, and whether it is gathered; count it if it is not."""
     n = int64(i)
     for axis in range(3):

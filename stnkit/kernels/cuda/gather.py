@@ -1,4 +1,4 @@
-"""Kernels on NVIDIA GPUs for the gather adjoint, and for what it leaves over: a factory for each, as in `cuda`.
+"""Kernels on NVIDIA GPUs for the gather adjoint, and for what it leaves over: a factory for each, as in `kernels`.
 
 Whether a batch item is gathered follows from its theta, which the host does not know and does not wait for. So both
 ways are launched, and each thread looks whether its item is its own. `missed` counts the items that are not gathered;
@@ -25,11 +25,11 @@ WORD = np.int64(0)
 
 
 @functools.cache
-def survey(spec: Spec) -> Any:
+def affine_bounds(spec: Spec) -> Any:
     _, _, source_like, like, _ = likes(spec)
 
     def body(i, maps_at, missed_at, source_at, size, extent, source):
-        before.survey(
+        before.bound(
             i, pointer(maps_at, like), pointer(missed_at, WORD), View(pointer(source_at, source_like), source),
             size, extent, like, spec,
         )  # fmt: skip
@@ -57,13 +57,13 @@ def gather(spec: Spec) -> Any:
 
 @functools.cache
 def scatter_rest(spec: Spec) -> Any:
-    """Be `cuda.scatter`, for the items that are not gathered."""
+    """Be `kernels.scatter`, for the items that are not gathered."""
     return _scatter(spec, sums(spec))
 
 
 @functools.cache
 def scatter_rest_binned(spec: Spec) -> Any:
-    """Be `cuda.scatter_binned`, for the items that are not gathered."""
+    """Be `kernels.scatter_binned`, for the items that are not gathered."""
     return _scatter(spec, WORD)
 
 
@@ -106,7 +106,7 @@ def clear_rest(spec: Spec) -> Any:
 
 @functools.cache
 def largest_rest(spec: Spec) -> Any:
-    """Be `cuda.largest`, if anything is left over."""
+    """Be `kernels.largest`, if anything is left over."""
     given, like = zero(spec.image_dtype), arithmetic(spec.image_dtype, spec.source_dtype)
 
     def body(i, missed_at, peak_at, array_at, count, threads):
@@ -118,7 +118,7 @@ def largest_rest(spec: Spec) -> Any:
 
 @functools.cache
 def from_bins_rest(spec: Spec) -> Any:
-    """Be `cuda.from_bins`, if anything is left over."""
+    """Be `kernels.from_bins`, if anything is left over."""
     like = sums(spec)
 
     def body(i, missed_at, image_bar_at, bins_at):

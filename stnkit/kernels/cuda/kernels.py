@@ -1,6 +1,6 @@
 """Kernels on NVIDIA GPUs: a factory for each operation returns what one thread does with addresses and numbers.
 
-Each captures its `Spec` and zeros that carry types, and calls one leaf of `thread`. Arrays are those of `cpu`.
+Each captures its `Spec` and zeros that carry types, and calls one leaf of `thread`. Arrays are those of `kernels.cpu`.
 """
 
 import functools

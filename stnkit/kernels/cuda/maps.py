@@ -4,10 +4,10 @@ from numba import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.cuda.warp import warp_size, warp_total
-from stnkit.kernels.leaves.maps import place_of, stand, through
+from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice_point, staged_location
 from stnkit.kernels.leaves.point import slot
 from stnkit.kernels.leaves.radial import radial
-from stnkit.kernels.leaves.sources import beside, lattice
+from stnkit.kernels.leaves.sources import lattice, outer_squared_distance
 from stnkit.spec import AFFINE, PROJECTIVE, THIN_PLATE_SPLINE
 
 
@@ -19,9 +19,9 @@ def put_map(i, partial, tile, source, n, at, counts, size, like, spec):
     the affine part; of other maps their rows.
     """
     if spec.source != AFFINE:
-        stand(tile.coords, at, size, like, spec)
+        stage_lattice_point(tile.coords, at, size, like, spec)
     if spec.source == PROJECTIVE:
-        through(tile.bars, tile.coords, source, n, int64(1), like, spec)
+        projective_pullback(tile.bars, tile.coords, source, n, int64(1), like, spec)
     for line in range(spec.lines):
         kept = slot(line, int64(0))
         tile.bars[kept] = tile.bars[kept] if counts else type(like)(0)
@@ -70,10 +70,10 @@ def put_bends(partial, to, tile, source, n, leads, like, spec):
     """Write a warp's part of the cotangents of the weights of a thin plate spline: those of coordinates, times U."""
     T = type(like)
     at = n * source.strides[0]
-    x, y, z = place_of(tile.coords, int64(0), like, spec)
+    x, y, z = staged_location(tile.coords, int64(0), like, spec)
     for k in range(source.strides[4]):
         point = at + k * spec.ndim
-        u = radial(x - T(source.memory[point]), beside(source.memory, point, y, z, like, spec), spec)
+        u = radial(x - T(source.memory[point]), outer_squared_distance(source.memory, point, y, z, like, spec), spec)
         for axis in range(spec.ndim):
             bar = warp_total(tile.bars[slot(axis, int64(0))] * u)
             if leads:

@@ -203,7 +203,7 @@ def is_capturing(stream: int, device: int) -> bool:
     return bool(status != driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
 
-def place(address: int) -> int:
+def device_of(address: int) -> int:
     """Return the number of the GPU whose memory an address lies in."""
     driver = tools().driver
     _driver()

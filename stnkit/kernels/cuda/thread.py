@@ -3,7 +3,7 @@
 A location's stage is the tile of the other loops with one location in it. Its memory is the thread's own, every index
 into it is a constant once loops are unrolled, and so the compiler keeps it in registers. Tasks are numbered so that
 neighbouring threads write neighbours: by location where a channel is a plane, by channels where pixels hold them.
-Arrays, strides and sizes are those of `cpu`.
+Arrays, strides and sizes are those of `kernels.cpu`.
 """
 
 from typing import Any
@@ -13,18 +13,18 @@ from llvmlite import ir
 from numba import int64, types
 from numba.core import cgutils
 
-from stnkit.kernels.compiler.jit import is_gpu, leaf, rule
-from stnkit.kernels.cpu.grids import calm
-from stnkit.kernels.cpu.loops import clear_bars, fill, pull, push
+from stnkit.kernels.compiler.jit import intrinsic, is_gpu, leaf
+from stnkit.kernels.cpu.grids import finite_tangent
+from stnkit.kernels.cpu.loops import clear_bars, fill, grid_cotangent, image_cotangent
 from stnkit.kernels.cpu.order import differentiate
-from stnkit.kernels.cpu.tangents import fill_jvp, twist
-from stnkit.kernels.cpu.tile import fetch_axis, finish_bars, locate_all, lowest, settle_far, shares, stage_dot
+from stnkit.kernels.cpu.tangents import double_vjp_point, fill_jvp
+from stnkit.kernels.cpu.tile import finish_bars, locate_all, lowest, settle_far, shares, stage_coordinate, stage_dot
 from stnkit.kernels.cuda.maps import put_map
 from stnkit.kernels.cuda.warp import group_total
-from stnkit.kernels.leaves.maps import bend_out, stand
+from stnkit.kernels.leaves.maps import stage_lattice_point, stage_thin_plate
 from stnkit.kernels.leaves.point import PITCH, slot
 from stnkit.kernels.leaves.sources import normalized
-from stnkit.kernels.leaves.taps import place
+from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.kernels.simd.lanes import lanes, width
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -40,7 +40,7 @@ def hold(witness: Any) -> Any:
     return np.zeros(ROWS * PITCH, type(witness))
 
 
-@rule(hold, lambda witness: types.CPointer(witness))
+@intrinsic(hold, lambda witness: types.CPointer(witness))
 def _hold(context, builder, signature, args):
     number = context.get_value_type(signature.args[0])
     block = cgutils.alloca_once(builder, ir.ArrayType(number, ROWS * (1 if is_gpu(context) else PITCH)))
@@ -53,7 +53,7 @@ def split(i: Any, n: Any) -> tuple[Any, Any]:
     return i // n, i % n
 
 
-@rule(split, lambda i, n: types.UniTuple(i, 2))
+@intrinsic(split, lambda i, n: types.UniTuple(i, 2))
 def _split(context, builder, signature, args):
     i, n = args[0], context.cast(builder, args[1], signature.args[1], signature.args[0])
     return context.make_tuple(builder, signature.return_type, [builder.udiv(i, n), builder.urem(i, n)])
@@ -84,21 +84,21 @@ def stage(tile, n, at, source, size, extent, strides, like, spec):
     """Stage the one location that stands at (z, y, x)."""
     if fetch(tile, n, at, source, size, extent, like, spec):
         settle_far(tile, int64(1), extent, spec)
-    place(tile, int64(0), extent, strides, spec)
+    stage_taps(tile, int64(0), extent, strides, spec)
 
 
 @leaf
 def fetch(tile, n, at, source, size, extent, like, spec):
     """Stage the location's pixel coordinates, and tell whether any of them is far."""
     if spec.source == THIN_PLATE_SPLINE:
-        stand(tile.places, at, size, like, spec)
-        bend_out(tile.coords, tile.places, source, n, int64(1), like, spec)
+        stage_lattice_point(tile.lattice, at, size, like, spec)
+        stage_thin_plate(tile.coords, tile.lattice, source, n, int64(1), like, spec)
         return locate_all(tile, int64(1), extent, spec)
-    far = fetch_axis(tile, int64(0), int64(0), source, n, at, size, extent, like, spec)
+    far = stage_coordinate(tile, int64(0), int64(0), source, n, at, size, extent, like, spec)
     if spec.ndim > 1:
-        far |= fetch_axis(tile, int64(0), int64(1), source, n, at, size, extent, like, spec)
+        far |= stage_coordinate(tile, int64(0), int64(1), source, n, at, size, extent, like, spec)
     if spec.ndim > 2:
-        far |= fetch_axis(tile, int64(0), int64(2), source, n, at, size, extent, like, spec)
+        far |= stage_coordinate(tile, int64(0), int64(2), source, n, at, size, extent, like, spec)
     return far
 
 
@@ -106,7 +106,7 @@ def fetch(tile, n, at, source, size, extent, like, spec):
 def stage_motion(tile, n, at, source, source_dot, size, extent, like, spec):
     """Stage the tangents of the location's pixel coordinates."""
     if spec.source == THIN_PLATE_SPLINE:
-        bend_out(tile.dots, tile.places, source_dot, n, int64(1), like, spec)
+        stage_thin_plate(tile.dots, tile.lattice, source_dot, n, int64(1), like, spec)
     stage_dot(tile, int64(0), int64(0), spec.padding[0], n, at, source, source_dot, size, extent, like, spec)
     if spec.ndim > 1:
         stage_dot(tile, int64(0), int64(1), spec.padding[1], n, at, source, source_dot, size, extent, like, spec)
@@ -197,7 +197,9 @@ def scatter(
     c, last = part * group, min(part * group + group, channels)
     while c < last:
         a, b = turn(c, spec)
-        push(image_bar, at, out_bar, to, tile, a, b, none, many, bool(1) if spec.source_dot else bool(0), spec)
+        image_cotangent(
+            image_bar, at, out_bar, to, tile, a, b, none, many, bool(1) if spec.source_dot else bool(0), spec
+        )
         c += width(many)
 
 
@@ -237,8 +239,8 @@ def sample_vjp(
         while c < channels:
             a, b = turn(c, spec)
             if spec.image_bar:
-                push(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
-            pull(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
+                image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
+            grid_cotangent(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
             c += width(many) * int64(spec.group)
     hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
 
@@ -267,9 +269,9 @@ def sample_double_vjp(
         while c < channels:
             a, b = turn(c, spec)
             if spec.image_bar:
-                push(image_bar, at, out_bar, g_at, tile, a, b, none, many, bool(1), spec)
+                image_cotangent(image_bar, at, out_bar, g_at, tile, a, b, none, many, bool(1), spec)
             if spec.source_bar or spec.out_bar:
-                twist(
+                double_vjp_point(
                     out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, none, like, many, spec,
                 )  # fmt: skip
             c += width(many) * int64(spec.group)
@@ -308,7 +310,7 @@ def grid_jvp(i, out, source, source_dot, size, like, spec):
     n, p = split(i, size[0] * size[1] * size[2])
     at = located(p, size)
     for axis in range(spec.ndim):
-        out[int64(i) * spec.ndim + axis] = calm(source, source_dot, int64(n), at, size, axis, like, spec)
+        out[int64(i) * spec.ndim + axis] = finite_tangent(source, source_dot, int64(n), at, size, axis, like, spec)
 
 
 @leaf

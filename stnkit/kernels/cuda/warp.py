@@ -8,7 +8,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from stnkit.kernels.compiler.jit import is_gpu, rule
+from stnkit.kernels.compiler.jit import intrinsic, is_gpu
 
 I32, F32 = ir.IntType(32), ir.FloatType()
 WARP = 32
@@ -29,17 +29,17 @@ def group_total(x: Any, spec: Any) -> Any:
     return x
 
 
-@rule(warp_size, lambda: types.int64)
+@intrinsic(warp_size, lambda: types.int64)
 def _warp_size(context, builder, signature, args):
     return context.get_constant(types.int64, WARP if is_gpu(context) else 1)
 
 
-@rule(warp_total, lambda x: x)
+@intrinsic(warp_total, lambda x: x)
 def _warp_total(context, builder, signature, args):
     return _total(builder, args[0], WARP) if is_gpu(context) else args[0]
 
 
-@rule(group_total, lambda x, spec: x)
+@intrinsic(group_total, lambda x, spec: x)
 def _group_total(context, builder, signature, args):
     return _total(builder, args[0], signature.args[1].spec.group) if is_gpu(context) else args[0]
 

@@ -7,12 +7,12 @@ its derivative, so nothing upstairs derives anything again.
 
 from numba import int32
 
-from stnkit.kernels.compiler.jit import either, floor, leaf, on_gpu, within
+from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
 from stnkit.spec import BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
 
 
 @leaf
-def pitch(n, t, like, spec):
+def pixels_per_step(n, t, like, spec):
     """Return how many pixels of an axis of `n` one step of an output's lattice of `t` locations is."""
     T = type(like)
     if spec.align:
@@ -25,7 +25,7 @@ def chain(n, t, like, spec):
     """Return d pixel / d unit: how many pixels one unit of a coordinate, or of a flow, is."""
     T = type(like)
     if spec.pixel:
-        return pitch(n, t, like, spec) if spec.source == FLOW else T(1)
+        return pixels_per_step(n, t, like, spec) if spec.source == FLOW else T(1)
     return T(n - 1 if spec.align else n) / T(2)
 
 
@@ -36,7 +36,7 @@ def bounded(u, spec):
     end = T(2.0**90)
     if spec.near:
         return u, T(-0.0)
-    return either(u > end, end, either(u < -end, -end, u)), u - u
+    return select(u > end, end, select(u < -end, -end, u)), u - u
 
 
 @leaf
@@ -63,7 +63,7 @@ def drift(f, i, n, t, spec):
     """
     T = type(f)
     f, finite = bounded(f, spec)
-    step = pitch(n, t, f, spec)
+    step = pixels_per_step(n, t, f, spec)
     origin = (step - T(1)) / T(2)
     if spec.align:
         origin = T(0) if t > 1 else T(n - 1) / T(2)
@@ -187,7 +187,7 @@ def neighbour(i, n, padding, spec):
     """
     K = type(n)
     if padding == ZEROS:
-        return either(within(i, n), i, K(-1))
+        return select(in_bounds(i, n), i, K(-1))
     if padding == BORDER or (spec.interp != BICUBIC and padding == REFLECTION):
         return K(0) if i < 0 else (K(n - 1) if i >= n else i)
     span = period(n, padding, spec)
@@ -239,26 +239,26 @@ def taps(x, n, padding, spec):
     zero, one, dead = T(0), T(1), K(-1)
     none = (zero, zero, zero, zero)
     lost = x != x and not spec.near
-    y, slope = settle(either(lost, zero, x), n, padding, spec)
+    y, slope = settle(select(lost, zero, x), n, padding, spec)
     i, down = whole(y, n)
     t = y - down
-    slope = either(lost, zero, slope)
+    slope = select(lost, zero, slope)
     if spec.interp == NEAREST:
         odd = (i & 1) == 1
         i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and odd)) else i
-        j = either(lost, dead, neighbour(base(i, n, padding, spec), n, padding, spec))
+        j = select(lost, dead, neighbour(base(i, n, padding, spec), n, padding, spec))
         return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
     if spec.interp == BILINEAR:
         i = base(i, n, padding, spec)
-        j0 = either(lost, dead, neighbour(i, n, padding, spec))
-        j1 = either(lost, dead, neighbour(K(i + 1), n, padding, spec))
-        t = either(lost, T(0.5), t)
+        j0 = select(lost, dead, neighbour(i, n, padding, spec))
+        j1 = select(lost, dead, neighbour(K(i + 1), n, padding, spec))
+        t = select(lost, T(0.5), t)
         return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
     i = base(K(i - 1), n, padding, spec)
-    j0 = either(lost, dead, neighbour(i, n, padding, spec))
-    j1 = either(lost, dead, neighbour(K(i + 1), n, padding, spec))
-    j2 = either(lost, dead, neighbour(K(i + 2), n, padding, spec))
-    j3 = either(lost, dead, neighbour(K(i + 3), n, padding, spec))
+    j0 = select(lost, dead, neighbour(i, n, padding, spec))
+    j1 = select(lost, dead, neighbour(K(i + 1), n, padding, spec))
+    j2 = select(lost, dead, neighbour(K(i + 2), n, padding, spec))
+    j3 = select(lost, dead, neighbour(K(i + 3), n, padding, spec))
     (w0, w1, w2, w3), slopes, curves = cubic(t)
     w0, w1, w2, w3 = fair(lost, w0), fair(lost, w1), fair(lost, w2), fair(lost, w3)
     return (j0, j1, j2, j3), (w0, w1, w2, w3), slopes, curves, slope
@@ -267,4 +267,4 @@ def taps(x, n, padding, spec):
 @leaf
 def fair(lost, w):
     """Return a weight of four, or one quarter where the coordinate is lost."""
-    return either(lost, type(w)(0.25), w)
+    return select(lost, type(w)(0.25), w)

@@ -11,7 +11,7 @@ import numpy as np
 from llvmlite import ir
 from numba import typeof, types
 
-from stnkit.kernels.compiler.jit import leaf, on_gpu, rule
+from stnkit.kernels.compiler.jit import intrinsic, leaf, on_gpu
 from stnkit.kernels.leaves.reproducible_sum import bin_add, is_binned
 from stnkit.kernels.simd.lanes import add_at_once, load, store, total
 from stnkit.kernels.simd.vectors import alike
@@ -30,7 +30,7 @@ def _stored(code: Any) -> Any:
     return typeof(zero(code.literal_value)) if isinstance(code, types.IntegerLiteral) else None
 
 
-@rule(zero, _stored, known=lambda context, code: zero(code.literal_value))
+@intrinsic(zero, _stored, known=lambda context, code: zero(code.literal_value))
 def _zero(context, builder, signature, args):
     return context.get_constant_null(signature.return_type)
 
@@ -77,7 +77,7 @@ def _float_cast(builder: Any, value: Any, to: Any) -> Any:
     return value if have == want else (builder.fpext if have < want else builder.fptrunc)(value, to)
 
 
-@rule(widen, lambda stored, like, dtype: alike(like, stored))
+@intrinsic(widen, lambda stored, like, dtype: alike(like, stored))
 def _widen(context, builder, signature, args):
     stored, value = signature.args[0], args[0]
     to = context.get_value_type(signature.return_type)
@@ -94,7 +94,7 @@ def _widen(context, builder, signature, args):
     return _choose(builder, args[2], ((FLOAT16, of_half), (BFLOAT16, of_brain)), number)
 
 
-@rule(narrow, lambda x, stored, dtype: alike(stored, x))
+@intrinsic(narrow, lambda x, stored, dtype: alike(stored, x))
 def _narrow(context, builder, signature, args):
     value, kind = args[0], getattr(signature.return_type, "dtype", signature.return_type)
     to = context.get_value_type(signature.return_type)

@@ -7,9 +7,9 @@ offset, so the offset of a corner, the sum over the axes, is negative if any of 
 
 from numba import int64, uint64
 
-from stnkit.kernels.compiler.jit import hidden, leaf, on_gpu
+from stnkit.kernels.compiler.jit import leaf, on_gpu, opaque
 from stnkit.kernels.leaves.formats import add, widen
-from stnkit.kernels.simd.lanes import even, finite, full, gather, living, load, same, unset
+from stnkit.kernels.simd.lanes import all_zero, finite, full, gather, living, load, same, unset
 from stnkit.kernels.simd.neighbours import pairs, quads
 from stnkit.spec import BICUBIC, NEAREST
 
@@ -23,7 +23,7 @@ MANY = 4  # lanes, which are so wide that a thread of a GPU has no registers for
 
 
 @leaf
-def pitch():
+def row_stride():
     """Return how far apart the rows of a stage are."""
     return int64(1) if on_gpu() else int64(PITCH)
 
@@ -31,7 +31,7 @@ def pitch():
 @leaf
 def slot(k, p):
     """Return where row `k` of the stage holds location `p`; unsigned, so that no index wraps around."""
-    return uint64(k * pitch() + p)
+    return uint64(k * row_stride() + p)
 
 
 @leaf
@@ -48,7 +48,7 @@ def planes(spec):
     """Return how many planes of taps a location reads."""
     if spec.ndim < 3:
         return int64(1)
-    return int64(hidden(spec.taps)) if is_rolled(spec) else int64(spec.taps)
+    return int64(opaque(spec.taps)) if is_rolled(spec) else int64(spec.taps)
 
 
 @leaf
@@ -56,7 +56,7 @@ def lines(spec):
     """Return how many rows of taps a plane has."""
     if spec.ndim < 2:
         return int64(1)
-    return int64(hidden(spec.taps)) if is_rolled(spec) and spec.lanes >= MANY else int64(spec.taps)
+    return int64(opaque(spec.taps)) if is_rolled(spec) and spec.lanes >= MANY else int64(spec.taps)
 
 
 @leaf
@@ -73,11 +73,11 @@ def nth(part, first, k, p, like, spec):
 @leaf
 def corner(tile, p, k, j, i, like, spec):
     """Return the offset of one corner of location `p`."""
-    return load(tile.offsets, slot(i, p), like) + beside(tile, p, k, j, like, spec)
+    return load(tile.offsets, slot(i, p), like) + outer_offset(tile, p, k, j, like, spec)
 
 
 @leaf
-def beside(tile, p, k, j, like, spec):
+def outer_offset(tile, p, k, j, like, spec):
     """Return what the axes but x add to the offsets of one row of taps."""
     taps = spec.taps
     offset = full(type(tile.offsets[0])(0), like)
@@ -89,32 +89,32 @@ def beside(tile, p, k, j, like, spec):
 
 
 @leaf
-def row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec):
+def row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, spec):
     """Read the taps of one row: the image, or the fill value for a dead tap; four, of which some may not count.
 
-    `calm` promises that no tap is dead, and that each is the next pixel after the one before.
+    `in_order` promises that no tap is dead, and that each is the next pixel after the one before.
     """
-    if calm and spec.packed:
+    if in_order and spec.packed:
         where, step = slot(spec.taps * k + j, p), image.strides[4]
         if spec.interp == BICUBIC:
-            v0, v1, v2, v3 = quads(image.memory, at, tile.rows, where, step, places, many)
+            v0, v1, v2, v3 = quads(image.memory, at, tile.rows, where, step, points, many)
         else:
-            v0, v1, v2, v3 = pairs(image.memory, at, tile.rows, where, step, places, many)
+            v0, v1, v2, v3 = pairs(image.memory, at, tile.rows, where, step, points, many)
         return widen(v0, number, dtype), widen(v1, number, dtype), widen(v2, number, dtype), widen(v3, number, dtype)
     if spec.paired:
-        odd, step = load(tile.odd, slot(int64(0), p), places), image.strides[4]
-        v0, v1, _, _ = pairs(image.memory, at, tile.rows, slot(spec.taps * k + j, p), step, places, many)
+        odd, step = load(tile.odd, slot(int64(0), p), points), image.strides[4]
+        v0, v1, _, _ = pairs(image.memory, at, tile.rows, slot(spec.taps * k + j, p), step, points, many)
         v0, v1 = widen(v0, number, dtype), widen(v1, number, dtype)
-        f0 = outside(fill, tile, p, k, j, int64(0), places, spec)
-        f1 = outside(fill, tile, p, k, j, int64(1), places, spec)
-        w0 = choose(odd, FORTH, cut(k, j, int64(0), spec), v0, v1, f0)
-        w1 = choose(odd, BACK, cut(k, j, int64(1), spec), v1, v0, f1)
+        f0 = dead_value(fill, tile, p, k, j, int64(0), points, spec)
+        f1 = dead_value(fill, tile, p, k, j, int64(1), points, spec)
+        w0 = choose(odd, FORTH, dead_bits(k, j, int64(0), spec), v0, v1, f0)
+        w1 = choose(odd, BACK, dead_bits(k, j, int64(1), spec), v1, v0, f1)
         return w0, w1, w0, w0
     last = int64(3) if spec.interp == BICUBIC else int64(1)
-    v0 = read(image.memory, at, tile, p, k, j, int64(0), fill, places, many, number, dtype, spec)
-    v1 = read(image.memory, at, tile, p, k, j, int64(1), fill, places, many, number, dtype, spec)
-    v2 = read(image.memory, at, tile, p, k, j, last - 1, fill, places, many, number, dtype, spec)
-    v3 = read(image.memory, at, tile, p, k, j, last, fill, places, many, number, dtype, spec)
+    v0 = read(image.memory, at, tile, p, k, j, int64(0), fill, points, many, number, dtype, spec)
+    v1 = read(image.memory, at, tile, p, k, j, int64(1), fill, points, many, number, dtype, spec)
+    v2 = read(image.memory, at, tile, p, k, j, last - 1, fill, points, many, number, dtype, spec)
+    v3 = read(image.memory, at, tile, p, k, j, last, fill, points, many, number, dtype, spec)
     return v0, v1, v2, v3
 
 
@@ -125,59 +125,59 @@ def choose(odd, turned, dead, value, other, fill):
 
 
 @leaf
-def cut(k, j, i, spec):
+def dead_bits(k, j, i, spec):
     """Return the bits of which any makes a corner dead."""
-    bits = lost(int64(0), i)
+    bits = dead_bit(int64(0), i)
     if spec.ndim > 1:
-        bits |= lost(int64(1), j)
+        bits |= dead_bit(int64(1), j)
     if spec.ndim > 2:
-        bits |= lost(int64(2), k)
+        bits |= dead_bit(int64(2), k)
     return bits
 
 
 @leaf
-def lost(axis, tap):
+def dead_bit(axis, tap):
     """Return the bit that says that a tap of an axis is dead."""
     return int64(1) << (2 * axis + tap)
 
 
 @leaf
-def reach(tile, p, k, j, i, first, step, calm, spec):
+def corner_offset(tile, p, k, j, i, first, step, in_order, spec):
     """Return the offset of one corner of location `p`, in a row that begins at `first`; negative if a tap is dead."""
-    if calm:
+    if in_order:
         return first + i * step
     if spec.paired:
         odd = tile.odd[slot(int64(0), p)]
         turned = odd & (BACK if i > 0 else FORTH)
         where = first + (1 - i if turned != 0 else i) * step
-        return int64(-1) if odd & cut(k, j, i, spec) != 0 else where
+        return int64(-1) if odd & dead_bits(k, j, i, spec) != 0 else where
     return int64(corner(tile, p, k, j, i, tile.weights[0], spec))
 
 
 @leaf
-def outside(fill, tile, p, k, j, i, places, spec):
+def dead_value(fill, tile, p, k, j, i, points, spec):
     """Return what a corner reads if it is dead: the fill value; 0 where that is not finite and the weight is 0."""
     if spec.fill_finite:
         return fill
-    unused = idle(int64(0), i)
+    unused = zero_weight_bit(int64(0), i)
     if spec.ndim > 1:
-        unused |= idle(int64(1), j)
+        unused |= zero_weight_bit(int64(1), j)
     if spec.ndim > 2:
-        unused |= idle(int64(2), k)
-    return unset(load(tile.idle, slot(int64(0), p), places), unused, fill, finite(fill))
+        unused |= zero_weight_bit(int64(2), k)
+    return unset(load(tile.idle, slot(int64(0), p), points), unused, fill, finite(fill))
 
 
 @leaf
-def idle(axis, tap):
+def zero_weight_bit(axis, tap):
     """Return the bit that says that a tap of an axis has a weight of 0."""
     return int64(1) << (4 * axis + tap)
 
 
 @leaf
-def read(image, at, tile, p, k, j, i, fill, places, many, number, dtype, spec):
+def read(image, at, tile, p, k, j, i, fill, points, many, number, dtype, spec):
     """Read one corner: the image, or the fill value if it is dead."""
-    offset = corner(tile, p, k, j, i, places, spec)
-    fill = outside(fill, tile, p, k, j, i, places, spec)
+    offset = corner(tile, p, k, j, i, points, spec)
+    fill = dead_value(fill, tile, p, k, j, i, points, spec)
     return living(offset, widen(gather(image, at, offset, many), number, dtype), fill)
 
 
@@ -208,13 +208,13 @@ def taps_x(tile, p, like, spec):
 
 
 @leaf
-def is_calm(tile, p, places, spec):
+def rows_in_order(tile, p, points, spec):
     """Tell whether the rows of a location, or of all that are done at once, can be read as they lie in memory."""
-    return spec.packed and spec.taps > 1 and even(tile.odd, slot(int64(0), p), places)
+    return spec.packed and spec.taps > 1 and all_zero(tile.odd, slot(int64(0), p), points)
 
 
 @leaf
-def mix(ws, vs, spec):
+def weighted_sum(ws, vs, spec):
     """Return the sum of the taps of one row, weighted."""
     line = ws[0] * vs[0]
     if spec.taps > 1:
@@ -226,10 +226,10 @@ def mix(ws, vs, spec):
 
 
 @leaf
-def blend(image, dtype, at, fill, tile, p, calm, places, many, spec):
+def blend(image, dtype, at, fill, tile, p, in_order, points, many, spec):
     """Interpolate location `p` in the plane that begins at `at`: (value, d / d x, d / d y, d / d z).
 
-    `dtype` is the format of the image. `places` and `many` are witnesses:
+    `dtype` is the format of the image. `points` and `many` are witnesses:
     of the locations from `p` on that are done at once, and of the values read for them, which are more where the
     channels of one location are lanes. Derivatives are per pixel. What the caller does not use, the compiler
     leaves out. Sums begin at -0.0, the neutral element of floating-point addition, so that a first term costs
@@ -239,25 +239,25 @@ def blend(image, dtype, at, fill, tile, p, calm, places, many, spec):
     T = type(number)
     none = full(T(-0.0), many)
     if spec.interp == NEAREST:  # the weight is 1, and has no slope
-        offset = load(tile.rows, slot(int64(0), p), places)
+        offset = load(tile.rows, slot(int64(0), p), points)
         return living(offset, widen(gather(image.memory, at, offset, many), number, dtype), fill), none, none, none
     taps = spec.taps
     value, dx, dy, dz = none, none, none, none
-    ws, slopes, _ = taps_x(tile, p, places, spec)
+    ws, slopes, _ = taps_x(tile, p, points, spec)
     for k in range(planes(spec)):
         plane, plane_dx, plane_dy = none, none, none
         for j in range(lines(spec)):
-            vs = row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
-            line, line_dx = mix(ws, vs, spec), mix(slopes, vs, spec)
+            vs = row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, spec)
+            line, line_dx = weighted_sum(ws, vs, spec), weighted_sum(slopes, vs, spec)
             if spec.ndim > 1:
-                wy, vy, _ = tap(tile, taps, j, p, places, spec)
+                wy, vy, _ = tap(tile, taps, j, p, points, spec)
                 plane = plane + wy * line
                 plane_dx = plane_dx + wy * line_dx
                 plane_dy = plane_dy + vy * line
             else:
                 plane, plane_dx = line, line_dx
         if spec.ndim > 2:
-            wz, vz, _ = tap(tile, 2 * taps, k, p, places, spec)
+            wz, vz, _ = tap(tile, 2 * taps, k, p, points, spec)
             value = value + wz * plane
             dx = dx + wz * plane_dx
             dy = dy + wz * plane_dy
@@ -268,7 +268,7 @@ def blend(image, dtype, at, fill, tile, p, calm, places, many, spec):
 
 
 @leaf
-def bend(image, dtype, at, fill, tile, p, calm, places, many, spec):
+def directional_derivative(image, dtype, at, fill, tile, p, in_order, points, many, spec):
     """Differentiate the interpolation of location `p` along its tangent: (value', dx', dy', dz').
 
     Every sum of `blend` becomes a pair, itself and its derivative along the tangent of the pixel
@@ -279,22 +279,26 @@ def bend(image, dtype, at, fill, tile, p, calm, places, many, spec):
     T = type(number)
     none = full(T(-0.0), many)
     taps = spec.taps
-    ux = load(tile.dots, slot(int64(0), p), places)
-    uy = load(tile.dots, slot(int64(1), p), places) if spec.ndim > 1 else full(T(0), places)
-    uz = load(tile.dots, slot(int64(2), p), places) if spec.ndim > 2 else full(T(0), places)
+    ux = load(tile.dots, slot(int64(0), p), points)
+    uy = load(tile.dots, slot(int64(1), p), points) if spec.ndim > 1 else full(T(0), points)
+    uz = load(tile.dots, slot(int64(2), p), points) if spec.ndim > 2 else full(T(0), points)
     value_, dx_, dy_, dz_ = none, none, none, none
-    ws, slopes, curves = taps_x(tile, p, places, spec)
+    ws, slopes, curves = taps_x(tile, p, points, spec)
     for k in range(planes(spec)):
-        wz, vz, qz = full(T(1), places), full(T(0), places), full(T(0), places)
+        wz, vz, qz = full(T(1), points), full(T(0), points), full(T(0), points)
         if spec.ndim > 2:
-            wz, vz, qz = tap(tile, 2 * taps, k, p, places, spec)
+            wz, vz, qz = tap(tile, 2 * taps, k, p, points, spec)
         plane, plane_, plane_dx, plane_dx_, plane_dy, plane_dy_ = none, none, none, none, none, none
         for j in range(lines(spec)):
-            wy, vy, qy = full(T(1), places), full(T(0), places), full(T(0), places)
+            wy, vy, qy = full(T(1), points), full(T(0), points), full(T(0), points)
             if spec.ndim > 1:
-                wy, vy, qy = tap(tile, taps, j, p, places, spec)
-            vs = row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
-            line, line_dx, line_dx_ = mix(ws, vs, spec), mix(slopes, vs, spec), ux * mix(curves, vs, spec)
+                wy, vy, qy = tap(tile, taps, j, p, points, spec)
+            vs = row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, spec)
+            line, line_dx, line_dx_ = (
+                weighted_sum(ws, vs, spec),
+                weighted_sum(slopes, vs, spec),
+                ux * weighted_sum(curves, vs, spec),
+            )
             line_ = ux * line_dx
             plane = plane + wy * line
             plane_ = plane_ + (wy * line_ + vy * uy * line)
@@ -310,11 +314,11 @@ def bend(image, dtype, at, fill, tile, p, calm, places, many, spec):
 
 
 @leaf
-def spread(image_bar, at, g, tile, p, bent, spec):
+def scatter(image_bar, at, g, tile, p, bent, spec):
     """Add the cotangent `g` of location `p` to the taps that it read: the adjoint of `blend` in the image.
 
-    `g` may be that of several channels, in lanes. With `bent` it is the adjoint of the first result of `bend`:
-    weights are differentiated along the tangent.
+    `g` may be that of several channels, in lanes. With `bent` it is the adjoint of the
+    first result of `directional_derivative`: weights are differentiated along the tangent.
     """
     number = tile.weights[0]
     T = type(number)
@@ -324,7 +328,7 @@ def spread(image_bar, at, g, tile, p, bent, spec):
             add(image_bar.memory, at + offset, g, number, spec)
         return
     taps, step = spec.taps, image_bar.strides[4]
-    calm = is_calm(tile, p, number, spec)
+    in_order = rows_in_order(tile, p, number, spec)
     ux, uy, uz = T(0), T(0), T(0)
     if bent:
         ux = tile.dots[slot(int64(0), p)]
@@ -341,9 +345,9 @@ def spread(image_bar, at, g, tile, p, bent, spec):
             w, v = wz * wy, T(0)
             if bent:
                 w, v = wz * vy * uy + vz * uz * wy, wz * wy * ux
-            first = int64(tile.rows[slot(taps * k + j, p)]) if calm or spec.paired else int64(0)
+            first = int64(tile.rows[slot(taps * k + j, p)]) if in_order or spec.paired else int64(0)
             for i in range(taps):
                 wx, vx, _ = tap(tile, int64(0), i, p, number, spec)
-                offset = reach(tile, p, k, j, i, first, step, calm, spec)
-                if calm or offset >= 0:
+                offset = corner_offset(tile, p, k, j, i, first, step, in_order, spec)
+                if in_order or offset >= 0:
                     add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number, spec)

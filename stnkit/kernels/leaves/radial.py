@@ -10,7 +10,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from stnkit.kernels.compiler.jit import leaf, rule
+from stnkit.kernels.compiler.jit import intrinsic, leaf
 
 
 @leaf
@@ -35,7 +35,7 @@ def log(x):
     a polynomial; its rounding is kept small by f^2 / 2.
     """
     T = type(x)
-    f, k = split(x)
+    f, k = mantissa_and_exponent(x)
     s = f / (T(2) + f)
     z = s * s
     r = (T(0.1479819860511658591) * z + T(0.1531383769920937332)) * z + T(0.1818357216161805012)
@@ -51,7 +51,7 @@ def log(x):
 _FORMATS = {32: (23, 0x3F3504F3), 64: (52, 0x3FE6A09E667F3BCD)}  # places of the fraction, and the bits of sqrt(1/2)
 
 
-def split(x: Any) -> tuple[Any, Any]:
+def mantissa_and_exponent(x: Any) -> tuple[Any, Any]:
     """Return (f, k) with x = 2^k (1 + f) and 1 + f about 1, both of the type of `x`."""
     bits = x.dtype.itemsize * 8
     word = np.dtype(f"int{bits}").type
@@ -65,7 +65,7 @@ def root(x: Any) -> Any:
     return np.sqrt(x)
 
 
-@rule(split, lambda x: types.UniTuple(x, 2))
+@intrinsic(mantissa_and_exponent, lambda x: types.UniTuple(x, 2))
 def _split(context, builder, signature, args):
     kind = signature.args[0]
     word, real = ir.IntType(kind.bitwidth), context.get_value_type(kind)
@@ -78,7 +78,7 @@ def _split(context, builder, signature, args):
     return context.make_tuple(builder, signature.return_type, (f, builder.sitofp(short, real)))
 
 
-@rule(root, lambda x: x)
+@intrinsic(root, lambda x: x)
 def _root(context, builder, signature, args):
     real = context.get_value_type(signature.args[0])
     return builder.call(builder.module.declare_intrinsic("llvm.sqrt", [real]), args)

@@ -13,7 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba import int64, types
 
-from stnkit.kernels.compiler.jit import leaf, rule
+from stnkit.kernels.compiler.jit import intrinsic, leaf
 
 WORDS = 3  # of one sum: upper bin, lower bin, and which values without a number were added
 HEAD = 2  # words before the sums: binary digits of the upper unit below 1, and of the lower one below that
@@ -56,13 +56,13 @@ def exponent_of(bits: Any, like: Any) -> int:
     return (int(bits) >> 23) - 127 if np.dtype(type(like)).itemsize == 4 else (int(bits) >> 52) - 1023
 
 
-@rule(is_binned, lambda memory: types.boolean, known=lambda context, memory: memory.dtype == types.int64)
+@intrinsic(is_binned, lambda memory: types.boolean, known=lambda context, memory: memory.dtype == types.int64)
 def _is_binned(context, builder, signature, args):
     return context.get_constant(types.boolean, signature.args[0].dtype == types.int64)
 
 
 def _once(function: Any, code: str) -> None:
-    @rule(function, lambda memory, at, value: types.void)
+    @intrinsic(function, lambda memory, at, value: types.void)
     def lower(context, builder, signature, args):
         if signature.args[0].dtype == types.int64:  # otherwise it is never reached
             value = context.cast(builder, args[2], signature.args[2], types.int64)
@@ -75,21 +75,21 @@ _once(whole_or, "or")
 _once(whole_max, "max")
 
 
-@rule(bits_of, lambda x: types.int64)
+@intrinsic(bits_of, lambda x: types.int64)
 def _bits_of(context, builder, signature, args):
     word = ir.IntType(signature.args[0].bitwidth)
     bits = builder.bitcast(args[0], word)
     return bits if word.width == 64 else builder.zext(bits, ir.IntType(64))
 
 
-@rule(exponent_of, lambda bits, like: types.int64)
+@intrinsic(exponent_of, lambda bits, like: types.int64)
 def _exponent_of(context, builder, signature, args):
     digits, bias = {32: (23, 127), 64: (52, 1023)}[signature.args[1].bitwidth]
     word = ir.IntType(64)
     return builder.sub(builder.ashr(args[0], word(digits)), word(bias))
 
 
-@rule(power, lambda exponent, like: like)
+@intrinsic(power, lambda exponent, like: like)
 def _power(context, builder, signature, args):
     kind = signature.return_type
     word, digits = ir.IntType(kind.bitwidth), {32: 23, 64: 52}[kind.bitwidth]

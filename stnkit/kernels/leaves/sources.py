@@ -57,7 +57,7 @@ def depth(theta, at, x, y, z, like, spec):
 
 
 @leaf
-def plate(theta, at, many, x, y, z, axis, like, spec):
+def thin_plate(theta, at, many, x, y, z, axis, like, spec):
     """Return one axis of a thin plate spline at (x, y, z).
 
     At `at` stand `many` control points, then their weights, then the rows of the affine part.
@@ -66,13 +66,13 @@ def plate(theta, at, many, x, y, z, axis, like, spec):
     weights = at + many * spec.ndim
     u = affine(theta, weights + many * spec.ndim + axis * (spec.ndim + 1), x, y, z, like, spec)
     for k in range(many):
-        rest = beside(theta, at + k * spec.ndim, y, z, like, spec)
+        rest = outer_squared_distance(theta, at + k * spec.ndim, y, z, like, spec)
         u += T(theta[weights + k * spec.ndim + axis]) * radial(x - T(theta[at + k * spec.ndim]), rest, spec)
     return u
 
 
 @leaf
-def beside(theta, at, y, z, like, spec):
+def outer_squared_distance(theta, at, y, z, like, spec):
     """Return what the axes but x add to the squared distance of (x, y, z) from the control point at `at`."""
     T = type(like)
     square = T(0)
@@ -89,7 +89,7 @@ def beside(theta, at, y, z, like, spec):
 def mapped(source, at, x, y, z, axis, like, spec):
     """Return one axis of what a map, which begins at `at`, makes of (x, y, z)."""
     if spec.source == THIN_PLATE_SPLINE:
-        return plate(source.memory, at, source.strides[4], x, y, z, axis, like, spec)
+        return thin_plate(source.memory, at, source.strides[4], x, y, z, axis, like, spec)
     u = affine(source.memory, at + axis * (spec.ndim + 1), x, y, z, like, spec)
     if spec.source == PROJECTIVE:
         u /= depth(source.memory, at, x, y, z, like, spec)

@@ -8,27 +8,27 @@ Nearest reads one tap, and needs nothing but its offset.
 
 from numba import int64
 
-from stnkit.kernels.compiler.jit import either, leaf
+from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import taps
-from stnkit.kernels.leaves.point import BACK, FORTH, corner, idle, lost, slot
+from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, slot, zero_weight_bit
 from stnkit.spec import FLOAT64, NEAREST
 
 
 @leaf
-def place(tile, p, extent, strides, spec):
+def stage_taps(tile, p, extent, strides, spec):
     """Stage the taps of location `p`, and whether they can be read in rows as they lie in memory."""
     if spec.interp == NEAREST:
-        place_one(tile, p, extent, strides, spec)
+        stage_nearest(tile, p, extent, strides, spec)
     elif spec.paired:
-        place_pairs(tile, p, extent, strides, spec)
+        stage_pairs(tile, p, extent, strides, spec)
     else:
-        place_taps(tile, p, extent, strides, spec)
+        stage_footprint(tile, p, extent, strides, spec)
     if not (spec.fill_finite or spec.interp == NEAREST):
-        note_idle(tile, p, extent, spec)
+        note_zero_weights(tile, p, extent, spec)
 
 
 @leaf
-def place_one(tile, p, extent, strides, spec):
+def stage_nearest(tile, p, extent, strides, spec):
     """Stage where the one tap of nearest is, or -1 if it is dead."""
     K = type(tile.rows[0])
     where, dead = nearest(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
@@ -38,7 +38,7 @@ def place_one(tile, p, extent, strides, spec):
     if spec.ndim > 2:
         z, lost_z = nearest(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
         where, dead = K(where + z), K(dead | lost_z)
-    tile.rows[slot(int64(0), p)] = either(dead < 0, K(-1), where)
+    tile.rows[slot(int64(0), p)] = select(dead < 0, K(-1), where)
 
 
 @leaf
@@ -50,7 +50,7 @@ def nearest(tile, p, axis, n, stride, padding, spec):
 
 
 @leaf
-def note_idle(tile, p, extent, spec):
+def note_zero_weights(tile, p, extent, spec):
     """Stage which taps have no weight, or none but what the rounding of coordinates may give them.
 
     A normalised coordinate at the rim is half of the axis' n pixels away from 0, so each of the few roundings that it
@@ -63,25 +63,25 @@ def note_idle(tile, p, extent, spec):
         slack = T(8) * epsilon * T(extent[2 - axis])
         for tap in range(spec.taps):
             weight = tile.weights[slot(axis * spec.taps + tap, p)]
-            bits = K(bits | either(weight <= slack and weight >= -slack, K(idle(axis, tap)), K(0)))
+            bits = K(bits | select(weight <= slack and weight >= -slack, K(zero_weight_bit(axis, tap)), K(0)))
     tile.idle[slot(int64(0), p)] = bits
 
 
 @leaf
-def place_pairs(tile, p, extent, strides, spec):
+def stage_pairs(tile, p, extent, strides, spec):
     """Stage rows of two pixels, which hold both taps of x; bits say which is dead, or reads the other pixel."""
     K = type(tile.odd[0])
-    x0, x1, odd = put_pair(tile, p, int64(0), extent[2], spec.padding[0], spec)
+    x0, x1, odd = stage_pair(tile, p, int64(0), extent[2], spec.padding[0], spec)
     last = K(extent[2] - 2)
-    first = either(x0 < last, x0, last)
-    first = either(first > 0, first, K(0))
-    odd = K(odd | either(x0 > first, K(FORTH), K(0)) | either(x1 == first, K(BACK), K(0)))
+    first = select(x0 < last, x0, last)
+    first = select(first > 0, first, K(0))
+    odd = K(odd | select(x0 > first, K(FORTH), K(0)) | select(x1 == first, K(BACK), K(0)))
     y0, y1, z0, z1 = K(0), K(0), K(0), K(0)
     if spec.ndim > 1:
-        y0, y1, dead = put_pair(tile, p, int64(1), extent[1], spec.padding[1], spec)
+        y0, y1, dead = stage_pair(tile, p, int64(1), extent[1], spec.padding[1], spec)
         y0, y1, odd = offset(y0, extent[1], strides[3]), offset(y1, extent[1], strides[3]), K(odd | dead)
     if spec.ndim > 2:
-        z0, z1, dead = put_pair(tile, p, int64(2), extent[0], spec.padding[2], spec)
+        z0, z1, dead = stage_pair(tile, p, int64(2), extent[0], spec.padding[2], spec)
         z0, z1, odd = offset(z0, extent[0], strides[2]), offset(z1, extent[0], strides[2]), K(odd | dead)
     x = offset(first, extent[2], strides[4])
     for k in range(2 if spec.ndim > 2 else 1):
@@ -91,14 +91,14 @@ def place_pairs(tile, p, extent, strides, spec):
 
 
 @leaf
-def put_pair(tile, p, axis, n, padding, spec):
+def stage_pair(tile, p, axis, n, padding, spec):
     """Stage the weights of one axis; return the indices of its two taps, and a bit for each of them that is dead."""
     K = type(tile.odd[0])
     (j0, j1, _, _), (w0, w1, _, _), _, _, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
     tile.weights[slot(2 * axis, p)] = w0
     tile.weights[slot(2 * axis + 1, p)] = w1
-    dead0 = either(j0 < 0, K(lost(axis, int64(0))), K(0))
-    dead1 = either(j1 < 0, K(lost(axis, int64(1))), K(0))
+    dead0 = select(j0 < 0, K(dead_bit(axis, int64(0))), K(0))
+    dead1 = select(j1 < 0, K(dead_bit(axis, int64(1))), K(0))
     return j0, j1, K(dead0 | dead1)
 
 
@@ -112,49 +112,49 @@ def offset(j, n, stride):
     K = type(j)
     n, stride = K(n), K(stride)
     bias = K((1 - n) * stride) if stride < 0 else K(0)
-    return K(K(either(j > 0, j, K(0)) * stride) + bias)
+    return K(K(select(j > 0, j, K(0)) * stride) + bias)
 
 
 @leaf
-def place_taps(tile, p, extent, strides, spec):
+def stage_footprint(tile, p, extent, strides, spec):
     """Stage offsets, one for each axis and tap, and where the rows of the footprint can be read."""
-    odd = put_taps(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+    odd = stage_axis(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
-        odd |= put_taps(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+        odd |= stage_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
-        odd |= put_taps(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+        odd |= stage_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
     tile.odd[slot(int64(0), p)] = odd
     if spec.packed:
-        line_up(tile, p, spec)
+        stage_rows(tile, p, spec)
 
 
 @leaf
-def put_taps(tile, p, axis, n, stride, padding, spec):
+def stage_axis(tile, p, axis, n, stride, padding, spec):
     """Stage the taps of one axis. Return 0 if none is dead, and on x if they lie side by side."""
     K = type(tile.odd[0])
     (j0, j1, j2, j3), ws, vs, qs, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
     row = axis * spec.taps
-    odd = put_tap(tile, row, p, j0, n, stride, ws[0], vs[0], qs[0], spec)
+    odd = stage_tap(tile, row, p, j0, n, stride, ws[0], vs[0], qs[0], spec)
     if spec.taps > 1:
-        odd = K(odd | put_tap(tile, row + 1, p, j1, n, stride, ws[1], vs[1], qs[1], spec))
+        odd = K(odd | stage_tap(tile, row + 1, p, j1, n, stride, ws[1], vs[1], qs[1], spec))
         odd = K(odd | K(j1 - j0 - 1)) if axis == 0 else odd
     if spec.taps > 2:
-        odd = K(odd | put_tap(tile, row + 2, p, j2, n, stride, ws[2], vs[2], qs[2], spec))
-        odd = K(odd | put_tap(tile, row + 3, p, j3, n, stride, ws[3], vs[3], qs[3], spec))
+        odd = K(odd | stage_tap(tile, row + 2, p, j2, n, stride, ws[2], vs[2], qs[2], spec))
+        odd = K(odd | stage_tap(tile, row + 3, p, j3, n, stride, ws[3], vs[3], qs[3], spec))
         odd = K(odd | K(j2 - j1 - 1) | K(j3 - j2 - 1)) if axis == 0 else odd
     return odd
 
 
 @leaf
-def put_tap(tile, row, p, j, n, stride, w, v, q, spec):
+def stage_tap(tile, row, p, j, n, stride, w, v, q, spec):
     """Stage one tap. Return 1 if it is dead, else 0."""
     K = type(j)
-    tile.offsets[slot(row, p)] = either(j >= 0, offset(j, n, stride), far(j, spec))
+    tile.offsets[slot(row, p)] = select(j >= 0, offset(j, n, stride), far(j, spec))
     tile.weights[slot(row, p)] = w
     if spec.sloped:
         tile.slopes[slot(row, p)] = v
         tile.curves[slot(row, p)] = q
-    return either(j < 0, K(1), K(0))
+    return select(j < 0, K(1), K(0))
 
 
 @leaf
@@ -164,13 +164,13 @@ def far(like, spec):
 
 
 @leaf
-def line_up(tile, p, spec):
+def stage_rows(tile, p, spec):
     """Stage where the rows of a footprint begin; what is not in order is not read there."""
     K = type(tile.odd[0])
     for k in range(spec.taps if spec.ndim > 2 else 1):
         for j in range(spec.taps if spec.ndim > 1 else 1):
             first = corner(tile, p, k, j, int64(0), int64(0), spec)
-            tile.rows[slot(spec.taps * k + j, p)] = either(first > 0, first, K(0))
+            tile.rows[slot(spec.taps * k + j, p)] = select(first > 0, first, K(0))
 
 
 @leaf
@@ -180,9 +180,9 @@ def drop(tile, axis, p, gone, spec):
     K = type(tile.odd[0])
     if not spec.fill_finite:
         for tap in range(spec.taps):
-            tile.idle[at] = K(tile.idle[at] | K(idle(axis, tap))) if gone else tile.idle[at]
+            tile.idle[at] = K(tile.idle[at] | K(zero_weight_bit(axis, tap))) if gone else tile.idle[at]
     if spec.paired:
-        both = K(lost(axis, int64(0)) | lost(axis, int64(1)))
+        both = K(dead_bit(axis, int64(0)) | dead_bit(axis, int64(1)))
         tile.odd[at] = K(tile.odd[at] | both) if gone else tile.odd[at]
     else:
         tile.odd[at] = K(1) if gone else tile.odd[at]

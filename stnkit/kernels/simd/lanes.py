@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from stnkit.kernels.compiler.jit import is_gpu, rule
+from stnkit.kernels.compiler.jit import intrinsic, is_gpu
 from stnkit.kernels.simd.gpu_words import write_words
 from stnkit.kernels.simd.vectors import I32, I64, Lanes, alignment, alike, fitted, is_lanes, pick, read, word, words_of
 
@@ -94,12 +94,12 @@ def finite(x: Any) -> Any:
     return np.where(np.isfinite(x), x, np.zeros_like(x))[()]
 
 
-def alive(memory: Any, at: Any, like: Any) -> Any:
+def none_negative(memory: Any, at: Any, like: Any) -> Any:
     """Tell whether a number of the memory, or each of as many neighbours as `like` has lanes, is not negative."""
     return bool(np.all(load(memory, at, like) >= 0))
 
 
-def even(memory: Any, at: Any, like: Any) -> Any:
+def all_zero(memory: Any, at: Any, like: Any) -> Any:
     """Tell whether a number of the memory, or all of as many neighbours as `like` has lanes, are 0."""
     return not np.any(load(memory, at, like))
 
@@ -114,25 +114,25 @@ def total(x: Any, like: Any) -> Any:
     return x[0]
 
 
-@rule(lanes, lambda like, spec: Lanes(like, spec.spec.lanes, spec.spec.aligned) if spec.spec.lanes > 1 else like)
+@intrinsic(lanes, lambda like, spec: Lanes(like, spec.spec.lanes, spec.spec.aligned) if spec.spec.lanes > 1 else like)
 def _lanes(context, builder, signature, args):
     return ir.Constant(context.get_value_type(signature.return_type), None)
 
 
-@rule(width, lambda like: types.int64, known=lambda context, like: like.count if is_lanes(like) else 1)
+@intrinsic(width, lambda like: types.int64, known=lambda context, like: like.count if is_lanes(like) else 1)
 def _width(context, builder, signature, args):
     like = signature.args[0]
     return ir.Constant(I64, like.count if is_lanes(like) else 1)
 
 
-@rule(load, lambda memory, at, like: alike(memory.dtype, like))
+@intrinsic(load, lambda memory, at, like: alike(memory.dtype, like))
 def _load(context, builder, signature, args):
     memory, _, like = signature.args
     where = builder.gep(args[0], [word(builder, args[1])])
     return read(context, builder, memory.dtype, where, like)
 
 
-@rule(store, lambda memory, at, value: types.void)
+@intrinsic(store, lambda memory, at, value: types.void)
 def _store(context, builder, signature, args):
     memory, _, value = signature.args
     where = builder.gep(args[0], [word(builder, args[1])])
@@ -145,7 +145,7 @@ def _store(context, builder, signature, args):
     return context.get_dummy_value()
 
 
-@rule(add_at_once, lambda memory, at, value, spec: types.void)
+@intrinsic(add_at_once, lambda memory, at, value, spec: types.void)
 def _add_at_once(context, builder, signature, args):
     where, value, like = builder.gep(args[0], [word(builder, args[1])]), args[2], signature.args[2]
     in_vectors = is_lanes(like) and like.aligned and like.dtype == types.float32 and like.count % 2 == 0
@@ -181,12 +181,12 @@ def _add_vectors(builder: Any, where: Any, value: Any) -> None:
         builder.asm(code, text, "l" + ",f" * many + ",~{memory}", [address, *parts], side_effect=True)
 
 
-@rule(full, lambda x, like: x if is_lanes(x) else alike(x, like))
+@intrinsic(full, lambda x, like: x if is_lanes(x) else alike(x, like))
 def _full(context, builder, signature, args):
     return fitted(builder, signature.args[0], args[0], signature.args[1])
 
 
-@rule(gather, lambda memory, at, offset, like: alike(memory.dtype, like))
+@intrinsic(gather, lambda memory, at, offset, like: alike(memory.dtype, like))
 def _gather(context, builder, signature, args):
     memory, _, offset, like = signature.args
     base = builder.gep(args[0], [word(builder, args[1])])
@@ -203,19 +203,19 @@ def _gather(context, builder, signature, args):
     return value
 
 
-@rule(living, lambda offset, value, fill: value)
+@intrinsic(living, lambda offset, value, fill: value)
 def _living(context, builder, signature, args):
     _, value, fill = signature.args
     alive = builder.icmp_signed(">=", args[0], ir.Constant(args[0].type, None))
     return builder.select(alive, args[1], fitted(builder, fill, args[2], value))
 
 
-@rule(same, lambda a, b, x, y: x)
+@intrinsic(same, lambda a, b, x, y: x)
 def _same(context, builder, signature, args):
     return builder.select(builder.icmp_signed("==", args[0], args[1]), args[2], args[3])
 
 
-@rule(unset, lambda word, bits, x, y: x)
+@intrinsic(unset, lambda word, bits, x, y: x)
 def _unset(context, builder, signature, args):
     word, bits = signature.args[:2]
     kind = word.dtype if is_lanes(word) else word
@@ -224,13 +224,13 @@ def _unset(context, builder, signature, args):
     return builder.select(builder.icmp_signed("==", some, ir.Constant(some.type, None)), args[2], args[3])
 
 
-@rule(unless_zero, lambda u, x: x)
+@intrinsic(unless_zero, lambda u, x: x)
 def _unless_zero(context, builder, signature, args):
     moves = builder.fcmp_unordered("!=", args[0], ir.Constant(args[0].type, None))
     return builder.select(moves, args[1], ir.Constant(args[1].type, None))
 
 
-@rule(finite, lambda x: x)
+@intrinsic(finite, lambda x: x)
 def _finite(context, builder, signature, args):
     zero = ir.Constant(args[0].type, None)
     return builder.select(builder.fcmp_ordered("ord", builder.fmul(args[0], zero), zero), args[0], zero)
@@ -239,7 +239,7 @@ def _finite(context, builder, signature, args):
 def _none(function: Any, condition: str) -> None:
     """Make `function` tell whether no neighbour in memory compares to 0 like this."""
 
-    @rule(function, lambda memory, at, like: types.boolean)
+    @intrinsic(function, lambda memory, at, like: types.boolean)
     def code(context, builder, signature, args):
         memory, _, like = signature.args
         where = builder.gep(args[0], [word(builder, args[1])])
@@ -250,13 +250,13 @@ def _none(function: Any, condition: str) -> None:
         return builder.not_(some)
 
 
-_none(even, "!=")
+_none(all_zero, "!=")
 
 
-_none(alive, "<")
+_none(none_negative, "<")
 
 
-@rule(total, lambda x, like: x.dtype if is_lanes(x) and not is_lanes(like) else x)
+@intrinsic(total, lambda x, like: x.dtype if is_lanes(x) and not is_lanes(like) else x)
 def _total(context, builder, signature, args):
     value = args[0]
     if is_lanes(signature.return_type) or not is_lanes(signature.args[0]):

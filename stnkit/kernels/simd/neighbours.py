@@ -7,7 +7,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from stnkit.kernels.compiler.jit import rule
+from stnkit.kernels.compiler.jit import intrinsic
 from stnkit.kernels.simd.lanes import gather, load
 from stnkit.kernels.simd.vectors import (
     I32,
@@ -23,26 +23,26 @@ from stnkit.kernels.simd.vectors import (
 )
 
 
-def pairs(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any) -> Any:
-    """Read the memory at the offsets from number `p` on, as many as `places`, and a step further.
+def pairs(memory: Any, at: Any, offsets: Any, p: Any, step: Any, points: Any, many: Any) -> Any:
+    """Read the memory at the offsets from number `p` on, as many as `points`, and a step further.
 
-    Return four values, as `quads` does: both, and the first again. With many places the step is 1.
+    Return four values, as `quads` does: both, and the first again. With many points the step is 1.
     """
-    a, b = _neighbours(memory, at, offsets, p, step, places, many, 2)
+    a, b = _neighbours(memory, at, offsets, p, step, points, many, 2)
     return a, b, a, a
 
 
-def quads(memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any) -> Any:
+def quads(memory: Any, at: Any, offsets: Any, p: Any, step: Any, points: Any, many: Any) -> Any:
     """Read the memory at the offsets from number `p` on, and one, two and three steps further."""
-    return _neighbours(memory, at, offsets, p, step, places, many, 4)
+    return _neighbours(memory, at, offsets, p, step, points, many, 4)
 
 
-def ones(memory: Any, at: Any, offsets: Any, p: Any, places: Any) -> Any:
-    """Read the memory at the offsets from number `p` on, as many as `places`; none is negative."""
-    return gather(memory, at, load(offsets, p, places), places)
+def ones(memory: Any, at: Any, offsets: Any, p: Any, points: Any) -> Any:
+    """Read the memory at the offsets from number `p` on, as many as `points`; none is negative."""
+    return gather(memory, at, load(offsets, p, points), points)
 
 
-def touch(memory: Any, offsets: Any, p: Any, like: Any) -> None:
+def prefetch(memory: Any, offsets: Any, p: Any, like: Any) -> None:
     """Ask for what stands at the offset of number `p` and, if `like` has lanes, of that in the middle.
 
     A hint to the processor: no address is wrong.
@@ -50,26 +50,28 @@ def touch(memory: Any, offsets: Any, p: Any, like: Any) -> None:
 
 
 def _neighbours(
-    memory: Any, at: Any, offsets: Any, p: Any, step: Any, places: Any, many: Any, taps: int
+    memory: Any, at: Any, offsets: Any, p: Any, step: Any, points: Any, many: Any, taps: int
 ) -> tuple[Any, ...]:
-    if np.ndim(places) == 0:
+    if np.ndim(points) == 0:
         return tuple(load(memory, at + offsets[p] + k * step, many) for k in range(taps))
-    rows = np.array([memory[at + int(o) : at + int(o) + taps] for o in load(offsets, p, places)])
+    rows = np.array([memory[at + int(o) : at + int(o) + taps] for o in load(offsets, p, points)])
     return tuple(rows.T)
 
 
 def _short_rows(function: Any, taps: int) -> None:
     """Make `function` read `taps` neighbours at every offset."""
 
-    @rule(function, lambda memory, at, offsets, p, step, places, many: types.UniTuple(alike(memory.dtype, many), 4))
+    @intrinsic(
+        function, lambda memory, at, offsets, p, step, points, many: types.UniTuple(alike(memory.dtype, many), 4)
+    )
     def code(context, builder, signature, args):
-        memory, places, many = (signature.args[k] for k in (0, 5, 6))
+        memory, points, many = (signature.args[k] for k in (0, 5, 6))
         base = builder.gep(args[0], [word(builder, args[1])])
         first = builder.gep(args[2], [word(builder, args[3])])
         columns, row = [], Lanes(memory.dtype, taps)
-        if is_lanes(places):  # one load for each place; then rows are turned to columns in registers
+        if is_lanes(points):  # one load for each place; then rows are turned to columns in registers
             rows = []
-            for k in range(places.count):
+            for k in range(points.count):
                 offset = word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
                 rows.append(read(context, builder, memory.dtype, builder.gep(base, [offset]), row))
             whole = join(builder, rows)
@@ -83,20 +85,20 @@ def _short_rows(function: Any, taps: int) -> None:
         return context.make_tuple(builder, signature.return_type, columns + columns[:1] * (4 - taps))
 
 
-@rule(ones, lambda memory, at, offsets, p, places: alike(memory.dtype, places))
+@intrinsic(ones, lambda memory, at, offsets, p, points: alike(memory.dtype, points))
 def _ones(context, builder, signature, args):
-    places = signature.args[4]
+    points = signature.args[4]
     base = builder.gep(args[0], [word(builder, args[1])])
     first = builder.gep(args[2], [word(builder, args[3])])
     value = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
-    for k in range(places.count if is_lanes(places) else 1):
+    for k in range(points.count if is_lanes(points) else 1):
         offset = word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
         number = builder.load(builder.gep(base, [offset]))
-        value = builder.insert_element(value, number, ir.Constant(I32, k)) if is_lanes(places) else number
+        value = builder.insert_element(value, number, ir.Constant(I32, k)) if is_lanes(points) else number
     return value
 
 
-@rule(touch, lambda memory, offsets, p, like: types.void)
+@intrinsic(prefetch, lambda memory, offsets, p, like: types.void)
 def _touch(context, builder, signature, args):
     like = signature.args[3]
     first = builder.gep(args[1], [word(builder, args[2])])

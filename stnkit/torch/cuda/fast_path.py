@@ -109,7 +109,7 @@ def _learned(
     if any(tensor.device != where for tensor in tensors) or interop.is_capturing(where):
         return None
     tape = Tape()
-    place = interop.place(where, interop.stream(where.index or 0))._replace(tape=tape)
+    place = interop.context(where, interop.stream(where.index or 0))._replace(trace=tape)
     views: list[Any] = [interop.at(place, tensor) for tensor in tensors]
     if not tape.given(views):
         return None
@@ -155,7 +155,7 @@ def _replay(tape: Tape, results: Any, where: torch.device) -> Way:
                 buffer, offset = step[1]
                 runtime.clear(starts[buffer] + offset, step[2], stream, index)
             else:
-                owners.append(constant(interop.place(where, stream), step[1]))
+                owners.append(constant(interop.context(where, stream), step[1]))
                 starts.append(owners[-1].address)
             for buffer in buffers:
                 owners[buffer] = None

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from stnkit.backends.cuda import interop
-from stnkit.backends.cuda.array import DeviceArray, Place, Shape
+from stnkit.backends.cuda.array import DeviceArray, DeviceContext, Shape
 from stnkit.dtypes import bfloat16
 from stnkit.torch import _compat
 
@@ -37,17 +37,17 @@ def is_ordinary(tensor: Any) -> bool:
     return type(tensor) in _compat.PLAIN and on_gpu(tensor) and _compat.is_ordinary_anywhere(tensor)
 
 
-def lend(tensor: torch.Tensor) -> DeviceArray:
+def import_tensor(tensor: torch.Tensor) -> DeviceArray:
     """View a tensor's memory; only a change of sign that torch has noted is carried out first."""
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
     device = tensor.device
-    return at(place(device, stream(device.index or 0)), tensor)
+    return at(context(device, stream(device.index or 0)), tensor)
 
 
-def at(where: Place, tensor: torch.Tensor) -> DeviceArray:
+def at(where: DeviceContext, tensor: torch.Tensor) -> DeviceArray:
     """View a tensor that lies at a place."""
     dtype = numpy_dtype(tensor.dtype)
     steps = tuple([step * dtype.itemsize for step in tensor.stride()])
@@ -65,9 +65,9 @@ def own(result: DeviceArray) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=1024)
-def place(device: torch.device, handle: int) -> Place:
+def context(device: torch.device, handle: int) -> DeviceContext:
     """Return where tensors of a device lie, for work on a stream."""
-    return Place("torch", device.index or 0, handle, functools.partial(_allocate, device), own)
+    return DeviceContext("torch", device.index or 0, handle, functools.partial(_allocate, device), own)
 
 
 def _allocate(device: torch.device, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, torch.Tensor]:
@@ -88,4 +88,4 @@ def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return found
 
 
-interop.LENDERS["torch"] = lend
+interop.IMPORTERS["torch"] = import_tensor
