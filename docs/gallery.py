@@ -1,7 +1,7 @@
 """The pictures of the gallery: the code of a recipe's page is run, and what it made is drawn.
 
-So a picture shows what its page prints, and cannot show anything else. Each recipe has a picture for its page, and
-a small one, of some of the same panels, for the gallery's start page.
+So a picture shows what the code on its page computes. Each recipe has a picture for its page, and a small one, of
+some of the same panels, for the gallery's start page.
 """
 
 import functools
@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from strokes import NIGHT, SKY, THEMES, Theme, bare, inks, shades
 
 PAGES = Path(__file__).parent / "pages" / "gallery"
-WIDTH = 6.6  # inches of a picture; 1.1 are about a hundred pixels of a page
+WIDTH = 6.6  # inches of a picture
 
 Made = dict[str, Any]
 SIGNAL = THEMES["dark"]  # colours on pictures, which are dark on both kinds of page
@@ -51,15 +51,15 @@ def deformable_attention(m: Made) -> list[Panel]:
             seen = weight > 0.04  # half of what each began with
             ways = np.stack([first, last, np.full_like(last, np.nan)], axis=1)[seen]
             axes.plot(*ways.reshape(-1, 2).T, color=color, lw=1.1)
-            sizes = np.ceil(6 * weight**0.5)
+            sizes = 3 * np.ceil(3 * weight**0.5)  # few, as every size is another path
             for size in np.unique(sizes[seen]):
                 at = last[seen & (sizes == size)]
-                axes.plot(*at.T, "o", ms=1.5 * size, color=color, mec=NIGHT, mew=0.6, zorder=4)
+                axes.plot(*at.T, "o", ms=size, color=color, mec=NIGHT, mew=0.6, zorder=4)
 
     def starts(axes: Axes) -> None:
         for query, color in enumerate(shades(3).reshape(-1, 3)):
             places = 112 * start[0, query].reshape(-1, 2).numpy() - 0.5
-            axes.plot(*places.T, "o", ms=3, color=color, mec=NIGHT, mew=0.4)
+            axes.plot(*places.T, "o", ms=3, color=color, mew=0)
 
     panels = [Panel("nine queries, at first", m["page"][0, 0].numpy(), starts)]
     for level, value in enumerate(m["values"]):
@@ -71,7 +71,7 @@ def deformable_attention(m: Made) -> list[Panel]:
 
 def flow(m: Made) -> list[Panel]:
     colours = inks()(np.nan_to_num(m["warped"]))[..., :3]
-    colours[m["inside"] & ~m["unhidden"]] = to_rgb(SIGNAL.rose)
+    colours[m["hidden"]] = to_rgb(SIGNAL.rose)
     colours[~m["inside"]] = to_rgb(SIGNAL.orange)
 
     def arrows(axes: Axes) -> None:
@@ -253,7 +253,7 @@ def picture(name: str, theme: Theme) -> Figure:
 def small(name: str, theme: Theme) -> Figure:
     """Draw some panels side by side, each cut to its share of one size."""
     recipe = RECIPES[name]
-    width, height, gap = 2.4, 1.6, 0.04
+    width, height, gap = 3.6, 2.4, 0.06
     figure = Figure(figsize=(width, height))
     share = (width - gap * (len(recipe.small) - 1)) / len(recipe.small)
     for i, panel in enumerate(panels(name)[k] for k in recipe.small):
