@@ -29,7 +29,7 @@ class Layer(Protocol):
 
 
 class SpatialTransformer:
-    """A spatial transformer: a localisation network says where to look, and a sampler looks there.
+    """A spatial transformer: a localisation network computes the parameters of a map, and a sampler reads under it.
 
     Parameters
     ----------

@@ -389,7 +389,7 @@ def test_large_pictures_lose_no_candidate(plain, data):
             at = tuple(int(random.integers(0, n)) for n in size)
             tile = thread.shares(thread.hold(like), thread.hold(index), spec)
             thread.stage(tile, 0, at, source, size, extent, strides, like, spec._replace(wide=True))
-            slot = importlib.import_module("stnkit.kernels.leaves.point").slot
+            slot = importlib.import_module("stnkit.kernels.leaves.stage").slot
             if interp == NEAREST:
                 offset = int(tile.rows[slot(0, 0)])
                 alone = offset % extent[2], offset // extent[2] % extent[1], offset // strides[2]

@@ -12,7 +12,7 @@ import numpy as np
 
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.leaves.point import TILE
+from stnkit.kernels.leaves.stage import TILE
 from stnkit.spec import DTYPES, GRID, LANES, MAPS, THIN_PLATE_SPLINE, Options, Spec
 
 Shape = tuple[int, ...]

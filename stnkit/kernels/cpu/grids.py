@@ -19,8 +19,8 @@ from stnkit.kernels.cpu.loops import put_map_bar, span
 from stnkit.kernels.cpu.tile import allocate, divide, sum_bars
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
-from stnkit.kernels.leaves.point import TILE, slot
 from stnkit.kernels.leaves.sources import coordinate, put_row, tangent
+from stnkit.kernels.leaves.stage import TILE, slot
 from stnkit.spec import Spec
 
 

@@ -39,7 +39,8 @@ from stnkit.kernels.cpu.tile import (
 )
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_weight_cotangents
-from stnkit.kernels.leaves.point import AHEAD, TILE, blend, row_stride, rows_in_order, scatter, slot
+from stnkit.kernels.leaves.point import blend, rows_in_order, scatter
+from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, TILE, row_stride, slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
 from stnkit.kernels.simd.neighbours import prefetch
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
@@ -151,7 +152,7 @@ def prefetch_ahead(image, at, tile, a, b, cs, points, spec):
         p, c = position(a, b, cs, spec)
         plane = advanced(image.memory, at + c * image.strides[1])
         for row in range(spec.rows):
-            prefetch(plane, tile.rows, slot(row, p + AHEAD), points)
+            prefetch(plane, tile.rows, slot(row, p + PREFETCH_DISTANCE), points)
 
 
 @leaf

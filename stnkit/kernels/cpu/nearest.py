@@ -3,7 +3,7 @@
 from numba import int64
 
 from stnkit.kernels.compiler.jit import advanced, leaf
-from stnkit.kernels.leaves.point import AHEAD, slot
+from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, slot
 from stnkit.kernels.simd.lanes import full, gather, living, load, none_negative, store, width
 from stnkit.kernels.simd.neighbours import ones, prefetch
 
@@ -37,8 +37,8 @@ def copy_location(out, to, image, at, raws, tile, p, first, last, points, spec):
     if none_negative(tile.rows, where, points):
         for c in range(first, last):
             plane = advanced(image.memory, at + c * image.strides[1])
-            prefetch(plane, tile.rows, where + AHEAD, points)
-            prefetch(plane, tile.rows, where + AHEAD + 2, points)
+            prefetch(plane, tile.rows, where + PREFETCH_DISTANCE, points)
+            prefetch(plane, tile.rows, where + PREFETCH_DISTANCE + 2, points)
             store(out.memory, to + c * out.strides[1], ones(plane, int64(0), tile.rows, where, points))
     else:
         for c in range(first, last):

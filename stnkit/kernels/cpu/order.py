@@ -16,7 +16,7 @@ from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_ti
 from stnkit.kernels.cpu.tile import steepness
 from stnkit.kernels.leaves.axis import chain, cubic
 from stnkit.kernels.leaves.formats import zero
-from stnkit.kernels.leaves.point import slot
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.leaves.taps import drop
 from stnkit.kernels.simd.lanes import lanes
 from stnkit.spec import BICUBIC, Spec

@@ -26,7 +26,8 @@ from stnkit.kernels.cpu.nearest import pick
 from stnkit.kernels.cpu.tile import stage_dots, steepness
 from stnkit.kernels.leaves.axis import chain
 from stnkit.kernels.leaves.formats import narrow, widen, zero
-from stnkit.kernels.leaves.point import blend, directional_derivative, rows_in_order, slot
+from stnkit.kernels.leaves.point import blend, directional_derivative, rows_in_order
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, unless_zero, width
 from stnkit.spec import NEAREST, Spec
 

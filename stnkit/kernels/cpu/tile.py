@@ -7,8 +7,8 @@ from numba import int64, uint64
 from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
 from stnkit.kernels.leaves.axis import chain, is_near, locate, tame, taps
 from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
-from stnkit.kernels.leaves.point import TILE, row_stride, slot
 from stnkit.kernels.leaves.sources import lattice, pixel, tangent
+from stnkit.kernels.leaves.stage import TILE, row_stride, slot
 from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.spec import THIN_PLATE_SPLINE
 

@@ -18,7 +18,7 @@ from stnkit.kernels.cpu.tile import shares
 from stnkit.kernels.cuda.affine_bounds import BACK, HIGHEST, LINEAR, LOWEST, REACH, SHIFT, STEEP, entry, is_gathered
 from stnkit.kernels.cuda.thread import hold, located, stage, task
 from stnkit.kernels.leaves.formats import narrow, widen
-from stnkit.kernels.leaves.point import slot
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import lanes, load, store, width
 from stnkit.spec import BORDER, FLOAT32, NEAREST
 

@@ -5,9 +5,9 @@ from numba import int64
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.cuda.warp import warp_size, warp_total
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice_point, staged_location
-from stnkit.kernels.leaves.point import slot
 from stnkit.kernels.leaves.radial import radial
 from stnkit.kernels.leaves.sources import lattice, outer_squared_distance
+from stnkit.kernels.leaves.stage import slot
 from stnkit.spec import AFFINE, PROJECTIVE, THIN_PLATE_SPLINE
 
 

@@ -7,9 +7,9 @@ axis. Each loop over locations is one that compilers vectorise.
 from numba import int64
 
 from stnkit.kernels.compiler.jit import leaf
-from stnkit.kernels.leaves.point import slot
 from stnkit.kernels.leaves.radial import radial
 from stnkit.kernels.leaves.sources import affine, depth, lattice, mapped, outer_squared_distance
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import full, load, total, width
 
 

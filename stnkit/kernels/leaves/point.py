@@ -1,37 +1,21 @@
 """One output location: blend the taps of all axes, with the derivatives, and the adjoint of the blend.
 
 The taps of a location are kept per axis (x, then y, then z), as offsets into one plane of the image, weights
-and slopes; `slot(k, p)` is where tap row `k` of location `p` is stored. A dead tap has a large negative
+and slopes; `stage.slot(k, p)` is where tap row `k` of location `p` is stored. A dead tap has a large negative
 offset, so the offset of a corner, the sum over the axes, is negative if any of its taps is dead.
 """
 
-from numba import int64, uint64
+from numba import int64
 
 from stnkit.kernels.compiler.jit import leaf, on_gpu, opaque
 from stnkit.kernels.leaves.formats import add, widen
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import all_zero, finite, full, gather, living, load, same, unset
 from stnkit.kernels.simd.neighbours import pairs, quads
 from stnkit.spec import BICUBIC, NEAREST
 
-TILE = 1024  # locations that are staged together
-AHEAD = 64  # after how many locations a pixel is read that was asked for
-# A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a
-# loop has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.
-PITCH = TILE + 80
 FORTH, BACK = 64, 128  # bits: the first tap of a pair reads its second pixel, or the second its first
 MANY = 4  # lanes, which are so wide that a thread of a GPU has no registers for those of 16 taps
-
-
-@leaf
-def row_stride():
-    """Return how far apart the rows of a stage are."""
-    return int64(1) if on_gpu() else int64(PITCH)
-
-
-@leaf
-def slot(k, p):
-    """Return where row `k` of the stage holds location `p`; unsigned, so that no index wraps around."""
-    return uint64(k * row_stride() + p)
 
 
 @leaf
@@ -229,7 +213,7 @@ def weighted_sum(ws, vs, spec):
 def blend(image, dtype, at, fill, tile, p, in_order, points, many, spec):
     """Interpolate location `p` in the plane that begins at `at`: (value, d / d x, d / d y, d / d z).
 
-    `dtype` is the format of the image. `points` and `many` are witnesses:
+    `dtype` is the format of the image. `points` and `many` are examples of a type:
     of the locations from `p` on that are done at once, and of the values read for them, which are more where the
     channels of one location are lanes. Derivatives are per pixel. What the caller does not use, the compiler
     leaves out. Sums begin at -0.0, the neutral element of floating-point addition, so that a first term costs

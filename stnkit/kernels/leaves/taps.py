@@ -10,7 +10,8 @@ from numba import int64
 
 from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import taps
-from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, slot, zero_weight_bit
+from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
+from stnkit.kernels.leaves.stage import slot
 from stnkit.spec import FLOAT64, NEAREST
 
 
