@@ -19,5 +19,6 @@ def run(page: Path) -> dict[str, Any]:
         with contextlib.redirect_stdout(printed):
             exec(compile("\n" * above + block["code"], str(page), "exec"), namespace)
         if block["shown"] is not None:
-            assert printed.getvalue().rstrip() == block["shown"].rstrip(), f"{page.name}, line {above + 1}"
+            where = f"{page.name}, line {above + 1}, printed:\n{printed.getvalue()}"
+            assert printed.getvalue().rstrip() == block["shown"].rstrip(), where
     return namespace
