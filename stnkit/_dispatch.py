@@ -129,4 +129,4 @@ LISTS = frozenset((tuple, list))
 
 _known: dict[tuple[Any, ...], Callable[..., Any] | None] = {}  # by kinds of calls; None where there is no short way
 _found: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)
-_short: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what finds a repeated call of a sampler
+_short: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what looks a sampler's call up

@@ -90,7 +90,7 @@ class Sampled(Recorded):
     """A sampler that has been run on the fast path; there is no forward mode about."""
 
     @staticmethod
-    def forward(ctx: Any, what: Known, image: Any, source: Any) -> Any:  # type: ignore[override]  # is never called
+    def forward(ctx: Any, what: Known, image: Any, source: Any) -> Any:  # type: ignore[override]  # called by torch alone
         """Run the sampler, and keep what its derivatives need."""
         ctx.what = what
         ctx.set_materialize_grads(False)
@@ -117,7 +117,8 @@ straight(Sampled)
 def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Way | None:
     """Return what does the vjp of a sampler's call on a cotangent, an image and a source; None as above.
 
-    What autograd has kept need not look as it did when it was sampled.
+    What autograd has kept need not look as it did when it was sampled: hooks may unpack another tensor, and `.data` may
+    have been set.
     """
     kind: Any = wrt
     for tensor in tensors:
@@ -138,7 +139,7 @@ def _elsewhere(name: str, args: Sequence[Any], options: Options) -> Way | None:
         return None
     from stnkit.torch.cuda import fast_path  # which needs the kernels' room for GPUs
 
-    watched = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    watched = torch.is_grad_enabled() and any(getattr(tensor, "requires_grad", False) for tensor in tensors)
     if operation.chosen and watched:
         return None
     run = fast_path.way(operation, tensors, rest, options)
