@@ -199,7 +199,7 @@ def test_jax(plain, wide):
     grid = jnp.asarray(drawn(2, 2, 2, 2) * 0.7)
 
     def sampled(x):
-        return (plain.grid_sample(filtered(x), grid, mode="spline5", padding_mode="border") ** 2).sum()
+        return (plain.grid_sample(jnp.asarray(filtered(x)), grid, mode="spline5", padding_mode="border") ** 2).sum()
 
     check_grads(sampled, (jnp.asarray(image),), order=2, modes=("rev",))
     assert filtered(jnp.asarray(image, jnp.bfloat16)).dtype == jnp.float32

@@ -53,7 +53,7 @@ def scatter(
     if deterministic:
         spec = spec._replace(lanes=1, aligned=False)
         group = channels_each(call, spec)
-        sums = bins(call, spec, image_bar, cotangent, source_dot, curved, rest)
+        sums = bins(call, spec, image_bar, cotangent, source_dot, sum(order), rest)
         factory = kernels.scatter_binned if rest is None else gather.scatter_rest_binned
     arrays = (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address)
     run(
@@ -77,14 +77,14 @@ def bins(
     image_bar: DeviceArray,
     cotangent: DeviceArray,
     source_dot: DeviceArray | None,
-    curved: bool,
+    times: int,
     rest: Rest | None,
 ) -> DeviceArray:
     """Return empty bins for an image's cotangent, whose unit is small enough for the largest number they can reach.
 
     A weight is at most 1. One that is differentiated is at most 2 on each axis, times the tangent of the pixel's
     coordinate: a unit is at most a whole extent of pixels, and a map adds one tangent more than there are axes.
-    Weights that are `curved` are differentiated twice.
+    Weights are otherwise differentiated as often as `times` says.
     """
     context, ndim = image_bar.context, spec.ndim
     shape, word = (HEAD + WORDS * image_bar.size,), np.dtype(np.int64)
@@ -95,7 +95,7 @@ def bins(
     adds = (shared * math.prod(call.size) * spec.taps**ndim).bit_length()
     peaks = [peak(cotangent, call, rest)]
     unit = (2 * ndim * (ndim + 1) * max(call.extent)).bit_length()
-    adds += 2 * unit if curved else 0
+    adds += max(times, 2) * unit if times else 0
     if source_dot is not None:
         peaks.append(peak(source_dot, call))
         adds += unit
