@@ -19,7 +19,7 @@ from stnkit.jax.ffi import frame as frames
 from stnkit.jax.ffi import handlers
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION, is_known
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.cpu import grids, loops, order, tangents
+from stnkit.kernels.cpu import grids, loops, order, prefilter, tangents
 from stnkit.kernels.cpu.call import Call
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
@@ -30,7 +30,7 @@ _FACTORIES = {
     factory.__name__: factory
     for factory in (
         loops.sample, loops.sample_vjp, grids.grid, grids.grid_vjp,
-        order.sample_order, order.splat_order, tangents.sample_jvp,
+        order.sample_order, order.splat_order, prefilter.spline_filter, tangents.sample_jvp,
     )
 }  # fmt: skip
 
