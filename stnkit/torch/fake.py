@@ -4,7 +4,7 @@ Sizes may be symbols, so what is remembered by sizes elsewhere is worked out her
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -16,6 +16,11 @@ from stnkit.torch.unsupported import one_device
 
 Shape = tuple[Any, ...]  # of integers or symbols
 Maybe: TypeAlias = "torch.Tensor | None"
+
+# The checks of shapes below `functools.lru_cache`: shapes of symbols cannot be looked up.
+_image_shape, _batch = inspect.unwrap(validation.image_shape), inspect.unwrap(validation.batch)
+_not_empty = inspect.unwrap(validation.not_empty)
+_theta_axes, _grid_axes = inspect.unwrap(validation.theta_axes), inspect.unwrap(validation.grid_axes)
 
 
 def fake(operation: Operation, *arguments: Any, **options: Any) -> Any:
@@ -58,7 +63,7 @@ def _coordinate_shapes(
 ) -> dict[str, Shape]:
     """Return the shapes of grid, flow and theta, of which one is known."""
     if operation.source == "theta":
-        return {"grid": (*shapes["theta"][:-2], *_size(size, ndim), ndim)}
+        return {"grid": (*shapes["theta"][:-2], *known_size(size, ndim), ndim)}
     known = shapes[operation.source]
     return {"grid": known, "flow": known, "theta": (*known[: -1 - ndim], ndim, ndim + 1)}
 
@@ -74,17 +79,17 @@ def _picture_shapes(
     source = shapes[operation.source]
     points = () if operation.source == "theta" else source[-1 - ndim : -1]
     axes = 3 if operation.source == "theta" else ndim + 2
-    channels, spatial = unremembered(validation.image_shape)(shapes[here], ndim, last, name)
-    batch = unremembered(validation.batch)(shapes[here], source, ndim, operation.source, axes, name)
+    channels, spatial = _image_shape(shapes[here], ndim, last, name)
+    batch = _batch(shapes[here], source, ndim, operation.source, axes, name)
     if here == "out":
         validation.same_shape(name, spatial, "the grid's locations", points)
     if size is not None:
-        size = _size(size, ndim)
+        size = known_size(size, ndim)
     elif here == "out" or operation.source == "theta":
-        size = unremembered(validation.image_shape)(shapes[there], ndim, last, "cotangent")[1]
+        size = _image_shape(shapes[there], ndim, last, "cotangent")[1]
     else:
         size = points
-    unremembered(validation.not_empty)(shapes[here], *((spatial, size) if here == "image" else (size, spatial)))
+    _not_empty(shapes[here], *((spatial, size) if here == "image" else (size, spatial)))
     made = (*size, channels) if last else (channels, *size)
     return {there: (batch, *made) if len(shapes[here]) == ndim + 2 or len(source) == axes else made}
 
@@ -92,19 +97,13 @@ def _picture_shapes(
 def _axes(source: str, shape: Shape) -> int:
     """Return on how many axes coordinates are; that number is never a symbol."""
     if source == "theta":
-        return int(unremembered(validation.theta_axes)((*shape[:-2], *map(int, shape[-2:]))))
-    return int(unremembered(validation.grid_axes)((*shape[:-1], *map(int, shape[-1:])), source))
+        return int(_theta_axes((*shape[:-2], *map(int, shape[-2:]))))
+    return int(_grid_axes((*shape[:-1], *map(int, shape[-1:])), source))
 
 
-def _size(size: Any, ndim: int) -> Shape:
+def known_size(size: Any, ndim: int) -> Shape:
     """Return the size of an output; one of symbols is checked when it is known."""
     return tuple(size) if any(isinstance(n, torch.SymInt) for n in size) else validation.size(size, ndim)
-
-
-def unremembered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a check that takes shapes of symbols, which cannot be looked up."""
-    unwrapped: Callable[..., Any] = inspect.unwrap(function)
-    return unwrapped
 
 
 def _dtype(operation: Operation, tensors: Sequence[Maybe], n: int) -> torch.dtype:
