@@ -94,7 +94,8 @@ def composed(face: Callable[..., Any], function: Callable[..., Any], like: str =
         if not (complete and (torch.compiler.is_compiling() or readable(named))):
             return plain(*args, **options)  # says what is wrong
         named = unwritten(named)
-        if named.pop("antialias", False) is False:
+        if named.get("antialias", False) is False:
+            named.pop("antialias", None)
             return function(**named)
         tensors = [named.pop(array) for array in arrays]
         return antialias.composed(call, plain.__name__, OPERATIONS[like], tensors, (), named)
