@@ -7,54 +7,10 @@ No more threads work than `torch.get_num_threads` allows.
 from stnkit.torch._compat import OLDEST as OLDEST  # first: what follows needs a torch that is new enough
 
 # isort: split
-from stnkit.torch.composed import (
-    affine_grid_jvp as affine_grid_jvp,
-)
-from stnkit.torch.composed import (
-    flow_grid_jvp as flow_grid_jvp,
-)
-from stnkit.torch.composed import (
-    grid_count as grid_count,
-)
-from stnkit.torch.composed import (
-    grid_gradient as grid_gradient,
-)
-from stnkit.torch.composed import (
-    projective_grid as projective_grid,
-)
-from stnkit.torch.composed import (
-    projective_grid_jvp as projective_grid_jvp,
-)
-from stnkit.torch.composed import (
-    projective_grid_vjp as projective_grid_vjp,
-)
-from stnkit.torch.composed import (
-    projective_sample as projective_sample,
-)
-from stnkit.torch.composed import (
-    projective_sample_jvp as projective_sample_jvp,
-)
-from stnkit.torch.composed import (
-    projective_sample_vjp as projective_sample_vjp,
-)
-from stnkit.torch.composed import (
-    thin_plate_spline_grid as thin_plate_spline_grid,
-)
-from stnkit.torch.composed import (
-    thin_plate_spline_grid_jvp as thin_plate_spline_grid_jvp,
-)
-from stnkit.torch.composed import (
-    thin_plate_spline_grid_vjp as thin_plate_spline_grid_vjp,
-)
-from stnkit.torch.composed import (
-    thin_plate_spline_sample as thin_plate_spline_sample,
-)
-from stnkit.torch.composed import (
-    thin_plate_spline_sample_jvp as thin_plate_spline_sample_jvp,
-)
-from stnkit.torch.composed import (
-    thin_plate_spline_sample_vjp as thin_plate_spline_sample_vjp,
-)
+import stnkit
+from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.torch import composed as parts
+from stnkit.torch.composed import composed, made_of
 from stnkit.torch.functions import (
     affine_grid as affine_grid,
 )
@@ -109,6 +65,24 @@ from stnkit.torch.functions import (
 from stnkit.torch.functions import (
     grid_splat_vjp as grid_splat_vjp,
 )
-from stnkit.torch.registry import register
+from stnkit.torch.registration import register
+from stnkit.transforms import formulas
 
 register()
+
+affine_grid_jvp = composed(stnkit.affine_grid_jvp, parts.affine_grid_jvp)
+flow_grid_jvp = composed(stnkit.flow_grid_jvp, parts.flow_grid_jvp)
+grid_count = composed(stnkit.grid_count, parts.grid_count)
+grid_gradient = composed(stnkit.grid_gradient, parts.grid_gradient)
+projective_grid = made_of(formulas.grid, stnkit.projective_grid, PROJECTIVE)
+projective_grid_vjp = made_of(formulas.grid_vjp, stnkit.projective_grid_vjp, PROJECTIVE)
+projective_grid_jvp = made_of(formulas.grid_jvp, stnkit.projective_grid_jvp, PROJECTIVE)
+projective_sample = made_of(formulas.sample, stnkit.projective_sample, PROJECTIVE)
+projective_sample_vjp = made_of(formulas.sample_vjp, stnkit.projective_sample_vjp, PROJECTIVE)
+projective_sample_jvp = made_of(formulas.sample_jvp, stnkit.projective_sample_jvp, PROJECTIVE)
+thin_plate_spline_grid = made_of(formulas.grid, stnkit.thin_plate_spline_grid, THIN_PLATE_SPLINE)
+thin_plate_spline_grid_vjp = made_of(formulas.grid_vjp, stnkit.thin_plate_spline_grid_vjp, THIN_PLATE_SPLINE)
+thin_plate_spline_grid_jvp = made_of(formulas.grid_jvp, stnkit.thin_plate_spline_grid_jvp, THIN_PLATE_SPLINE)
+thin_plate_spline_sample = made_of(formulas.sample, stnkit.thin_plate_spline_sample, THIN_PLATE_SPLINE)
+thin_plate_spline_sample_vjp = made_of(formulas.sample_vjp, stnkit.thin_plate_spline_sample_vjp, THIN_PLATE_SPLINE)
+thin_plate_spline_sample_jvp = made_of(formulas.sample_jvp, stnkit.thin_plate_spline_sample_jvp, THIN_PLATE_SPLINE)

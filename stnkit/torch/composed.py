@@ -7,16 +7,14 @@ from typing import Any
 
 import torch
 
-import stnkit
 from stnkit import validation
 from stnkit.backends.interop import misfit, no_array
-from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.torch import antialias, functions
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
-from stnkit.torch.fake import known_size
 from stnkit.torch.functions import grid_sample, grid_sample_jvp, grid_sample_vjp, unwritten
 from stnkit.torch.operations import OPERATIONS
+from stnkit.torch.registration import known_size
 from stnkit.torch.run import on_torchs_threads
 from stnkit.torch.spline_basis import constant_tensor, table
 from stnkit.transforms import formulas
@@ -39,7 +37,7 @@ TORCH = formulas.Framework(
 )
 
 
-def _affine_grid_jvp(
+def affine_grid_jvp(
     theta: torch.Tensor, d_theta: torch.Tensor, size: Sequence[int], **options: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a grid and its tangent, which is linear in theta."""
@@ -47,13 +45,13 @@ def _affine_grid_jvp(
     return functions.affine_grid(theta, size, **options), functions.affine_grid(d_theta, size, **options)
 
 
-def _flow_grid_jvp(flow: torch.Tensor, d_flow: torch.Tensor, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def flow_grid_jvp(flow: torch.Tensor, d_flow: torch.Tensor, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a flow's grid and its tangent: the flow's, scaled."""
     formulas.alike("d_flow", d_flow, "`flow`", flow.shape, flow.dtype)
     return functions.flow_grid(flow, **options), functions.flow_grid_vjp(widened(d_flow), **options)
 
 
-def _grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torch.Tensor:
+def grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torch.Tensor:
     """Splat ones."""
     wide = widened(grid)
     ndim = validation.grid_axes((*grid.shape[:-1], *map(int, grid.shape[-1:])))
@@ -62,7 +60,7 @@ def _grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torc
     return counts.squeeze(-1 - ndim)
 
 
-def _grid_gradient(image: torch.Tensor, grid: torch.Tensor, **options: Any) -> torch.Tensor:
+def grid_gradient(image: torch.Tensor, grid: torch.Tensor, **options: Any) -> torch.Tensor:
     """Stack the tangents of sampling along each axis."""
     steps = torch.eye(int(grid.shape[-1]), dtype=grid.dtype, device=grid.device)
     slopes = [grid_sample_jvp(image, grid, None, step.expand(grid.shape), **options)[1] for step in steps]
@@ -78,6 +76,7 @@ def composed(face: Callable[..., Any], function: Callable[..., Any], like: str =
     parameters = inspect.signature(plain).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
+    known = [p.name for p in parameters]
     arrays = [name for name in names if name not in ("size", "control_points")]
 
     @functools.wraps(plain)
@@ -90,7 +89,8 @@ def composed(face: Callable[..., Any], function: Callable[..., Any], like: str =
             given = [argument.detach() if isinstance(argument, torch.Tensor) else argument for argument in args]
             return on_torchs_threads(plain, *given, **options)
         named = dict(zip(names, args, strict=False)) | options
-        complete = len(named) == len(args) + len(options) and all(name in named for name in needed)
+        fits = len(named) == len(args) + len(options) and all(name in known for name in named)
+        complete = fits and all(name in named for name in needed)
         if not (complete and (torch.compiler.is_compiling() or readable(named))):
             return plain(*args, **options)  # says what is wrong
         named = unwritten(named)
@@ -115,30 +115,13 @@ def composed(face: Callable[..., Any], function: Callable[..., Any], like: str =
 
 
 # The operation that takes and gives arrays as a formula does.
-_LIKE = {
+_LIKE: dict[Callable[..., Any], str] = {
     formulas.sample: "affine_sample",
     formulas.sample_vjp: "affine_sample_vjp",
     formulas.sample_jvp: "affine_sample_jvp",
 }
 
 
-def _made_of(face: Callable[..., Any], formula: Callable[..., Any], kind: int) -> Callable[..., Any]:
+def made_of(formula: Callable[..., Any], face: Callable[..., Any], kind: int) -> Callable[..., Any]:
+    """Return a public function of projective maps or thin plate splines."""
     return composed(face, functools.partial(formula, TORCH, kind), _LIKE.get(formula, ""))
-
-
-affine_grid_jvp = composed(stnkit.affine_grid_jvp, _affine_grid_jvp)
-flow_grid_jvp = composed(stnkit.flow_grid_jvp, _flow_grid_jvp)
-grid_count = composed(stnkit.grid_count, _grid_count)
-grid_gradient = composed(stnkit.grid_gradient, _grid_gradient)
-projective_grid = _made_of(stnkit.projective_grid, formulas.grid, PROJECTIVE)
-projective_grid_vjp = _made_of(stnkit.projective_grid_vjp, formulas.grid_vjp, PROJECTIVE)
-projective_grid_jvp = _made_of(stnkit.projective_grid_jvp, formulas.grid_jvp, PROJECTIVE)
-projective_sample = _made_of(stnkit.projective_sample, formulas.sample, PROJECTIVE)
-projective_sample_vjp = _made_of(stnkit.projective_sample_vjp, formulas.sample_vjp, PROJECTIVE)
-projective_sample_jvp = _made_of(stnkit.projective_sample_jvp, formulas.sample_jvp, PROJECTIVE)
-thin_plate_spline_grid = _made_of(stnkit.thin_plate_spline_grid, formulas.grid, THIN_PLATE_SPLINE)
-thin_plate_spline_grid_vjp = _made_of(stnkit.thin_plate_spline_grid_vjp, formulas.grid_vjp, THIN_PLATE_SPLINE)
-thin_plate_spline_grid_jvp = _made_of(stnkit.thin_plate_spline_grid_jvp, formulas.grid_jvp, THIN_PLATE_SPLINE)
-thin_plate_spline_sample = _made_of(stnkit.thin_plate_spline_sample, formulas.sample, THIN_PLATE_SPLINE)
-thin_plate_spline_sample_vjp = _made_of(stnkit.thin_plate_spline_sample_vjp, formulas.sample_vjp, THIN_PLATE_SPLINE)
-thin_plate_spline_sample_jvp = _made_of(stnkit.thin_plate_spline_sample_jvp, formulas.sample_jvp, THIN_PLATE_SPLINE)

@@ -15,7 +15,7 @@ from stnkit.plans import thin_plates
 from stnkit.torch import _compat, memory
 from stnkit.torch.autograd import stands_for_another, transformed
 from stnkit.torch.operations import NAMESPACE
-from stnkit.torch.registry import LIBRARY
+from stnkit.torch.registration import LIBRARY
 
 
 def constant_tensor(control_points: Any) -> torch.Tensor:

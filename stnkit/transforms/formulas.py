@@ -24,6 +24,8 @@ Size = Sequence[Any]
 _image_shape, _batch = inspect.unwrap(validation.image_shape), inspect.unwrap(validation.batch)
 _projective_axes, _spline_axes = inspect.unwrap(validation.projective_axes), inspect.unwrap(validation.spline_axes)
 
+PAIR = ("image", "theta")
+
 
 class Framework(NamedTuple):
     """What differs between frameworks."""
@@ -68,7 +70,9 @@ class Maps(NamedTuple):
         return self.own.matmul(weights.T, grid_bar.reshape((*theta.shape[:-2], -1, self.ndim)))
 
 
-def maps_of(own: Framework, kind: int, theta: Array, control_points: Any, align_corners: bool) -> Maps:
+def maps_of(
+    own: Framework, kind: int, theta: Array, *, control_points: Any = None, align_corners: bool = False, **_: Any
+) -> Maps:
     """Check maps. A compiler may have symbols for the sizes that say on how many axes they act; these are numbers."""
     if dtype_name(theta) not in FLOATS:
         validation.coordinate_dtype("theta", np.dtype(dtype_name(theta)))
@@ -79,111 +83,74 @@ def maps_of(own: Framework, kind: int, theta: Array, control_points: Any, align_
     return Maps(own, ndim, control, validation.flag("align_corners", align_corners))
 
 
-def grid(
-    own: Framework, kind: int, *, theta: Array, size: Size, control_points: Any = None, align_corners: bool = False
-) -> Array:
+def grid(own: Framework, kind: int, *, theta: Array, size: Size, **options: Any) -> Array:
     """Return the grid of maps."""
-    maps = maps_of(own, kind, theta, control_points, align_corners)
+    maps = maps_of(own, kind, theta, **options)
     return maps.grid(widened(theta, own.xp), own.size(size, maps.ndim))
 
 
 def grid_vjp(
-    own: Framework,
-    kind: int,
-    *,
-    cotangent: Array,
-    theta: Array,
-    control_points: Any = None,
-    align_corners: bool = False,
-    deterministic: bool = False,
+    own: Framework, kind: int, *, cotangent: Array, theta: Array, deterministic: bool = False, **options: Any
 ) -> Array:
     """Pull a cotangent of the grid back to theta."""
     validation.flag("deterministic", deterministic)
-    maps, wide = maps_of(own, kind, theta, control_points, align_corners), widened(theta, own.xp)
+    maps, wide = maps_of(own, kind, theta, **options), widened(theta, own.xp)
     size = cotangent.shape[-1 - maps.ndim : -1]
     alike("cotangent", cotangent, "the grid", (*theta.shape[:-2], *size, maps.ndim), wide.dtype)
     return converted(maps.pull(wide, cotangent), theta.dtype, own.xp)
 
 
 def grid_jvp(
-    own: Framework,
-    kind: int,
-    *,
-    theta: Array,
-    d_theta: Array,
-    size: Size,
-    control_points: Any = None,
-    align_corners: bool = False,
+    own: Framework, kind: int, *, theta: Array, d_theta: Array, size: Size, **options: Any
 ) -> tuple[Array, Array]:
     """Push a tangent of theta forward to the grid."""
     alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
-    maps, wide = maps_of(own, kind, theta, control_points, align_corners), widened(theta, own.xp)
+    maps, wide = maps_of(own, kind, theta, **options), widened(theta, own.xp)
     size = own.size(size, maps.ndim)
     return maps.grid(wide, size), maps.push(wide, widened(d_theta, own.xp), size)
 
 
-def sample(
-    own: Framework,
-    kind: int,
-    *,
-    image: Array,
-    theta: Array,
-    size: Size | None = None,
-    control_points: Any = None,
-    **options: Any,
-) -> Array:
+def sample(own: Framework, kind: int, *, image: Array, theta: Array, size: Size | None = None, **options: Any) -> Array:
     """Interpolate an image under maps."""
-    maps = maps_of(own, kind, theta, control_points, options.get("align_corners", False))
+    maps = maps_of(own, kind, theta, **options)
     size = _size(maps, image, theta, size, options)
-    return own.sample(image, maps.grid(_wide(own, theta, image), size), **options)
+    return own.sample(image, maps.grid(_wide(own, theta, image), size), **_others(options))
 
 
 def sample_vjp(
-    own: Framework,
-    kind: int,
-    *,
-    cotangent: Array,
-    image: Array,
-    theta: Array,
-    control_points: Any = None,
-    wrt: Any = ("image", "theta"),
-    **options: Any,
+    own: Framework, kind: int, *, cotangent: Array, image: Array, theta: Array, wrt: Any = PAIR, **options: Any
 ) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the output back to image and theta."""
-    maps = maps_of(own, kind, theta, control_points, options.get("align_corners", False))
+    maps, wide = maps_of(own, kind, theta, **options), _wide(own, theta, image)
     _size(maps, image, theta, None, options)
-    size, wide = _spatial(maps, "cotangent", cotangent, options), _wide(own, theta, image)
-    asked = zip(("image", "grid"), validation.names("wrt", wrt, ("image", "theta")), strict=True)
+    grid = maps.grid(wide, _spatial(maps, "cotangent", cotangent, options))
+    asked = zip(("image", "grid"), validation.names("wrt", wrt, PAIR), strict=True)
     wrt = tuple([name for name, wanted in asked if wanted])
-    image_bar, grid_bar = own.sample_vjp(cotangent, image, maps.grid(wide, size), wrt=wrt, **options)
+    image_bar, grid_bar = own.sample_vjp(cotangent, image, grid, wrt=wrt, **_others(options))
     return image_bar, None if grid_bar is None else converted(maps.pull(wide, grid_bar), theta.dtype, own.xp)
 
 
 def sample_jvp(
-    own: Framework,
-    kind: int,
-    *,
-    image: Array,
-    theta: Array,
-    d_image: Maybe,
-    d_theta: Maybe,
-    size: Size | None = None,
-    control_points: Any = None,
-    **options: Any,
+    own: Framework, kind: int, *, image: Array, theta: Array, d_image: Maybe, d_theta: Maybe, **options: Any
 ) -> tuple[Array, Array]:
     """Push tangents of image and theta forward to the output."""
-    maps = maps_of(own, kind, theta, control_points, options.get("align_corners", False))
-    size, wide, grid_dot = _size(maps, image, theta, size, options), _wide(own, theta, image), None
+    maps, wide, grid_dot = maps_of(own, kind, theta, **options), _wide(own, theta, image), None
+    size = _size(maps, image, theta, options.pop("size", None), options)
     if d_theta is not None:
         alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
         grid_dot = maps.push(wide, _wide(own, d_theta, image), size)
-    return own.sample_jvp(image, maps.grid(wide, size), d_image, grid_dot, **options)
+    return own.sample_jvp(image, maps.grid(wide, size), d_image, grid_dot, **_others(options))
 
 
 def alike(name: str, array: Array, other: str, shape: Size, dtype: Any) -> None:
     """Refuse an array that is not of the shape and dtype of what it belongs to."""
     validation.same_shape(name, tuple(array.shape), other, tuple(shape))
     validation.same_dtype(name, array.dtype, other, dtype)
+
+
+def _others(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `grid_sample`."""
+    return {name: value for name, value in options.items() if name != "control_points"}
 
 
 def _wide(own: Framework, theta: Array, image: Array) -> Array:

@@ -1,8 +1,10 @@
-"""What operations give where there is no memory: results of the right shape, dtype and strides, with no numbers.
+"""Registration: every operation of the table as `torch.ops.stnkit.<name>`, with all that torch asks of one.
 
-Sizes may be symbols, so what is remembered by sizes elsewhere is worked out here each time.
+That is a kernel, derivatives, a rule of `torch.vmap`, and what it gives where there is no memory: results of the right
+shape, dtype and strides without numbers. There sizes may be symbols, so no check is looked up among those remembered.
 """
 
+import functools
 import inspect
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -10,8 +12,13 @@ from typing import Any, TypeAlias
 import torch
 
 from stnkit import validation
-from stnkit.torch.operations import Operation
-from stnkit.torch.run import PICTURES, memory_format, nothing
+from stnkit.torch._compat import BELOW
+from stnkit.torch.autograd import RULES, call, dispatched
+from stnkit.torch.derivatives.grids import LINEAR, of_flow, of_grid, of_theta
+from stnkit.torch.derivatives.samplers import sampler
+from stnkit.torch.derivatives.splat import SPLAT
+from stnkit.torch.operations import NAMESPACE, OPERATIONS, Operation, in_speech
+from stnkit.torch.run import PICTURES, axes, kernel, memory_format, nothing
 from stnkit.torch.unsupported import one_device
 
 Shape = tuple[Any, ...]  # of integers or symbols
@@ -21,6 +28,84 @@ Maybe: TypeAlias = "torch.Tensor | None"
 _image_shape, _batch = inspect.unwrap(validation.image_shape), inspect.unwrap(validation.batch)
 _not_empty = inspect.unwrap(validation.not_empty)
 _theta_axes, _grid_axes = inspect.unwrap(validation.theta_axes), inspect.unwrap(validation.grid_axes)
+
+RULES.update(sampler("grid_sample", of_grid))
+RULES.update(sampler("affine_sample", of_theta))
+RULES.update(sampler("flow_sample", of_flow))
+RULES.update(LINEAR)
+RULES.update(SPLAT)
+
+# Images of any precision go beside coordinates of any other, so autocast has nothing to cast: torch's dispatcher
+# passes such operations through.
+LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")
+
+
+def computed(operation: Operation, *arguments: Any, **schema: Any) -> Any:
+    """Be the operation's kernel in torch's dispatcher."""
+    count = len(operation.arrays)
+    return kernel(operation, arguments[:count], arguments[count:], in_speech(schema))
+
+
+def register() -> None:
+    """Register the operations, once in a process."""
+    if hasattr(getattr(torch.ops, NAMESPACE), next(iter(OPERATIONS))):
+        return
+    for name, operation in OPERATIONS.items():
+        for end in {"", BELOW}:
+            _register(operation, name + end)
+        LIBRARY.impl(name, functools.partial(dispatched, operation), "Autograd")
+
+
+def _register(operation: Operation, name: str) -> None:
+    """Register all of an operation but its derivatives."""
+    qualified = f"{NAMESPACE}::{name}"
+    LIBRARY.define(operation.schema.replace(operation.name, name, 1), tags=(torch.Tag.pt2_compliant_tag,))
+    for device in ("CPU", "CUDA"):
+        LIBRARY.impl(name, functools.partial(computed, operation), device)
+    torch.library.register_fake(qualified, functools.partial(fake, operation), lib=LIBRARY)
+    torch.library.register_vmap(qualified, functools.partial(batched, operation), lib=LIBRARY)
+
+
+def batched(operation: Operation, info: Any, in_dims: tuple[Any, ...], *arguments: Any, **schema: Any) -> Any:
+    """Be the operation's rule of vmap: every item is done as one of a batch, and what they shared is summed over."""
+    count, size = len(operation.arrays), info.batch_size
+    tensors, rest = arguments[:count], arguments[count:]
+    mapped = [_to_front(tensor, at, size) for tensor, at in zip(tensors, in_dims[:count], strict=True)]
+    ndim = axes(operation, [None if tensor is None else tensor.select(0, 0) for tensor in mapped])
+    single = {
+        shape: tensor.dim() - 1 < (3 if shape == "theta" else ndim + 2)  # without an axis for the batch
+        for tensor, shape in zip(mapped, operation.shapes, strict=True)
+        if tensor is not None
+    }
+    shaped = list(zip(mapped, operation.shapes, strict=True))
+    whole = [tensor.unsqueeze(1) if tensor is not None and single[shape] else tensor for tensor, shape in shaped]
+    items = {
+        shape: tensor.shape[1] for tensor, shape in zip(whole, operation.shapes, strict=True) if tensor is not None
+    }
+    batch = next((n for n in items.values() if n != 1), 1)
+    folded = [None if t is None else t.expand(-1, batch, *t.shape[2:]).flatten(0, 1) for t in whole]
+    results = call(operation.name, *folded, *rest, **in_speech(schema))
+    alone = all(single.values())
+
+    def unfold(result: torch.Tensor, shape: str) -> torch.Tensor:
+        result = result.unflatten(0, (size, batch))
+        if items.get(shape, batch) != batch:
+            result = result.sum(1, keepdim=True)
+        return result.squeeze(1) if single.get(shape, alone) else result
+
+    if len(operation.results) == 1:
+        return unfold(results, operation.results[0]), 0
+    pairs = list(zip(results, operation.results, strict=True))
+    there = [result.dim() > 1 for result in results]  # what is not asked for is an empty tensor of one axis
+    unfolded = tuple(unfold(r, shape) if found else r for (r, shape), found in zip(pairs, there, strict=True))
+    return unfolded, tuple(0 if found else None for found in there)
+
+
+def _to_front(tensor: Maybe, at: int | None, size: int) -> Maybe:
+    """Bring the mapped axis to the front, or make one."""
+    if tensor is None:
+        return None
+    return tensor.expand(size, *tensor.shape) if at is None else tensor.movedim(at, 0)
 
 
 def fake(operation: Operation, *arguments: Any, **options: Any) -> Any:
