@@ -1,6 +1,6 @@
-"""Antialiasing on tensors that autograd, a transform or a compiler watches: composed of what they know.
+"""Antialiasing on tensors where autograd, a transform or a compiler is active: composed of operations that they know.
 
-What nobody watches is done on shared memory by the NumPy function.
+Other calls are done on shared memory by the NumPy function.
 """
 
 import inspect

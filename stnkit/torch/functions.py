@@ -1,6 +1,6 @@
-"""The public functions on tensors: what they do to words and results, around the calls of operations.
+"""The public functions on tensors: what they do with options and results, around the calls of operations.
 
-Where a call need not be recorded, its words stay as they are, and so does all that is checked and said about them.
+A call that need not be recorded goes to the NumPy function with its options as they are, which checks them.
 """
 
 import functools

@@ -65,7 +65,7 @@ class Operation(NamedTuple):
     sized: bool  # whether the output's size is an argument
     chosen: bool  # whether `wrt` chooses among the results
     plain: Callable[..., Any]  # the function on NumPy arrays
-    names: tuple[str, ...]  # of results, in the words of `wrt`
+    names: tuple[str, ...]  # of results, as `wrt` has them
     where: int  # which argument the coordinates come from
     picture: int | None  # which argument gives results their channel axis, dtype and memory format
     rounds: bool  # whether an image of integers is sampled, and the result rounded to them
@@ -122,7 +122,7 @@ def _operation(
 
 
 def _default(kind: str, value: Any) -> str:
-    """Write a default in the words of a schema, where a list of names can have none."""
+    """Write a default as a schema has it; a list of names can have none there."""
     return {"str": f'="{value}"', "str[]": "", "float[]": f"=[{value}]", "bool": f"={value}"}[kind]
 
 
