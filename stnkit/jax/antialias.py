@@ -9,25 +9,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from stnkit.antialias.compose import antialiased
-from stnkit.antialias.roles import Tools
-from stnkit.jax.call import array_names, import_arrays, signed
+from stnkit.antialias.supersampling import Tools
+from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
+from stnkit.jax.call import import_arrays, not_written, signed
 from stnkit.jax.maps import constant
+from stnkit.jax.samplers import sampled
 
 
-def antialiasing(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a rule as `signed` does, for a public function that can antialias."""
+def antialiasing(
+    face: Callable[..., Any], what: Derivative[Any], kind: int, rule: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Return a rule as `signed` does, for a public function that can antialias; without one, that of samplers."""
+    plain = functools.partial(sampled, what, kind) if rule is None else rule
+    names = array_names(what, kind)
 
     def either(*, antialias: Any, **arguments: Any) -> Any:
         if antialias is False:
-            return rule(**arguments)
-        arrays = {name: arguments[name] for name in names}
-        import_arrays(*(name for name in names if name.startswith("d")), **arrays)
-        taken = arguments | {"antialias": antialias}
-        if "control_points" in taken:
-            taken["control_points"] = constant(taken["control_points"])
-        return antialiased(call, taken, JAX._replace(see=functools.partial(_seen, arrays)))
+            return plain(**arguments)
+        arrays = {name: arguments.pop(name) for name in names}
+        import_arrays(*optional(what, kind), **arrays)
+        if what.written:
+            not_written(what.written, arguments.pop(what.written))
+        if "control_points" in arguments:
+            arguments["control_points"] = constant(arguments["control_points"])
+        tools = JAX._replace(see=functools.partial(_seen, arrays))
+        results = antialiased(call, what, kind, [*arrays.values()], arguments, antialias, tools)
+        return results[0] if what is SAMPLE else results
 
-    names = array_names(face)
     call = signed(face, either)
     return call
 

@@ -5,7 +5,7 @@ Shapes and dtypes are known while a program is traced, so errors come then, in t
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,15 +14,18 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.backends.interop import misfit, no_array
-from stnkit.calls.sampling import NAMES, Wrt, fits_inputs, fits_output, form_of
+from stnkit.calls.arguments import Words
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES
 from stnkit.calls.sampling import Form as Face
+from stnkit.calls.sampling import fits_inputs, fits_output, formed
 from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.primitives import Form
-from stnkit.spec import AFFINE, NEAREST, Options
+from stnkit.spec import AFFINE, NEAREST
 
 Array = Any
 Maybe = Array | None
+Given = Sequence[Maybe]  # the arrays of a call, in the order of its derivative
 
 
 def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,7 +33,7 @@ def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., 
 
     Where JAX's arrays are elsewhere, as control points or a fill value, the call is NumPy's.
     """
-    signature, names = inspect.signature(face), array_names(face)
+    signature, names = inspect.signature(face), _array_names(face)
 
     @functools.wraps(face)
     def call(*args: Any, **options: Any) -> Any:
@@ -52,7 +55,7 @@ def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., 
     return call
 
 
-def array_names(face: Callable[..., Any]) -> list[str]:
+def _array_names(face: Callable[..., Any]) -> list[str]:
     """Return which arguments of a public function are arrays that have derivatives, or are derivatives."""
     parameters = inspect.signature(face).parameters.values()
     others = "size", "control_points"
@@ -94,10 +97,6 @@ class Call(NamedTuple):
     form: Form
     face: Face
 
-    def steady(self, deterministic: Any) -> "Call":
-        """Return the call, with the same bits in every run if that is asked for."""
-        return self._replace(form=self.form._replace(deterministic=validation.flag("deterministic", deterministic)))
-
     def unbatch(self, array: Array) -> Array:
         """Take the batch axis from an output, where the caller's has none."""
         return array if self.face.batched else array[0]
@@ -115,14 +114,15 @@ class Call(NamedTuple):
         return None if array is None else array.reshape(self.face.source_shape).astype(self.face.source_dtype)
 
 
-def prepare(image: Array, source: Array, kind: int, size: tuple[int, ...], options: Options, fill_value: Any) -> Call:
-    """Check an image and a source of coordinates against each other, and bring them to one form."""
-    face = form_of(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
-    fill, finite = validation.fill(fill_value, face.channels, options.interp, image.dtype, source.dtype)
+def prepare(kind: int, image: Array, source: Array, words: Words, cotangent: Maybe = None) -> Call:
+    """Check the arrays of a call against each other and its options, and bring them to one form."""
+    face = formed(kind, image, source, words, cotangent)
+    options, steady = face.options, validation.flag("deterministic", words.deterministic)
+    fill, finite = validation.fill(words.fill_value, face.channels, options.interp, image.dtype, source.dtype)
     return Call(
-        image if image.ndim == len(size) + 2 else image[None],
+        image if image.ndim == len(face.size) + 2 else image[None],
         batched(source, face),
-        Form(kind, size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype),
+        Form(kind, face.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady),
         face,
     )
 
@@ -138,20 +138,15 @@ def widened(coordinates: Array) -> Array:
     return coordinates.astype(np.float32) if coordinates.dtype.itemsize == 2 else coordinates
 
 
-def forward(call: Call) -> Array:
-    """Run a forward call."""
+def sample(call: Call, given: Given, words: Words) -> Array:
+    """Interpolate."""
     return call.unbatch(operations.sample(call.image, call.source, call.form))
 
 
-def gradient(call: Call) -> Array:
-    """Return the derivatives of the interpolated image, one for each axis."""
-    return call.unbatch(operations.gradient(call.image, call.source, call.form))
-
-
-def vjp(call: Call, cotangent: Array, wrt: Wrt) -> tuple[Maybe, Maybe]:
-    """Run a backward call: the cotangents of image and source that `wrt` names."""
-    asked = validation.names("wrt", wrt, ("image", NAMES[call.form.kind]))
-    fits_output("cotangent", cotangent, call.face)
+def vjp(call: Call, given: Given, words: Words) -> tuple[Maybe, Maybe]:
+    """Return the cotangents of image and source that `wrt` names."""
+    asked, cotangent = validation.names("wrt", words.wrt, ("image", NAMES[call.form.kind])), given[0]
+    fits_output(cotangent, call.face)
     if asked[0]:
         validation.differentiable("image", call.face.image_dtype)
     image_bar, source_bar = pull(call, call.batch(cotangent), asked)
@@ -172,9 +167,9 @@ def pull(call: Call, g: Array, asked: tuple[bool, bool]) -> tuple[Maybe, Maybe]:
     return image_bar, source_bar
 
 
-def jvp(call: Call, image_dot: Maybe, source_dot: Maybe) -> tuple[Array, Array]:
-    """Run a forward-mode call: the output and its tangent."""
-    fits_inputs("d_", image_dot, source_dot, call.face)
+def jvp(call: Call, given: Given, words: Words) -> tuple[Array, Array]:
+    """Return the output and its tangent."""
+    image_dot, source_dot = fits_inputs(JVP, given, call.face)
     out = operations.sample(call.image, call.source, call.form)
     image_dot = None if image_dot is None else image_dot.reshape(call.image.shape)
     source_dot = None if source_dot is None or call.form.options.interp == NEAREST else batched(source_dot, call.face)
@@ -185,10 +180,10 @@ def jvp(call: Call, image_dot: Maybe, source_dot: Maybe) -> tuple[Array, Array]:
     return call.unbatch(out), call.unbatch(out_dot)
 
 
-def double_vjp(call: Call, image_dot: Maybe, source_dot: Maybe, cotangent: Array) -> tuple[Array, Maybe, Array]:
-    """Run the backward call of `vjp`: the cotangents of cotangent, image and source."""
-    fits_inputs("dd_", image_dot, source_dot, call.face)
-    fits_output("cotangent", cotangent, call.face)
+def double_vjp(call: Call, given: Given, words: Words) -> tuple[Array, Maybe, Array]:
+    """Return the cotangents of the arguments of `vjp`: cotangent, image and source."""
+    (image_dot, source_dot), cotangent = fits_inputs(DOUBLE_VJP, given, call.face), given[2]
+    fits_output(cotangent, call.face)
     asked = image_dot is not None, source_dot is not None
 
     def first(g: Array, image: Array, source: Array) -> list[Array]:

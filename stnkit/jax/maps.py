@@ -10,6 +10,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.calls.control_points import known
+from stnkit.calls.derivatives import JVP, SAMPLE, VJP
 from stnkit.dtypes import FLOAT64
 from stnkit.jax import samplers
 from stnkit.jax.call import Array, Maybe, import_arrays, not_written, widened
@@ -126,7 +127,7 @@ EXACT = jax.lax.Precision.HIGHEST  # of products of matrices, which devices else
 
 
 def _sample(image: Array, grid: Array, words: dict[str, Any]) -> Array:
-    return samplers.sample(GRID, image=image, grid=grid, out=None, coords="normalized", **words)
+    return samplers.sampled(SAMPLE, GRID, image=image, grid=grid, out=None, coords="normalized", **words)
 
 
 def _sample_vjp(
@@ -136,7 +137,7 @@ def _sample_vjp(
     wrt = [name for name, asked in named if asked]
     grid, pull = jax.vjp(grid_of, _wide(theta, image))
     given = {"cotangent": cotangent, "image": image, "grid": grid, "wrt": wrt, "coords": "normalized"}
-    image_bar, grid_bar = samplers.sample_vjp(GRID, **given, **words)
+    image_bar, grid_bar = samplers.sampled(VJP, GRID, **given, **words)
     return image_bar, None if grid_bar is None else pull(grid_bar)[0].astype(theta.dtype)
 
 
@@ -149,7 +150,8 @@ def _sample_jvp(
         _alike(theta, theta_dot)
         grid_dot = jax.jvp(grid_of, (wide,), (_wide(theta_dot, image),))[1]
     given = {"image": image, "grid": grid, "d_image": image_dot, "d_grid": grid_dot, "coords": "normalized"}
-    return samplers.sample_jvp(GRID, **given, **words)
+    out, out_dot = samplers.sampled(JVP, GRID, **given, **words)
+    return out, out_dot
 
 
 def _projective_at(theta: Array, size: Any, words: dict[str, Any]) -> Grid:

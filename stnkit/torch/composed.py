@@ -10,6 +10,8 @@ import torch
 import stnkit
 from stnkit import validation
 from stnkit.backends.interop import misfit, no_array
+from stnkit.calls.derivatives import SAMPLERS
+from stnkit.spec import AFFINE
 from stnkit.torch import antialias
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
@@ -56,6 +58,9 @@ def _alike(name: str, dot: torch.Tensor, other: str, tensor: torch.Tensor) -> No
         raise TypeError(msg)
 
 
+_OF_MAPS = {what: OPERATIONS[name] for name, (what, kind) in SAMPLERS.items() if kind == AFFINE}
+
+
 def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a public function that is composed only where it must be, and is one call otherwise."""
     name = function.__name__
@@ -63,8 +68,6 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     parameters = inspect.signature(plain).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
-    _, _, kind = name.partition("_sample")
-
     arrays = [name for name in names if name not in ("size", "control_points")]
 
     def readable(args: Sequence[Any], options: dict[str, Any]) -> bool:
@@ -83,7 +86,7 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
         given = dict(zip(names, args, strict=False)) | unwritten(options)
         if not all(word in given for word in needed):
             return plain(*args, **options)  # says what is missing
-        operation = OPERATIONS[f"affine_sample{kind}"]
+        operation = _OF_MAPS[SAMPLERS[name][0]]
         tensors = [given.pop(word) for word in operation.arrays]
         return antialias.composed(function, name, operation, tensors, (), given)
 

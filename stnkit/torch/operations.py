@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 import stnkit
-from stnkit.api.splat import splat_double_jvp
 from stnkit.backends import backend
+from stnkit.calls.splatting import splat_double_jvp
 
 NAMESPACE = "stnkit"
 
@@ -137,7 +137,8 @@ def _splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequenc
     return out, backend(out).added(out, parts)
 
 
-_splat_jvp.__signature__ = inspect.signature(stnkit.grid_splat)  # type: ignore[attr-defined]  # mypy lacks it
+for _function in (_splat_jvp, splat_double_jvp):
+    vars(_function)["__signature__"] = inspect.signature(stnkit.grid_splat)
 
 
 OPERATIONS = {
