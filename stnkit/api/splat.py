@@ -37,8 +37,8 @@ def grid_splat(
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_sample`. With "zeros" padding, what falls outside is lost.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -93,8 +93,8 @@ def grid_splat_vjp(
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_splat`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -146,8 +146,8 @@ def grid_count(
     mode, padding_mode, align_corners, coords
         The options of `grid_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
