@@ -25,13 +25,14 @@ from stnkit.calls.control_points import fixed, known
 from stnkit.calls.derivatives import NAMES, SAMPLE, Derivative
 from stnkit.calls.sampling import Form, fits_inputs, fits_out, fits_output, fits_sums, formed, run, widened
 from stnkit.dtypes import bfloat16
+from stnkit.spec import THIN_PLATE_SPLINE
 
 
 def antialiased_here(
     what: Derivative[Any], kind: int, views: Sequence[Array], words: Words, antialias: bool | int, into: Maybe
 ) -> tuple[Array, ...]:
     """Do an antialiased call on views of main memory, or of a GPU's."""
-    if words.control_points is not None:
+    if kind == THIN_PLATE_SPLINE:
         words = words._replace(control_points=known(words.control_points))
     tools = DEVICE if any(type(view) is DeviceArray for view in views) else NUMPY
     function = functools.partial(_run_here, what, kind)

@@ -10,7 +10,7 @@ from stnkit.calls.arguments import Array, Maybe, Words
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import widened
-from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE
+from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
 
 
 class GridForm(NamedTuple):
@@ -30,7 +30,7 @@ class GridForm(NamedTuple):
 def grid_form(kind: int, source: Array, words: Words, cotangent: Array = None) -> GridForm:
     """Return the form of a grid; its size is that of the cotangent, if there is one. Refuse what does not fit."""
     validation.coordinate_dtype(NAMES[kind], source.dtype)
-    points = None if words.control_points is None else entered(words.control_points)
+    points = entered(words.control_points) if kind == THIN_PLATE_SPLINE else None
     ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
     pixel = kind == FLOW and validation.units(words.units)
     align = validation.flag("align_corners", words.align_corners)

@@ -47,8 +47,8 @@ def grid_jvp(kind: int, **arguments: Any) -> tuple[Array, Array]:
     source, dot = import_arrays(**{name: arguments.pop(name) for name in names})
     fits_source(kind, source, dot)
     words = Words(**arguments)
-    out_dot = _lattice(kind, dot, words) if kind == AFFINE else _scaled(widened(dot), names[1], words)
-    return _lattice(kind, source, words), out_dot
+    out = _lattice(kind, source, words)
+    return out, _lattice(kind, dot, words) if kind == AFFINE else _scaled(widened(dot), names[1], words)
 
 
 def grid_splat(*, values: Array, grid: Array, **words: Any) -> Array:
