@@ -23,7 +23,7 @@ from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Maybe, Words
 from stnkit.calls.control_points import fixed, known
 from stnkit.calls.derivatives import NAMES, SAMPLE, Derivative
-from stnkit.calls.sampling import Form, fits_inputs, fits_out, fits_output, fits_sums, formed, run, widened
+from stnkit.calls.sampling import Form, fits_out, fits_output, fits_sums, fits_tangents, formed, run, widened
 from stnkit.dtypes import bfloat16
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -182,7 +182,8 @@ def _check(call: Supersampling, into: Maybe) -> Form:
         validation.differentiable("image", form.image_dtype)
     if cotangent is not None:
         fits_output(cotangent, form)
-    fits_inputs(what, stand_ins, form)
+    if what.dots is not None:
+        fits_tangents(what, stand_ins[what.dots], stand_ins[what.dots + 1], form)
     if into is not None and what is SAMPLE:
         fits_out(into, form, call.image, call.source)
     elif into is not None:

@@ -181,13 +181,14 @@ def vjp(call: Call, given: Given, words: Words, into: Maybe) -> tuple[Maybe, ...
 
 def jvp(call: Call, given: Given, words: Words, _: Maybe) -> tuple[Maybe, ...]:
     """Return the output and its tangent."""
-    out, out_dot = call.run(backend(call.image).sample_jvp, *_tangents(call, given, JVP))
+    out, out_dot = call.run(backend(call.image).sample_jvp, *_tangents(call, JVP, given[2], given[3]))
     return call.unbatch(out), call.unbatch(out_dot)
 
 
 def double_vjp(call: Call, given: Given, words: Words, _: Maybe) -> tuple[Maybe, ...]:
     """Return the cotangents of the arguments of `vjp`: cotangent, image and source."""
-    dots, cotangent = _tangents(call, given, DOUBLE_VJP), given[2]
+    image_dot, source_dot, cotangent = given[:3]
+    dots = _tangents(call, DOUBLE_VJP, image_dot, source_dot)
     fits_output(cotangent, call.form)
     then = (validation.flag("deterministic", words.deterministic),)
     bars = call.run(backend(call.image).sample_double_vjp, *dots, call.batch(cotangent), then=then)
@@ -199,8 +200,8 @@ def double_vjp(call: Call, given: Given, words: Words, _: Maybe) -> tuple[Maybe,
 _RUN = {SAMPLE: sample, VJP: vjp, JVP: jvp, DOUBLE_VJP: double_vjp}
 
 
-def _tangents(call: Call, given: Given, what: Derivative[Any]) -> tuple[Maybe, Maybe]:
-    image_dot, source_dot = fits_inputs(what, given, call.form)
+def _tangents(call: Call, what: Derivative[Any], image_dot: Maybe, source_dot: Maybe) -> tuple[Maybe, Maybe]:
+    fits_tangents(what, image_dot, source_dot, call.form)
     if image_dot is not None:
         image_dot = image_dot[None] if image_dot.ndim < call.image.ndim else image_dot
     if source_dot is not None:
@@ -209,20 +210,18 @@ def _tangents(call: Call, given: Given, what: Derivative[Any]) -> tuple[Maybe, M
     return image_dot, source_dot
 
 
-def fits_inputs(what: Derivative[Any], given: Given, form: Form) -> Given:
-    """Return the tangents among arrays; refuse one that is not of the shape and dtype of what it belongs to."""
-    if what.dots is None:
-        return ()
-    source = NAMES[form.kind]
-    own = ("image", form.image_shape, form.image_dtype), (source, form.source_shape, form.source_dtype)
-    dots = given[what.dots : what.dots + 2]
-    for dot, (name, shape, dtype) in zip(dots, own, strict=True):
-        if dot is not None:
-            if name == "image":
-                validation.differentiable(f"{what.prefix}image", form.image_dtype)
-            validation.same_shape(f"{what.prefix}{name}", dot.shape, f"`{name}`", shape)
-            validation.same_dtype(f"{what.prefix}{name}", dot.dtype, f"`{name}`", dtype)
-    return dots
+def fits_tangents(what: Derivative[Any], image_dot: Array, source_dot: Array, form: Form) -> None:
+    """Refuse tangents that are not of the shape and dtype of what they belong to."""
+    if image_dot is not None:
+        validation.differentiable(f"{what.prefix}image", form.image_dtype)
+        _alike(what, "image", image_dot, form.image_shape, form.image_dtype)
+    if source_dot is not None:
+        _alike(what, NAMES[form.kind], source_dot, form.source_shape, form.source_dtype)
+
+
+def _alike(what: Derivative[Any], name: str, dot: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    validation.same_shape(f"{what.prefix}{name}", dot.shape, f"`{name}`", shape)
+    validation.same_dtype(f"{what.prefix}{name}", dot.dtype, f"`{name}`", dtype)
 
 
 def fits_output(cotangent: Array, form: Form) -> None:

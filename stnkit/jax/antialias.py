@@ -10,29 +10,29 @@ import numpy as np
 
 from stnkit.antialias.compose import antialiased
 from stnkit.antialias.supersampling import Tools
-from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
-from stnkit.jax.call import import_arrays, not_written, signed
-from stnkit.jax.maps import constant
-from stnkit.jax.samplers import sampled
+from stnkit.calls.derivatives import JVP, SAMPLE, VJP, Derivative, array_names
+from stnkit.jax.call import signed
+from stnkit.jax.maps import JAX, constant
+from stnkit.jax.samplers import RULES, Rules
+from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.transforms import formulas
+
+FORMULAS: Rules = {SAMPLE: formulas.sample, VJP: formulas.sample_vjp, JVP: formulas.sample_jvp}
 
 
-def antialiasing(
-    face: Callable[..., Any], what: Derivative[Any], kind: int, rule: Callable[..., Any] | None = None
-) -> Callable[..., Any]:
-    """Return a rule as `signed` does, for a public function that can antialias; without one, that of samplers."""
-    plain = functools.partial(sampled, what, kind) if rule is None else rule
+def sampler(face: Callable[..., Any], what: Derivative[Any], kind: int) -> Callable[..., Any]:
+    """Return a sampler, or a derivative of one, as `signed` does; with antialiasing, if its public function has it."""
+    formula = kind in (PROJECTIVE, THIN_PLATE_SPLINE)
+    rule = functools.partial(FORMULAS[what], JAX, kind) if formula else functools.partial(RULES[what], kind)
     names = array_names(what, kind)
 
-    def either(*, antialias: Any, **arguments: Any) -> Any:
+    def either(*, antialias: Any = False, **arguments: Any) -> Any:
         if antialias is False:
-            return plain(**arguments)
+            return rule(**arguments)
         arrays = {name: arguments.pop(name) for name in names}
-        import_arrays(*optional(what, kind), **arrays)
-        if what.written:
-            not_written(what.written, arguments.pop(what.written))
         if "control_points" in arguments:
             arguments["control_points"] = constant(arguments["control_points"])
-        tools = JAX._replace(see=functools.partial(_seen, arrays))
+        tools = TOOLS._replace(see=functools.partial(_seen, arrays))
         results = antialiased(call, what, kind, [*arrays.values()], arguments, antialias, tools)
         return results[0] if what is SAMPLE else results
 
@@ -53,4 +53,4 @@ def _seen(given: dict[str, Any], name: str, _: Any = None) -> np.ndarray:
     return np.asarray(value)
 
 
-JAX = Tools(jnp, lambda array, dtype: array.astype(dtype), lambda _, array: np.asarray(array), lambda: True)
+TOOLS = Tools(jnp, lambda array, dtype: array.astype(dtype), lambda _, array: np.asarray(array), lambda: True)

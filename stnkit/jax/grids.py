@@ -12,89 +12,75 @@ from stnkit.calls.grids import fits_source, grid_form, slopes
 from stnkit.calls.splatting import SplatForm, splat_form
 from stnkit.dtypes import arithmetic
 from stnkit.jax import operations
-from stnkit.jax.call import Array, Maybe, import_arrays, prepare, widened
-from stnkit.jax.primitives import Form, Splat
+from stnkit.jax.call import Array, Maybe, widened
+from stnkit.jax.primitives import Sampler, Splat
 from stnkit.spec import AFFINE, GRID, NEAREST
 
 
 def grid(kind: int, **arguments: Any) -> Array:
     """Return the grid of affine maps or of a flow."""
-    (source,) = import_arrays(**{NAMES[kind]: arguments.pop(NAMES[kind])})
-    return _lattice(kind, source, Words(**arguments))
+    return _grid(kind, arguments.pop(NAMES[kind]), Words(**arguments))
 
 
 def affine_grid_vjp(*, cotangent: Array, align_corners: bool, deterministic: bool) -> Array:
     """Pull a cotangent of the grid back to the maps."""
     validation.flag("deterministic", deterministic)
-    (cotangent,) = import_arrays(cotangent=cotangent)
     validation.coordinate_dtype("cotangent", cotangent.dtype)
     axes = validation.grid_axes(cotangent.shape, "cotangent") + 2
     wide = widened(cotangent if cotangent.ndim == axes else cotangent[None])
-    theta_bar = operations.lattice_vjp(wide, validation.flag("align_corners", align_corners)).astype(cotangent.dtype)
+    theta_bar = operations.grid_vjp(wide, validation.flag("align_corners", align_corners)).astype(cotangent.dtype)
     return theta_bar if cotangent.ndim == axes else theta_bar[0]
 
 
 def flow_grid_vjp(*, cotangent: Array, deterministic: bool, **words: Any) -> Array:
     """Pull a cotangent of the grid back to the flow."""
     validation.flag("deterministic", deterministic)
-    (cotangent,) = import_arrays(cotangent=cotangent)
     return _scaled(cotangent, "cotangent", Words(**words))
 
 
 def grid_jvp(kind: int, **arguments: Any) -> tuple[Array, Array]:
     """Push a tangent of affine maps or of a flow forward."""
-    names = NAMES[kind], f"d_{NAMES[kind]}"
-    source, dot = import_arrays(**{name: arguments.pop(name) for name in names})
-    fits_source(kind, source, dot)
-    words = Words(**arguments)
-    out = _lattice(kind, source, words)
-    return out, _lattice(kind, dot, words) if kind == AFFINE else _scaled(widened(dot), names[1], words)
+    name = NAMES[kind]
+    source, source_dot, words = arguments.pop(name), arguments.pop(f"d_{name}"), Words(**arguments)
+    fits_source(kind, source, source_dot)
+    out = _grid(kind, source, words)
+    return out, _grid(kind, source_dot, words) if kind == AFFINE else _scaled(widened(source_dot), "d_flow", words)
 
 
 def grid_splat(*, values: Array, grid: Array, **words: Any) -> Array:
     """Add values to an empty image."""
-    values, grid = import_arrays(values=values, grid=grid)
     return _splat(values, grid, Words(**words))
 
 
-def grid_splat_vjp(*, cotangent: Array, values: Array, grid: Array, **words: Any) -> tuple[Maybe, Maybe]:
+def grid_splat_vjp(*, cotangent: Array, values: Array, grid: Array, **options: Any) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the splat back to values and grid."""
-    cotangent, values, grid = import_arrays(cotangent=cotangent, values=values, grid=grid)
-    own = Words(**words)
-    asked = validation.names("wrt", own.wrt, ("values", "grid"))
-    form = splat_form(values, grid, own, cotangent)
-    given = [array for array, wanted in zip((values, grid), asked, strict=True) if wanted]
+    words, given = Words(**options), (values, grid)
+    asked = validation.names("wrt", words.wrt, ("values", "grid"))
+    form = splat_form(values, grid, words, cotangent)
 
-    def splat(*arrays: Array) -> Array:
-        first, second = arrays if all(asked) else (*arrays, grid) if asked[0] else (values, *arrays)
-        return _splat(first, second, own, form)
+    def splat(*moved: Array) -> Array:
+        rest = iter(moved)
+        first, second = (next(rest) if wanted else array for array, wanted in zip(given, asked, strict=True))
+        return _splat(first, second, words, form)
 
-    bars = iter(jax.vjp(splat, *given)[1](cotangent))
+    back = jax.vjp(splat, *(array for array, wanted in zip(given, asked, strict=True) if wanted))[1]
+    bars = iter(back(cotangent))
     values_bar, grid_bar = (next(bars) if wanted else None for wanted in asked)
     return values_bar, grid_bar
 
 
 def grid_count(*, grid: Array, **words: Any) -> Array:
     """Count how often a grid reads each pixel."""
-    (grid,) = import_arrays(grid=grid)
     ndim = validation.grid_axes(grid.shape)
     validation.coordinate_dtype("grid", grid.dtype)
-    wide = widened(grid)
-    ones = jnp.ones((*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1]), wide.dtype)
-    return jnp.squeeze(_splat(ones, wide, Words(**words)), axis=-1 - ndim)
+    ones = jnp.ones((*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1]), widened(grid).dtype)
+    return jnp.squeeze(_splat(ones, grid, Words(**words)), axis=-1 - ndim)
 
 
-def grid_gradient(*, image: Array, grid: Array, **words: Any) -> Array:
-    """Differentiate the interpolated image along each axis."""
-    image, grid = import_arrays(image=image, grid=grid)
-    call = prepare(GRID, image, grid, Words(**words))
-    return call.unbatch(operations.gradient(call.image, call.source, call.form))
-
-
-def _lattice(kind: int, source: Array, words: Words) -> Array:
+def _grid(kind: int, source: Array, words: Words) -> Array:
     form, wide = grid_form(kind, source, words), widened(source)
     batched = form.is_batched(source)
-    grid = operations.lattice(wide if batched else wide[None], *form[:4])
+    grid = operations.grid(wide if batched else wide[None], *form[:4])
     return grid if batched else grid[0]
 
 
@@ -105,12 +91,11 @@ def _scaled(array: Array, name: str, words: Words) -> Array:
 
 
 def _splat(values: Array, grid: Array, words: Words, form: SplatForm | None = None) -> Array:
-    """Add values to an image."""
     steady = validation.flag("deterministic", words.deterministic)
     form = form or splat_form(values, grid, words)
     whole, wide = form.whole(values, widened(grid), jnp)
     channels = form.shape[-1 if form.options.channels_last else 1]
     dtype = arithmetic(values.dtype, wide.dtype) if form.options.interp != NEAREST else values.dtype
-    own = Form(GRID, wide.shape[1:-1], form.options, bytes(channels * dtype.itemsize), dtype, steady)
-    out = operations.splat(whole, wide, own, Splat(form.shape[0], form.spatial))
+    sampler = Sampler(GRID, wide.shape[1:-1], form.options, bytes(channels * dtype.itemsize), dtype, steady)
+    out = operations.splat(whole, wide, sampler, Splat(form.shape[0], form.spatial))
     return form.unbatch(out.astype(values.dtype))

@@ -1,25 +1,132 @@
 """The samplers on JAX arrays, each with its derivatives as functions, for every source of coordinates alike.
 
 `jax.grad` and its like need none of these derivatives; they are here so that every public function takes JAX arrays.
-A function takes which derivative it is and the kind of its source, and then the arguments of the public one, by name.
+A function takes the kind of its source, and then the arguments of the public one, by name.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
+from stnkit import validation
 from stnkit.calls.arguments import Words
-from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP, Derivative, array_names, optional
-from stnkit.jax import call
-from stnkit.jax.call import import_arrays, not_written, prepare
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
+from stnkit.calls.sampling import Form, fits_output, fits_tangents, formed
+from stnkit.dtypes import arithmetic, is_float
+from stnkit.jax import operations
+from stnkit.jax.call import Array, Maybe, widened
+from stnkit.jax.primitives import Sampler
+from stnkit.spec import AFFINE, GRID, NEAREST
 
-RUN = {SAMPLE: call.sample, VJP: call.vjp, JVP: call.jvp, DOUBLE_VJP: call.double_vjp}
+Rules = dict[Derivative[Any], Callable[..., Any]]
 
 
-def sampled(what: Derivative[Any], kind: int, **arguments: Any) -> Any:
-    """Do a call of a sampler, or of a derivative of one."""
-    if what.written:
-        not_written(what.written, arguments.pop(what.written))
-    given = import_arrays(*optional(what, kind), **{name: arguments.pop(name) for name in array_names(what, kind)})
-    words = Words(**arguments)
-    cotangent = None if what.cotangent is None else given[what.cotangent]
-    began = prepare(kind, given[what.image], given[what.image + 1], words, cotangent)
-    return RUN[what](began, given, words)
+class Sampling(NamedTuple):
+    """A checked call: arrays with a batch axis, what the operations take beside them, and what follows from shapes."""
+
+    image: Array
+    source: Array
+    sampler: Sampler
+    form: Form
+
+    def unbatch(self, array: Array) -> Array:
+        """Take the batch axis from an output, where the caller's has none."""
+        return array if self.form.batched else array[0]
+
+    def pull(self, g: Array, asked: tuple[bool, bool]) -> tuple[Maybe, Maybe]:
+        """Return the cotangents that are asked for, in the shape and dtype of what they belong to."""
+        (image, source, sampler, _), g = self, g if self.form.batched else g[None]
+        image_bar, source_bar = None, None
+        if asked[1] and sampler.options.interp != NEAREST:
+            *bars, source_bar = operations.vjp(g, image, source, sampler, image_too=asked[0])
+            image_bar = bars[0] if bars else None
+        elif asked[0]:
+            image_bar = operations.splat(g, source, sampler, operations.image_of(image, sampler))
+        if asked[1] and source_bar is None:
+            source_bar = jnp.zeros_like(source)
+        return self.like_image(image_bar), self.like_source(source_bar)
+
+    def like_image(self, array: Maybe) -> Maybe:
+        """Return a cotangent of the image in the shape and dtype in which the image was given."""
+        return None if array is None else array.reshape(self.form.image_shape).astype(self.form.image_dtype)
+
+    def like_source(self, array: Maybe) -> Maybe:
+        """Return a cotangent of the source in the shape and dtype in which the source was given."""
+        return None if array is None else array.reshape(self.form.source_shape).astype(self.form.source_dtype)
+
+
+def sample(kind: int, **given: Any) -> Array:
+    """Interpolate an image."""
+    call = checked(kind, **given)
+    return call.unbatch(operations.sample(call.image, call.source, call.sampler))
+
+
+def gradient(**given: Any) -> Array:
+    """Differentiate the interpolated image along each axis."""
+    call = checked(GRID, **given)
+    return call.unbatch(operations.gradient(call.image, call.source, call.sampler))
+
+
+def sample_vjp(kind: int, *, cotangent: Array, wrt: Any, **given: Any) -> tuple[Maybe, Maybe]:
+    """Pull a cotangent of the output back to image and source."""
+    call = checked(kind, cotangent, **given)
+    asked = validation.names("wrt", wrt, ("image", NAMES[kind]))
+    if asked[0]:
+        validation.differentiable("image", call.form.image_dtype)
+    return call.pull(cotangent, asked)
+
+
+def sample_jvp(kind: int, *, d_image: Maybe, **given: Any) -> tuple[Array, Array]:
+    """Push tangents forward."""
+    source_dot = given.pop(f"d_{NAMES[kind]}")
+    call = checked(kind, **given)
+    fits_tangents(JVP, d_image, source_dot, call.form)
+    out = operations.sample(call.image, call.source, call.sampler)
+    image_dot = None if d_image is None else d_image.reshape(call.image.shape)
+    source_dot = (
+        None if source_dot is None or call.sampler.options.interp == NEAREST else batched(source_dot, call.form)
+    )
+    if image_dot is None and source_dot is None:
+        out_dot = jnp.zeros(out.shape, call.form.dot_dtype)
+    else:
+        out_dot = operations.tangent(call.image, call.source, source_dot, image_dot, call.sampler)
+    return call.unbatch(out), call.unbatch(out_dot)
+
+
+def sample_double_vjp(kind: int, *, dd_image: Maybe, cotangent: Array, **given: Any) -> tuple[Array, Maybe, Array]:
+    """Pull cotangents of the results of `sample_vjp` back to its arguments."""
+    dots = dd_image, given.pop(f"dd_{NAMES[kind]}")
+    call = checked(kind, cotangent, **given)
+    fits_tangents(DOUBLE_VJP, *dots, call.form)
+    asked = dots[0] is not None, dots[1] is not None
+
+    def first(g: Array, image: Array, source: Array) -> list[Array]:
+        return [bar for bar in call._replace(image=image, source=source).pull(g, asked) if bar is not None]
+
+    _, back = jax.vjp(first, cotangent, call.image, call.source)
+    out_bar_bar, image_bar, source_bar = back([dot for dot in dots if dot is not None])
+    image_bar = image_bar if is_float(call.form.image_dtype) else None
+    return out_bar_bar, call.like_image(image_bar), call.like_source(source_bar)
+
+
+RULES: Rules = {SAMPLE: sample, VJP: sample_vjp, JVP: sample_jvp, DOUBLE_VJP: sample_double_vjp}
+
+
+def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Sampling:
+    """Check a call, whose output has a cotangent's size if there is one, and bring it to one form."""
+    source, words = rest.pop(NAMES[kind]), Words(**rest)
+    form = formed(kind, image, source, words, cotangent)
+    if cotangent is not None:
+        fits_output(cotangent, form)
+    options, steady = form.options, validation.flag("deterministic", words.deterministic)
+    fill, finite = validation.fill(words.fill_value, form.channels, options.interp, image.dtype, source.dtype)
+    sampler = Sampler(kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
+    return Sampling(image if image.ndim == len(form.size) + 2 else image[None], batched(source, form), sampler, form)
+
+
+def batched(source: Array, form: Form) -> Array:
+    """Return a source, or its tangent, with a batch axis and in the dtype that kernels read."""
+    source = source if source.ndim == form.axes else source[None]
+    return source.astype(arithmetic(form.image_dtype, form.source_dtype)) if form.kind == AFFINE else widened(source)

@@ -7,11 +7,82 @@ No more threads work than `torch.get_num_threads` allows.
 from stnkit.torch._compat import OLDEST as OLDEST  # first: what follows needs a torch that is new enough
 
 # isort: split
-from stnkit.torch.composed import COMPOSED
-from stnkit.torch.functions import FUNCTIONS
-from stnkit.torch.registry import register
+import stnkit
+from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.torch import composed as parts
+from stnkit.torch.composed import composed, made_of
+from stnkit.torch.functions import (
+    affine_grid as affine_grid,
+)
+from stnkit.torch.functions import (
+    affine_grid_vjp as affine_grid_vjp,
+)
+from stnkit.torch.functions import (
+    affine_sample as affine_sample,
+)
+from stnkit.torch.functions import (
+    affine_sample_double_vjp as affine_sample_double_vjp,
+)
+from stnkit.torch.functions import (
+    affine_sample_jvp as affine_sample_jvp,
+)
+from stnkit.torch.functions import (
+    affine_sample_vjp as affine_sample_vjp,
+)
+from stnkit.torch.functions import (
+    flow_grid as flow_grid,
+)
+from stnkit.torch.functions import (
+    flow_grid_vjp as flow_grid_vjp,
+)
+from stnkit.torch.functions import (
+    flow_sample as flow_sample,
+)
+from stnkit.torch.functions import (
+    flow_sample_double_vjp as flow_sample_double_vjp,
+)
+from stnkit.torch.functions import (
+    flow_sample_jvp as flow_sample_jvp,
+)
+from stnkit.torch.functions import (
+    flow_sample_vjp as flow_sample_vjp,
+)
+from stnkit.torch.functions import (
+    grid_sample as grid_sample,
+)
+from stnkit.torch.functions import (
+    grid_sample_double_vjp as grid_sample_double_vjp,
+)
+from stnkit.torch.functions import (
+    grid_sample_jvp as grid_sample_jvp,
+)
+from stnkit.torch.functions import (
+    grid_sample_vjp as grid_sample_vjp,
+)
+from stnkit.torch.functions import (
+    grid_splat as grid_splat,
+)
+from stnkit.torch.functions import (
+    grid_splat_vjp as grid_splat_vjp,
+)
+from stnkit.torch.registration import register
+from stnkit.transforms import formulas
 
 register()
-globals().update(FUNCTIONS)
-globals().update(COMPOSED)
-__all__ = [*FUNCTIONS, *COMPOSED]
+
+affine_grid_jvp = composed(stnkit.affine_grid_jvp, parts.affine_grid_jvp)
+flow_grid_jvp = composed(stnkit.flow_grid_jvp, parts.flow_grid_jvp)
+grid_count = composed(stnkit.grid_count, parts.grid_count)
+grid_gradient = composed(stnkit.grid_gradient, parts.grid_gradient)
+projective_grid = made_of(formulas.grid, stnkit.projective_grid, PROJECTIVE)
+projective_grid_vjp = made_of(formulas.grid_vjp, stnkit.projective_grid_vjp, PROJECTIVE)
+projective_grid_jvp = made_of(formulas.grid_jvp, stnkit.projective_grid_jvp, PROJECTIVE)
+projective_sample = made_of(formulas.sample, stnkit.projective_sample, PROJECTIVE)
+projective_sample_vjp = made_of(formulas.sample_vjp, stnkit.projective_sample_vjp, PROJECTIVE)
+projective_sample_jvp = made_of(formulas.sample_jvp, stnkit.projective_sample_jvp, PROJECTIVE)
+thin_plate_spline_grid = made_of(formulas.grid, stnkit.thin_plate_spline_grid, THIN_PLATE_SPLINE)
+thin_plate_spline_grid_vjp = made_of(formulas.grid_vjp, stnkit.thin_plate_spline_grid_vjp, THIN_PLATE_SPLINE)
+thin_plate_spline_grid_jvp = made_of(formulas.grid_jvp, stnkit.thin_plate_spline_grid_jvp, THIN_PLATE_SPLINE)
+thin_plate_spline_sample = made_of(formulas.sample, stnkit.thin_plate_spline_sample, THIN_PLATE_SPLINE)
+thin_plate_spline_sample_vjp = made_of(formulas.sample_vjp, stnkit.thin_plate_spline_sample_vjp, THIN_PLATE_SPLINE)
+thin_plate_spline_sample_jvp = made_of(formulas.sample_jvp, stnkit.thin_plate_spline_sample_jvp, THIN_PLATE_SPLINE)

@@ -19,10 +19,9 @@ from stnkit.torch._compat import (
     is_tracing,
     is_wrapped,
 )
-from stnkit.torch.arguments import in_schema, in_speech
 from stnkit.torch.cuda import interop
 from stnkit.torch.fast_path import way
-from stnkit.torch.operations import OPERATIONS, Operation, registered
+from stnkit.torch.operations import OPERATIONS, Operation, in_schema, in_speech, registered
 from stnkit.torch.run import kernel
 from stnkit.torch.unsupported import readable, refuse_rounding, refuse_tracing
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-import stnkit
 from stnkit import validation
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import in_short, no_transforms_active, perform, recorded, traced
@@ -90,4 +89,21 @@ def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict
     return list(size) if isinstance(size, Sequence) else list(validation.size(size, ndim))
 
 
-FUNCTIONS = {name: public_function(operation) for name, operation in OPERATIONS.items() if name in stnkit.__all__}
+grid_sample = public_function(OPERATIONS["grid_sample"])
+grid_sample_vjp = public_function(OPERATIONS["grid_sample_vjp"])
+grid_sample_jvp = public_function(OPERATIONS["grid_sample_jvp"])
+grid_sample_double_vjp = public_function(OPERATIONS["grid_sample_double_vjp"])
+affine_sample = public_function(OPERATIONS["affine_sample"])
+affine_sample_vjp = public_function(OPERATIONS["affine_sample_vjp"])
+affine_sample_jvp = public_function(OPERATIONS["affine_sample_jvp"])
+affine_sample_double_vjp = public_function(OPERATIONS["affine_sample_double_vjp"])
+flow_sample = public_function(OPERATIONS["flow_sample"])
+flow_sample_vjp = public_function(OPERATIONS["flow_sample_vjp"])
+flow_sample_jvp = public_function(OPERATIONS["flow_sample_jvp"])
+flow_sample_double_vjp = public_function(OPERATIONS["flow_sample_double_vjp"])
+affine_grid = public_function(OPERATIONS["affine_grid"])
+affine_grid_vjp = public_function(OPERATIONS["affine_grid_vjp"])
+flow_grid = public_function(OPERATIONS["flow_grid"])
+flow_grid_vjp = public_function(OPERATIONS["flow_grid_vjp"])
+grid_splat = public_function(OPERATIONS["grid_splat"])
+grid_splat_vjp = public_function(OPERATIONS["grid_splat_vjp"])
