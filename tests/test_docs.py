@@ -1,12 +1,12 @@
 """The documentation is true: its code runs, prints what it shows, and its pages and pictures exist.
 
 The `python` blocks of a page run in order in one namespace. A `text` block that follows one directly is what
-that block prints. Most pages run uncompiled, to spare the compiler; those in COMPILED run as users run them.
+that block prints. Most pages run uncompiled, to spare the compiler; those in COMPILED and the gallery's recipes run as
+users run them.
 """
 
 import contextlib
 import importlib.util
-import io
 import posixpath
 import re
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from conftest import uncompiled
 
 import stnkit
+from docs.blocks import run
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
@@ -25,32 +26,18 @@ COMPILED = {  # those that pass tensors of torch or arrays of JAX, or say what a
     "README.md", "quickstart.md", "guides/jax.md", "guides/torch.md", "guides/transformers.md",
     "migrate/jax.md", "migrate/kornia.md", "migrate/torch.md",
 }  # fmt: skip
+RECIPES = [name for name in PAGES if name.startswith("gallery/") and name != "gallery/index.md"]
 
 PUBLIC = (  # modules whose names a user imports; `stnkit.torch` and `stnkit.jax` have those of `stnkit`
     "stnkit", "stnkit.nn", "stnkit.transforms", "stnkit.torch.functional", "stnkit.torch.nn", "stnkit.torch.onnx",
     "stnkit.jax.nn", "stnkit.jax.scipy",
 )  # fmt: skip
 
-BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE)
-
-
-def run(page: Path) -> None:
-    """Run a page's blocks, and compare what they print with what the page shows."""
-    text = page.read_text(encoding="utf-8")
-    namespace = {"__name__": page.stem}
-    for block in BLOCK.finditer(text):
-        above = text.count("\n", 0, block.start("code"))  # so that a traceback names the page's own line
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * above + block["code"], str(page), "exec"), namespace)
-        if block["shown"] is not None:
-            assert printed.getvalue().rstrip() == block["shown"].rstrip(), f"{page.name}, line {above + 1}"
-
 
 # torch loads rules of its forward mode by torch.jit.script, and copies trees by a type, which it deprecates itself.
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in RECIPES])
 def test_code_of_page(name: str) -> None:
     if name == "migrate/kornia.md":
         pytest.importorskip("kornia")
@@ -129,6 +116,13 @@ def pictures() -> ModuleType:
 def test_every_picture_is_drawn_and_shown(pictures: ModuleType) -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES.values())
     assert set(re.findall(r"\]\((?:\.\./)*pictures/(\w+)\.svg\)", text)) == set(pictures.PICTURES)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("name", RECIPES)
+def test_code_of_recipe_and_the_pictures_of_what_it_makes(name: str, pictures: ModuleType) -> None:
+    for size in ("", "_small"):
+        assert len(pictures.svg(f"gallery_{Path(name).stem}{size}", "light")) < 60_000
 
 
 @pytest.mark.parametrize("name", ["coordinates", "floors"])

@@ -14,7 +14,7 @@ import numpy as np
 from jax.interpreters import mlir
 
 from stnkit.backends.cuda import execute, interop, maps, tangents
-from stnkit.backends.cuda.array import DeviceArray, DeviceContext, gapless
+from stnkit.backends.cuda.array import DeviceArray, DeviceContext
 from stnkit.backends.cuda.maps import readable
 from stnkit.backends.cuda.memory import cleared, product
 from stnkit.backends.cuda.scatter import image_layout, scatter
@@ -22,6 +22,7 @@ from stnkit.jax._compat import buffer_callback, callback
 from stnkit.jax.primitives import Sampler, Splat
 from stnkit.kernels.cuda import runtime
 from stnkit.plans.layout import Shape, layout, sampling
+from stnkit.plans.strides import gapless
 from stnkit.plans.tangents import xyz
 
 Value = Any  # an array in the program that is built

@@ -3,8 +3,8 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
-from stnkit.api.flow import pitches
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import vary_alike
@@ -63,10 +63,9 @@ def gradient(image: Array, source: Array, sampler: Sampler) -> Array:
     return jnp.stack(slopes, axis=-1).astype(dtype)
 
 
-def scaled(flow: Array, size: Shape, align: bool) -> Array:
-    """Multiply a flow in pixels by d grid / d flow."""
-    factors = pitches(size, align).reshape((*(1,) * (flow.ndim - 1), -1))
-    return (flow * factors).astype(flow.dtype)
+def scaled(flow: Array, factors: np.ndarray) -> Array:
+    """Multiply a flow by d grid / d flow, a factor for each axis."""
+    return (flow * factors.reshape((*(1,) * (flow.ndim - 1), -1))).astype(flow.dtype)
 
 
 def no_order(sampler: Sampler) -> Shape:

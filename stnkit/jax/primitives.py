@@ -21,7 +21,6 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from stnkit.backends.cuda.array import gapless
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.jax._compat import described, enable_x64
 from stnkit.jax.ffi.lower import Values, aval, execute
@@ -40,7 +39,8 @@ from stnkit.kernels.cpu.call import (
 from stnkit.plans import launch as plans
 from stnkit.plans import tangents
 from stnkit.plans.launch import Buffer, Plan
-from stnkit.plans.layout import Layout, Sampling, Shape, out_strides, sampling
+from stnkit.plans.layout import Sampling, Shape, out_strides, sampling
+from stnkit.plans.layout import contiguous as laid_out  # as XLA's arrays are
 from stnkit.spec import AFFINE, Options
 
 Aval = Any  # an array as JAX describes it
@@ -95,11 +95,6 @@ class Splat(NamedTuple):
 
     batch: int
     spatial: Shape
-
-
-def laid_out(array: Aval) -> Layout:
-    """Return the layout of an array: XLA's have no gaps."""
-    return array.shape, gapless(array.shape, array.dtype.itemsize), array.dtype
 
 
 def sampled(image: Aval, source: Aval, sampler: Sampler) -> Sampling:

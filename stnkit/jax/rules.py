@@ -18,6 +18,7 @@ from typing import Any
 import jax
 from jax.interpreters import ad
 
+from stnkit.calls.grids import pitches
 from stnkit.dtypes import arithmetic, dot_dtype, is_float
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import like, vary_alike
@@ -191,7 +192,7 @@ def grid_jvp(primals: Any, tangents: Any, *, kind: int, size: Shape, align: bool
         return out, _no_tangent(out)
     if kind == AFFINE:
         return out, grid(source_dot, kind, size, align, pixel)
-    return out, scaled(source_dot, size, align) if pixel else source_dot
+    return out, scaled(source_dot, pitches(size, align)) if pixel else source_dot
 
 
 def grid_transpose(grid_bar: Any, source: Any, *, align: bool, **_: Any) -> list[Any]:

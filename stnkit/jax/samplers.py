@@ -4,18 +4,23 @@
 A function takes the kind of its source, and then the arguments of the public one, by name.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from stnkit import validation
-from stnkit.calls.sampling import NAMES, Form, fits_inputs, fits_output, form_of
+from stnkit.calls.arguments import Words
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
+from stnkit.calls.sampling import Form, fits_output, fits_tangents, formed
 from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.call import Array, Maybe, widened
 from stnkit.jax.primitives import Sampler
 from stnkit.spec import AFFINE, GRID, NEAREST
+
+Rules = dict[Derivative[Any], Callable[..., Any]]
 
 
 class Sampling(NamedTuple):
@@ -77,7 +82,7 @@ def sample_jvp(kind: int, *, d_image: Maybe, **given: Any) -> tuple[Array, Array
     """Push tangents forward."""
     source_dot = given.pop(f"d_{NAMES[kind]}")
     call = checked(kind, **given)
-    fits_inputs("d_", d_image, source_dot, call.form)
+    fits_tangents(JVP, d_image, source_dot, call.form)
     out = operations.sample(call.image, call.source, call.sampler)
     image_dot = None if d_image is None else d_image.reshape(call.image.shape)
     source_dot = (
@@ -94,7 +99,7 @@ def sample_double_vjp(kind: int, *, dd_image: Maybe, cotangent: Array, **given: 
     """Pull cotangents of the results of `sample_vjp` back to its arguments."""
     dots = dd_image, given.pop(f"dd_{NAMES[kind]}")
     call = checked(kind, cotangent, **given)
-    fits_inputs("dd_", *dots, call.form)
+    fits_tangents(DOUBLE_VJP, *dots, call.form)
     asked = dots[0] is not None, dots[1] is not None
 
     def first(g: Array, image: Array, source: Array) -> list[Array]:
@@ -106,38 +111,19 @@ def sample_double_vjp(kind: int, *, dd_image: Maybe, cotangent: Array, **given: 
     return out_bar_bar, call.like_image(image_bar), call.like_source(source_bar)
 
 
-def checked(
-    kind: int,
-    cotangent: Maybe = None,
-    *,
-    image: Array,
-    size: Any = None,
-    mode: str,
-    padding_mode: Any,
-    fill_value: Any,
-    align_corners: bool,
-    data_format: str,
-    deterministic: bool = False,
-    **rest: Any,
-) -> Sampling:
+RULES: Rules = {SAMPLE: sample, VJP: sample_vjp, JVP: sample_jvp, DOUBLE_VJP: sample_double_vjp}
+
+
+def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Sampling:
     """Check a call, whose output has a cotangent's size if there is one, and bring it to one form."""
-    source = rest.pop(NAMES[kind])
-    ndim = validation.theta_axes(source.shape) if kind == AFFINE else validation.grid_axes(source.shape, NAMES[kind])
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, **rest)  # its units, if any
-    if kind != AFFINE:
-        size = source.shape[-1 - ndim : -1]
-    elif cotangent is not None:
-        size = validation.output_size(cotangent.shape, ndim, data_format)
-    else:
-        _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
-        size = spatial if size is None else validation.size(size, ndim)
-    form = form_of(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
+    source, words = rest.pop(NAMES[kind]), Words(**rest)
+    form = formed(kind, image, source, words, cotangent)
     if cotangent is not None:
-        fits_output("cotangent", cotangent, form)
-    fill, finite = validation.fill(fill_value, form.channels, options.interp, image.dtype, source.dtype)
-    steady = validation.flag("deterministic", deterministic)
-    sampler = Sampler(kind, size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
-    return Sampling(image if image.ndim == ndim + 2 else image[None], batched(source, form), sampler, form)
+        fits_output(cotangent, form)
+    options, steady = form.options, validation.flag("deterministic", words.deterministic)
+    fill, finite = validation.fill(words.fill_value, form.channels, options.interp, image.dtype, source.dtype)
+    sampler = Sampler(kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
+    return Sampling(image if image.ndim == len(form.size) + 2 else image[None], batched(source, form), sampler, form)
 
 
 def batched(source: Array, form: Form) -> Array:

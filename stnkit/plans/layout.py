@@ -13,6 +13,7 @@ import numpy as np
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.leaves.stage import TILE
+from stnkit.plans.strides import gapless
 from stnkit.spec import DTYPES, GRID, LANES, MAPS, THIN_PLATE_SPLINE, Options, Spec
 
 Shape = tuple[int, ...]
@@ -48,8 +49,6 @@ class Strided(Protocol):
     def strides(self) -> Shape: ...  # noqa: D102
     @property
     def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-    @property
-    def itemsize(self) -> int: ...  # noqa: D102
 
 
 def layout(array: Strided) -> Layout:
@@ -59,10 +58,7 @@ def layout(array: Strided) -> Layout:
 
 def contiguous(array: Strided) -> Layout:
     """Return the layout of an array of the same shape and dtype without gaps."""
-    steps = [array.itemsize]
-    for n in reversed(array.shape[1:]):
-        steps.append(steps[-1] * n)
-    return array.shape, tuple(reversed(steps)), array.dtype
+    return array.shape, gapless(array.shape, array.dtype.itemsize), array.dtype
 
 
 @functools.lru_cache(maxsize=4096)

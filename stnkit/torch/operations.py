@@ -32,8 +32,8 @@ from stnkit import (
     grid_splat_vjp,
     validation,
 )
-from stnkit.api.splat import splat_double_jvp
 from stnkit.backends import backend
+from stnkit.calls.splatting import splat_double_jvp
 
 NAMESPACE = "stnkit"
 
@@ -155,7 +155,8 @@ def grid_splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Seq
     return out, backend(out).added(out, parts)
 
 
-grid_splat_jvp.__signature__ = inspect.signature(grid_splat)  # type: ignore[attr-defined]  # mypy lacks it
+for _function in (grid_splat_jvp, splat_double_jvp):
+    vars(_function)["__signature__"] = inspect.signature(grid_splat)
 
 
 OPERATIONS = {
