@@ -13,17 +13,21 @@ from stnkit.antialias.supersampling import Tools
 from stnkit.calls.derivatives import JVP, SAMPLE, VJP, Derivative, array_names
 from stnkit.jax.call import signed
 from stnkit.jax.maps import JAX, constant
-from stnkit.jax.samplers import RULES, Rules
+from stnkit.jax.samplers import FUNCTIONS
 from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.transforms import formulas
 
-FORMULAS: Rules = {SAMPLE: formulas.sample, VJP: formulas.sample_vjp, JVP: formulas.sample_jvp}
+FORMULAS: dict[Derivative[Any], Callable[..., Any]] = {
+    SAMPLE: formulas.sample,
+    VJP: formulas.sample_vjp,
+    JVP: formulas.sample_jvp,
+}
 
 
 def sampler(face: Callable[..., Any], what: Derivative[Any], kind: int) -> Callable[..., Any]:
     """Return a sampler, or a derivative of one, as `signed` does; with antialiasing, if its public function has it."""
     formula = kind in (PROJECTIVE, THIN_PLATE_SPLINE)
-    rule = functools.partial(FORMULAS[what], JAX, kind) if formula else functools.partial(RULES[what], kind)
+    rule = functools.partial(FORMULAS[what], JAX, kind) if formula else functools.partial(FUNCTIONS[what], kind)
     names = array_names(what, kind)
 
     def either(*, antialias: Any = False, **arguments: Any) -> Any:

@@ -20,8 +20,6 @@ from stnkit.jax.call import Array, Maybe, widened
 from stnkit.jax.primitives import Sampler
 from stnkit.spec import AFFINE, GRID, NEAREST
 
-Rules = dict[Derivative[Any], Callable[..., Any]]
-
 
 class Sampling(NamedTuple):
     """A checked call: arrays with a batch axis, what the operations take beside them, and what follows from shapes."""
@@ -85,9 +83,8 @@ def sample_jvp(kind: int, *, d_image: Maybe, **given: Any) -> tuple[Array, Array
     fits_tangents(JVP, d_image, source_dot, call.form)
     out = operations.sample(call.image, call.source, call.sampler)
     image_dot = None if d_image is None else d_image.reshape(call.image.shape)
-    source_dot = (
-        None if source_dot is None or call.sampler.options.interp == NEAREST else batched(source_dot, call.form)
-    )
+    moves = source_dot is not None and call.sampler.options.interp != NEAREST
+    source_dot = batched(source_dot, call.form) if moves else None
     if image_dot is None and source_dot is None:
         out_dot = jnp.zeros(out.shape, call.form.dot_dtype)
     else:
@@ -111,7 +108,12 @@ def sample_double_vjp(kind: int, *, dd_image: Maybe, cotangent: Array, **given: 
     return out_bar_bar, call.like_image(image_bar), call.like_source(source_bar)
 
 
-RULES: Rules = {SAMPLE: sample, VJP: sample_vjp, JVP: sample_jvp, DOUBLE_VJP: sample_double_vjp}
+FUNCTIONS: dict[Derivative[Any], Callable[..., Any]] = {
+    SAMPLE: sample,
+    VJP: sample_vjp,
+    JVP: sample_jvp,
+    DOUBLE_VJP: sample_double_vjp,
+}
 
 
 def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Sampling:
