@@ -180,7 +180,7 @@ OPERATIONS = {
 }  # fmt: skip
 
 
-def in_schema(operation: Operation, options: Options) -> Options:
+def to_schema(operation: Operation, options: Options) -> Options:
     """Return options in the types of a schema, where one word for all axes, and one number, are lists of one."""
     if "padding_mode" not in operation.options:
         return options
@@ -190,7 +190,7 @@ def in_schema(operation: Operation, options: Options) -> Options:
     return listed
 
 
-def in_speech(schema: Options) -> Options:
+def from_schema(schema: Options) -> Options:
     """Return options as the public functions take them."""
     return {word: _one(value) if word in ("padding_mode", "fill_value") else value for word, value in schema.items()}
 

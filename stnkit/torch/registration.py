@@ -17,7 +17,7 @@ from stnkit.torch.autograd import RULES, call, dispatched
 from stnkit.torch.derivatives.grids import LINEAR, of_flow, of_grid, of_theta
 from stnkit.torch.derivatives.samplers import sampler
 from stnkit.torch.derivatives.splat import SPLAT
-from stnkit.torch.operations import NAMESPACE, OPERATIONS, Operation, in_speech
+from stnkit.torch.operations import NAMESPACE, OPERATIONS, Operation, from_schema
 from stnkit.torch.run import PICTURES, axes, kernel, memory_format, nothing
 from stnkit.torch.unsupported import one_device
 
@@ -43,7 +43,7 @@ LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")
 def computed(operation: Operation, *arguments: Any, **schema: Any) -> Any:
     """Be the operation's kernel in torch's dispatcher."""
     count = len(operation.arrays)
-    return kernel(operation, arguments[:count], arguments[count:], in_speech(schema))
+    return kernel(operation, arguments[:count], arguments[count:], from_schema(schema))
 
 
 def register() -> None:
@@ -84,7 +84,7 @@ def batched(operation: Operation, info: Any, in_dims: tuple[Any, ...], *argument
     }
     batch = next((n for n in items.values() if n != 1), 1)
     folded = [None if t is None else t.expand(-1, batch, *t.shape[2:]).flatten(0, 1) for t in whole]
-    results = call(operation.name, *folded, *rest, **in_speech(schema))
+    results = call(operation.name, *folded, *rest, **from_schema(schema))
     alone = all(single.values())
 
     def unfold(result: torch.Tensor, shape: str) -> torch.Tensor:
