@@ -168,7 +168,7 @@ def _whole(operation: Operation, dots: Bars, tensors: Sequence[Any], rest: Seque
 
 
 def dispatched(operation: Operation, *arguments: Any, **schema: Any) -> Any:
-    """Be the operation's rule of autograd in torch's dispatcher."""
+    """Run an operation, as its rule of autograd in torch's dispatcher."""
     count, options = len(operation.arrays), from_schema(schema)
     tensors, rest = arguments[:count], arguments[count:]
     if _compat.HAS_LEVELS and are_transforms_active():

@@ -1,7 +1,7 @@
 """Registration: every operation of the table as `torch.ops.stnkit.<name>`, with all that torch asks of one.
 
 That is a kernel, derivatives, a rule of `torch.vmap`, and what it gives where there is no memory: results of the right
-shape, dtype and strides without numbers. There sizes may be symbols, so no check is looked up among those remembered.
+shape, dtype and strides without numbers. There sizes may be symbols.
 """
 
 import functools
@@ -41,7 +41,7 @@ LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")
 
 
 def computed(operation: Operation, *arguments: Any, **schema: Any) -> Any:
-    """Be the operation's kernel in torch's dispatcher."""
+    """Run an operation, as its kernel in torch's dispatcher."""
     count = len(operation.arrays)
     return kernel(operation, arguments[:count], arguments[count:], from_schema(schema))
 
@@ -67,7 +67,7 @@ def _register(operation: Operation, name: str) -> None:
 
 
 def batched(operation: Operation, info: Any, in_dims: tuple[Any, ...], *arguments: Any, **schema: Any) -> Any:
-    """Be the operation's rule of vmap: every item is done as one of a batch, and what they shared is summed over."""
+    """Run an operation under `torch.vmap`: every item is done as one of a batch, and what they shared is summed over."""
     count, size = len(operation.arrays), info.batch_size
     tensors, rest = arguments[:count], arguments[count:]
     mapped = [_to_front(tensor, at, size) for tensor, at in zip(tensors, in_dims[:count], strict=True)]

@@ -58,7 +58,7 @@ def computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> 
 
 
 def _kept(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
-    """Be the operation: its result is the caller's own."""
+    """Return the table as the operation does: its result is the caller's own."""
     return computed(control_points, size, align).clone().to(control_points.device)
 
 

@@ -2,13 +2,14 @@
 
 Kernels compute the same numbers faster. These are for where a framework has to see the parts: to differentiate to any
 order, to map over batches, or to compile. The grid is a formula in the framework's own operations, and sampling is its
-`grid_sample` at that grid. Sizes may be symbols, so no check is looked up among those that were remembered.
+`grid_sample` at that grid. Sizes may be symbols.
 """
 
 import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ Array = Any
 Maybe = Array | None
 Size = Sequence[Any]
 
+# The checks of shapes below `functools.lru_cache`: shapes of symbols cannot be looked up.
 _image_shape, _batch = inspect.unwrap(validation.image_shape), inspect.unwrap(validation.batch)
 _projective_axes, _spline_axes = inspect.unwrap(validation.projective_axes), inspect.unwrap(validation.spline_axes)
 
@@ -41,7 +43,8 @@ class Framework(NamedTuple):
     sample_jvp: Callable[..., tuple[Array, Array]]
 
 
-class Maps(NamedTuple):
+@dataclass(frozen=True)
+class Maps:
     """How the maps of a call make a grid of theta. Theta is in the dtype of the arithmetic."""
 
     own: Framework
