@@ -10,32 +10,32 @@ from stnkit.torch._compat import OLDEST as OLDEST  # first: what follows needs a
 import stnkit
 from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.torch import composed as parts
-from stnkit.torch import functions
 from stnkit.torch.composed import composed, made_of
 from stnkit.torch.fast_path import repeated as repeated
+from stnkit.torch.functions import public_function
 from stnkit.torch.registration import register
 from stnkit.transforms import formulas
 
 register()
 
-grid_sample = functions.grid_sample
-grid_sample_vjp = functions.grid_sample_vjp
-grid_sample_jvp = functions.grid_sample_jvp
-grid_sample_double_vjp = functions.grid_sample_double_vjp
-affine_sample = functions.affine_sample
-affine_sample_vjp = functions.affine_sample_vjp
-affine_sample_jvp = functions.affine_sample_jvp
-affine_sample_double_vjp = functions.affine_sample_double_vjp
-flow_sample = functions.flow_sample
-flow_sample_vjp = functions.flow_sample_vjp
-flow_sample_jvp = functions.flow_sample_jvp
-flow_sample_double_vjp = functions.flow_sample_double_vjp
-affine_grid = functions.affine_grid
-affine_grid_vjp = functions.affine_grid_vjp
-flow_grid = functions.flow_grid
-flow_grid_vjp = functions.flow_grid_vjp
-grid_splat = functions.grid_splat
-grid_splat_vjp = functions.grid_splat_vjp
+grid_sample = public_function(stnkit.grid_sample)
+grid_sample_vjp = public_function(stnkit.grid_sample_vjp)
+grid_sample_jvp = public_function(stnkit.grid_sample_jvp)
+grid_sample_double_vjp = public_function(stnkit.grid_sample_double_vjp)
+affine_sample = public_function(stnkit.affine_sample)
+affine_sample_vjp = public_function(stnkit.affine_sample_vjp)
+affine_sample_jvp = public_function(stnkit.affine_sample_jvp)
+affine_sample_double_vjp = public_function(stnkit.affine_sample_double_vjp)
+flow_sample = public_function(stnkit.flow_sample)
+flow_sample_vjp = public_function(stnkit.flow_sample_vjp)
+flow_sample_jvp = public_function(stnkit.flow_sample_jvp)
+flow_sample_double_vjp = public_function(stnkit.flow_sample_double_vjp)
+affine_grid = public_function(stnkit.affine_grid)
+affine_grid_vjp = public_function(stnkit.affine_grid_vjp)
+flow_grid = public_function(stnkit.flow_grid)
+flow_grid_vjp = public_function(stnkit.flow_grid_vjp)
+grid_splat = public_function(stnkit.grid_splat)
+grid_splat_vjp = public_function(stnkit.grid_splat_vjp)
 
 affine_grid_jvp = composed(stnkit.affine_grid_jvp, parts.affine_grid_jvp)
 flow_grid_jvp = composed(stnkit.flow_grid_jvp, parts.flow_grid_jvp)

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
+import stnkit
 from stnkit import validation
 from stnkit.backends.interop import misfit, no_array
-from stnkit.torch import antialias, functions
+from stnkit.torch import antialias
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
-from stnkit.torch.functions import grid_sample, grid_sample_jvp, grid_sample_vjp, unwritten
+from stnkit.torch.functions import unwritten
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.registration import known_size
 from stnkit.torch.run import on_torchs_threads
@@ -31,9 +32,9 @@ TORCH = formulas.Framework(
     size=known_size,
     control=constant_tensor,
     table=table,
-    sample=grid_sample,
-    sample_vjp=grid_sample_vjp,
-    sample_jvp=grid_sample_jvp,
+    sample=stnkit.grid_sample,
+    sample_vjp=stnkit.grid_sample_vjp,
+    sample_jvp=stnkit.grid_sample_jvp,
 )
 
 
@@ -42,13 +43,13 @@ def affine_grid_jvp(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a grid and its tangent, which is linear in theta."""
     formulas.alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
-    return functions.affine_grid(theta, size, **options), functions.affine_grid(d_theta, size, **options)
+    return stnkit.affine_grid(theta, size, **options), stnkit.affine_grid(d_theta, size, **options)
 
 
 def flow_grid_jvp(flow: torch.Tensor, d_flow: torch.Tensor, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a flow's grid and its tangent: the flow's, scaled."""
     formulas.alike("d_flow", d_flow, "`flow`", flow.shape, flow.dtype)
-    return functions.flow_grid(flow, **options), functions.flow_grid_vjp(widened(d_flow), **options)
+    return stnkit.flow_grid(flow, **options), stnkit.flow_grid_vjp(widened(d_flow), **options)
 
 
 def grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torch.Tensor:
@@ -56,14 +57,14 @@ def grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torch
     wide = widened(grid)
     ndim = validation.grid_axes((*grid.shape[:-1], *map(int, grid.shape[-1:])))
     ones = wide.new_ones(()).expand(*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1])
-    counts: torch.Tensor = functions.grid_splat(ones, wide, size, **options)
+    counts: torch.Tensor = stnkit.grid_splat(ones, wide, size, **options)
     return counts.squeeze(-1 - ndim)
 
 
 def grid_gradient(image: torch.Tensor, grid: torch.Tensor, **options: Any) -> torch.Tensor:
     """Stack the tangents of sampling along each axis."""
     steps = torch.eye(int(grid.shape[-1]), dtype=grid.dtype, device=grid.device)
-    slopes = [grid_sample_jvp(image, grid, None, step.expand(grid.shape), **options)[1] for step in steps]
+    slopes = [stnkit.grid_sample_jvp(image, grid, None, step.expand(grid.shape), **options)[1] for step in steps]
     return torch.stack(slopes, dim=-1)
 
 

@@ -19,8 +19,9 @@ from stnkit.torch.run import axes, run
 _WRITTEN = ("out", "accumulate_into")
 
 
-def public_function(operation: Operation) -> Callable[..., Any]:
-    """Return the public function of an operation's name, for tensors."""
+def public_function(face: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a public function does with tensors: the operation of its name."""
+    operation = OPERATIONS[face.__name__]
     count = len(operation.arrays)
 
     @functools.wraps(operation.plain)
@@ -47,7 +48,7 @@ def public_function(operation: Operation) -> Callable[..., Any]:
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if "antialias" in options:
-            return composed(function, operation.name, operation, tensors, rest, unwritten(options))
+            return composed(face, operation.name, operation, tensors, rest, unwritten(options))
         return performed(operation, tensors, rest, options, alone)
 
     return function
@@ -89,23 +90,3 @@ def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict
         shape = tensors[operation.picture].shape
         return list(shape[-1 - ndim : -1] if options.get("data_format") == "channels_last" else shape[-ndim:])
     return list(size) if isinstance(size, Sequence) else list(validation.size(size, ndim))
-
-
-grid_sample = public_function(OPERATIONS["grid_sample"])
-grid_sample_vjp = public_function(OPERATIONS["grid_sample_vjp"])
-grid_sample_jvp = public_function(OPERATIONS["grid_sample_jvp"])
-grid_sample_double_vjp = public_function(OPERATIONS["grid_sample_double_vjp"])
-affine_sample = public_function(OPERATIONS["affine_sample"])
-affine_sample_vjp = public_function(OPERATIONS["affine_sample_vjp"])
-affine_sample_jvp = public_function(OPERATIONS["affine_sample_jvp"])
-affine_sample_double_vjp = public_function(OPERATIONS["affine_sample_double_vjp"])
-flow_sample = public_function(OPERATIONS["flow_sample"])
-flow_sample_vjp = public_function(OPERATIONS["flow_sample_vjp"])
-flow_sample_jvp = public_function(OPERATIONS["flow_sample_jvp"])
-flow_sample_double_vjp = public_function(OPERATIONS["flow_sample_double_vjp"])
-affine_grid = public_function(OPERATIONS["affine_grid"])
-affine_grid_vjp = public_function(OPERATIONS["affine_grid_vjp"])
-flow_grid = public_function(OPERATIONS["flow_grid"])
-flow_grid_vjp = public_function(OPERATIONS["flow_grid_vjp"])
-grid_splat = public_function(OPERATIONS["grid_splat"])
-grid_splat_vjp = public_function(OPERATIONS["grid_splat_vjp"])

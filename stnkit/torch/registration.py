@@ -67,7 +67,7 @@ def _register(operation: Operation, name: str) -> None:
 
 
 def batched(operation: Operation, info: Any, in_dims: tuple[Any, ...], *arguments: Any, **schema: Any) -> Any:
-    """Run an operation under `torch.vmap`: every item is done as one of a batch, and what they shared is summed over."""
+    """Run an operation under `torch.vmap`: items form one batch, and what they shared is summed over."""
     count, size = len(operation.arrays), info.batch_size
     tensors, rest = arguments[:count], arguments[count:]
     mapped = [_to_front(tensor, at, size) for tensor, at in zip(tensors, in_dims[:count], strict=True)]
