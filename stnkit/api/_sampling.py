@@ -31,9 +31,12 @@ def sampled(
         found = run(what, kind, views, words, into)
     else:
         found = antialiased_here(what, kind, views, words, antialias, into)
-    results: Any = tuple([None if one is None else written if one is into else export(one) for one in found])
-    finished: R = results[0] if what is SAMPLE else results
-    return finished
+    results: Any
+    if what is SAMPLE:
+        results = export(found[0]) if written is None else written
+    else:
+        results = tuple([None if one is None else written if one is into else export(one) for one in found])
+    return results  # type: ignore[no-any-return]  # of the type that `what` says
 
 
 def on_views(function: Callable[..., R], *before: Any, **arrays: Array) -> R:

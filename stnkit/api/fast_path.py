@@ -125,7 +125,7 @@ def _backward(
     memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Work out the way of a sampler's vjp. Parts of a map's cotangent are summed as NumPy sums them."""
-    if len(views) != 3 or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):
+    if len(views) != 3 or (rest and memory is NUMPY) or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):
         return None
     words = {word: value for word, value in options.items() if word != "wrt"}
     names = "image", NAMES[sampler.kind]

@@ -10,7 +10,7 @@ from stnkit.calls.arguments import Array, Maybe, Words
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import widened
-from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
 
 class GridForm(NamedTuple):
@@ -20,11 +20,8 @@ class GridForm(NamedTuple):
     size: tuple[int, ...]
     align: bool
     pixel: bool = False
+    axes: int = 3  # of the source, with its batch axis
     control: bytes = b""
-
-    def is_batched(self, source: Array) -> bool:
-        """Tell whether a source has a batch axis."""
-        return bool(source.ndim == (3 if self.kind in MAPS else len(self.size) + 2))
 
 
 def grid_form(kind: int, source: Array, words: Words, cotangent: Array = None) -> GridForm:
@@ -38,7 +35,8 @@ def grid_form(kind: int, source: Array, words: Words, cotangent: Array = None) -
         size = cotangent.shape[-1 - ndim : -1]
     else:
         size = source.shape[-1 - ndim : -1] if kind == FLOW else validation.size(words.size, ndim)
-    return GridForm(kind, size, align, pixel, b"" if points is None else fixed(points, source.dtype))
+    axes = ndim + 2 if kind == FLOW else 3
+    return GridForm(kind, size, align, pixel, axes, b"" if points is None else fixed(points, source.dtype))
 
 
 def fits_source(kind: int, source: Array, source_dot: Array) -> None:
@@ -71,7 +69,7 @@ def grid(kind: int, words: Words, source: np.ndarray) -> np.ndarray:
 
 def written(source: np.ndarray, form: GridForm) -> np.ndarray:
     """Write out the coordinates of a source of a form."""
-    wide, batched = widened(source), form.is_batched(source)
+    wide, batched = widened(source), source.ndim == form.axes
     whole, here = wide if batched else wide[None], backend(wide)
     if form.kind in (AFFINE, FLOW):
         out: np.ndarray = here.grid(whole, *form[:4])
@@ -97,7 +95,7 @@ def grid_vjp(kind: int, words: Words, cotangent: np.ndarray, theta: Maybe = None
     form, wide, here = grid_form(kind, theta, words, cotangent), widened(theta), backend(theta)
     validation.same_shape("cotangent", cotangent.shape, "the grid", (*theta.shape[:-2], *form.size, len(form.size)))
     validation.same_dtype("cotangent", cotangent.dtype, "the grid", wide.dtype)
-    whole = (cotangent, wide) if form.is_batched(theta) else (cotangent[None], wide[None])
+    whole = (cotangent, wide) if theta.ndim == form.axes else (cotangent[None], wide[None])
     bar = here.converted(here.map_grid_vjp(*whole, kind, form.align, form.control).reshape(theta.shape), theta.dtype)
     return bar
 
@@ -111,7 +109,7 @@ def grid_jvp(kind: int, words: Words, source: np.ndarray, source_dot: np.ndarray
         dot = backend(dot).scaled(dot, slopes(dot, "d_flow", words))
     elif kind != PROJECTIVE:
         dot = written(dot, form)
-    elif form.is_batched(source):
+    elif source.ndim == form.axes:
         dot = backend(wide).projective_grid_jvp(wide, dot, form.size, form.align)
     else:
         dot = backend(wide).projective_grid_jvp(wide[None], dot[None], form.size, form.align)[0]

@@ -79,7 +79,7 @@ def grid_count(*, grid: Array, **words: Any) -> Array:
 
 def _grid(kind: int, source: Array, words: Words) -> Array:
     form, wide = grid_form(kind, source, words), widened(source)
-    batched = form.is_batched(source)
+    batched = source.ndim == form.axes
     grid = operations.grid(wide if batched else wide[None], *form[:4])
     return grid if batched else grid[0]
 

@@ -90,6 +90,7 @@ _SOURCE_AXES: dict[int, Callable[[Shape], int]] = {
 }
 
 
+@functools.lru_cache(maxsize=1024)
 def source_axes(kind: int, shape: Shape, control: Shape = ()) -> int:
     """Return on how many axes a source of coordinates acts, or refuse its shape; a spline has control points."""
     return spline_axes(shape, control) if kind == THIN_PLATE_SPLINE else _SOURCE_AXES[kind](shape)
