@@ -163,11 +163,13 @@ class Adam:
 
     def __init__(self, layers: Sequence[Linear]) -> None:
         self.layers = layers
+        self.steps = 0
         self.count = sum(weight.size for layer in layers for weight in layer.weights)
         self._moments = [[Moments(weight) for weight in layer.weights] for layer in layers]
 
     def step(self, rate: float) -> None:
         """Change all weights, in place, by about `rate`."""
+        self.steps += 1
         for layer, moments in zip(self.layers, self._moments, strict=True):
             for weight, cotangent, own in zip(layer.weights, layer.cotangents, moments, strict=True):
                 weight -= own.step(cotangent, rate)
