@@ -37,7 +37,7 @@ def public_function(face: Callable[..., Any]) -> Callable[..., Any]:
         tensors, rest = args[:count], args[count:]
         if options.get("antialias") is False:
             del options["antialias"]
-        results = traced(operation.name, (*tensors, *rest), options)
+        results = traced(face, (*tensors, *rest), options)
         if results is not None:
             return results
         if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
