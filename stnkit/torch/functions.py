@@ -76,7 +76,7 @@ def unwritten(options: dict[str, Any]) -> dict[str, Any]:
     """Return options without those of memory, which is not written to here."""
     for word in _WRITTEN:
         if options.get(word) is not None:
-            msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
+            msg = f"`{word}` cannot be written to where calls are recorded, transformed or compiled; leave it out"
             raise TypeError(msg)
     if "deterministic" in options:
         validation.flag("deterministic", options["deterministic"])
