@@ -46,8 +46,12 @@ def _allocator(array: Callable[[Shape, np.dtype[Any]], np.ndarray]) -> Callable[
 
     A default device is a mode, with which no call comes here.
     """
-    own = torch.from_numpy
-    return lambda shape, dtype: lambda: own(array(shape, dtype))
+
+    def allocates(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
+        own = memory.as_tensor if dtype.name == "bfloat16" else torch.from_numpy
+        return lambda: own(array(shape, dtype))
+
+    return allocates
 
 
 TORCH = Memory(
@@ -143,7 +147,10 @@ def _elsewhere(name: str, args: Sequence[Any], options: Options) -> Way | None:
     if operation.chosen and watched:
         return None
     run = fast_path.way(operation, tensors, rest, options)
-    return _made(operation, rest, options, run).record if watched and run is not None else run
+    if run is None:
+        return None
+    found = _made(operation, rest, options, lambda *given: run(*given[: len(tensors)]))  # which takes no lists
+    return found.record if watched else found.run
 
 
 def _learned(name: str, args: Sequence[Any], options: Options) -> Known | None:
