@@ -12,7 +12,7 @@ from processes import run
 
 import stnkit
 from stnkit.jax import axes, partition
-from stnkit.jax.primitives import Sampler
+from stnkit.jax.primitives import Settings
 from stnkit.spec import AFFINE, GRID, Options
 
 within = getattr(jax.sharding, "use_abstract_mesh", contextlib.nullcontext)  # which old releases do not ask for
@@ -111,7 +111,9 @@ def named(sampler, *shapes):
 
 
 def sampler(kind, fill=(0.0, 0.0)):
-    return Sampler(kind, (6, 4), Options(1, (0, 0, 0), False, False, False), np.float32(fill).tobytes(), np.dtype("f4"))
+    return Settings(
+        kind, (6, 4), Options(1, (0, 0, 0), False, False, False), np.float32(fill).tobytes(), np.dtype("f4")
+    )
 
 
 def test_what_can_be_split():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stnkit.jax.primitives import Sampler, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.spec import GRID
 
 Array = Any  # what has a shape
@@ -25,24 +25,24 @@ class Axes(NamedTuple):
     results: tuple[Names, ...]
 
 
-def sample(image: Array, source: Array, *, sampler: Sampler, **_: Any) -> Axes:
+def sample(image: Array, source: Array, *, sampler: Settings, **_: Any) -> Axes:
     """Name the axes of `primitives.sample_p`."""
     return Axes(_inputs(image, source, sampler), (_output(sampler),))
 
 
-def splat(g: Array, source: Array, *, sampler: Sampler, image: Splat, **_: Any) -> Axes:
+def splat(g: Array, source: Array, *, sampler: Settings, image: Splat, **_: Any) -> Axes:
     """Name the axes of `primitives.splat_p`."""
     batch = g.shape[0]
     return Axes((_output(sampler), _source(source, batch, sampler)), (_plane(sampler, _batch(image.batch, batch)),))
 
 
-def tangent(image: Array, source: Array, *dots: Array, sampler: Sampler) -> Axes:
+def tangent(image: Array, source: Array, *dots: Array, sampler: Settings) -> Axes:
     """Name the axes of `primitives.tangent_p`: those of a tangent are those of what it belongs to."""
     inputs = _inputs(image, source, sampler)
     return Axes((*inputs, *inputs[::-1][: len(dots)]), (_output(sampler),))
 
 
-def vjp(_: Array, image: Array, source: Array, *, sampler: Sampler, image_too: bool) -> Axes:
+def vjp(_: Array, image: Array, source: Array, *, sampler: Settings, image_too: bool) -> Axes:
     """Name the axes of `primitives.vjp_p`: those of a cotangent are those of what it belongs to."""
     inputs = _inputs(image, source, sampler)
     return Axes((_output(sampler), *inputs), inputs if image_too else inputs[1:])
@@ -58,21 +58,21 @@ def grid_vjp(grid_bar: Array, **_: Any) -> Axes:
     return Axes((_first(len(grid_bar.shape)),), (_first(3),))
 
 
-def _inputs(image: Array, source: Array, sampler: Sampler) -> tuple[Names, Names]:
+def _inputs(image: Array, source: Array, sampler: Settings) -> tuple[Names, Names]:
     batch = image.shape[0] if source.shape[0] == 1 else source.shape[0]
     return _plane(sampler, _batch(image.shape[0], batch)), _source(source, batch, sampler)
 
 
-def _output(sampler: Sampler) -> Names:
+def _output(sampler: Settings) -> Names:
     return _plane(sampler, "batch", _located(sampler))
 
 
-def _source(source: Array, batch: int, sampler: Sampler) -> Names:
+def _source(source: Array, batch: int, sampler: Settings) -> Names:
     between = _located(sampler) if sampler.kind == GRID else (None,) * (len(source.shape) - 2)
     return (_batch(source.shape[0], batch), *between, None)
 
 
-def _plane(sampler: Sampler, batch: Name, spatial: Names = ()) -> Names:
+def _plane(sampler: Settings, batch: Name, spatial: Names = ()) -> Names:
     """Name the axes of an image or an output; channels can be told apart where each has a fill value of its own."""
     fill = np.frombuffer(sampler.fill, np.uint8).reshape(-1, sampler.fill_dtype.itemsize)
     channel = "channel" if (fill == fill[:1]).all() else None
@@ -80,7 +80,7 @@ def _plane(sampler: Sampler, batch: Name, spatial: Names = ()) -> Names:
     return (batch, *spatial, channel) if sampler.options.channels_last else (batch, channel, *spatial)
 
 
-def _located(sampler: Sampler) -> Names:
+def _located(sampler: Settings) -> Names:
     """Name the axes of locations: a grid has each, but a map or a flow adds to where in the output it is."""
     return tuple(f"location{axis}" if sampler.kind == GRID else None for axis in range(len(sampler.size)))
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from stnkit.jax.operations import Array, sample, splat, tangent, vjp
-from stnkit.jax.primitives import Sampler, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.jax.rules import tangent_by_definition, vjp_by_definition
 from stnkit.plans.layout import Shape
 
@@ -51,14 +51,14 @@ def _unfolded(array: Array, length: int, own: int) -> Array:
     return array.sum(axis=1, keepdims=True) if own == 1 != array.shape[1] else array
 
 
-def sample_batch(arrays: Any, dims: Any, *, sampler: Sampler, order: Shape) -> tuple[Any, int]:
+def sample_batch(arrays: Any, dims: Any, *, sampler: Settings, order: Shape) -> tuple[Any, int]:
     """Batch S over either argument."""
     length, batch = _length(arrays, dims), _together(*map(_batch_size, arrays, dims))
     ((image,), (source,)) = (_alike([array], [dim], length, batch) for array, dim in zip(arrays, dims, strict=True))
     return _unfolded(sample(image, source, sampler, order), length, batch), 0
 
 
-def splat_batch(arrays: Any, dims: Any, *, sampler: Sampler, order: Shape, image: Splat) -> tuple[Any, int]:
+def splat_batch(arrays: Any, dims: Any, *, sampler: Settings, order: Shape, image: Splat) -> tuple[Any, int]:
     """Batch P over either argument."""
     length, batch = _length(arrays, dims), _batch_size(arrays[0], dims[0])
     g = _folded(arrays[0], dims[0], length, batch)
@@ -67,7 +67,7 @@ def splat_batch(arrays: Any, dims: Any, *, sampler: Sampler, order: Shape, image
     return _unfolded(bar, length, image.batch), 0
 
 
-def tangent_batch(arrays: Any, dims: Any, *, sampler: Sampler) -> tuple[Any, int]:
+def tangent_batch(arrays: Any, dims: Any, *, sampler: Settings) -> tuple[Any, int]:
     """Batch `tangent`: with one image and one source, by its definition, which reads each slope once."""
     if dims[0] is None and dims[1] is None:
         return jax.vmap(lambda *given: tangent_by_definition(*given, sampler=sampler), dims)(*arrays), 0
@@ -78,7 +78,7 @@ def tangent_batch(arrays: Any, dims: Any, *, sampler: Sampler) -> tuple[Any, int
     return _unfolded(out_dot, length, batch), 0
 
 
-def vjp_batch(arrays: Any, dims: Any, *, sampler: Sampler, image_too: bool) -> tuple[list[Any], list[int]]:
+def vjp_batch(arrays: Any, dims: Any, *, sampler: Settings, image_too: bool) -> tuple[list[Any], list[int]]:
     """Batch `vjp`: with one image and one source, by its definition, which reads each slope once."""
     if dims[1] is None and dims[2] is None:
         bars = jax.vmap(lambda *given: vjp_by_definition(*given, sampler=sampler, image_too=image_too), dims)(*arrays)

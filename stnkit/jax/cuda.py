@@ -19,7 +19,7 @@ from stnkit.backends.cuda.maps import readable
 from stnkit.backends.cuda.memory import cleared, product
 from stnkit.backends.cuda.scatter import image_layout, scatter
 from stnkit.jax._compat import buffer_callback, callback
-from stnkit.jax.primitives import Sampler, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.kernels.cuda import runtime
 from stnkit.plans.layout import Shape, layout, sampling
 from stnkit.plans.strides import gapless
@@ -83,13 +83,13 @@ def place(index: int, stream: int) -> DeviceContext:
     )
 
 
-def sample(given: list[Any], results: list[Any], *, sampler: Sampler, order: Shape) -> None:
+def sample(given: list[Any], results: list[Any], *, sampler: Settings, order: Shape) -> None:
     """Do `primitives.sample`."""
     image, source = given
     execute.sample_order(image, source, *sampler.asked, sampler.numbers, results[0], xyz(order))
 
 
-def splat(given: list[Any], results: list[Any], *, sampler: Sampler, order: Shape, image: Splat) -> None:
+def splat(given: list[Any], results: list[Any], *, sampler: Settings, order: Shape, image: Splat) -> None:
     """Do `primitives.splat`."""
     (g, source), (image_bar,) = given, results
     cleared(image_bar)
@@ -102,14 +102,14 @@ def splat(given: list[Any], results: list[Any], *, sampler: Sampler, order: Shap
         scatter(call, image_bar, g, strides, source, is_steady(sampler), None, xyz(order))
 
 
-def tangent(given: list[Any], results: list[Any], *, sampler: Sampler) -> None:
+def tangent(given: list[Any], results: list[Any], *, sampler: Settings) -> None:
     """Do `primitives.tangent`."""
     image, source, source_dot, *image_dot = given
     first = image_dot[0] if image_dot else None
     tangents.sample_jvp_into(results[0], first, source_dot, image, source, *sampler.asked, sampler.numbers)
 
 
-def vjp(given: list[Any], results: list[Any], *, sampler: Sampler, image_too: bool) -> None:
+def vjp(given: list[Any], results: list[Any], *, sampler: Settings, image_too: bool) -> None:
     """Do `primitives.vjp`."""
     g, image, source = given
     into = cleared(results[0]) if image_too else None
@@ -130,6 +130,6 @@ def grid_vjp(given: list[Any], results: list[Any], *, align: bool) -> None:
     product(maps.grid_vjp(given[0], align), out=results[0])
 
 
-def is_steady(sampler: Sampler) -> bool:
+def is_steady(sampler: Settings) -> bool:
     """Tell whether a call, or XLA as a whole, is asked to give the same bits in every run."""
     return sampler.deterministic or bool(STEADY.search(os.environ.get("XLA_FLAGS", "")))

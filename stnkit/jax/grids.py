@@ -13,7 +13,7 @@ from stnkit.calls.splatting import SplatForm, splat_form
 from stnkit.dtypes import arithmetic
 from stnkit.jax import operations
 from stnkit.jax.call import Array, Maybe, widened
-from stnkit.jax.primitives import Sampler, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.spec import AFFINE, GRID, NEAREST
 
 
@@ -96,6 +96,6 @@ def _splat(values: Array, grid: Array, words: Words, form: SplatForm | None = No
     whole, wide = form.whole(values, widened(grid), jnp)
     channels = form.shape[-1 if form.options.channels_last else 1]
     dtype = arithmetic(values.dtype, wide.dtype) if form.options.interp != NEAREST else values.dtype
-    sampler = Sampler(GRID, wide.shape[1:-1], form.options, bytes(channels * dtype.itemsize), dtype, steady)
+    sampler = Settings(GRID, wide.shape[1:-1], form.options, bytes(channels * dtype.itemsize), dtype, steady)
     out = operations.splat(whole, wide, sampler, Splat(form.shape[0], form.spatial))
     return form.unbatch(out.astype(values.dtype))

@@ -8,7 +8,7 @@ import numpy as np
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import vary_alike
-from stnkit.jax.primitives import Sampler, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, BICUBIC, BILINEAR, NEAREST
 
@@ -18,17 +18,17 @@ Maybe = Array | None
 TOP = {NEAREST: 0, BILINEAR: 1, BICUBIC: 3}  # the degree in each coordinate: higher derivatives are 0
 
 
-def sample(image: Array, source: Array, sampler: Sampler, order: Shape | None = None) -> Array:
+def sample(image: Array, source: Array, sampler: Settings, order: Shape | None = None) -> Array:
     """Return S[order](image, source)."""
     return p.sample_p.bind(*vary_alike(image, source), sampler=sampler, order=order or no_order(sampler))
 
 
-def splat(g: Array, source: Array, sampler: Sampler, image: Splat, order: Shape | None = None) -> Array:
+def splat(g: Array, source: Array, sampler: Settings, image: Splat, order: Shape | None = None) -> Array:
     """Return P[order](g, source)."""
     return p.splat_p.bind(*vary_alike(g, source), sampler=sampler.linear, order=order or no_order(sampler), image=image)
 
 
-def tangent(image: Array, source: Array, source_dot: Maybe, image_dot: Maybe, sampler: Sampler) -> Array:
+def tangent(image: Array, source: Array, source_dot: Maybe, image_dot: Maybe, sampler: Settings) -> Array:
     """Return the tangent of S[0](image, source); one that is not given is zero, but not both are."""
     image_dot = None if image_dot is None else image_dot.astype(dot_dtype(image.dtype, source.dtype))
     if source_dot is None:
@@ -37,7 +37,7 @@ def tangent(image: Array, source: Array, source_dot: Maybe, image_dot: Maybe, sa
     return p.tangent_p.bind(*vary_alike(image, source, *dots), sampler=sampler)
 
 
-def vjp(g: Array, image: Array, source: Array, sampler: Sampler, image_too: bool) -> list[Array]:
+def vjp(g: Array, image: Array, source: Array, sampler: Settings, image_too: bool) -> list[Array]:
     """Return the cotangents of image, if it is asked for, and of source."""
     bars: list[Array] = p.vjp_p.bind(*vary_alike(g, image, source), sampler=sampler, image_too=image_too)
     return bars
@@ -53,7 +53,7 @@ def grid_vjp(grid_bar: Array, align: bool) -> Array:
     return p.grid_vjp_p.bind(grid_bar, align=align)
 
 
-def gradient(image: Array, source: Array, sampler: Sampler) -> Array:
+def gradient(image: Array, source: Array, sampler: Settings) -> Array:
     """Return S[e_i](image, source) for every axis i, the last axis of the result."""
     wide, orders = image.astype(arithmetic(image.dtype, source.dtype)), higher(sampler, no_order(sampler))
     slopes = [sample(wide, source, sampler, order) for _, order in orders]
@@ -68,18 +68,18 @@ def scaled(flow: Array, factors: np.ndarray) -> Array:
     return (flow * factors.reshape((*(1,) * (flow.ndim - 1), -1))).astype(flow.dtype)
 
 
-def no_order(sampler: Sampler) -> Shape:
+def no_order(sampler: Settings) -> Shape:
     """Return the order of what is not differentiated."""
     return (0,) * len(sampler.size)
 
 
-def higher(sampler: Sampler, order: Shape) -> list[tuple[int, Shape]]:
+def higher(sampler: Settings, order: Shape) -> list[tuple[int, Shape]]:
     """Return the axes along which the derivative of S[order] is not 0, each with its order."""
     axes = [axis for axis, times in enumerate(order) if times < TOP[sampler.options.interp]]
     return [(axis, tuple(times + (i == axis) for i, times in enumerate(order))) for axis in axes]
 
 
-def steps(source_dot: Array, sampler: Sampler) -> list[Array]:
+def steps(source_dot: Array, sampler: Settings) -> list[Array]:
     """Return how a tangent of the source moves each coordinate, as factors of an output."""
     u_dot = source_dot
     if sampler.kind == AFFINE:
@@ -87,7 +87,7 @@ def steps(source_dot: Array, sampler: Sampler) -> list[Array]:
     return [jnp.expand_dims(u_dot[..., axis], sampler.channel) for axis in range(len(sampler.size))]
 
 
-def image_of(image: Any, sampler: Sampler) -> Splat:
+def image_of(image: Any, sampler: Settings) -> Splat:
     """Return the image to which the adjoint adds."""
     spatial = image.shape[1:-1] if sampler.options.channels_last else image.shape[2:]
     return Splat(image.shape[0], spatial)

@@ -55,7 +55,7 @@ grid_p = Primitive("stnkit_grid")
 grid_vjp_p = Primitive("stnkit_grid_vjp")
 
 
-class Sampler(NamedTuple):
+class Settings(NamedTuple):
     """What the operations of one sampler share."""
 
     kind: int
@@ -66,7 +66,7 @@ class Sampler(NamedTuple):
     deterministic: bool = False  # sums on a GPU have the same bits in every run
 
     @property
-    def linear(self) -> "Sampler":
+    def linear(self) -> "Settings":
         """The same with a fill value of 0: sampling is then linear in the image."""
         return self._replace(fill=bytes(len(self.fill)), options=self.options._replace(fill_finite=True))
 
@@ -97,17 +97,17 @@ class Splat(NamedTuple):
     spatial: Shape
 
 
-def sampled(image: Aval, source: Aval, sampler: Sampler) -> Sampling:
+def sampled(image: Aval, source: Aval, sampler: Settings) -> Sampling:
     """Lay out the sampling of an image."""
     return sampling(laid_out(image), laid_out(source), *sampler.asked)
 
 
-def sample_aval(image: Aval, source: Aval, *, sampler: Sampler, order: Shape) -> Aval:
+def sample_aval(image: Aval, source: Aval, *, sampler: Settings, order: Shape) -> Aval:
     """Describe what `sample` returns, in the image's dtype."""
     return described(image, sampled(image, source, sampler).out_shape, image.dtype)
 
 
-def lower_sample(context: Any, *operands: Value, sampler: Sampler, order: Shape) -> Sequence[Value]:
+def lower_sample(context: Any, *operands: Value, sampler: Settings, order: Shape) -> Sequence[Value]:
     """Lower `sample`: the plain operation has a kernel of its own."""
     image, source = map(laid_out, context.avals_in)
     if any(order):
@@ -117,13 +117,13 @@ def lower_sample(context: Any, *operands: Value, sampler: Sampler, order: Shape)
     return [filled(context, sampler, (IMAGE, SOURCE), operands, plan)[OUT]]
 
 
-def splat_aval(g: Aval, source: Aval, *, sampler: Sampler, order: Shape, image: Splat) -> Aval:
+def splat_aval(g: Aval, source: Aval, *, sampler: Settings, order: Shape, image: Splat) -> Aval:
     """Describe what `splat` returns, in the dtype in which an image's cotangent is summed."""
     shape = sampler.plane(image.batch, g.shape[sampler.channel], image.spatial)
     return described(g, shape, bar_dtype(g.dtype, source.dtype))
 
 
-def lower_splat(context: Any, *operands: Value, sampler: Sampler, order: Shape, image: Splat) -> Sequence[Value]:
+def lower_splat(context: Any, *operands: Value, sampler: Settings, order: Shape, image: Splat) -> Sequence[Value]:
     """Lower `splat`: the plain operation is a pass of the sampler's vjp."""
     g, source = context.avals_in
     to = g.update(shape=sampler.plane(image.batch, g.shape[sampler.channel], image.spatial))
@@ -132,12 +132,12 @@ def lower_splat(context: Any, *operands: Value, sampler: Sampler, order: Shape, 
     return [execute(context, (COTANGENT, SOURCE), operands, plan)[IMAGE_BAR]]
 
 
-def tangent_aval(image: Aval, source: Aval, *_: Aval, sampler: Sampler) -> Aval:
+def tangent_aval(image: Aval, source: Aval, *_: Aval, sampler: Settings) -> Aval:
     """Describe what `tangent` returns, in the dtype of derivatives."""
     return described(image, sampled(image, source, sampler).out_shape, dot_dtype(image.dtype, source.dtype))
 
 
-def lower_tangent(context: Any, *operands: Value, sampler: Sampler) -> Sequence[Value]:
+def lower_tangent(context: Any, *operands: Value, sampler: Settings) -> Sequence[Value]:
     """Lower `tangent`, of which the last operand, the tangent of the image, may be missing: it is then zero."""
     image, source, *dots = map(laid_out, context.avals_in)
     plan = tangents.jvp(image, source, *sampler.asked, len(dots) > 1, True)
@@ -145,13 +145,13 @@ def lower_tangent(context: Any, *operands: Value, sampler: Sampler) -> Sequence[
     return [filled(context, sampler, slots, operands, plan)[OUT_DOT]]  # the kernel gives the output too
 
 
-def vjp_aval(g: Aval, image: Aval, source: Aval, *, sampler: Sampler, image_too: bool) -> list[Aval]:
+def vjp_aval(g: Aval, image: Aval, source: Aval, *, sampler: Settings, image_too: bool) -> list[Aval]:
     """Describe what `vjp` returns: the cotangent of the image, if it is asked for, and that of the source."""
     bars = [described(g, image.shape, bar_dtype(image.dtype, source.dtype))] if image_too else []
     return [*bars, described(g, source.shape, source.dtype)]
 
 
-def lower_vjp(context: Any, *operands: Value, sampler: Sampler, image_too: bool) -> Sequence[Value]:
+def lower_vjp(context: Any, *operands: Value, sampler: Settings, image_too: bool) -> Sequence[Value]:
     """Lower `vjp`, in one pass or in two."""
     _, image, source = context.avals_in
     strides = out_strides(sampled(image, source, sampler), sampler.options)
@@ -190,7 +190,7 @@ def lower_grid_vjp(context: Any, grid_bar: Value, *, align: bool) -> Sequence[Va
     return [summed(context, sums, plan.buffers[0], (1,), *context.avals_out)]
 
 
-def filled(context: Any, sampler: Sampler, slots: Shape, operands: Sequence[Value], plan: Plan) -> Values:
+def filled(context: Any, sampler: Settings, slots: Shape, operands: Sequence[Value], plan: Plan) -> Values:
     """Lower a plan that takes the fill value as one more operand."""
     known = context.replace(avals_in=[*context.avals_in, aval(sampler.numbers)])
     return execute(known, (*slots, FILL), (*operands, mlir.ir_constant(sampler.numbers)), plan)

@@ -38,7 +38,7 @@ from stnkit.jax.operations import (
     tangent,
     vjp,
 )
-from stnkit.jax.primitives import Sampler, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, NEAREST
 
@@ -62,7 +62,7 @@ def _sum(terms: Sequence[Array], like: Array) -> Any:
 # sample
 
 
-def sample_jvp(primals: Any, tangents: Any, *, sampler: Sampler, order: Shape) -> tuple[Any, Any]:
+def sample_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape) -> tuple[Any, Any]:
     """Differentiate S: its first differential is `tangent`, and those of higher order are sums."""
     (image, source), (image_dot, source_dot) = primals, map(_given, tangents)
     out = sample(image, source, sampler, order)
@@ -78,7 +78,7 @@ def sample_jvp(primals: Any, tangents: Any, *, sampler: Sampler, order: Shape) -
     return out, _sum(terms, out)
 
 
-def sample_transpose(g: Any, image: Any, source: Any, *, sampler: Sampler, order: Shape) -> list[Any]:
+def sample_transpose(g: Any, image: Any, source: Any, *, sampler: Settings, order: Shape) -> list[Any]:
     """Pull a cotangent back to the image."""
     aval = image.aval
     bar = ad.Zero(aval) if _zero(g) else like(splat(g, source, sampler, image_of(aval, sampler), order), aval)
@@ -88,7 +88,7 @@ def sample_transpose(g: Any, image: Any, source: Any, *, sampler: Sampler, order
 # splat
 
 
-def splat_jvp(primals: Any, tangents: Any, *, sampler: Sampler, order: Shape, image: Splat) -> tuple[Any, Any]:
+def splat_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape, image: Splat) -> tuple[Any, Any]:
     """Differentiate P."""
     (g, source), (g_dot, source_dot) = primals, map(_given, tangents)
     out = splat(g, source, sampler, image, order)
@@ -102,7 +102,7 @@ def splat_jvp(primals: Any, tangents: Any, *, sampler: Sampler, order: Shape, im
     return out, _sum(terms, out)
 
 
-def splat_transpose(bar: Any, g: Any, source: Any, *, sampler: Sampler, order: Shape, image: Splat) -> list[Any]:
+def splat_transpose(bar: Any, g: Any, source: Any, *, sampler: Settings, order: Shape, image: Splat) -> list[Any]:
     """Pull a cotangent back to what was added."""
     aval = g.aval
     return [ad.Zero(aval) if _zero(bar) else like(sample(bar, source, sampler, order), aval), None]
@@ -111,7 +111,7 @@ def splat_transpose(bar: Any, g: Any, source: Any, *, sampler: Sampler, order: S
 # tangent
 
 
-def tangent_by_definition(image: Array, source: Array, *dots: Array, sampler: Sampler) -> Array:
+def tangent_by_definition(image: Array, source: Array, *dots: Array, sampler: Settings) -> Array:
     """Return S[0](dx, u) + sum_i S[e_i](x, u) du_i."""
     wide = image.astype(arithmetic(image.dtype, source.dtype))
     source_dot, *image_dot = dots
@@ -121,7 +121,7 @@ def tangent_by_definition(image: Array, source: Array, *dots: Array, sampler: Sa
     return sum(terms[1:], terms[0]).astype(dot_dtype(image.dtype, source.dtype))
 
 
-def tangent_jvp(primals: Any, tangents: Any, *, sampler: Sampler) -> tuple[Any, Any]:
+def tangent_jvp(primals: Any, tangents: Any, *, sampler: Settings) -> tuple[Any, Any]:
     """Differentiate `tangent`: in the tangents it is linear, and in image and source defined by S."""
     image, source, *dots = primals
     out = p.tangent_p.bind(*vary_alike(*primals), sampler=sampler)
@@ -134,7 +134,7 @@ def tangent_jvp(primals: Any, tangents: Any, *, sampler: Sampler) -> tuple[Any, 
     return out, _sum(terms, out)
 
 
-def tangent_transpose(g: Any, image: Any, source: Any, *dots: Any, sampler: Sampler) -> list[Any]:
+def tangent_transpose(g: Any, image: Any, source: Any, *dots: Any, sampler: Settings) -> list[Any]:
     """Pull a cotangent back to the tangents."""
     avals = [dot.aval for dot in dots]
     if _zero(g):
@@ -147,7 +147,7 @@ def tangent_transpose(g: Any, image: Any, source: Any, *dots: Any, sampler: Samp
 # vjp
 
 
-def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Sampler, image_too: bool) -> list[Array]:
+def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Settings, image_too: bool) -> list[Array]:
     """Return P[0](g, u), and du_i = sum_c g S[e_i](x, u)."""
     bars = [splat(g, source, sampler, image_of(image, sampler))] if image_too else []
     dtype = arithmetic(image.dtype, source.dtype)
@@ -159,7 +159,7 @@ def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Sampler
     return [*bars, source_bar.astype(source.dtype)]
 
 
-def vjp_jvp(primals: Any, tangents: Any, *, sampler: Sampler, image_too: bool) -> tuple[Any, Any]:
+def vjp_jvp(primals: Any, tangents: Any, *, sampler: Settings, image_too: bool) -> tuple[Any, Any]:
     """Differentiate `vjp`: in g it is linear, and in image and source defined by S and P."""
     g, image, source = primals
     outs = vjp(g, image, source, sampler, image_too)
@@ -172,7 +172,7 @@ def vjp_jvp(primals: Any, tangents: Any, *, sampler: Sampler, image_too: bool) -
     return outs, [_sum(parts, out) for *parts, out in zip(*terms, outs, strict=True)]
 
 
-def vjp_transpose(bars: Any, g: Any, image: Any, source: Any, *, sampler: Sampler, image_too: bool) -> list[Any]:
+def vjp_transpose(bars: Any, g: Any, image: Any, source: Any, *, sampler: Settings, image_too: bool) -> list[Any]:
     """Pull cotangents back to g."""
     aval = g.aval
     source_bar, image_bar = (*map(_given, reversed(bars)), None)[:2]

@@ -17,16 +17,16 @@ from stnkit.calls.sampling import Form, fits_output, fits_tangents, formed
 from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.call import Array, Maybe, widened
-from stnkit.jax.primitives import Sampler
+from stnkit.jax.primitives import Settings
 from stnkit.spec import AFFINE, GRID, NEAREST
 
 
-class Sampling(NamedTuple):
+class Checked(NamedTuple):
     """A checked call: arrays with a batch axis, what the operations take beside them, and what follows from shapes."""
 
     image: Array
     source: Array
-    sampler: Sampler
+    sampler: Settings
     form: Form
 
     def unbatch(self, array: Array) -> Array:
@@ -116,7 +116,7 @@ FUNCTIONS: dict[Derivative[Any], Callable[..., Any]] = {
 }
 
 
-def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Sampling:
+def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Checked:
     """Check a call, whose output has a cotangent's size if there is one, and bring it to one form."""
     source, words = rest.pop(NAMES[kind]), Words(**rest)
     form = formed(kind, image, source, words, cotangent)
@@ -124,8 +124,8 @@ def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) ->
         fits_output(cotangent, form)
     options, steady = form.options, validation.flag("deterministic", words.deterministic)
     fill, finite = validation.fill(words.fill_value, form.channels, options.interp, image.dtype, source.dtype)
-    sampler = Sampler(kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
-    return Sampling(image if image.ndim == len(form.size) + 2 else image[None], batched(source, form), sampler, form)
+    sampler = Settings(kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
+    return Checked(image if image.ndim == len(form.size) + 2 else image[None], batched(source, form), sampler, form)
 
 
 def batched(source: Array, form: Form) -> Array:

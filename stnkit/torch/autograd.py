@@ -7,7 +7,6 @@ import torch
 from torch.fx import Proxy
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-import stnkit
 from stnkit.backends.interop import misfit
 from stnkit.torch import _compat
 from stnkit.torch._compat import (
@@ -108,13 +107,13 @@ def recorded(tensors: Sequence[Any]) -> bool:
     return False
 
 
-def traced(name: str, args: Sequence[Any], options: Options) -> Any:
+def traced(face: Callable[..., Any], args: Sequence[Any], options: Options) -> Any:
     """Record a call of a public function as one step, where `torch.fx` traces symbols; otherwise return None."""
     if torch.compiler.is_compiling():
         return None
     given = (*args, *options.values())
     if any(isinstance(argument, Proxy) for argument in given):
-        return handle_torch_function(getattr(stnkit, name), given, *args, **options)
+        return handle_torch_function(face, given, *args, **options)
     return None
 
 

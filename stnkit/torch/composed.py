@@ -82,7 +82,7 @@ def composed(face: Callable[..., Any], function: Callable[..., Any], like: str =
 
     @functools.wraps(plain)
     def call(*args: Any, **options: Any) -> Any:
-        step = traced(plain.__name__, args, options)
+        step = traced(face, args, options)
         if step is not None:
             return step
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]

@@ -37,7 +37,7 @@ def public_function(face: Callable[..., Any]) -> Callable[..., Any]:
         tensors, rest = args[:count], args[count:]
         if options.get("antialias") is False:
             del options["antialias"]
-        results = traced(operation.name, (*tensors, *rest), options)
+        results = traced(face, (*tensors, *rest), options)
         if results is not None:
             return results
         if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
@@ -76,7 +76,7 @@ def unwritten(options: dict[str, Any]) -> dict[str, Any]:
     """Return options without those of memory, which is not written to here."""
     for word in _WRITTEN:
         if options.get(word) is not None:
-            msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
+            msg = f"`{word}` cannot be written to where calls are recorded, transformed or compiled; leave it out"
             raise TypeError(msg)
     if "deterministic" in options:
         validation.flag("deterministic", options["deterministic"])
