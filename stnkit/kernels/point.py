@@ -95,6 +95,8 @@ def row(image, at, tile, p, k, j, fill, calm, places, many, number, dtype, spec)
     """
     if calm and spec.packed:
         where, step = slot(spec.taps * k + j, p), image.strides[4]
+        if spec.stepped and not on_gpu():
+            where, at = slot(int64(0), p), at + k * image.strides[2] + j * image.strides[3]
         if spec.interp == BICUBIC:
             v0, v1, v2, v3 = quads(image.memory, at, tile.rows, where, step, places, many)
         else:
