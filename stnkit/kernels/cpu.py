@@ -10,7 +10,7 @@ What a kernel takes is said in `call`.
 import functools
 from typing import Any
 
-from numba import int64
+from numba import int64, uint64
 
 from stnkit.kernels.call import (
     COTANGENT,
@@ -33,20 +33,31 @@ from stnkit.kernels.point import AHEAD, TILE, blend, is_calm, pitch, slot, sprea
 from stnkit.kernels.tile import allocate, behind, divide, finish_bars, lowest, put_bars, stage, sum_bars, turn
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
+NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
+
 
 @leaf
 def share(total, part, parts):
     """Return the half-open range that is part number `part` of `parts` of `total` things."""
-    return part * total // parts, (part + 1) * total // parts
+    if parts == total:
+        return part, part + 1
+    return quotient(part * total, parts), quotient((part + 1) * total, parts)
+
+
+@leaf
+def quotient(a, b):
+    """Divide, and round down, what has no sign: machines do that sooner."""
+    return int64(uint64(a) // uint64(b))
 
 
 @leaf
 def ranges(item, parts, batch, channels, tiles):
     """Return the batch items, channels and tiles of work item `item`."""
     _, groups, spans = parts
-    n = share(batch, item // (groups * spans), parts[0])
-    c = share(channels, item // spans % groups, groups)
-    return n, c, share(tiles, item % spans, spans)
+    rest = quotient(item, spans)
+    first = quotient(rest, groups)
+    n, c = share(batch, first, parts[0]), share(channels, rest - first * groups, groups)
+    return n, c, share(tiles, item - rest * spans, spans)
 
 
 @leaf
@@ -113,10 +124,12 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, sp
         wide = cs[1] - cs[0]
         outer, inner = (count, wide) if spec.interleaved else (wide, count)
         number = tile.weights[0]
+        large = spec.interleaved or wide * image.strides[1] > NEARBY
         for a in range(outer):
             b = int64(0)
             while b + width(many) <= vectored(inner, spec):
-                approach(image, at, tile, a, b, cs, places, spec)
+                if large:
+                    approach(image, at, tile, a, b, cs, places, spec)
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
                 b += width(many)
             while b < inner:
