@@ -5,11 +5,10 @@ for all of them: it calls them by their addresses. What hands chunks to threads 
 `status = parallel(words, kernel, chunks)`, so that it is started alike.
 """
 
-import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -55,33 +54,38 @@ if hasattr(os, "register_at_fork"):
 
 def pays(work: int) -> bool:
     """Tell whether several threads are there and safe to use, and worth it for `work` taps."""
-    return work >= SMALL and not _forked and _allowed() > 1
+    return work >= SMALL and _allowed()[0] > 1
 
 
-def _allowed() -> int:
-    """Return on how many threads a call may run; start them, once."""
+def _allowed() -> tuple[int, int]:
+    """Return on how many threads a call may run, and on how many Numba runs loops; start them, once."""
     global _started
-    if numba.config.NUMBA_NUM_THREADS == 1:
-        return 1
+    if numba.config.NUMBA_NUM_THREADS == 1 or _forked:
+        return 1, 1
     if not _started:
         restores = [beside() for beside in beside_start]
         numba.get_num_threads()
         for restore in restores:
             restore()
         _started = True
-    allowed: int = min(numba.get_num_threads(), getattr(_limit, "threads", numba.config.NUMBA_NUM_THREADS))
-    return allowed
+    count: int = numba.get_num_threads()
+    return min(count, getattr(_limit, "threads", count)), count
 
 
-@contextlib.contextmanager
-def at_most(threads: int) -> Iterator[None]:
+class at_most:  # a class, as a context manager that is written as a generator takes a microsecond
     """Run the kernels that this thread calls on no more than so many threads."""
-    before = getattr(_limit, "threads", numba.config.NUMBA_NUM_THREADS)
-    _limit.threads = threads
-    try:
-        yield
-    finally:
-        _limit.threads = before
+
+    __slots__ = ("before", "threads")
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def __enter__(self) -> None:
+        self.before = getattr(_limit, "threads", numba.config.NUMBA_NUM_THREADS)
+        _limit.threads = self.threads
+
+    def __exit__(self, *_: object) -> None:
+        _limit.threads = self.before
 
 
 def launch(kernel: Kernel, call: Call, work: int) -> Launch:
@@ -104,10 +108,11 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
         if run is None:
             at, run = kernel.address, starter()
             kind = at, work.bit_length()
-        if small or not pays(work):
+        allowed, count = (1, 1) if small else _allowed()
+        if allowed == 1:
             status = run(at, 0, block, chunks, *addresses)
         elif large:
-            status = _on_threads(at, block, chunks, addresses)
+            status = _on_threads(allowed, count, at, block, chunks, addresses)
         else:
             parallel()  # is compiled before it is timed
             begin = perf_counter()
@@ -115,7 +120,7 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
                 status = run(at, 0, block, chunks, *addresses)
                 balance.note_alone(kind, work, perf_counter() - begin)
             else:
-                status = _on_threads(at, block, chunks, addresses)
+                status = _on_threads(allowed, count, at, block, chunks, addresses)
                 end = perf_counter()
                 balance.note_threads(kind, work, end - begin, end)
         if status:
@@ -132,19 +137,21 @@ def ready(threaded: bool) -> None:
         parallel()
 
 
-def _on_threads(kernel: int, block: int, chunks: int, addresses: tuple[int, ...]) -> int:
-    """Run a kernel on threads. Numba's layer `workqueue` aborts the process if it is entered twice."""
+def _on_threads(allowed: int, count: int, kernel: int, block: int, chunks: int, addresses: tuple[int, ...]) -> int:
+    """Run a kernel on so many threads as are allowed, where Numba would take `count`.
+
+    Numba's layer `workqueue` aborts the process if it is entered twice.
+    """
     guarded = numba.threading_layer() == "workqueue"
     if guarded and not _one_at_a_time.acquire(blocking=False):
         return int(starter()(kernel, 0, block, chunks, *addresses))
-    before, allowed = numba.get_num_threads(), _allowed()
     try:
-        if allowed != before:
+        if allowed != count:
             numba.set_num_threads(allowed)
         return int(starter()(parallel(), kernel, block, chunks, *addresses))
     finally:
-        if allowed != before:
-            numba.set_num_threads(before)
+        if allowed != count:
+            numba.set_num_threads(count)
         if guarded:
             _one_at_a_time.release()
 
