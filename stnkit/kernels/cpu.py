@@ -34,6 +34,7 @@ from stnkit.kernels.tile import allocate, behind, divide, finish_bars, lowest, p
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
 NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
+COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache
 
 
 @leaf
@@ -145,15 +146,17 @@ def settled(cs, many, spec):
 
 @leaf
 def approach(image, at, tile, a, b, cs, places, spec):
-    """Ask for the pixels that locations further on will read, in the order of a map, which no processor foresees.
+    """Ask for pixels that will be read in the order of a map, which no processor foresees.
 
-    Past the last location, what the stage held before is asked for, which does no harm.
+    They are those of the next channel, where what a tile reads of it fits a cache, or of locations further on. Past the
+    last location, what the stage held before is asked for, which does no harm.
     """
     if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
-        plane = beyond(image.memory, at + c * image.strides[1])
+        beside = not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
+        plane = beyond(image.memory, at + (c + 1 if beside else c) * image.strides[1])
         for row in range(spec.rows):
-            touch(plane, tile.rows, slot(row, p + AHEAD), places)
+            touch(plane, tile.rows, slot(row, p if beside else p + AHEAD), places)
 
 
 @leaf
