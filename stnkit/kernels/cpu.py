@@ -30,6 +30,7 @@ from stnkit.kernels.lanes import full, lanes, load, store, total, touch, width
 from stnkit.kernels.maps import spread_out, sum_bends, through
 from stnkit.kernels.nearest import move_tile, pick
 from stnkit.kernels.point import AHEAD, TILE, blend, is_calm, pitch, slot, spread
+from stnkit.kernels.scatter import spread_planes
 from stnkit.kernels.tile import allocate, behind, divide, finish_bars, lowest, put_bars, stage, sum_bars, turn
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
@@ -130,7 +131,7 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, places, many, sp
             b = int64(0)
             while b + width(many) <= vectored(inner, spec):
                 if large:
-                    approach(image, at, tile, a, b, cs, places, spec)
+                    approach(image, at, tile, a, b, cs, bool(1), places, spec)
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, places, many, spec)
                 b += width(many)
             while b < inner:
@@ -145,15 +146,15 @@ def settled(cs, many, spec):
 
 
 @leaf
-def approach(image, at, tile, a, b, cs, places, spec):
+def approach(image, at, tile, a, b, cs, next_too, places, spec):
     """Ask for pixels that will be read in the order of a map, which no processor foresees.
 
-    They are those of the next channel, where what a tile reads of it fits a cache, or of locations further on. Past the
-    last location, what the stage held before is asked for, which does no harm.
+    They are those of the next channel, where what a tile reads of it fits a cache, or of locations further on. Past
+    the last location, what the stage held before is asked for, which does no harm.
     """
     if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
-        beside = not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
+        beside = next_too and not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
         plane = beyond(image.memory, at + (c + 1 if beside else c) * image.strides[1])
         for row in range(spec.rows):
             touch(plane, tile.rows, slot(row, p if beside else p + AHEAD), places)
@@ -268,17 +269,19 @@ def spread_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
 
     Locations are done one by one, as neighbours add to the same pixels; channels that lie side by side in lanes.
     """
+    if spec.paired and not spec.interleaved and not bent:
+        cs = spread_planes(image_bar, at, out_bar, to, tile, count, cs, spec)
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
     number = tile.weights[0]
     for a in range(outer):
         b = int64(0)
         while spec.interleaved and b + width(many) <= vectored(inner, spec):
-            approach(image_bar, at, tile, a, b, cs, number, spec)
+            approach(image_bar, at, tile, a, b, cs, not spec.paired, number, spec)
             push(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
-            approach(image_bar, at, tile, a, b, cs, number, spec)
+            approach(image_bar, at, tile, a, b, cs, not spec.paired, number, spec)
             push(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
@@ -303,7 +306,7 @@ def pull_tile(image, at, fills, out_bar, to, tile, count, cs, places, many, spec
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
-            approach(image, at, tile, a, b, cs, places, spec)
+            approach(image, at, tile, a, b, cs, bool(1), places, spec)
             pull(image, at, fills, out_bar, to, tile, a, b, cs, places, many, spec)
             b += width(many)
         while b < inner:

@@ -318,14 +318,20 @@ def spread(image_bar, at, g, tile, p, bent, spec):
     weights are differentiated along the tangent.
     """
     number = tile.weights[0]
-    T = type(number)
     if spec.interp == NEAREST:
         offset = tile.rows[slot(int64(0), p)]
         if offset >= 0:
             add(image_bar.memory, at + offset, g, number, spec)
         return
+    spread_taps(image_bar, at, g, tile, p, is_calm(tile, p, number, spec), bent, spec)
+
+
+@leaf
+def spread_taps(image_bar, at, g, tile, p, calm, bent, spec):
+    """Add the cotangent `g` of location `p` to several taps; `calm` as in `row`."""
+    number = tile.weights[0]
+    T = type(number)
     taps, step = spec.taps, image_bar.strides[4]
-    calm = is_calm(tile, p, number, spec)
     ux, uy, uz = T(0), T(0), T(0)
     if bent:
         ux = tile.dots[slot(int64(0), p)]
