@@ -18,7 +18,7 @@ from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
 
 KINDS = 4096  # so many are remembered
-LARGE = 1 << 22  # bytes of arrays; beyond, looks and checks are no matter, and NumPy allocates in larger pages
+LARGE = 1 << 22  # bytes of an array; from there on NumPy allocates in larger pages than torch
 
 _WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 _LISTS = frozenset((tuple, list, torch.Size))
@@ -31,12 +31,16 @@ _NEW = object()
 
 def _empty(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
     """Return what allocates a tensor in main memory: a default device is a mode, with which no call comes here."""
+    if math.prod(shape) * dtype.itemsize >= LARGE:
+        return lambda: memory.as_tensor(np.empty(shape, dtype))
     return functools.partial(torch.empty, *shape, dtype=interop.torch_dtype(dtype))  # torch reads a tuple slowly
 
 
 def _zeros(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
     """Return what allocates zeros: not `torch.zeros`, whose threads would wait for each other."""
     empty, size = _empty(shape, dtype), math.prod(shape) * dtype.itemsize
+    if size >= LARGE:
+        return lambda: memory.as_tensor(np.zeros(shape, dtype))
 
     def zeros() -> torch.Tensor:
         tensor = empty()
@@ -81,7 +85,7 @@ def _learned(
     """Remember the way of a kind of call."""
     views = [memory.as_array(tensor) for tensor in tensors]
     found = None
-    if tensors[0].is_floating_point() and sum(view.nbytes for view in views) <= LARGE:
+    if tensors[0].is_floating_point():
         found = fast_path.way(TORCH, operation.name, views, rest, options)
     if len(_ways) >= KINDS:
         _ways.clear()
