@@ -123,8 +123,8 @@ class Spec(NamedTuple):
 
     @property
     def stepped(self) -> bool:
-        """Whether rows whose taps are all alive are neighbours along each axis: no padding brings one back."""
-        return self.paired and all(padding == ZEROS for padding in self.padding[1 : self.ndim])
+        """Whether planes have rows whose taps, if all are alive, are a stride apart: no padding brings one back."""
+        return self.paired and not self.interleaved and all(padding == ZEROS for padding in self.padding[1 : self.ndim])
 
     @property
     def mapped(self) -> bool:

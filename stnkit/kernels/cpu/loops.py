@@ -10,7 +10,7 @@ What a kernel takes is said in `call`.
 import functools
 from typing import Any
 
-from numba import int64, uint64
+from numba import int64
 
 from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import (
@@ -26,6 +26,7 @@ from stnkit.kernels.cpu.call import (
     words_at,
 )
 from stnkit.kernels.cpu.nearest import copy_tile, pick
+from stnkit.kernels.cpu.parts import ranges, span
 from stnkit.kernels.cpu.scatter import scatter_planes
 from stnkit.kernels.cpu.tile import (
     allocate,
@@ -48,37 +49,6 @@ from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
 NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
 COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache
-
-
-@leaf
-def part_range(total, part, parts):
-    """Return the half-open range that is part number `part` of `parts` of `total` things."""
-    if parts == total:
-        return part, part + 1
-    return quotient(part * total, parts), quotient((part + 1) * total, parts)
-
-
-@leaf
-def quotient(a, b):
-    """Divide, and round down, what has no sign: machines do that sooner."""
-    return int64(uint64(a) // uint64(b))
-
-
-@leaf
-def ranges(item, parts, batch, channels, tiles):
-    """Return the batch items, channels and tiles of work item `item`."""
-    _, groups, spans = parts
-    rest = quotient(item, spans)
-    first = quotient(rest, groups)
-    n, c = part_range(batch, first, parts[0]), part_range(channels, rest - first * groups, groups)
-    return n, c, part_range(tiles, item - rest * spans, spans)
-
-
-@leaf
-def span(t, points):
-    """Return the first location of tile `t`, and how many it holds."""
-    first = t * TILE
-    return first, TILE if points - first > TILE else points - first
 
 
 @leaf

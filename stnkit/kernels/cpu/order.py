@@ -12,7 +12,8 @@ from numba import int64
 
 from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import COTANGENT, IMAGE_BAR
-from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile, span
+from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile
+from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import steepness
 from stnkit.kernels.leaves.axis import chain, cubic
 from stnkit.kernels.leaves.formats import zero

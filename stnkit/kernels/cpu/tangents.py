@@ -19,10 +19,10 @@ from stnkit.kernels.cpu.loops import (
     image_cotangent_tile,
     over_tiles,
     position,
-    span,
     vectored,
 )
 from stnkit.kernels.cpu.nearest import pick
+from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import stage_dots, steepness
 from stnkit.kernels.leaves.axis import chain
 from stnkit.kernels.leaves.formats import narrow, widen, zero

@@ -106,27 +106,27 @@ def stage_pair(tile, p, axis, n, padding, spec):
 @leaf
 def both(js, alive, n, stride):
     """Return where the two pixels of an axis are; in place of a dead one, where the first is."""
-    none = type(js[0])(0)
-    return counted(select(alive[0], js[0], none), n, stride), counted(select(alive[1], js[1], none), n, stride)
+    return row_offset(js[0], alive[0], n, stride), row_offset(js[1], alive[1], n, stride)
 
 
 @leaf
 def offset(j, n, stride):
     """Return where pixel `j` of an axis is; of a dead tap, where the first is."""
     K = type(j)
-    return counted(select(j > 0, j, K(0)), n, stride)
+    return row_offset(select(j > 0, j, K(0)), bool(1), n, stride)
 
 
 @leaf
-def counted(j, n, stride):
-    """Return where pixel `j` of an axis is, which is in the image.
+def row_offset(j, alive, n, stride):
+    """Return where pixel `j` of an axis is if it is alive, else where the first is.
 
     `stride` steps one pixel along the axis. Where it is negative, offsets count from the axis' far end, so that none
     is negative.
     """
     K = type(j)
     n, stride = K(n), K(stride)
-    return K(K(j * stride) + (K((1 - n) * stride) if stride < 0 else K(0)))
+    bias = K((1 - n) * stride) if stride < 0 else K(0)
+    return K(select(alive, K(j * stride), K(0)) + bias)
 
 
 @leaf
