@@ -108,7 +108,7 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, sp
         wide = cs[1] - cs[0]
         outer, inner = (count, wide) if spec.interleaved else (wide, count)
         number = tile.weights[0]
-        large = spec.interleaved or wide * image.strides[1] > NEARBY
+        large = spec.interleaved or not spec.paired or wide * image.strides[1] > NEARBY
         for a in range(outer):
             b = int64(0)
             while b + width(many) <= vectored(inner, spec):
@@ -131,12 +131,12 @@ def settled(cs, many, spec):
 def prefetch_ahead(image, at, tile, a, b, cs, next_too, points, spec):
     """Ask for pixels that will be read in the order of a map, which no processor foresees.
 
-    They are those of the next channel, where what a tile reads of it fits a cache, or of locations further on. Past
-    the last location, what the stage held before is asked for, which does no harm.
+    With `next_too` they are those of the next channel, if what a tile reads of it fits a cache; else those of locations
+    further on. Past the last location, what the stage held before is asked for, which does no harm.
     """
     if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
-        beside = next_too and not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
+        beside = next_too and spec.paired and not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
         plane = advanced(image.memory, at + (c + 1 if beside else c) * image.strides[1])
         for row in range(spec.rows):
             prefetch(plane, tile.rows, slot(row, p if beside else p + PREFETCH_DISTANCE), points)
@@ -259,11 +259,11 @@ def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent
     for a in range(outer):
         b = int64(0)
         while spec.interleaved and b + width(many) <= vectored(inner, spec):
-            prefetch_ahead(image_bar, at, tile, a, b, cs, not spec.paired, number, spec)
+            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
-            prefetch_ahead(image_bar, at, tile, a, b, cs, not spec.paired, number, spec)
+            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
