@@ -62,6 +62,18 @@ def test_kernels_share_leaves_that_read_nothing_in_which_they_differ():
     assert set(mapped.reads) == {(1, "source"), (1, "mapped"), (1, "reading", "align")}
 
 
+def test_targets_do_not_share_leaves(compiler):
+    """What a GPU and a CPU would read alike too: instructions differ."""
+    from numba.cuda.descriptor import cuda_target
+
+    kinds = types.float64, Spec(2, source=AFFINE)
+    here = code_of(read_by_source, *kinds)
+    with global_compiler_lock:
+        there = compiled(read_by_source.py_func, kinds, cuda_target.typing_context, cuda_target.target_context)
+        assert "nvptx64" in there.text
+    assert there is not here is code_of(read_by_source, *kinds)
+
+
 @leaf
 def collatz(n, steps):
     """Do what leaves do with variables: loop, take sides, change types, unpack, and leave early."""

@@ -10,18 +10,19 @@ import contextlib
 import ctypes
 import functools
 import importlib.util
+import itertools
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 
 from stnkit.kernels import cubins
 from stnkit.kernels.cubins import Code
 from stnkit.kernels.digests import digest
-from stnkit.kernels.jit import _typeof_spec, leaf
+from stnkit.kernels.leaves import Leaf
 from stnkit.spec import Spec
 
 Factory = Callable[[Spec], Any]
@@ -33,7 +34,17 @@ WAVES = 32  # blocks for each multiprocessor, at most; beyond, a thread takes se
 NARROW = (1 << 31) - (1 << 24)  # below so many items, a number and its next fit in 32 bits
 STREAMS = {0: "LEGACY_DEFAULT_STREAM", 1: "LEGACY_DEFAULT_STREAM", 2: "PER_THREAD_DEFAULT_STREAM"}
 
-_lock = threading.RLock()  # one compiles at a time
+
+class Text:
+    """A module of LLVM's language that is written out."""
+
+    functions = ()
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Machine(NamedTuple):
@@ -72,13 +83,13 @@ def tools() -> SimpleNamespace:
     from cuda import core
     from cuda.bindings import driver, nvjitlink
     from numba import cuda
-    from numba.cuda import dispatcher
     from numba.cuda.cudadrv import nvrtc
-    from numba.cuda.extending import typeof_impl
+    from numba.cuda.extending import intrinsic
 
-    typeof_impl.register(Spec)(_typeof_spec)
     versions = {"numba-cuda": numba_cuda.__version__, "cuda.core": core.__version__, "toolkit": nvjitlink.version()}
-    return SimpleNamespace(core=core, driver=driver, cuda=cuda, dispatcher=dispatcher, nvrtc=nvrtc, versions=versions)
+    return SimpleNamespace(
+        core=core, driver=driver, cuda=cuda, nvrtc=nvrtc, intrinsic=intrinsic, versions=versions
+    )  # fmt: skip
 
 
 def compile(thread: Callable[..., None], signature: Any, capability: tuple[int, int]) -> Code:
@@ -87,9 +98,9 @@ def compile(thread: Callable[..., None], signature: Any, capability: tuple[int, 
     The compiler may contract a product and a sum to one instruction, and changes nothing else about numbers.
     """
     known = tools()
-    with _lock, _pretended(capability):
+    with global_compiler_lock:
         ptx, _ = known.cuda.compile(
-            _kernel(thread), signature, cc=capability, output="ptx", device=False, abi="numba", fastmath=False
+            _kernel(_body(thread)), signature, cc=capability, output="ptx", device=False, abi="numba", fastmath=False
         )
     arch = known.nvrtc.get_arch_option(*capability).replace("compute", "sm")
     linker = known.core.Linker(
@@ -313,28 +324,42 @@ def _stream(handle: int) -> Any:
     return getattr(core, STREAMS[handle]) if handle in STREAMS else core.Stream.from_handle(handle)
 
 
-def _kernel(thread: Callable[..., None]) -> Callable[..., None]:
-    """Return what each thread of a GPU runs, for the numbers that are its own."""
-    cuda, body = tools().cuda, leaf(thread)
+def _kernel(body: Callable[..., Any]) -> Callable[..., None]:
+    """Return what each thread of a GPU runs: `body(i, arguments)` for the numbers that are its own."""
+    cuda = tools().cuda
 
     def kernel(items, arguments):
         index = type(items)
         i = index(cuda.grid(1))
         while i < items:
-            body(i, *arguments)
+            body(i, arguments)
             i = index(i + index(cuda.gridsize(1)))
 
     return kernel
 
 
-@contextlib.contextmanager
-def _pretended(capability: tuple[int, int]) -> Iterator[None]:
-    """Let this thread compile for a GPU that need not be there: device functions ask the current one."""
-    dispatcher, here = tools().dispatcher, threading.get_ident()
-    asked = dispatcher.get_current_device
-    pretended = SimpleNamespace(compute_capability=capability)
-    dispatcher.get_current_device = lambda: pretended if threading.get_ident() == here else asked()
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = asked
+def _body(thread: Callable[..., None]) -> Any:
+    """Return what numba-cuda sees of a thread: a function `body(i, arguments)` whose code is a leaf's.
+
+    NVIDIA's compiler keeps a leaf if it has met a call of it, and no other: each module is linked by that of the leaf
+    before it, and callers come first.
+    """
+
+    @tools().intrinsic
+    def body(typing_context, i, arguments):
+        def write(context, builder, signature, values):
+            written = Leaf(thread, (i, *arguments), typing_context, context)
+            libraries = [context.active_code_library]
+            for part in written.parts:
+                libraries.append(context.codegen().create_library(part.name))
+                libraries[-1].add_ir_module(Text(part.text))
+            for caller, library in reversed(list(itertools.pairwise(libraries))):
+                library.finalize()
+                caller.add_linking_library(library)
+            given = [values[0], *(builder.extract_value(values[1], k) for k in range(len(arguments)))]
+            written.call(context, builder, given)
+            return context.get_dummy_value()
+
+        return types.void(i, arguments), write
+
+    return body
