@@ -18,7 +18,7 @@ from bench import results, threads
 from bench.report import markdown, where
 from bench.tables import Table
 from stnkit.demo.layers import cross_entropy, perceptron
-from stnkit.demo.learn import READ, unit_digits
+from stnkit.demo.learn.task import READ, unit_digits
 from stnkit.demo.poses import EXTENT, distorted
 from stnkit.nn import SpatialTransformer
 from stnkit.transforms import identity_parameters

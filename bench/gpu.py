@@ -269,10 +269,10 @@ def smi(facts: Facts) -> Facts:
 
 def driver(facts: Facts) -> Facts:
     """Open the first GPU as kernels do."""
-    from stnkit.kernels import device
+    from stnkit.kernels.cuda import runtime
 
-    major, minor = device.machine(0).capability
-    known = {name: str(version) for name, version in device.tools().versions.items()}
+    major, minor = runtime.machine(0).capability
+    known = {name: str(version) for name, version in runtime.tools().versions.items()}
     return {"usable": True, "compilers": known, "capability": f"{major}.{minor}"}
 
 

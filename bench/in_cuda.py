@@ -142,7 +142,7 @@ def started(quick: bool) -> dict[str, Any]:
     import torch
 
     import stnkit
-    from stnkit.kernels import device
+    from stnkit.kernels.cuda import runtime
 
     properties = torch.cuda.get_device_properties(0)
     return {
@@ -152,7 +152,7 @@ def started(quick: bool) -> dict[str, Any]:
         "quick": quick,
         "device": f"{properties.name}, {properties.multi_processor_count} multiprocessors",
         "versions": {"stnkit": stnkit.__version__, "torch": torch.__version__, "CUDA of torch": torch.version.cuda}
-        | {name: str(version) for name, version in device.tools().versions.items()},
+        | {name: str(version) for name, version in runtime.tools().versions.items()},
         "bandwidth": bandwidth(),
         "cases": [],
     }

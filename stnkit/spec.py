@@ -96,7 +96,7 @@ class Spec(NamedTuple):
     source_bar: bool = False  # the cotangent of grid or theta is asked for
     planar: bool = False  # the channels of a cotangent are planes, though those of the image are not
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
-    near: bool = False  # coordinates are finite and near, as who stages them has seen
+    near: bool = False  # the caller has checked coordinates: all are finite, and |x| <= 2^22
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
     digest: int = 0
 
@@ -132,8 +132,8 @@ class Spec(NamedTuple):
         return self.ndim + (self.source == PROJECTIVE)
 
     @property
-    def standing(self) -> int:
-        """For how many axes it is staged where the locations themselves stand."""
+    def lattice_rows(self) -> int:
+        """How many rows of a stage hold the coordinates of output locations: of thin plate splines, one per axis."""
         return self.ndim if self.source == THIN_PLATE_SPLINE else 0
 
     @property
@@ -169,12 +169,12 @@ class Spec(NamedTuple):
         )
 
     @property
-    def hasty(self) -> "Spec":
-        """The choices of staging what is finite and near: what it takes for other coordinates is left out."""
+    def checked(self) -> "Spec":
+        """The choices of staging coordinates that are checked to be finite and near."""
         return self._replace(near=True)
 
     @property
-    def places(self) -> "Spec":
+    def one_location(self) -> "Spec":
         """The choices of loops over locations: where channels are in lanes, one location is done at a time."""
         return self._replace(lanes=1) if self.interleaved else self
 

@@ -13,7 +13,8 @@ import pytest
 from cases import FUNCTIONS
 
 import stnkit
-from stnkit.kernels import compiling, cpu_grids, jit
+from stnkit.kernels.compiler import monitor
+from stnkit.kernels.cpu import grids, threads
 from stnkit.plans import launch as plans
 from stnkit.spec import BICUBIC, BORDER, UINT8, WRAP, Spec
 
@@ -28,7 +29,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
 
     def forget() -> None:
-        cpu_grids.grid.cache_clear()
+        grids.grid.cache_clear()
         plans.grid.cache_clear()
 
     forget()
@@ -45,7 +46,7 @@ def kept(place: Path) -> list[Path]:
 def launched(plain, monkeypatch: pytest.MonkeyPatch):
     """Return the kernels that are launched, or would be; none is compiled, and most take no time."""
     found: list[str] = []
-    room = importlib.import_module("stnkit.kernels.compiling")
+    room = importlib.import_module("stnkit.kernels.compiler.monitor")
     taken = room.taken
 
     def note(kernel):
@@ -58,7 +59,7 @@ def launched(plain, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_kernel_that_is_compiled_ahead_is_found_by_the_call(empty, tmp_path: Path, caplog, monkeypatch) -> None:
-    monkeypatch.setattr(compiling, "SLOW", 0.0)
+    monkeypatch.setattr(monitor, "SLOW", 0.0)
     with caplog.at_level(logging.INFO, "stnkit"):
         first = stnkit.compile_ahead(*GRID, dtype="float64")
         assert first[:2] == (1, 1)
@@ -80,7 +81,7 @@ def test_a_kernel_that_is_compiled_ahead_is_found_by_the_call(empty, tmp_path: P
 def test_what_compiles_soon_or_unheard_says_nothing(empty, caplog, monkeypatch) -> None:
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("stnkit").handlers)
     with caplog.at_level(logging.INFO, "stnkit"):
-        monkeypatch.setattr(compiling, "SLOW", 1e6)
+        monkeypatch.setattr(monitor, "SLOW", 1e6)
         stnkit.affine_grid(THETA, (4,))
     monkeypatch.setattr(threading, "Timer", None)  # no thread is started where nobody hears of it
     with caplog.at_level(logging.WARNING, "stnkit"):
@@ -90,12 +91,12 @@ def test_what_compiles_soon_or_unheard_says_nothing(empty, caplog, monkeypatch) 
 
 def test_what_a_kernel_is_called() -> None:
     spec = Spec(3, BICUBIC, padding=(WRAP, BORDER, WRAP), image_dtype=UINT8, interleaved=True)
-    assert compiling.described(spec) == "3-D bicubic wrap/border/wrap uint8 channels_last"
+    assert monitor.described(spec) == "3-D bicubic wrap/border/wrap uint8 channels_last"
 
 
 def test_without_a_directory_kernels_are_compiled_and_that_is_said(empty, monkeypatch, caplog) -> None:
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
-    monkeypatch.setattr(compiling, "SLOW", 0.0)
+    monkeypatch.setattr(monitor, "SLOW", 0.0)
     with caplog.at_level(logging.INFO, "stnkit"), pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR"):
         found = stnkit.compile_ahead(*GRID, dtype="float64")
     assert (found.kernels, found.compiled, found.place) == (1, 1, None)
@@ -108,7 +109,7 @@ def test_uncompiled_there_is_nothing_to_compile(plain) -> None:
 
 def test_other_threads_go_on_running_kernels() -> None:
     results = []
-    with compiling.collecting() as tally:
+    with monitor.collecting() as tally:
         other = threading.Thread(target=lambda: results.append(stnkit.affine_grid(THETA, (4,))))
         other.start()
         other.join()
@@ -116,7 +117,7 @@ def test_other_threads_go_on_running_kernels() -> None:
         stnkit.affine_grid(THETA, (4,))
         assert len(tally.kernels) == 1
     np.testing.assert_array_equal(results[0], stnkit.affine_grid(THETA, (4,)))
-    assert compiling.ahead == 0
+    assert monitor.ahead == 0
 
 
 def test_arrays_shapes_and_forms_are_one(launched, plain) -> None:
@@ -235,10 +236,10 @@ class OnGPU:
 def test_what_is_refused(call, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         call(stnkit.compile_ahead)
-    assert compiling.tally() is None
-    assert compiling.ahead == 0
+    assert monitor.tally() is None
+    assert monitor.ahead == 0
 
 
 def test_the_place_of_kernels_is_told_without_compiling_one(empty, tmp_path: Path) -> None:
-    assert Path(jit.place()).parent == tmp_path
+    assert Path(threads.cache_directory()).parent == tmp_path
     assert not list(tmp_path.rglob("*.nb?"))

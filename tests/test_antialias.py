@@ -114,8 +114,8 @@ def test_a_map_that_is_an_affine_one_is_that_map(plain, op, atol):
 
 
 def test_places_are_counted_by_the_jacobian(plain):
-    from stnkit.api.footprints import FOOTPRINTS, MOST, groups
-    from stnkit.api.shifts import rulers
+    from stnkit.antialias.footprints import FOOTPRINTS, MOST, groups
+    from stnkit.antialias.subsamples import rulers
     from stnkit.spec import AFFINE, FLOW
 
     lattice = rulers((40, 30), (20, 10), False, True)  # H, W: a step is 3 pixels along x and 2 along y
@@ -248,13 +248,13 @@ def test_an_item_is_antialiased_for_itself(plain, kind, dtype, shared):
 @pytest.mark.parametrize("one_map", [False, True])
 def test_portions_of_a_batch_are_put_together(plain, kind, one_map, monkeypatch):
     """One item at a time, as with large images: the same bits, but for the sum over what shares a map."""
-    from stnkit.api import antialias
+    from stnkit.antialias import compose
 
     given = image, source, cotangent, image_dot, source_dot = drawn("affine", 2, batch=3)
     if one_map:
         given = image, source[:1], cotangent, image_dot, source_dot[:1]
     expected = call(plain, "affine", kind, given, antialias=2)
-    monkeypatch.setattr(antialias, "NUMPY", antialias.NUMPY._replace(portion=1))
+    monkeypatch.setattr(compose, "NUMPY", compose.NUMPY._replace(portion=1))
     for mine, other in zip(call(plain, "affine", kind, given, antialias=2), expected, strict=True):
         if mine.shape == (1, 2, 3):
             np.testing.assert_allclose(mine, other, rtol=0, atol=64 * EPS * np.abs(other).max())

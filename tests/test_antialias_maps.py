@@ -11,9 +11,9 @@ WIDE = (24, 40)  # an image that maps shrink
 
 def lengths(plain, op, theta, size, align=False):
     """Return how long the steps of the output are, in pixels of the image."""
-    from stnkit.api.footprints import FOOTPRINTS
-    from stnkit.api.shifts import rulers
-    from stnkit.api.tools import KINDS
+    from stnkit.antialias.footprints import FOOTPRINTS
+    from stnkit.antialias.roles import KINDS
+    from stnkit.antialias.subsamples import rulers
 
     points = control(2) if op == "thin_plate_spline" else None
     return FOOTPRINTS[KINDS[op]](theta, rulers(WIDE, size, align, False), points)

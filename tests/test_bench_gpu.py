@@ -158,7 +158,7 @@ def test_the_environment_is_written_where_there_is_no_driver(tmp_path, monkeypat
         raise FileNotFoundError(2, "no such file", "nvidia-smi")
 
     monkeypatch.setattr(gpu.subprocess, "run", missing)
-    monkeypatch.setattr("stnkit.kernels.device.machine", lambda number: missing())
+    monkeypatch.setattr("stnkit.kernels.cuda.runtime.machine", lambda number: missing())
     gpu.environment(tmp_path)
     facts = json.loads((tmp_path / "environment.json").read_text())
     assert facts["packages"]["numba"]["version"]

@@ -26,7 +26,9 @@ from PIL import Image
 from stnkit import __main__, __version__
 from stnkit.cli import cleaning, compiling, environment, interrupts, notices, selection
 from stnkit.cli.app import run
-from stnkit.kernels import cpu_grids, cubins, digests, jit
+from stnkit.kernels.compiler import digests, jit
+from stnkit.kernels.cpu import grids, threads
+from stnkit.kernels.cuda import cubin_cache
 from stnkit.plans import launch as plans
 from stnkit.spec import MODES, PADDING_MODES, Spec
 
@@ -174,7 +176,7 @@ def test_an_interrupt_leaves_no_file(room: str, words: list[str], tmp_path: Path
         assert list(tmp_path.iterdir())  # the file is there from the start
         raise KeyboardInterrupt
 
-    module = importlib.import_module(f"stnkit.demo.{room}")
+    module = importlib.import_module(f"stnkit.demo.{room}.task")
     monkeypatch.setattr(module, {"align": "alignment", "learn": "learning"}[room], interrupted)
     assert run(["demo", *words, "--out", str(tmp_path / "sheet.png")]) == 130
     assert capsys.readouterr().err == "stnkit: interrupted\n"
@@ -288,11 +290,11 @@ def test_info_says_where_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Return an empty directory of kernels."""
-    remembered = cpu_grids.grid, plans.grid, cubins.directory
+    remembered = grids.grid, plans.grid, cubin_cache.directory
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     for each in remembered:
         each.cache_clear()
-    yield Path(jit.place())
+    yield Path(threads.cache_directory())
     for each in remembered:
         each.cache_clear()
 
@@ -310,11 +312,11 @@ def test_compile_fills_the_cache_and_says_with_what(place: Path, capsys: pytest.
     assert run(TINY) == 0
     shown = capsys.readouterr().out
     files = sorted(place.glob("*.nbc"))
-    assert len(list(place.glob("cpu_grids.grid_*.nbc"))) == 1
+    assert len(list(place.glob("grids.grid_*.nbc"))) == 1
     assert table(shown, "affine_grid")[:2] == table(shown, "all")[:2] == ["1", "1"]
     assert f"{len(files)} kernels, " in shown
     assert f" MiB, in {place}" in shown
-    cpu_grids.grid.cache_clear()
+    grids.grid.cache_clear()
     plans.grid.cache_clear()
     assert run(TINY) == 0
     assert table(capsys.readouterr().out, "affine_grid")[:2] == ["1", "0"]
@@ -326,7 +328,7 @@ def test_compile_in_several_processes(tmp_path: Path) -> None:
     words = ["compile", "--ops", "affine_grid", "--axes", "1", "--dtypes", "float32,float64", "--jobs", "2"]
     done = console(*words, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(list(tmp_path.rglob("cpu_grids.grid_*.nbc"))) == 2
+    assert len(list(tmp_path.rglob("grids.grid_*.nbc"))) == 2
     assert table(done.stdout, "all")[:2] == ["2", "2"]
 
 
@@ -393,24 +395,24 @@ def test_clean_removes_the_kernels_of_other_sources(place: Path, capsys: pytest.
     spec = Spec(1, digest=today)
     kept = Path(FunctionCache(jit.kernel(lambda: spec, spec).function)._cache_file._index_path)  # as Numba names it
     assert f"_{today:014x}_" in kept.name
-    starter = f"threads.start_{digests.digest('stnkit.kernels.threads'):014x}-196.py311.1.nbc"
+    starter = f"threads.start_{digests.digest('stnkit.kernels.cpu.threads'):014x}-196.py311.1.nbc"
     others = ["cpu.pyc", "jit.place-217.py311.nbi", starter]
     old = [kept.name.replace(f"{today:014x}", f"{today ^ 1:014x}"), "cpu.sample_vjp_0123456789abcdef-49.py311.nbi"]
     old += [f"threads.start_{today ^ 1:014x}-196.py311.nbi"]
     old += [name.replace(".nbi", ".12.nbc") for name in old] + [f"{old[0]}.tmp.0123456789abcdef"]
     for name in [kept.name, *others, *old]:
         (place / name).write_bytes(b"12345678")
-    shelf, code = cubins.directory(numba.config.CACHE_DIR), cubins.Code("k", b"", 1, 0)
-    room, device = "stnkit.kernels.elements", "stnkit.kernels.device"
+    shelf, code = cubin_cache.directory(numba.config.CACHE_DIR), cubin_cache.Code("k", b"", 1, 0)
+    room, device = "stnkit.kernels.cuda.elementwise", "stnkit.kernels.cuda.runtime"
     for name, digest, version in [
         (f"{room}.constant", digests.digest(room, device), numba.__version__),
         (f"{room}.constant", digests.digest(room, device) ^ 1, numba.__version__),
         (f"{room}.constant", digests.digest(room, device), "0.0"),
         ("stnkit.kernels.gone.constant", today, numba.__version__),
     ]:
-        cubins.keep(repr((name, tuple(Spec(0, digest=digest)), (0, 2), True, (9, 0), version, {})), code)
+        cubin_cache.keep(repr((name, tuple(Spec(0, digest=digest)), (0, 2), True, (9, 0), version, {})), code)
     (shelf / "broken.cubin").touch()
-    mine = cubins._path(repr((f"{room}.constant", tuple(Spec(0, digest=digests.digest(room, device))),
+    mine = cubin_cache._path(repr((f"{room}.constant", tuple(Spec(0, digest=digests.digest(room, device))),
                               (0, 2), True, (9, 0), numba.__version__, {})))  # fmt: skip
     before = sum(path.stat().st_size for path in [*place.iterdir(), *shelf.iterdir()])
     removed = cleaning.clean()

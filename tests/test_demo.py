@@ -9,11 +9,11 @@ from PIL import Image
 
 from bench import make_digits
 from stnkit.cli.app import run
-from stnkit.demo.align import CANVAS, LANDMARKS, alignment, displacement, distortions
+from stnkit.demo.align.report import image_error
+from stnkit.demo.align.task import CANVAS, LANDMARKS, alignment, displacement, distortions
 from stnkit.demo.data import load_digits
 from stnkit.demo.descent import STAGES, blurred, identities, stage_ends
-from stnkit.demo.report import image_error
-from stnkit.pixel_affine import theta_of
+from stnkit.transforms.pixel_affine import theta_of
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,7 +6,7 @@ import torch
 from cases import FUNCTIONS
 from ml_dtypes import bfloat16
 
-from stnkit import arrays
+from stnkit.backends import interop
 
 
 class Producer:
@@ -66,14 +66,14 @@ VIEWS = {
 @pytest.mark.parametrize("name", VIEWS)
 def test_torch_memory_is_shared_on_the_way_in(name):
     view = VIEWS[name](tensors()[0])
-    (array,), _ = arrays.enter(image=view)
+    (array,), _ = interop.import_arrays(image=view)
     assert array.ctypes.data == view.data_ptr()
     assert array.strides == tuple(view.element_size() * s for s in view.stride())
     assert array.shape == tuple(view.shape)
 
 
 def test_torch_memory_is_shared_on_the_way_out():
-    _, leave = arrays.enter(image=tensors()[0])
+    _, leave = interop.import_arrays(image=tensors()[0])
     result = np.ones((2, 3), np.float32)
     out = leave(result)
     assert type(out) is torch.Tensor

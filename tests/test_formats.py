@@ -21,7 +21,7 @@ from conftest import uncompiled
 from samplers import MODES, PADDINGS, SOURCES
 
 import stnkit
-from stnkit.kernels import threads
+from stnkit.kernels.cpu import threads
 from stnkit.spec import DTYPES
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -46,7 +46,7 @@ def _serial(monkeypatch):
 @pytest.fixture(scope="module")
 def formats(plain):
     with uncompiled():
-        return importlib.import_module("stnkit.kernels.formats")
+        return importlib.import_module("stnkit.kernels.leaves.formats")
 
 
 def in_float64(array):

@@ -15,12 +15,13 @@ import re
 import numpy as np
 import pytest
 from conftest import uncompiled
+from emulation.pretended import lent, pretended, returned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import axis_taps
-from pretended import lent, pretended, returned
 
-from stnkit.kernels import cuda_gather, device
+from stnkit.kernels.cuda import gather as gather_kernels
+from stnkit.kernels.cuda import runtime
 from stnkit.spec import AFFINE, BICUBIC, BILINEAR, FLOAT16, FLOAT32, FLOAT64, NEAREST, Spec
 
 ULPS = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -30,7 +31,7 @@ SIZES = {1: ((7,), (6,)), 2: ((4, 5), (5, 4)), 3: ((2, 3, 2), (2, 2, 3))}
 @pytest.fixture
 def library(plain):
     """Return the uncompiled stnkit, with what stands for a device."""
-    importlib.import_module("stnkit.kernels.twin")
+    importlib.import_module("stnkit.kernels.cuda.runtime")
     return plain
 
 
@@ -38,7 +39,7 @@ def library(plain):
 def left_over(library, monkeypatch):
     """Return a list to which each call appends how many items of its batch were not gathered."""
     counts = []
-    room = importlib.import_module("stnkit.device_gather")
+    room = importlib.import_module("stnkit.backends.cuda.gather")
     scatter = room.scatter
 
     def counted(*arguments, rest):
@@ -65,7 +66,7 @@ def gathered(library, *arrays, backwards=False, record=None, **options):
 
 def scattered(library, *arrays, **options):
     """Return the same, if the device scatters whatever the map is."""
-    room = importlib.import_module("stnkit.device_ops")
+    room = importlib.import_module("stnkit.backends.cuda.execute")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "is_gathered", lambda *_: False)
         return gathered(library, *arrays, **options)
@@ -322,7 +323,7 @@ THETAS = st.one_of(
 def test_any_map(plain, data):
     """Gathered or scattered, sums are the CPU's."""
     with uncompiled():
-        importlib.import_module("stnkit.kernels.twin")
+        importlib.import_module("stnkit.kernels.cuda.runtime")
         ndim = data.draw(st.integers(1, 3))
         extent, size = (data.draw(st.tuples(*[st.integers(1, 12 // ndim)] * ndim)) for _ in range(2))
         dtype = data.draw(st.sampled_from(["float32", "float64"]))
@@ -338,8 +339,8 @@ def test_any_map(plain, data):
 
 def surveyed(spec, theta, size, extent):
     """Return the numbers that are written down of a map."""
-    room = importlib.import_module("stnkit.kernels.survey")
-    view = importlib.import_module("stnkit.kernels.jit").View
+    room = importlib.import_module("stnkit.kernels.cuda.affine_bounds")
+    view = importlib.import_module("stnkit.kernels.compiler.jit").View
     maps, missed = np.zeros(room.ROW, theta.dtype), np.zeros(1, np.int64)
     source = view(theta.ravel(), (0, 0, 0, 0, 0))
     room.survey(0, maps, missed, source, size, extent, theta.dtype.type(0), spec)
@@ -380,15 +381,15 @@ def test_large_pictures_lose_no_candidate(plain, data):
             worse[at : at + 3] *= 1 + random.uniform(-0.24, 0.24) / max(size)
         if room.is_near(worse, 0, source, size, extent, theta.dtype.type(0), spec):
             maps = worse
-        gather = importlib.import_module("stnkit.kernels.gather")
-        thread = importlib.import_module("stnkit.kernels.thread")
+        gather = importlib.import_module("stnkit.kernels.cuda.adjoint")
+        thread = importlib.import_module("stnkit.kernels.cuda.thread")
         like, index = theta.dtype.type(0), np.int64(0)
         strides = (0, 0, extent[1] * extent[2], extent[2], 1)
         for _ in range(4):
             at = tuple(int(random.integers(0, n)) for n in size)
             tile = thread.shares(thread.hold(like), thread.hold(index), spec)
             thread.stage(tile, 0, at, source, size, extent, strides, like, spec._replace(wide=True))
-            slot = importlib.import_module("stnkit.kernels.point").slot
+            slot = importlib.import_module("stnkit.kernels.leaves.stage").slot
             if interp == NEAREST:
                 offset = int(tile.rows[slot(0, 0)])
                 alone = offset % extent[2], offset // extent[2] % extent[1], offset // strides[2]
@@ -437,8 +438,8 @@ COVERED = [
 def test_kernels_compile_to_what_a_gpu_is_quick_at(name, variant, capability):
     """No arithmetic of 64 bits in float32, no calls, sums in registers; only what is left over is added at once."""
     pytest.importorskip("numba_cuda")
-    spec = device.aimed(VARIANTS[variant], capability)
-    code = device.compile(getattr(cuda_gather, name)(spec), device.signature(TEMPLATES[name], True), capability)
+    spec = runtime.aimed(VARIANTS[variant], capability)
+    code = runtime.compile(getattr(gather_kernels, name)(spec), runtime.signature(TEMPLATES[name], True), capability)
     assert code.spilled == 0 < code.registers <= 128  # so that two blocks fit a multiprocessor
     assert not re.search(r"\.f64|\bcall\b|\.local", code.ptx)
     assert bool(re.search(r"(ld|st)\.global\.v4\.f32", code.ptx)) == (variant == "four channels")

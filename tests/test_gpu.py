@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import stnkit
-from stnkit.kernels import device
+from stnkit.kernels.cuda import runtime
 from stnkit.transforms import control_lattice
 
 pytestmark = pytest.mark.gpu
@@ -31,7 +31,7 @@ def missing():
     if not torch.cuda.is_available():
         return "torch finds no GPU"
     try:
-        device.machine(0)
+        runtime.machine(0)
     except (ImportError, RuntimeError) as error:
         return str(error)
     return ""
@@ -291,8 +291,8 @@ def test_a_launch_that_fails_leaves_the_context_usable(torch, monkeypatch):
     image, grid, _ = (array.cuda() for array in draw(torch, 2))
     expected = stnkit.grid_sample(image, grid)
     with monkeypatch.context() as patch:
-        core, threads = device.tools().core, 1 << 20  # more than any block has
-        patch.setattr(device, "_configuration", lambda blocks: core.LaunchConfig(grid=1, block=threads))
+        core, threads = runtime.tools().core, 1 << 20  # more than any block has
+        patch.setattr(runtime, "_configuration", lambda blocks: core.LaunchConfig(grid=1, block=threads))
         with pytest.raises(Exception, match=r"(?i)cuda|invalid"):
             stnkit.grid_sample(image, grid)
     assert torch.equal(stnkit.grid_sample(image, grid), expected)
@@ -329,8 +329,8 @@ def test_arrays_of_numba(torch):
 def test_code_is_kept_for_the_next_process(torch, tmp_path):
     """The second process compiles nothing for the GPU."""
     script = (
-        "import torch, stnkit; from stnkit.kernels import device; compiled = []; plain = device.compile\n"
-        "device.compile = lambda *given: compiled.append(1) or plain(*given)\n"
+        "import torch, stnkit; from stnkit.kernels.cuda import runtime; compiled = []; plain = runtime.compile\n"
+        "runtime.compile = lambda *given: compiled.append(1) or plain(*given)\n"
         "stnkit.grid_sample(torch.ones(1, 1, 4, 4).cuda(), torch.zeros(1, 2, 2, 2).cuda()); print(len(compiled))"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

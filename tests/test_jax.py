@@ -20,11 +20,12 @@ from jax import export as exporting
 from processes import run
 
 import stnkit
-from stnkit.jax import export, ffi, handlers, layout, release
-from stnkit.kernels import call as calls
-from stnkit.kernels import threads
-from stnkit.kernels.call import SHORT_OF_MEMORY, Call, call_at, words_at
-from stnkit.kernels.jit import kernel
+from stnkit.jax import _compat
+from stnkit.jax.ffi import export, handlers, layout, lower
+from stnkit.kernels.compiler.jit import kernel
+from stnkit.kernels.cpu import call as calls
+from stnkit.kernels.cpu import threads
+from stnkit.kernels.cpu.call import SHORT_OF_MEMORY, Call, call_at, words_at
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 
@@ -417,8 +418,8 @@ def test_an_unknown_layout_is_left_to_callbacks_with_one_warning(monkeypatch, sh
     """They share XLA's memory, or copy it where JAX has nothing else."""
     monkeypatch.setattr(layout, "is_known", lambda: False)
     if not shared:
-        monkeypatch.setattr(release, "buffer_callback", None)
-    ffi.known.cache_clear()
+        monkeypatch.setattr(_compat, "buffer_callback", None)
+    lower.known.cache_clear()
     jax.clear_caches()
     image, grid = draw((1, 5, 6, 3)), points(1)
     try:
@@ -429,16 +430,16 @@ def test_an_unknown_layout_is_left_to_callbacks_with_one_warning(monkeypatch, sh
         (target,) = set(TARGET.findall(program))
         assert target == ("xla_buffer_python_cpu_callback" if shared else "xla_ffi_python_cpu_callback")
     finally:
-        ffi.known.cache_clear()
+        lower.known.cache_clear()
     np.testing.assert_array_equal(out, sample(image, grid))
     for one, other in zip(bars, stnkit.grid_sample_vjp(2 * np.asarray(out), image, grid, **LAST), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_an_old_jax_gets_one_clear_message(monkeypatch):
-    monkeypatch.setattr(release, "jax", types.SimpleNamespace(__version__="0.4.30", __version_info__=(0, 4, 30)))
+    monkeypatch.setattr(_compat, "jax", types.SimpleNamespace(__version__="0.4.30", __version_info__=(0, 4, 30)))
     with pytest.raises(ImportError, match=r"stnkit needs jax 0\.\d+\.0 or newer for JAX arrays; got jax 0\.4\.30"):
-        release.check_release()
+        _compat.check_release()
 
 
 SHARDED = """

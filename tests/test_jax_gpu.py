@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from emulation.pretended import pretended
 from jax.interpreters import mlir
-from pretended import pretended
 
-from stnkit.jax import release
+from stnkit.jax import _compat
 from stnkit.transforms import control_lattice
 
 EPS = np.finfo(np.float64).eps
@@ -21,20 +21,20 @@ EPS = np.finfo(np.float64).eps
 
 @pytest.fixture(autouse=True)
 def _precise():
-    with release.enable_x64():
+    with _compat.enable_x64():
         yield
 
 
 @pytest.fixture
 def on_gpu(plain, monkeypatch):
     """Lower every operation on this machine as for a GPU; return what is launched."""
-    from stnkit.jax import gpu
+    from stnkit.jax import cuda
 
     record = []
-    monkeypatch.setattr(gpu, "stream", lambda execution: 5)
-    monkeypatch.setattr(sys.modules["stnkit.kernels.device"], "tools", lambda: None)
-    importlib.import_module("stnkit.kernels.twin")
-    lower(lambda rules: gpu.lowered(rules.on_gpu))
+    monkeypatch.setattr(cuda, "stream", lambda execution: 5)
+    monkeypatch.setattr(sys.modules["stnkit.kernels.cuda.runtime"], "tools", lambda: None)
+    importlib.import_module("stnkit.kernels.cuda.runtime")
+    lower(lambda rules: cuda.lowered(rules.on_gpu))
     with pretended(record):
         yield record
     lower(lambda rules: rules.lower)
@@ -219,19 +219,19 @@ def test_programs_for_gpus_are_lowered_without_one():
 
 def test_what_is_missing_is_told_while_a_program_is_lowered(monkeypatch):
     import stnkit
-    from stnkit.jax import gpu
-    from stnkit.kernels import device
+    from stnkit.jax import cuda
+    from stnkit.kernels.cuda import runtime
 
     def sample(image, grid):
         return stnkit.grid_sample(image, grid)
 
     arrays = jnp.asarray(IMAGE), jnp.asarray(GRID)
-    device.tools.cache_clear()
+    runtime.tools.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ImportError, match=r'pip install "stnkit\[cuda\]"'):
             lowered_for_gpus(sample, *arrays)
-    monkeypatch.setattr(device, "tools", lambda: None)
-    monkeypatch.setattr(gpu, "buffer_callback", None)
+    monkeypatch.setattr(runtime, "tools", lambda: None)
+    monkeypatch.setattr(cuda, "buffer_callback", None)
     with pytest.raises(NotImplementedError, match="has no buffer_callback"):
         lowered_for_gpus(sample, *arrays)

@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 from maps import OPS
 
-from stnkit.jax import release
+from stnkit.jax import _compat
 
 STEP = float(np.cbrt(np.finfo(float).eps))  # of central differences: truncation is then as small as rounding
 
@@ -18,7 +18,7 @@ STEP = float(np.cbrt(np.finfo(float).eps))  # of central differences: truncation
 @pytest.fixture(autouse=True)
 def _wide():
     np.random.seed(0)  # noqa: NPY002  # from which `check_grads` draws its directions
-    with release.enable_x64(), jax.numpy_rank_promotion("raise"):
+    with _compat.enable_x64(), jax.numpy_rank_promotion("raise"):
         yield
 
 
@@ -117,7 +117,7 @@ def test_refused(plain, kind, call, words):
 
 def test_tables_have_a_size(plain, monkeypatch):
     """As many are kept as fit into a number of bytes; one that is too large is right all the same."""
-    spline = importlib.import_module("stnkit.spline")
+    spline = importlib.import_module("stnkit.plans.thin_plates")
     kept = spline.Memo(30_000)
     monkeypatch.setattr(spline, "KEPT", kept)
     given = draw("thin_plate_spline", 2)

@@ -145,7 +145,7 @@ SCRIPT = """
 import json, re, sys
 import jax, jax.numpy as jnp, numpy as np, stnkit
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from stnkit.jax import release
+from stnkit.jax import _compat as release
 
 random = np.random.default_rng(0)
 image, grids = random.normal(size=(4, 2, 5, 6)).astype("f"), random.uniform(-1, 1, (4, 4, 3, 2)).astype("f")

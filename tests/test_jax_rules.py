@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from stnkit.jax import release
+from stnkit.jax import _compat
 
 SPATIAL, POINTS = (4, 3, 3), (2, 1, 1)
 STEP = float(np.cbrt(np.finfo(float).eps))  # of central differences: truncation is then as small as rounding
@@ -20,7 +20,7 @@ STEP = float(np.cbrt(np.finfo(float).eps))  # of central differences: truncation
 @pytest.fixture(autouse=True)
 def _precise():
     np.random.seed(0)  # noqa: NPY002  # from which `check_grads` draws its directions
-    with release.enable_x64(), jax.numpy_rank_promotion("raise"):
+    with _compat.enable_x64(), jax.numpy_rank_promotion("raise"):
         yield
 
 

@@ -12,14 +12,14 @@ import pytest
 from cases import FUNCTIONS
 from jax.test_util import check_grads
 
-from stnkit.jax import release
+from stnkit.jax import _compat
 
 SIZES = {1: (7,), 2: (5, 7), 3: (3, 5, 4)}
 
 
 @pytest.fixture(autouse=True)
 def _precise():
-    with release.enable_x64(), jax.numpy_rank_promotion("raise"):
+    with _compat.enable_x64(), jax.numpy_rank_promotion("raise"):
         yield
 
 
@@ -156,7 +156,7 @@ def test_transformers_of_maps_that_are_not_affine(plain):
 
 @pytest.mark.parametrize("room", ["scipy", "nn"])
 def test_examples(room, plain):
-    with release.enable_x64(False):  # as users have it
+    with _compat.enable_x64(False):  # as users have it
         found = doctest.testmod(importlib.import_module(f"stnkit.jax.{room}"))
     assert found.attempted > 2
     assert found.failed == 0

@@ -8,10 +8,10 @@ from PIL import Image
 
 from stnkit.cli.app import run
 from stnkit.demo.layers import Adam, Chain, Linear, Tanh, cross_entropy, perceptron
-from stnkit.demo.learn import READ, learners, learning, one_epoch, unit_digits
-from stnkit.demo.learn_sheet import _stages
+from stnkit.demo.learn.sheet import _stages
+from stnkit.demo.learn.task import READ, learners, learning, one_epoch, unit_digits
 from stnkit.demo.poses import EXTENT, differences, distorted
-from stnkit.pixel_affine import theta_of
+from stnkit.transforms.pixel_affine import theta_of
 
 
 def test_the_network_with_the_transformer_is_clearly_ahead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

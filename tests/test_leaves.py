@@ -24,7 +24,7 @@ def spec(interp=BILINEAR, align=False, pixel=False, source=AFFINE):
 @pytest.fixture(scope="module")
 def axis(plain):
     with uncompiled():
-        return importlib.import_module("stnkit.kernels.axis")
+        return importlib.import_module("stnkit.kernels.leaves.axis")
 
 
 def pixel(u, n, align):
@@ -237,7 +237,7 @@ def test_taps(axis, n, align, padding, T):
 @pytest.mark.parametrize("T", FLOATS)
 def test_lattice(plain, T):
     """Each location is one correctly rounded division."""
-    sources = importlib.import_module("stnkit.kernels.sources")
+    sources = importlib.import_module("stnkit.kernels.leaves.sources")
     for n in range(1, 50):
         for i in range(n):
             exact = Fraction(2 * i, n - 1) - 1 if n > 1 else Fraction(0)
@@ -246,7 +246,7 @@ def test_lattice(plain, T):
 
 
 def test_parts_cover_all_work_once(plain):
-    cpu = importlib.import_module("stnkit.kernels.cpu")
+    cpu = importlib.import_module("stnkit.kernels.cpu.loops")
     for batch, channels, tiles in itertools.product((1, 3), (1, 5), (1, 4)):
         for parts in itertools.product(range(1, batch + 1), range(1, channels + 1), range(1, tiles + 1)):
             done = [

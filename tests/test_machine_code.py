@@ -14,7 +14,7 @@ from conftest import uncompiled
 from ml_dtypes import bfloat16
 
 import stnkit
-from stnkit.kernels import threads
+from stnkit.kernels.cpu import threads
 
 MINE = CHOICES | {
     "operation": (*CHOICES["operation"], "count", "gradient"),

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from stnkit import memo
-from stnkit.memo import Memo
+from stnkit.plans import memo
+from stnkit.plans.memo import Memo
 
 
 def test_what_was_not_asked_for_goes_first():

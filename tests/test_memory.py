@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from strategies import LAYOUTS, numbers, shapes, strange
 
 import stnkit
-from stnkit.kernels import threads
+from stnkit.kernels.cpu import threads
 
 
 @given(layouts=st.tuples(*[st.sampled_from(sorted(LAYOUTS))] * 3), data=st.data())
@@ -200,7 +200,7 @@ def foreign(array, how):
 @pytest.fixture
 def boxing(plain, monkeypatch):
     """Give the uncompiled package, which boxes images of any size; what it has not copied to a box is NaN, or 99."""
-    package = importlib.import_module("stnkit.arrays")
+    package = importlib.import_module("stnkit.backends.interop")
     poisoned = {**vars(np), "empty": lambda size, dtype: np.full(size, np.nan if dtype.kind == "f" else 99, dtype)}
     monkeypatch.setattr(package, "LARGE", 0)
     monkeypatch.setattr(package, "np", types.SimpleNamespace(**poisoned))

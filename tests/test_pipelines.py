@@ -6,9 +6,9 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 
-from stnkit.kernels.jit import leaf
-from stnkit.kernels.leaves import compiled
-from stnkit.kernels.pipelines import KernelPipeline
+from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.leaves import compiled
+from stnkit.kernels.compiler.pipelines import KernelPipeline
 from stnkit.spec import AFFINE, BICUBIC, FLOW, GRID, Spec
 
 

@@ -132,7 +132,7 @@ def test_an_edited_leaf_is_compiled_anew(tmp_path: Path) -> None:
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     before = run(script, cwd=tmp_path, **environment)
     count = len(machine_code(tmp_path / "cache"))
-    sources = tmp_path / "stnkit" / "kernels" / "sources.py"
+    sources = tmp_path / "stnkit" / "kernels" / "leaves" / "sources.py"
     text = sources.read_text()
     leaf = "return T(theta[at]) * x + T(theta[at + 1])\n"
     assert leaf in text
@@ -188,14 +188,15 @@ def test_frameworks_and_data_are_reached_from_byte_code_alone(byte_code: Path) -
 def test_byte_code_of_an_edited_leaf_has_another_digest(byte_code: Path, tmp_path: Path) -> None:
     """And that of the same leaf the same one, wherever its lines stand, and in whatever order sets are."""
     shutil.copytree(byte_code, tmp_path / "copy")
-    text = (PACKAGE / "kernels" / "axis.py").read_text()
+    text = (PACKAGE / "kernels" / "leaves" / "axis.py").read_text()
     edited = text.replace("return v + finite", "return v - finite")
     assert edited != text
     digests = []
     for seed, leaf in enumerate([text, f"# a line above\n{text}", edited]):
         (tmp_path / "axis.py").write_text(leaf)
-        py_compile.compile(str(tmp_path / "axis.py"), str(tmp_path / "copy" / "stnkit" / "kernels" / "axis.pyc"))
-        script = "from stnkit.kernels import digests; print(digests.digest())"
+        byte_code_of_it = tmp_path / "copy" / "stnkit" / "kernels" / "leaves" / "axis.pyc"
+        py_compile.compile(str(tmp_path / "axis.py"), str(byte_code_of_it))
+        script = "from stnkit.kernels.compiler import digests; print(digests.digest())"
         digests.append(run(script, cwd=tmp_path / "copy", NUMBA_DISABLE_JIT="1", PYTHONHASHSEED=str(seed)))
     assert digests[0] == digests[1] != digests[2]
 
@@ -203,12 +204,12 @@ def test_byte_code_of_an_edited_leaf_has_another_digest(byte_code: Path, tmp_pat
 def test_an_edit_of_what_gpus_run_leaves_the_kernels_of_cpus(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "stnkit", ignore=shutil.ignore_patterns("__pycache__"))
     script = """
-    from stnkit.kernels import digests
+    from stnkit.kernels.compiler import digests
 
-    print(digests.digest(), digests.digest("stnkit.kernels.cuda", "stnkit.kernels.device"))
+    print(digests.digest(), digests.digest("stnkit.kernels.cuda.kernels", "stnkit.kernels.cuda.runtime"))
     """
     found = []
-    for edited in (None, "device.py", "thread.py", "axis.py"):
+    for edited in (None, "cuda/runtime.py", "cuda/thread.py", "leaves/axis.py"):
         if edited is not None:
             with (tmp_path / "stnkit" / "kernels" / edited).open("a") as file:
                 file.write("# a line below")

@@ -2,7 +2,9 @@
 
 import ast
 import functools
+import graphlib
 import importlib
+import itertools
 import os
 import subprocess
 import sys
@@ -12,60 +14,19 @@ import numpy as np
 import pytest
 
 import stnkit
-from stnkit.kernels import digests
+from stnkit.kernels.compiler import digests
 from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
 
 ROOT = Path(stnkit.__file__).parent
-FLOORS = [
-    {"spec"},
-    {"dtypes", "hints", "kernels.compiling", "kernels.digests", "kernels.expressions"},
-    {"kernels.lowering", "kernels.pipelines"},
-    {"kernels.leaves"},
-    {"kernels.jit", "kernels.cubins", "check", "device_arrays", "doors", "memo"},
-    {"kernels.words"},
-    {"kernels.lanes", "kernels.bins", "kernels.warp", "kernels.device"},
-    {"kernels.twin", "lenders"},
-    {"arrays", "boxes"},
-    {"kernels.axis", "kernels.formats", "kernels.radial"},
-    {"kernels.point", "kernels.sources", "kernels.elements"},
-    {"kernels.maps", "kernels.nearest", "kernels.place"},
-    {"kernels.survey", "kernels.tile"},
-    {"kernels.busy", "kernels.call"},
-    {"kernels.cpu", "kernels.threads"},
-    {"kernels.cpu_grids", "kernels.cpu_order", "kernels.cpu_tangent", "plans", "plans.layout", "spline"},
-    {"kernels.thread_maps"},
-    {"kernels.thread"},
-    {"kernels.cuda", "kernels.gather", "device_memory"},
-    {"kernels.cuda_gather", "device_threads"},
-    {"device_scatter", "device_maps"},
-    {"device_gather"},
-    {"device_ops"},
-    {"device_tangents"},
-    {"plans.launch"},
-    {"plans.maps", "plans.tangents"},
-    {"ops"},
-    {"maps", "tangents"},
-    {"api", "api.call", "api.shifts"},
-    {"api.control"},
-    {"api.footprints", "api.tools"},
-    {"api.antialias"},
-    {"api.grid", "api.affine", "api.flow", "api.projective", "api.splat", "api.thin_plate_spline"},
-    {"api.ahead"},
-    {"fast_path"},
-    {""},
-]
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-ANNEX = len(FLOORS)  # rooms that use the library: they may use one another
-LATER = {  # imported once they are asked for
-    ("doors", "torch"),
-    ("doors", "jax"),
-    ("doors", "fast_path"),
-    ("", "nn"),
-    ("", "transforms"),
-}
 ROOMS = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
+FOLDERS = {name.removesuffix(".__init__") for name in ROOMS if name.endswith(".__init__")}
 ROOMS = {name.removesuffix("__init__").rstrip("."): path for name, path in ROOMS.items()}
+LONGEST = 350  # lines; what `api` has is documentation
+LATER = {  # imported once they are asked for
+    "_dispatch": {"api.fast_path", "jax", "torch"},
+    "": {"nn", "transforms"},
+}
 
 
 def imports(path):
@@ -80,35 +41,60 @@ def imports(path):
             yield from (n.name.removeprefix("stnkit").lstrip(".") for n in node.names if n.name.startswith("stnkit"))
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_a_room_imports_from_floors_below_it(room):
-    here = FLOOR.get(room, ANNEX)
-    for other in imports(ROOMS[room]):
-        there = FLOOR.get(other, ANNEX)
-        opens = (room, other) in LATER
-        assert there < here or there == here == ANNEX or opens, f"{room} imports {other}"
+def folder(room):
+    """Return the folder that a room stands in; those in `kernels` are folders of their own."""
+    parts = room.split(".")
+    deep = 2 if parts[0] == "kernels" and ".".join(parts[:2]) in FOLDERS else 1
+    return ".".join(parts[:deep]) if parts[0] in FOLDERS else room
 
 
-def test_every_room_has_a_floor():
-    """What is not on a floor is an annex, and known as one."""
-    annexes = {room.partition(".")[0] for room in set(ROOMS) - set(FLOOR)}
-    assert annexes <= {
-        "__main__",
-        "cli",
-        "coordinates",
-        "demo",
-        "jax",
-        "nn",
-        "pixel_affine",
-        "transforms",
-        "torch",
-        "kernels",
-    }
-    assert {room for room in set(ROOMS) - set(FLOOR) if room.startswith("kernels.")} == set()
+def below(graph):
+    """Put what each item of a graph needs before it, in floors; raise CycleError, which shows the circle."""
+    sorter = graphlib.TopologicalSorter(graph)
+    sorter.prepare()
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        yield sorted(ready)
+        sorter.done(*ready)
+
+
+def test_rooms_import_without_circles():
+    """But for those that are opened late: by `_dispatch`, for an array in hand, and by the package, when asked for."""
+    graph = {room: set(imports(path)) - {room} for room, path in ROOMS.items()}
+    for room, others in LATER.items():
+        assert others <= graph[room]
+        graph[room] -= others
+    assert list(below(graph))
+
+
+def test_folders_are_floors():
+    """What a folder imports are folders below it: their order is found, and not kept by hand."""
+    graph = {}
+    for room, path in ROOMS.items():
+        others = {folder(other) for other in set(imports(path)) - LATER.get(room, set())}
+        graph.setdefault(folder(room), set()).update(others - {folder(room)})
+    floors = {name: floor for floor, names in enumerate(below(graph)) for name in names}
+    kernels = [f"kernels.{name}" for name in ("compiler", "simd", "leaves", "cpu")]
+    order = ["spec", *kernels, "plans", "backends", "calls", "antialias", "api", "torch"]
+    assert all(floors[low] < floors[high] for low, high in itertools.pairwise(order)), floors
+    assert floors["kernels.cpu"] < floors["kernels.cuda"] < floors["backends"]
+
+
+def test_layout():
+    """Few rooms stand at the root, none is long, and none is a folder spelled as the beginning of a name."""
+    root = {room for room in ROOMS if room and "." not in room and room not in FOLDERS}
+    assert len(root | {"__init__"}) <= 8, root
+    for room, path in ROOMS.items():
+        lines = len(path.read_text().splitlines())
+        assert lines <= LONGEST or room.startswith("api."), f"{room}: {lines} lines"
+        parent, _, name = room.rpartition(".")
+        beside = {other.rpartition(".")[2] for other in ROOMS if other.rpartition(".")[0] == parent} - {""}
+        beside |= {"cpu", "cuda", "device", "torch", "jax"}
+        assert not any(name.startswith(f"{other}_") for other in beside), room
 
 
 def leaves():
-    for path in sorted((ROOT / "kernels").glob("*.py")):
+    for path in sorted((ROOT / "kernels").rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
                 decorators = {d.id for d in node.decorator_list if isinstance(d, ast.Name)}
@@ -136,9 +122,7 @@ def test_leaf(leaf):
 
 
 def test_kernels_capture_their_spec_alone(plain):
-    rooms = [
-        importlib.import_module(f"stnkit.kernels.{name}") for name in ("cpu", "cpu_grids", "cpu_order", "cpu_tangent")
-    ]
+    rooms = [importlib.import_module(f"stnkit.kernels.cpu.{name}") for name in ("loops", "grids", "order", "tangents")]
     spec = grid_spec(2, np.dtype("float32"), AFFINE, False)
     factories = [f for room in rooms for f in vars(room).values() if isinstance(f, functools._lru_cache_wrapper)]
     assert len(factories) >= 12
@@ -150,12 +134,12 @@ def test_kernels_capture_their_spec_alone(plain):
 
 def test_threads_are_started_in_one_room():
     users = {room for room, path in ROOMS.items() if "prange" in path.read_text()}
-    assert users == {"kernels.threads"}
+    assert users == {"kernels.cpu.threads"}
 
 
 def test_one_room_knows_how_a_gpu_is_programmed():
     users = {room for room, path in ROOMS.items() for module in modules(path) if module in ("cuda", "numba_cuda")}
-    assert users == {"kernels.device", "cli.environment"}  # which tells what is there, for bug reports
+    assert users == {"kernels.cuda.runtime", "cli.environment"}  # which tells what is there, for bug reports
 
 
 def modules(path):
@@ -171,15 +155,24 @@ def modules(path):
 
 def test_the_digest_of_a_kernel_follows_imports():
     """The text of what is compiled into kernels for CPUs is that of these rooms, and of all that they import."""
-    users = {room for room, path in ROOMS.items() if "kernels.jit.kernel" in set(named(path))}
+    users = {room for room, path in ROOMS.items() if "kernels.compiler.jit.kernel" in set(named(path))}
     assert {f"stnkit.{room}" for room in users} == set(digests.CPU)
     expected, coming = set(), users
     while coming:
         expected |= coming
         coming = {other for room in coming for other in imports(ROOMS[room])} - expected
     assert digests.reached(digests.CPU) == {f"stnkit.{room}" for room in expected}
-    assert not {"kernels.device", "kernels.thread", "kernels.cuda", "kernels.cubins"} & expected
-    assert {"spec", "kernels.point", "kernels.axis", "kernels.jit", "kernels.pipelines"} <= expected
+    assert (
+        not {"kernels.cuda.runtime", "kernels.cuda.thread", "kernels.cuda.kernels", "kernels.cuda.cubin_cache"}
+        & expected
+    )
+    assert {
+        "spec",
+        "kernels.leaves.point",
+        "kernels.leaves.axis",
+        "kernels.compiler.jit",
+        "kernels.compiler.pipelines",
+    } <= expected
 
 
 def named(path):
@@ -200,7 +193,7 @@ import numpy as np
 image, grid = np.ones((1, 1, 2, 2)), np.zeros((1, 1, 1, 2))
 stnkit.grid_sample_vjp(stnkit.grid_sample(image, grid), image, grid)
 stnkit.grid_splat(stnkit.flow_sample(image, grid), stnkit.flow_grid(grid), (2, 2))
-tangents = {"stnkit.tangents", "stnkit.kernels.cpu_tangent"}
+tangents = {"stnkit.backends.cpu.tangents", "stnkit.kernels.cpu.tangents"}
 assert not tangents & set(sys.modules)
 stnkit.flow_sample_jvp(image, grid, None, grid)
 stnkit.grid_gradient(image, grid)

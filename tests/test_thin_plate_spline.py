@@ -9,8 +9,8 @@ import pytest
 from scipy.interpolate import CubicSpline, RBFInterpolator
 
 import stnkit
-from stnkit import spline
-from stnkit.memo import Memo
+from stnkit.plans import thin_plates
+from stnkit.plans.memo import Memo
 from stnkit.spec import THIN_PLATE_SPLINE, Spec
 from stnkit.transforms import control_lattice
 
@@ -27,7 +27,7 @@ def scattered(d, shape):
 
 def solved(points, theta):
     """Return [w; A] of a spline."""
-    first, second = spline.solution(points.tobytes(), points.shape[-1])
+    first, second = thin_plates.solution(points.tobytes(), points.shape[-1])
     return second @ (first @ theta)
 
 
@@ -41,7 +41,7 @@ def test_interpolates_its_control_points(plain, d, shape):
     np.testing.assert_allclose(grid.reshape(theta.shape), theta, rtol=0, atol=1e-9)
     moved, values = scattered(d, shape)
     weights = solved(moved, values)
-    np.testing.assert_allclose(spline.basis(moved, moved) @ weights, values, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(thin_plates.basis(moved, moved) @ weights, values, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("d", "shape"), EACH)
@@ -81,7 +81,7 @@ def test_float32(plain, d, shape):
     grid = plain.thin_plate_spline_grid(theta, points, size)
     assert grid.dtype == np.float32
     table = oracles.thin_plate_spline_table(points, size)
-    basis = spline.basis(oracles.base(size, False)[..., :-1].reshape(-1, d), points.astype(float))
+    basis = thin_plates.basis(oracles.base(size, False)[..., :-1].reshape(-1, d), points.astype(float))
     weights = solved(points.astype(float), theta.astype(float))
     limit = (len(points) + d + 9) * 2.0**-24 * (np.abs(basis) @ np.abs(weights)).reshape(grid.shape)
     # A location that is off by e / 2 moves U by its slope, below 2 (|r| + 1)^2 where r < 4, and on three axes by 1.
@@ -92,7 +92,7 @@ def test_float32(plain, d, shape):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_logarithm(plain, dtype):
     """Within an ulp of the exact one, and harmless at 0."""
-    from stnkit.kernels import radial
+    from stnkit.kernels.leaves import radial
 
     random = np.random.default_rng(0)
     x = np.concatenate([np.exp(random.uniform(-80, 80, 3000)), random.uniform(0.5, 2, 3000), [1.0, 0.5, 2.0]])
@@ -107,14 +107,14 @@ def test_logarithm(plain, dtype):
 
 def test_leaves_agree(plain):
     """What gives one location, as devices with a thread for each need it, has the bits of what gives a row."""
-    from stnkit import ops
-    from stnkit.kernels import sources
-    from stnkit.kernels.jit import View
+    from stnkit.backends.cpu import execute
+    from stnkit.kernels.compiler.jit import View
+    from stnkit.kernels.leaves import sources
     from stnkit.plans import layout
 
     for d in (1, 2, 3):
         given = maps.draw("thin_plate_spline", d, "bilinear", "zeros", False, dtype="float32")
-        block = ops.readable(given.theta, THIN_PLATE_SPLINE, np.dtype("f4"), given.control.tobytes())
+        block = execute.readable(given.theta, THIN_PLATE_SPLINE, np.dtype("f4"), given.control.tobytes())
         size, strides = layout.source_layout(layout.layout(block), THIN_PLATE_SPLINE, given.size)
         spec = layout.grid_spec(d, np.dtype("f4"), THIN_PLATE_SPLINE, False)
         source, grid = View(block.ravel(), strides), maps.grid(plain, given)
@@ -125,13 +125,13 @@ def test_leaves_agree(plain):
 
 def test_a_lattice_is_solved_once(monkeypatch):
     points, theta = scattered(2, (5, 5))
-    monkeypatch.setattr(spline, "KEPT", Memo(2**20))
-    times, solve = [], spline._solved
-    monkeypatch.setattr(spline, "_solved", lambda lattice: times.append(lattice) or solve(lattice))
+    monkeypatch.setattr(thin_plates, "KEPT", Memo(2**20))
+    times, solve = [], thin_plates._solved
+    monkeypatch.setattr(thin_plates, "_solved", lambda lattice: times.append(lattice) or solve(lattice))
     for _ in range(3):
         stnkit.thin_plate_spline_grid(theta, points.copy(), (0, 4))
     assert len(times) == 1
-    assert not any(matrix.flags.writeable for matrix in spline.solution(points.tobytes(), 2))
+    assert not any(matrix.flags.writeable for matrix in thin_plates.solution(points.tobytes(), 2))
 
 
 def test_table_is_that_of_the_formula(monkeypatch):
@@ -140,11 +140,11 @@ def test_table_is_that_of_the_formula(monkeypatch):
         points, _ = scattered(d, shape)
         for align in (False, True):
             for size in ((3, 4, 5)[-d:], (1, 2, 1)[-d:]):
-                table = spline.table(points.tobytes(), size, align)
+                table = thin_plates.table(points.tobytes(), size, align)
                 expected = oracles.thin_plate_spline_table(points, size, align)
                 np.testing.assert_allclose(table, expected.reshape(table.shape), rtol=0, atol=1e-10)
-                monkeypatch.setattr(spline, "BLOCK", 1)
-                in_rows = spline._table(points.tobytes(), size, align)
+                monkeypatch.setattr(thin_plates, "BLOCK", 1)
+                in_rows = thin_plates._table(points.tobytes(), size, align)
                 monkeypatch.undo()
                 np.testing.assert_allclose(in_rows, table, rtol=0, atol=1e-10)
 
@@ -152,22 +152,24 @@ def test_table_is_that_of_the_formula(monkeypatch):
 def test_what_is_kept_has_a_size(monkeypatch):
     """Solutions and tables share a number of bytes; what is larger is computed, and not kept."""
     kept = Memo(40_000)
-    monkeypatch.setattr(spline, "KEPT", kept)
+    monkeypatch.setattr(thin_plates, "KEPT", kept)
     points, _ = scattered(2, (4, 4))
     for n in range(1, 40):
-        table = spline.table(points.tobytes(), (n, 8), False)
+        table = thin_plates.table(points.tobytes(), (n, 8), False)
         assert table.nbytes == n * 8 * 16 * 8
         assert kept.nbytes <= 40_000
         known = [entry[0] for entry in kept._kept.values()]
         sizes = [array.nbytes for entry in known for array in (entry if isinstance(entry, tuple) else (entry,))]
         assert kept.nbytes == sum(sizes) + len(kept) * points.nbytes
-    table = spline.table(points.tobytes(), (20, 8), False)
-    assert spline.table(points.tobytes(), (39, 8), False) is not spline.table(points.tobytes(), (39, 8), False)
-    assert spline.table(points.tobytes(), (20, 8), False) is table  # what is too large drives nothing out
+    table = thin_plates.table(points.tobytes(), (20, 8), False)
+    assert thin_plates.table(points.tobytes(), (39, 8), False) is not thin_plates.table(
+        points.tobytes(), (39, 8), False
+    )
+    assert thin_plates.table(points.tobytes(), (20, 8), False) is table  # what is too large drives nothing out
     large, _ = scattered(2, (8, 8))  # 2 * 64^2 numbers and more
-    first, _ = spline.solution(large.tobytes(), 2)
-    assert spline.solution(large.tobytes(), 2)[0] is not first
-    assert spline.solution(points.tobytes(), 2)[0] is spline.solution(points.tobytes(), 2)[0]
+    first, _ = thin_plates.solution(large.tobytes(), 2)
+    assert thin_plates.solution(large.tobytes(), 2)[0] is not first
+    assert thin_plates.solution(points.tobytes(), 2)[0] is thin_plates.solution(points.tobytes(), 2)[0]
 
 
 def landmarks(d, count):
@@ -210,11 +212,11 @@ def test_many_landmarks(name):
     extent = np.abs(points).max()
     smooth = points + extent * np.sin(2 * points / extent) / 9
     rough = extent * np.random.default_rng(0).uniform(-1, 1, points.shape)
-    rows = spline.basis(points, points)
+    rows = thin_plates.basis(points, points)
     for theta, limit in ((smooth, smooth_miss), (rough, rough_miss)):
         weights = solved(points, theta)
         missed = np.abs(rows @ weights - theta)
-        assert (missed <= (count + d + 1) * spline.EPS * (np.abs(rows) @ np.abs(weights)).max(axis=0)).all()
+        assert (missed <= (count + d + 1) * thin_plates.EPS * (np.abs(rows) @ np.abs(weights)).max(axis=0)).all()
         assert missed.max() <= limit * extent
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import stnkit
-from stnkit.kernels import busy, call, jit, threads
+from stnkit.kernels.compiler import jit
+from stnkit.kernels.cpu import busy, call, threads
 from stnkit.spec import Spec
 
 

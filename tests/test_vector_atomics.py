@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from pretended import lent, pretended, returned
+from emulation.pretended import lent, pretended, returned
 
-from stnkit.kernels import cuda, device
+from stnkit.kernels.cuda import kernels, runtime
 from stnkit.spec import BILINEAR, FLOAT16, FLOAT64, Spec
 
 INTERLEAVED = Spec(2, interp=BILINEAR, interleaved=True, lanes=4, aligned=True, image_bar=True, digest=1)
@@ -35,8 +35,8 @@ def test_neighbours_are_added_by_one_instruction_where_there_is_one(name, capabi
     """A vector of float32 is added as a whole from capability 9.0 on, by machine code that spills nothing."""
     pytest.importorskip("numba_cuda")
     asked, template = OPERATIONS[name]
-    spec = device.aimed(INTERLEAVED._replace(**asked, **changes), capability)
-    code = device.compile(getattr(cuda, name)(spec), device.signature(template, True), capability)
+    spec = runtime.aimed(INTERLEAVED._replace(**asked, **changes), capability)
+    code = runtime.compile(getattr(kernels, name)(spec), runtime.signature(template, True), capability)
     assert code.cubin.startswith(b"\x7fELF")
     assert code.spilled == 0
     assert not re.search(r"\bcall\b|\.local", code.ptx)
@@ -51,16 +51,16 @@ def test_neighbours_are_added_by_one_instruction_where_there_is_one(name, capabi
 def test_code_is_made_for_the_capability_it_runs_on(monkeypatch):
     """The spec that a factory gets says the capability, so that kernels of two GPUs are never mixed up."""
     seen = []
-    monkeypatch.setattr(device, "compile", lambda thread, signature, capability: seen.append((thread, capability)))
-    monkeypatch.setattr(device.cubins, "find", lambda key: seen.append(key))
-    monkeypatch.setattr(device.cubins, "keep", lambda key, code: None)
-    monkeypatch.setattr(device, "tools", lambda: device.SimpleNamespace(versions={}))
+    monkeypatch.setattr(runtime, "compile", lambda thread, signature, capability: seen.append((thread, capability)))
+    monkeypatch.setattr(runtime.cubins, "find", lambda key: seen.append(key))
+    monkeypatch.setattr(runtime.cubins, "keep", lambda key, code: None)
+    monkeypatch.setattr(runtime, "tools", lambda: runtime.SimpleNamespace(versions={}))
 
     def factory(spec):
         return spec.capability
 
     for capability in ((8, 0), (9, 0), (12, 1)):
-        device.code(factory, INTERLEAVED, (0,), True, capability)
+        runtime.code(factory, INTERLEAVED, (0,), True, capability)
     assert seen[1::2] == [(80, (8, 0)), (90, (9, 0)), (121, (12, 1))]
     assert len(set(seen[::2])) == 3
 
@@ -69,7 +69,7 @@ def test_code_is_made_for_the_capability_it_runs_on(monkeypatch):
 @pytest.mark.parametrize("offset", [0, 4, 8])
 def test_memory_that_lies_askew_is_added_to_in_narrower_steps(plain, dtype, offset):
     """What a caller gives to add to begins anywhere; vectors are as long as its address, the image's too, allows."""
-    importlib.import_module("stnkit.kernels.twin")
+    importlib.import_module("stnkit.kernels.cuda.runtime")
     random, record = np.random.default_rng(0), []
     image, cotangent = (random.uniform(-1, 1, (2, *size, 8)).astype(dtype) for size in ((4, 5), (3, 4)))
     grid = random.uniform(-1, 1, (2, 3, 4, 2)).astype("float32")

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.antialias import antialiased_here
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import dispatch
+from stnkit.antialias.compose import antialiased_here
+from stnkit.backends import interop
+from stnkit.calls.sampling import (
     Array,
     Call,
     DataFormat,
@@ -14,19 +16,18 @@ from stnkit.api.call import (
     PaddingMode,
     Wrt,
     double_vjp,
+    export_all,
     forward,
     grids,
     jvp,
-    leave_all,
     prepare,
     theta_bars,
     vjp,
 )
-from stnkit.doors import front
 from stnkit.spec import AFFINE
 
 
-@front
+@dispatch
 def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
     """Generate the grid that affine maps give for an output of a size.
 
@@ -66,15 +67,15 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
     array([[[ 0.5,  0. ],
             [-0.5,  0. ]]])
     """
-    (theta_,), leave = arrays.enter(theta=theta)
-    check.coordinate_dtype("theta", theta_.dtype)
-    ndim = check.theta_axes(theta_.shape)
-    align = check.flag("align_corners", align_corners)
-    out_size = check.size(size, ndim)
-    return leave(grids(theta_, AFFINE, 3, out_size, align))
+    (theta_,), export = interop.import_arrays(theta=theta)
+    validation.coordinate_dtype("theta", theta_.dtype)
+    ndim = validation.theta_axes(theta_.shape)
+    align = validation.flag("align_corners", align_corners)
+    out_size = validation.size(size, ndim)
+    return export(grids(theta_, AFFINE, 3, out_size, align))
 
 
-@front
+@dispatch
 def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, deterministic: bool = False) -> Array:
     """Pull a cotangent of `affine_grid` back to theta.
 
@@ -108,15 +109,15 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     array([[[ 0.,  0., 16.],
             [ 0.,  0., 16.]]])
     """
-    check.flag("deterministic", deterministic)
-    (cotangent_,), leave = arrays.enter(cotangent=cotangent)
-    check.coordinate_dtype("cotangent", cotangent_.dtype)
-    ndim = check.grid_axes(cotangent_.shape, "cotangent")
-    align = check.flag("align_corners", align_corners)
-    return leave(theta_bars(cotangent_, ndim, align))
+    validation.flag("deterministic", deterministic)
+    (cotangent_,), export = interop.import_arrays(cotangent=cotangent)
+    validation.coordinate_dtype("cotangent", cotangent_.dtype)
+    ndim = validation.grid_axes(cotangent_.shape, "cotangent")
+    align = validation.flag("align_corners", align_corners)
+    return export(theta_bars(cotangent_, ndim, align))
 
 
-@front
+@dispatch
 def affine_grid_jvp(
     theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False
 ) -> tuple[Array, Array]:
@@ -155,19 +156,19 @@ def affine_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    (theta_, theta_dot), leave = arrays.enter(theta=theta, d_theta=d_theta)
-    check.coordinate_dtype("theta", theta_.dtype)
-    check.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
-    check.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
-    out_size = check.size(size, check.theta_axes(theta_.shape))
-    align = check.flag("align_corners", align_corners)
+    (theta_, theta_dot), export = interop.import_arrays(theta=theta, d_theta=d_theta)
+    validation.coordinate_dtype("theta", theta_.dtype)
+    validation.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
+    validation.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
+    out_size = validation.size(size, validation.theta_axes(theta_.shape))
+    align = validation.flag("align_corners", align_corners)
     return (
-        leave(grids(theta_, AFFINE, 3, out_size, align)),
-        leave(grids(theta_dot, AFFINE, 3, out_size, align)),
+        export(grids(theta_, AFFINE, 3, out_size, align)),
+        export(grids(theta_dot, AFFINE, 3, out_size, align)),
     )
 
 
-@front
+@dispatch
 def affine_sample(
     image: Array,
     theta: Array,
@@ -240,13 +241,13 @@ def affine_sample(
     """
     if antialias is not False:
         return antialiased_here(affine_sample, locals())
-    (image_, theta_, out_), leave = arrays.enter("out", later="image", image=image, theta=theta, out=out)
+    (image_, theta_, out_), export = interop.import_arrays("out", later="image", image=image, theta=theta, out=out)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)
-    return leave(result) if out is None else out
+    return export(result) if out is None else out
 
 
-@front
+@dispatch
 def affine_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -313,17 +314,17 @@ def affine_sample_vjp(
     """
     if antialias is not False:
         return antialiased_here(affine_sample_vjp, locals())
-    steady = check.flag("deterministic", deterministic)
-    (cotangent_, image_, theta_, into), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (cotangent_, image_, theta_, into), export = interop.import_arrays(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
+    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
-@front
+@dispatch
 def affine_sample_jvp(
     image: Array,
     theta: Array,
@@ -379,15 +380,15 @@ def affine_sample_jvp(
     """
     if antialias is not False:
         return antialiased_here(affine_sample_jvp, locals())
-    (image_, theta_, image_dot, source_dot), leave = arrays.enter(
+    (image_, theta_, image_dot, source_dot), export = interop.import_arrays(
         "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
     )
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     out, out_dot = jvp(call, image_dot, source_dot)
-    return leave(out), leave(out_dot)
+    return export(out), export(out_dot)
 
 
-@front
+@dispatch
 def affine_sample_double_vjp(
     dd_image: Array | None,
     dd_theta: Array | None,
@@ -449,19 +450,19 @@ def affine_sample_double_vjp(
     """
     if antialias is not False:
         return antialiased_here(affine_sample_double_vjp, locals())
-    steady = check.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, theta_), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, theta_), export = interop.import_arrays(
         "dd_image", "dd_theta", dd_image=dd_image, dd_theta=dd_theta, cotangent=cotangent, image=image, theta=theta
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
+    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
     return out_bar_bar, image_bar, source_bar
 
 
 def output_size(cotangent: np.ndarray, theta: np.ndarray, data_format: DataFormat) -> tuple[int, ...]:
     """Return the spatial size of an output from its cotangent."""
-    return check.output_size(cotangent.shape, check.theta_axes(theta.shape), data_format)
+    return validation.output_size(cotangent.shape, validation.theta_axes(theta.shape), data_format)
 
 
 def prepared(
@@ -475,8 +476,8 @@ def prepared(
     data_format: DataFormat,
 ) -> Call:
     """Check an image and affine maps, and bring them to one form."""
-    ndim = check.theta_axes(theta.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format)
-    _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
-    out_size = spatial if size is None else check.size(size, ndim)
+    ndim = validation.theta_axes(theta.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format)
+    _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
+    out_size = spatial if size is None else validation.size(size, ndim)
     return prepare(image, theta, AFFINE, out_size, options, fill_value)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stnkit.api.call import Array
 from stnkit.api.projective import projective_grid
 from stnkit.api.thin_plate_spline import thin_plate_spline_grid
-from stnkit.arrays import framework_of, is_shared
+from stnkit.backends.interop import framework_of, is_shared
+from stnkit.calls.sampling import Array
 
 Shape = tuple[int, ...]
 Words = dict[str, Any]
@@ -91,13 +91,14 @@ def compile_ahead(
     bound = inspect.signature(function).bind(*arrays, **options)
     from numba import config
 
-    from stnkit.kernels import compiling, jit
+    from stnkit.kernels.compiler import monitor
+    from stnkit.kernels.cpu import threads
 
     before = time.process_time()
-    with compiling.collecting() as tally, np.errstate(all="ignore"):
+    with monitor.collecting() as tally, np.errstate(all="ignore"):
         for one, words in _calls(function, _stand_ins(bound, np.dtype(dtype))):
             one(**words)
-    place = jit.place()
+    place = threads.cache_directory()
     if place is None and not config.DISABLE_JIT:
         message = (
             "there is no directory to keep kernels in, so that each process compiles them: set NUMBA_CACHE_DIR to a "

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.antialias import antialiased_here
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import dispatch
+from stnkit.antialias.compose import antialiased_here
+from stnkit.backends import backend, interop
+from stnkit.calls.sampling import (
     Array,
     Call,
     DataFormat,
@@ -13,20 +15,18 @@ from stnkit.api.call import (
     Units,
     Wrt,
     double_vjp,
-    floor,
+    export_all,
     forward,
     grids,
     jvp,
-    leave_all,
     prepare,
     vjp,
     widened,
 )
-from stnkit.doors import front
 from stnkit.spec import FLOW
 
 
-@front
+@dispatch
 def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = False) -> Array:
     """Generate the grid of a flow: the locations of its own lattice, each moved by it.
 
@@ -59,14 +59,14 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     array([[-0.5],
            [ 1.5]])
     """
-    (flow_,), leave = arrays.enter(flow=flow)
-    check.coordinate_dtype("flow", flow_.dtype)
-    ndim = check.grid_axes(flow_.shape, "flow")
-    pixel, align = check.units(units), check.flag("align_corners", align_corners)
-    return leave(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
+    (flow_,), export = interop.import_arrays(flow=flow)
+    validation.coordinate_dtype("flow", flow_.dtype)
+    ndim = validation.grid_axes(flow_.shape, "flow")
+    pixel, align = validation.units(units), validation.flag("align_corners", align_corners)
+    return export(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
 
 
-@front
+@dispatch
 def flow_grid_vjp(
     cotangent: Array, *, units: Units = "pixel", align_corners: bool = False, deterministic: bool = False
 ) -> Array:
@@ -103,12 +103,12 @@ def flow_grid_vjp(
            [0.5],
            [0.5]])
     """
-    check.flag("deterministic", deterministic)
-    (cotangent_,), leave = arrays.enter(cotangent=cotangent)
-    return leave(_scaled(cotangent_, "cotangent", units, align_corners))
+    validation.flag("deterministic", deterministic)
+    (cotangent_,), export = interop.import_arrays(cotangent=cotangent)
+    return export(_scaled(cotangent_, "cotangent", units, align_corners))
 
 
-@front
+@dispatch
 def flow_grid_jvp(
     flow: Array, d_flow: Array, *, units: Units = "pixel", align_corners: bool = False
 ) -> tuple[Array, Array]:
@@ -144,20 +144,20 @@ def flow_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    (flow_, flow_dot), leave = arrays.enter(flow=flow, d_flow=d_flow)
-    check.same_shape("d_flow", flow_dot.shape, "`flow`", flow_.shape)
-    check.same_dtype("d_flow", flow_dot.dtype, "`flow`", flow_.dtype)
+    (flow_, flow_dot), export = interop.import_arrays(flow=flow, d_flow=d_flow)
+    validation.same_shape("d_flow", flow_dot.shape, "`flow`", flow_.shape)
+    validation.same_dtype("d_flow", flow_dot.dtype, "`flow`", flow_.dtype)
     grid = flow_grid(flow_, units=units, align_corners=align_corners)
-    return leave(grid), leave(_scaled(widened(flow_dot), "d_flow", units, align_corners))
+    return export(grid), export(_scaled(widened(flow_dot), "d_flow", units, align_corners))
 
 
 def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> np.ndarray:
     """Multiply by d grid / d flow: 1, or what a pixel of the lattice is in normalised coordinates."""
-    check.coordinate_dtype(name, array.dtype)
-    ndim = check.grid_axes(array.shape, name)
-    align = check.flag("align_corners", align_corners)
-    factors = pitches(array.shape[-1 - ndim : -1], align) if check.units(units) else None
-    scaled: np.ndarray = floor(array).scaled(array, factors)
+    validation.coordinate_dtype(name, array.dtype)
+    ndim = validation.grid_axes(array.shape, name)
+    align = validation.flag("align_corners", align_corners)
+    factors = pitches(array.shape[-1 - ndim : -1], align) if validation.units(units) else None
+    scaled: np.ndarray = backend(array).scaled(array, factors)
     return scaled
 
 
@@ -168,7 +168,7 @@ def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
     return pitch
 
 
-@front
+@dispatch
 def flow_sample(
     image: Array,
     flow: Array,
@@ -238,13 +238,13 @@ def flow_sample(
     """
     if antialias is not False:
         return antialiased_here(flow_sample, locals())
-    (image_, flow_, out_), leave = arrays.enter("out", later="image", image=image, flow=flow, out=out)
+    (image_, flow_, out_), export = interop.import_arrays("out", later="image", image=image, flow=flow, out=out)
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     result = forward(call, out_)
-    return leave(result) if out is None else out
+    return export(result) if out is None else out
 
 
-@front
+@dispatch
 def flow_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -316,16 +316,16 @@ def flow_sample_vjp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_vjp, locals())
-    steady = check.flag("deterministic", deterministic)
-    (cotangent_, image_, flow_, into), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (cotangent_, image_, flow_, into), export = interop.import_arrays(
         "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
+    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
-@front
+@dispatch
 def flow_sample_jvp(
     image: Array,
     flow: Array,
@@ -377,15 +377,15 @@ def flow_sample_jvp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_jvp, locals())
-    (image_, flow_, image_dot, source_dot), leave = arrays.enter(
+    (image_, flow_, image_dot, source_dot), export = interop.import_arrays(
         "d_image", "d_flow", image=image, flow=flow, d_image=d_image, d_flow=d_flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
     out, out_dot = jvp(call, image_dot, source_dot)
-    return leave(out), leave(out_dot)
+    return export(out), export(out_dot)
 
 
-@front
+@dispatch
 def flow_sample_double_vjp(
     dd_image: Array | None,
     dd_flow: Array | None,
@@ -448,12 +448,12 @@ def flow_sample_double_vjp(
     """
     if antialias is not False:
         return antialiased_here(flow_sample_double_vjp, locals())
-    steady = check.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, flow_), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, flow_), export = interop.import_arrays(
         "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
     )
     call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
+    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
     return out_bar_bar, image_bar, source_bar
 
 
@@ -468,6 +468,6 @@ def prepared(
     units: Units,
 ) -> Call:
     """Check an image and a flow, and bring them to one form."""
-    ndim = check.grid_axes(flow.shape, "flow")
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, units=units)
+    ndim = validation.grid_axes(flow.shape, "flow")
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, units=units)
     return prepare(image, flow, FLOW, flow.shape[-1 - ndim : -1], options, fill_value)

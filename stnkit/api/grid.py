@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import dispatch
+from stnkit.backends import interop
+from stnkit.calls.sampling import (
     Array,
     Call,
     DataFormat,
@@ -12,17 +14,16 @@ from stnkit.api.call import (
     Units,
     Wrt,
     double_vjp,
+    export_all,
     forward,
     jvp,
-    leave_all,
     prepare,
     vjp,
 )
-from stnkit.doors import front
 from stnkit.spec import GRID
 
 
-@front
+@dispatch
 def grid_sample(
     image: Array,
     grid: Array,
@@ -100,13 +101,13 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    (image_, grid_, out_), leave = arrays.enter("out", later="image", image=image, grid=grid, out=out)
+    (image_, grid_, out_), export = interop.import_arrays("out", later="image", image=image, grid=grid, out=out)
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     result = forward(call, out_)
-    return leave(result) if out is None else out
+    return export(result) if out is None else out
 
 
-@front
+@dispatch
 def grid_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -173,16 +174,16 @@ def grid_sample_vjp(
     >>> d_grid
     array([[[ 3. , -2.5]]])
     """
-    steady = check.flag("deterministic", deterministic)
-    (cotangent_, image_, grid_, into), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (cotangent_, image_, grid_, into), export = interop.import_arrays(
         "accumulate_into", cotangent=cotangent, image=image, grid=grid, accumulate_into=accumulate_into
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, steady), leave)
+    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
-@front
+@dispatch
 def grid_sample_jvp(
     image: Array,
     grid: Array,
@@ -232,15 +233,15 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    (image_, grid_, image_dot, source_dot), leave = arrays.enter(
+    (image_, grid_, image_dot, source_dot), export = interop.import_arrays(
         "d_image", "d_grid", image=image, grid=grid, d_image=d_image, d_grid=d_grid
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
     out, out_dot = jvp(call, image_dot, source_dot)
-    return leave(out), leave(out_dot)
+    return export(out), export(out_dot)
 
 
-@front
+@dispatch
 def grid_sample_double_vjp(
     dd_image: Array | None,
     dd_grid: Array | None,
@@ -298,12 +299,12 @@ def grid_sample_double_vjp(
     >>> d_grid
     array([[[0., 3.]]])
     """
-    steady = check.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, grid_), leave = arrays.enter(
+    steady = validation.flag("deterministic", deterministic)
+    (image_dot, source_dot, cotangent_, image_, grid_), export = interop.import_arrays(
         "dd_image", "dd_grid", dd_image=dd_image, dd_grid=dd_grid, cotangent=cotangent, image=image, grid=grid
     )
     call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    out_bar_bar, image_bar, source_bar = leave_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), leave)
+    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
     return out_bar_bar, image_bar, source_bar
 
 
@@ -318,6 +319,6 @@ def prepared(
     coords: Units,
 ) -> Call:
     """Check an image and a grid, and bring them to one form."""
-    ndim = check.grid_axes(grid.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    ndim = validation.grid_axes(grid.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     return prepare(image, grid, GRID, grid.shape[-1 - ndim : -1], options, fill_value)

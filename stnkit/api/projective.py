@@ -4,30 +4,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.antialias import antialiased_here
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import dispatch
+from stnkit.antialias.compose import antialiased_here
+from stnkit.backends import backend, interop
+from stnkit.calls.sampling import (
     Array,
     Call,
     DataFormat,
     FillValue,
     PaddingMode,
     Wrt,
+    export_all,
     forward,
     jvp,
-    leave_all,
     map_bars,
-    map_floor,
     map_grids,
     prepare,
     vjp,
     widened,
 )
-from stnkit.doors import front
 from stnkit.spec import PROJECTIVE
 
 
-@front
+@dispatch
 def projective_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
     """Generate the grid that projective maps give for an output of a size.
 
@@ -66,14 +66,14 @@ def projective_grid(theta: Array, size: Sequence[int], *, align_corners: bool = 
     array([[-2.        ],
            [ 0.66666667]])
     """
-    (theta_,), leave = arrays.enter(theta=theta)
-    check.coordinate_dtype("theta", theta_.dtype)
-    out_size = check.size(size, check.projective_axes(theta_.shape))
-    align = check.flag("align_corners", align_corners)
-    return leave(map_grids(theta_, PROJECTIVE, out_size, align))
+    (theta_,), export = interop.import_arrays(theta=theta)
+    validation.coordinate_dtype("theta", theta_.dtype)
+    out_size = validation.size(size, validation.projective_axes(theta_.shape))
+    align = validation.flag("align_corners", align_corners)
+    return export(map_grids(theta_, PROJECTIVE, out_size, align))
 
 
-@front
+@dispatch
 def projective_grid_vjp(
     cotangent: Array, theta: Array, *, align_corners: bool = False, deterministic: bool = False
 ) -> Array:
@@ -111,14 +111,14 @@ def projective_grid_vjp(
     array([[ 0.,  2.],
            [-2.,  0.]])
     """
-    check.flag("deterministic", deterministic)
-    (cotangent_, theta_), leave = arrays.enter(cotangent=cotangent, theta=theta)
-    check.coordinate_dtype("theta", theta_.dtype)
-    ndim, align = check.projective_axes(theta_.shape), check.flag("align_corners", align_corners)
-    return leave(map_bars(cotangent_, theta_, ndim, PROJECTIVE, align))
+    validation.flag("deterministic", deterministic)
+    (cotangent_, theta_), export = interop.import_arrays(cotangent=cotangent, theta=theta)
+    validation.coordinate_dtype("theta", theta_.dtype)
+    ndim, align = validation.projective_axes(theta_.shape), validation.flag("align_corners", align_corners)
+    return export(map_bars(cotangent_, theta_, ndim, PROJECTIVE, align))
 
 
-@front
+@dispatch
 def projective_grid_jvp(
     theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False
 ) -> tuple[Array, Array]:
@@ -157,23 +157,23 @@ def projective_grid_jvp(
            [ 1.]]), array([[-1.],
            [-1.]]))
     """
-    (theta_, theta_dot), leave = arrays.enter(theta=theta, d_theta=d_theta)
-    check.coordinate_dtype("theta", theta_.dtype)
-    check.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
-    check.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
-    out_size = check.size(size, check.projective_axes(theta_.shape))
-    align = check.flag("align_corners", align_corners)
+    (theta_, theta_dot), export = interop.import_arrays(theta=theta, d_theta=d_theta)
+    validation.coordinate_dtype("theta", theta_.dtype)
+    validation.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
+    validation.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
+    out_size = validation.size(size, validation.projective_axes(theta_.shape))
+    align = validation.flag("align_corners", align_corners)
     grid = map_grids(theta_, PROJECTIVE, out_size, align)
-    return leave(grid), leave(_dots(theta_, theta_dot, out_size, align))
+    return export(grid), export(_dots(theta_, theta_dot, out_size, align))
 
 
 def _dots(theta: np.ndarray, theta_dot: np.ndarray, size: tuple[int, ...], align: bool) -> np.ndarray:
     wide, dots = (widened(a if a.ndim == 3 else a[None]) for a in (theta, theta_dot))
-    grid_dot: np.ndarray = map_floor(wide).projective_grid_jvp(wide, dots, size, align)
+    grid_dot: np.ndarray = backend(wide).projective_grid_jvp(wide, dots, size, align)
     return grid_dot if theta.ndim == 3 else grid_dot[0]
 
 
-@front
+@dispatch
 def projective_sample(
     image: Array,
     theta: Array,
@@ -249,13 +249,13 @@ def projective_sample(
     """
     if antialias is not False:
         return antialiased_here(projective_sample, locals())
-    (image_, theta_, out_), leave = arrays.enter("out", later="image", image=image, theta=theta, out=out)
+    (image_, theta_, out_), export = interop.import_arrays("out", later="image", image=image, theta=theta, out=out)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)
-    return leave(result) if out is None else out
+    return export(result) if out is None else out
 
 
-@front
+@dispatch
 def projective_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -322,17 +322,17 @@ def projective_sample_vjp(
     """
     if antialias is not False:
         return antialiased_here(projective_sample_vjp, locals())
-    check.flag("deterministic", deterministic)
-    (cotangent_, image_, theta_, into), leave = arrays.enter(
+    validation.flag("deterministic", deterministic)
+    (cotangent_, image_, theta_, into), export = interop.import_arrays(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
     )
     size = output_size(cotangent_, theta_, data_format)
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, deterministic), leave)
+    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, deterministic), export)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
-@front
+@dispatch
 def projective_sample_jvp(
     image: Array,
     theta: Array,
@@ -388,17 +388,17 @@ def projective_sample_jvp(
     """
     if antialias is not False:
         return antialiased_here(projective_sample_jvp, locals())
-    (image_, theta_, image_dot, source_dot), leave = arrays.enter(
+    (image_, theta_, image_dot, source_dot), export = interop.import_arrays(
         "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
     )
     call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
     out, out_dot = jvp(call, image_dot, source_dot)
-    return leave(out), leave(out_dot)
+    return export(out), export(out_dot)
 
 
 def output_size(cotangent: np.ndarray, theta: np.ndarray, data_format: DataFormat) -> tuple[int, ...]:
     """Return the spatial size of an output from its cotangent."""
-    return check.output_size(cotangent.shape, check.projective_axes(theta.shape), data_format)
+    return validation.output_size(cotangent.shape, validation.projective_axes(theta.shape), data_format)
 
 
 def prepared(
@@ -412,8 +412,8 @@ def prepared(
     data_format: DataFormat,
 ) -> Call:
     """Check an image and projective maps, and bring them to one form."""
-    ndim = check.projective_axes(theta.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format)
-    _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
-    out_size = spatial if size is None else check.size(size, ndim)
+    ndim = validation.projective_axes(theta.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format)
+    _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
+    out_size = spatial if size is None else validation.size(size, ndim)
     return prepare(image, theta, PROJECTIVE, out_size, options, fill_value)

@@ -4,26 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import dispatch
+from stnkit.backends import backend, interop
+from stnkit.calls.sampling import (
     Array,
     DataFormat,
     FillValue,
     PaddingMode,
     Units,
     Wrt,
-    floor,
-    leave_all,
+    export_all,
     prepare,
-    tangent_floor,
     vjp,
     widened,
 )
-from stnkit.doors import front
 from stnkit.spec import GRID, Options
 
 
-@front
+@dispatch
 def grid_splat(
     values: Array,
     grid: Array,
@@ -77,14 +76,14 @@ def grid_splat(
     >>> stnkit.grid_splat(values, grid, (4,), coords="pixel")
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
-    steady = check.flag("deterministic", deterministic)
-    (values_, grid_), leave = arrays.enter(values=values, grid=grid)
-    ndim = check.grid_axes(grid_.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    return leave(_splat(values_, grid_, check.size(size, ndim), options, steady))
+    steady = validation.flag("deterministic", deterministic)
+    (values_, grid_), export = interop.import_arrays(values=values, grid=grid)
+    ndim = validation.grid_axes(grid_.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    return export(_splat(values_, grid_, validation.size(size, ndim), options, steady))
 
 
-@front
+@dispatch
 def grid_splat_vjp(
     cotangent: Array,
     values: Array,
@@ -138,31 +137,31 @@ def grid_splat_vjp(
     (array([[0.5, 4. ]]), array([[ 1.],
            [50.]]))
     """
-    steady = check.flag("deterministic", deterministic)
-    (cotangent_, values_, grid_), leave = arrays.enter(cotangent=cotangent, values=values, grid=grid)
-    asked = check.names("wrt", wrt, ("values", "grid"))
-    ndim = check.grid_axes(grid_.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    spatial = check.output_size(cotangent_.shape, ndim, data_format)
+    steady = validation.flag("deterministic", deterministic)
+    (cotangent_, values_, grid_), export = interop.import_arrays(cotangent=cotangent, values=values, grid=grid)
+    asked = validation.names("wrt", wrt, ("values", "grid"))
+    ndim = validation.grid_axes(grid_.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    spatial = validation.output_size(cotangent_.shape, ndim, data_format)
     shape, batched = image_shape(values_, grid_, spatial, options)
-    check.same_shape("cotangent", cotangent_.shape, "the splat", shape if batched else shape[1:])
-    check.same_dtype("cotangent", cotangent_.dtype, "`values`", values_.dtype)
+    validation.same_shape("cotangent", cotangent_.shape, "the splat", shape if batched else shape[1:])
+    validation.same_dtype("cotangent", cotangent_.dtype, "`values`", values_.dtype)
     size = grid_.shape[-1 - ndim : -1]
     call = prepare(cotangent_, grid_, GRID, size, options, 0.0)
     spread = np.broadcast_to(values_, call.form.out_shape)
     values_bar, grid_bar = None, None
     if asked[0]:
         shared = values_.ndim < ndim + 2 or len(values_) == 1
-        here = floor(call.image)
+        here = backend(call.image)
         values_bar = call.run(here.sample_total, then=(shape[0],)) if shared and batched else call.run(here.sample)
         values_bar = here.converted(values_bar.reshape(values_.shape), values_.dtype)
     if asked[1]:
         _, grid_bar = vjp(call, spread, "grid", None, steady)
-    first, second = leave_all((values_bar, grid_bar), leave)
+    first, second = export_all((values_bar, grid_bar), export)
     return first, second
 
 
-@front
+@dispatch
 def grid_count(
     grid: Array,
     size: Sequence[int],
@@ -206,18 +205,18 @@ def grid_count(
     >>> stnkit.grid_count(np.array([[0.5], [2.0], [2.0]]), (4,), coords="pixel")
     array([0.5, 0.5, 2. , 0. ])
     """
-    steady = check.flag("deterministic", deterministic)
-    (grid_,), leave = arrays.enter(grid=grid)
-    ndim = check.grid_axes(grid_.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, "channels_first", coords=coords)
-    check.coordinate_dtype("grid", grid_.dtype)
+    steady = validation.flag("deterministic", deterministic)
+    (grid_,), export = interop.import_arrays(grid=grid)
+    ndim = validation.grid_axes(grid_.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, "channels_first", coords=coords)
+    validation.coordinate_dtype("grid", grid_.dtype)
     wide = widened(grid_)
-    ones = floor(wide).ones(wide, (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
-    counts = _splat(ones, wide, check.size(size, ndim), options, steady)
-    return leave(np.squeeze(counts, axis=-1 - ndim))
+    ones = backend(wide).ones(wide, (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
+    counts = _splat(ones, wide, validation.size(size, ndim), options, steady)
+    return export(np.squeeze(counts, axis=-1 - ndim))
 
 
-@front
+@dispatch
 def grid_gradient(
     image: Array,
     grid: Array,
@@ -260,11 +259,11 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    (image_, grid_), leave = arrays.enter(image=image, grid=grid)
-    ndim = check.grid_axes(grid_.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    (image_, grid_), export = interop.import_arrays(image=image, grid=grid)
+    ndim = validation.grid_axes(grid_.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     call = prepare(image_, grid_, GRID, grid_.shape[-1 - ndim : -1], options, fill_value)
-    return leave(call.unbatch(call.run(tangent_floor(call.image).sample_gradient)))
+    return export(call.unbatch(call.run(backend(call.image).sample_gradient)))
 
 
 def splat_double_jvp(
@@ -282,14 +281,14 @@ def splat_double_jvp(
     deterministic: bool = False,
 ) -> np.ndarray:
     """Return the second derivative of `grid_splat` along two tangents of its grid, for adapters."""
-    ndim = check.grid_axes(grid.shape)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
+    ndim = validation.grid_axes(grid.shape)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
     for name, dot in (("d_grid", d_grid), ("dd_grid", dd_grid)):
-        check.same_shape(name, dot.shape, "`grid`", grid.shape)
-        check.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
-    wide, whole, shape, batched = _prepared(values, grid, check.size(size, ndim), options)
+        validation.same_shape(name, dot.shape, "`grid`", grid.shape)
+        validation.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
+    wide, whole, shape, batched = _prepared(values, grid, validation.size(size, ndim), options)
     first, second = (widened(dot).reshape(wide.shape) for dot in (d_grid, dd_grid))
-    out: np.ndarray = tangent_floor(whole).splat_double_jvp(whole, wide, first, second, shape, options, deterministic)
+    out: np.ndarray = backend(whole).splat_double_jvp(whole, wide, first, second, shape, options, deterministic)
     return out if batched else out[0]
 
 
@@ -297,7 +296,7 @@ def _splat(
     values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options, deterministic: bool
 ) -> np.ndarray:
     wide, whole, shape, batched = _prepared(values, grid, spatial, options)
-    out: np.ndarray = floor(whole).splat(whole, wide, shape, options, deterministic)
+    out: np.ndarray = backend(whole).splat(whole, wide, shape, options, deterministic)
     return out if batched else out[0]
 
 
@@ -310,7 +309,7 @@ def _prepared(
     wide = widened(grid)
     wide = wide if wide.ndim == ndim + 2 else wide[None]
     values = values if values.ndim == ndim + 2 else values[None]
-    check.not_empty(shape, spatial, wide.shape[1:-1])
+    validation.not_empty(shape, spatial, wide.shape[1:-1])
     return wide, np.broadcast_to(values, (shape[0], *values.shape[1:])), shape, batched
 
 
@@ -319,11 +318,11 @@ def image_shape(
 ) -> tuple[tuple[int, ...], bool]:
     """Check values against a grid; return the shape of the image with its batch axis, and whether it keeps it."""
     ndim = len(spatial)
-    check.addable("values", values.dtype)
-    check.coordinate_dtype("grid", grid.dtype)
-    channels, points = check.image_shape(values.shape, ndim, options.channels_last, "values")
+    validation.addable("values", values.dtype)
+    validation.coordinate_dtype("grid", grid.dtype)
+    channels, points = validation.image_shape(values.shape, ndim, options.channels_last, "values")
     size = grid.shape[-1 - ndim : -1]
-    check.same_shape("values", points, "the grid's locations", size)
-    batch = check.batch(values.shape, grid.shape, ndim, "grid", ndim + 2, "values")
+    validation.same_shape("values", points, "the grid's locations", size)
+    batch = validation.batch(values.shape, grid.shape, ndim, "grid", ndim + 2, "values")
     shape = (batch, *spatial, channels) if options.channels_last else (batch, channels, *spatial)
     return shape, values.ndim == ndim + 2 or grid.ndim == ndim + 2

@@ -4,29 +4,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stnkit import arrays, check
-from stnkit.api.antialias import antialiased_here
-from stnkit.api.call import (
+from stnkit import validation
+from stnkit._dispatch import dispatch
+from stnkit.antialias.compose import antialiased_here
+from stnkit.backends import interop
+from stnkit.calls.control_points import entered, fixed
+from stnkit.calls.sampling import (
     Array,
     Call,
     DataFormat,
     FillValue,
     PaddingMode,
     Wrt,
+    export_all,
     forward,
     jvp,
-    leave_all,
     map_bars,
     map_grids,
     prepare,
     vjp,
 )
-from stnkit.api.control import entered, fixed
-from stnkit.doors import front
 from stnkit.spec import THIN_PLATE_SPLINE
 
 
-@front
+@dispatch
 def thin_plate_spline_grid(
     theta: Array, control_points: Array, size: Sequence[int], *, align_corners: bool = False
 ) -> Array:
@@ -80,15 +81,15 @@ def thin_plate_spline_grid(
            [ 0.84375],
            [ 1.     ]])
     """
-    (theta_,), leave = arrays.enter(theta=theta)
+    (theta_,), export = interop.import_arrays(theta=theta)
     control = entered(control_points)
-    check.coordinate_dtype("theta", theta_.dtype)
-    ndim = check.spline_axes(theta_.shape, control.shape)
-    out_size, align = check.size(size, ndim), check.flag("align_corners", align_corners)
-    return leave(map_grids(theta_, THIN_PLATE_SPLINE, out_size, align, fixed(control, theta_.dtype)))
+    validation.coordinate_dtype("theta", theta_.dtype)
+    ndim = validation.spline_axes(theta_.shape, control.shape)
+    out_size, align = validation.size(size, ndim), validation.flag("align_corners", align_corners)
+    return export(map_grids(theta_, THIN_PLATE_SPLINE, out_size, align, fixed(control, theta_.dtype)))
 
 
-@front
+@dispatch
 def thin_plate_spline_grid_vjp(
     cotangent: Array, theta: Array, control_points: Array, *, align_corners: bool = False, deterministic: bool = False
 ) -> Array:
@@ -129,15 +130,15 @@ def thin_plate_spline_grid_vjp(
     array([[2.],
            [2.]])
     """
-    check.flag("deterministic", deterministic)
-    (cotangent_, theta_), leave = arrays.enter(cotangent=cotangent, theta=theta)
+    validation.flag("deterministic", deterministic)
+    (cotangent_, theta_), export = interop.import_arrays(cotangent=cotangent, theta=theta)
     control = entered(control_points)
-    check.coordinate_dtype("theta", theta_.dtype)
-    ndim, align = check.spline_axes(theta_.shape, control.shape), check.flag("align_corners", align_corners)
-    return leave(map_bars(cotangent_, theta_, ndim, THIN_PLATE_SPLINE, align, fixed(control, theta_.dtype)))
+    validation.coordinate_dtype("theta", theta_.dtype)
+    ndim, align = validation.spline_axes(theta_.shape, control.shape), validation.flag("align_corners", align_corners)
+    return export(map_bars(cotangent_, theta_, ndim, THIN_PLATE_SPLINE, align, fixed(control, theta_.dtype)))
 
 
-@front
+@dispatch
 def thin_plate_spline_grid_jvp(
     theta: Array, d_theta: Array, control_points: Array, size: Sequence[int], *, align_corners: bool = False
 ) -> tuple[Array, Array]:
@@ -179,17 +180,17 @@ def thin_plate_spline_grid_jvp(
     array([[0.25],
            [0.75]])
     """
-    (theta_, theta_dot), leave = arrays.enter(theta=theta, d_theta=d_theta)
+    (theta_, theta_dot), export = interop.import_arrays(theta=theta, d_theta=d_theta)
     control = entered(control_points)
-    check.coordinate_dtype("theta", theta_.dtype)
-    check.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
-    check.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
-    ndim, align = check.spline_axes(theta_.shape, control.shape), check.flag("align_corners", align_corners)
-    given = THIN_PLATE_SPLINE, check.size(size, ndim), align, fixed(control, theta_.dtype)
-    return leave(map_grids(theta_, *given)), leave(map_grids(theta_dot, *given))
+    validation.coordinate_dtype("theta", theta_.dtype)
+    validation.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
+    validation.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
+    ndim, align = validation.spline_axes(theta_.shape, control.shape), validation.flag("align_corners", align_corners)
+    given = THIN_PLATE_SPLINE, validation.size(size, ndim), align, fixed(control, theta_.dtype)
+    return export(map_grids(theta_, *given)), export(map_grids(theta_dot, *given))
 
 
-@front
+@dispatch
 def thin_plate_spline_sample(
     image: Array,
     theta: Array,
@@ -266,14 +267,14 @@ def thin_plate_spline_sample(
     """
     if antialias is not False:
         return antialiased_here(thin_plate_spline_sample, locals())
-    (image_, theta_, out_), leave = arrays.enter("out", later="image", image=image, theta=theta, out=out)
+    (image_, theta_, out_), export = interop.import_arrays("out", later="image", image=image, theta=theta, out=out)
     control = entered(control_points)
     call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
     result = forward(call, out_)
-    return leave(result) if out is None else out
+    return export(result) if out is None else out
 
 
-@front
+@dispatch
 def thin_plate_spline_sample_vjp(
     cotangent: Array,
     image: Array,
@@ -343,18 +344,18 @@ def thin_plate_spline_sample_vjp(
     """
     if antialias is not False:
         return antialiased_here(thin_plate_spline_sample_vjp, locals())
-    check.flag("deterministic", deterministic)
-    (cotangent_, image_, theta_, into), leave = arrays.enter(
+    validation.flag("deterministic", deterministic)
+    (cotangent_, image_, theta_, into), export = interop.import_arrays(
         "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
     )
     control = entered(control_points)
-    size = check.output_size(cotangent_.shape, check.control_axes(control.shape), data_format)
+    size = validation.output_size(cotangent_.shape, validation.control_axes(control.shape), data_format)
     call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = leave_all(vjp(call, cotangent_, wrt, into, deterministic), leave)
+    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, deterministic), export)
     return (image_bar if accumulate_into is None else accumulate_into), source_bar
 
 
-@front
+@dispatch
 def thin_plate_spline_sample_jvp(
     image: Array,
     theta: Array,
@@ -413,13 +414,13 @@ def thin_plate_spline_sample_jvp(
     """
     if antialias is not False:
         return antialiased_here(thin_plate_spline_sample_jvp, locals())
-    (image_, theta_, image_dot, source_dot), leave = arrays.enter(
+    (image_, theta_, image_dot, source_dot), export = interop.import_arrays(
         "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
     )
     control = entered(control_points)
     call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
     out, out_dot = jvp(call, image_dot, source_dot)
-    return leave(out), leave(out_dot)
+    return export(out), export(out_dot)
 
 
 def prepared(
@@ -434,9 +435,9 @@ def prepared(
     data_format: DataFormat,
 ) -> Call:
     """Check an image and thin plate splines, and bring them to one form."""
-    ndim = check.spline_axes(theta.shape, control.shape)
+    ndim = validation.spline_axes(theta.shape, control.shape)
     known = fixed(control, theta.dtype, image.dtype)
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format)._replace(control=known)
-    _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
-    out_size = spatial if size is None else check.size(size, ndim)
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format)._replace(control=known)
+    _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
+    out_size = spatial if size is None else validation.size(size, ndim)
     return prepare(image, theta, THIN_PLATE_SPLINE, out_size, options, fill_value)

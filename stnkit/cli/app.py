@@ -129,9 +129,9 @@ def warp(
     """
     import numpy as np
 
-    from stnkit import pixel_affine
     from stnkit.cli import pictures
     from stnkit.cli.warp import warped
+    from stnkit.transforms import pixel_affine
 
     pictures.file_format(target)
     arguments.one_of("--mode", mode, MODES)
@@ -283,9 +283,9 @@ def learn(
 
     """
     from stnkit.cli.pictures import replacing
-    from stnkit.demo.learn import learning
-    from stnkit.demo.learn_report import outcome, progress
-    from stnkit.demo.learn_sheet import draw
+    from stnkit.demo.learn.report import outcome, progress
+    from stnkit.demo.learn.sheet import draw
+    from stnkit.demo.learn.task import learning
 
     arguments.within("--seed", seed, 0)
     arguments.within("--epochs", epochs, 1)
@@ -322,9 +322,9 @@ def align(
 
     """
     from stnkit.cli.pictures import replacing
-    from stnkit.demo.align import alignment
-    from stnkit.demo.report import outcome, progress
-    from stnkit.demo.sheet import draw
+    from stnkit.demo.align.report import outcome, progress
+    from stnkit.demo.align.sheet import draw
+    from stnkit.demo.align.task import alignment
 
     arguments.within("--seed", seed, 0)
     arguments.within("--count", count, 1, 1000)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numba
 
-from stnkit.kernels import cubins, digests, jit
+from stnkit.kernels.compiler import digests
+from stnkit.kernels.cpu import threads
+from stnkit.kernels.cuda import cubin_cache
 
 # What Numba calls the files of a kernel: room, name, digest (which was not always there), Spec, line, Python's release.
 # What starts kernels has no Spec.
@@ -47,8 +49,8 @@ def clean() -> Removed:
 
 
 def _old() -> Iterator[Path]:
-    place = jit.place()
-    todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.threads"))]
+    place = threads.cache_directory()
+    todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.cpu.threads"))]
     for path in sorted(Path(place).iterdir()) if place else ():
         found = re.fullmatch(NAMES, path.name)
         if found and found[1] not in todays:
@@ -56,19 +58,19 @@ def _old() -> Iterator[Path]:
 
 
 def _old_on_gpus() -> Iterator[Path]:
-    place = cubins.directory(numba.config.CACHE_DIR)
+    place = cubin_cache.directory(numba.config.CACHE_DIR)
     for path in sorted(place.glob("*.cubin")) if place else ():
-        key = cubins.key_of(path)
+        key = cubin_cache.key_of(path)
         if key is None or not _is_todays(key):
             yield path
 
 
 def _is_todays(key: str) -> bool:
-    """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key as `kernels.device` writes it."""
+    """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key, which `runtime` writes."""
     try:
         name, spec, _, _, _, version, _ = ast.literal_eval(key)
         room = name.rpartition(".")[0]
         there = find_spec(room) is not None
     except (ValueError, SyntaxError, ImportError):
         return False
-    return there and spec[-1] == digests.digest(room, "stnkit.kernels.device") and version == numba.__version__
+    return there and spec[-1] == digests.digest(room, "stnkit.kernels.cuda.runtime") and version == numba.__version__

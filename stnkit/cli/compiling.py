@@ -15,7 +15,7 @@ from rich.table import Table
 
 import stnkit
 from stnkit.cli.selection import Choice, calls
-from stnkit.kernels import compiling
+from stnkit.kernels.compiler import monitor
 
 EACH = 16  # choices that a process compiles before another takes its place: what is compiled takes memory
 Kernels = frozenset[str]  # their names
@@ -45,7 +45,7 @@ def compiled(choice: Choice) -> Outcome:
 
     """
     before = time.process_time()
-    with compiling.collecting() as tally, contextlib.suppress(TypeError):
+    with monitor.collecting() as tally, contextlib.suppress(TypeError):
         for arguments, options in calls(choice):
             stnkit.compile_ahead(getattr(stnkit, choice.operation), *arguments, **options)
     return Outcome(choice, frozenset(tally.kernels), tally.compiled, time.process_time() - before)

@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import binding as llvm
 
 from stnkit import __version__
-from stnkit.kernels import jit
+from stnkit.kernels.cpu.threads import cache_directory
 
 Facts = dict[str, Any]
 
@@ -155,7 +155,7 @@ def cache() -> Facts:
     """
     if numba.config.DISABLE_JIT:
         return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
-    path = jit.place()
+    path = cache_directory()
     if path is None:
         return {"directory": "none can be written to: kernels are compiled in every process"}
     files = list(Path(path).glob("*.nbc"))

@@ -1,20 +1,20 @@
-"""The door of JAX: the public functions on JAX arrays and tracers, as operations with every rule.
+"""The public functions on JAX arrays and tracers, as operations with every rule.
 
 `stnkit.grid_sample` and its like come here when an argument is a JAX array, so there is nothing to import. They work
 in `jax.jit`, `jax.grad`, `jax.vmap` and all that is made of them, to any order.
 """
 
-from stnkit.jax.release import OLDEST as OLDEST  # first: what follows needs a JAX that is new enough
+from stnkit.jax._compat import OLDEST as OLDEST  # first: what follows needs a JAX that is new enough
 
 # isort: split
 from functools import partial
 
 from stnkit.api import affine, flow, grid, projective, splat, thin_plate_spline
-from stnkit.jax import export as export  # which answers for exported programs
 from stnkit.jax import grids, maps, samplers
 from stnkit.jax import registration as registration  # which registers the operations
 from stnkit.jax.antialias import antialiasing
 from stnkit.jax.call import signed
+from stnkit.jax.ffi import export as export  # which answers for exported programs
 from stnkit.spec import AFFINE, FLOW, GRID
 
 grid_sample = signed(grid.grid_sample, partial(samplers.sample, GRID))

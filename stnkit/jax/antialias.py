@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stnkit.api.antialias import antialiased
-from stnkit.api.tools import Tools
-from stnkit.jax.call import array_names, enter, signed
+from stnkit.antialias.compose import antialiased
+from stnkit.antialias.roles import Tools
+from stnkit.jax.call import array_names, import_arrays, signed
 from stnkit.jax.maps import constant
 
 
@@ -21,7 +21,7 @@ def antialiasing(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable
         if antialias is False:
             return rule(**arguments)
         arrays = {name: arguments[name] for name in names}
-        enter(*(name for name in names if name.startswith("d")), **arrays)
+        import_arrays(*(name for name in names if name.startswith("d")), **arrays)
         taken = arguments | {"antialias": antialias}
         if "control_points" in taken:
             taken["control_points"] = constant(taken["control_points"])

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stnkit import check
-from stnkit.api.call import NAMES, Wrt, fits_inputs, fits_output, form_of
-from stnkit.api.call import Form as Face
-from stnkit.arrays import misfit, no_array
+from stnkit import validation
+from stnkit.backends.interop import misfit, no_array
+from stnkit.calls.sampling import NAMES, Wrt, fits_inputs, fits_output, form_of
+from stnkit.calls.sampling import Form as Face
 from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.primitives import Form
@@ -59,7 +59,7 @@ def array_names(face: Callable[..., Any]) -> list[str]:
     return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in others]
 
 
-def enter(*optional: str, **arrays: Any) -> list[Any]:
+def import_arrays(*optional: str, **arrays: Any) -> list[Any]:
     """Take arrays, given by argument name; those named in `optional` may be None."""
     for name, array in arrays.items():
         if array is None and name not in optional:
@@ -96,7 +96,7 @@ class Call(NamedTuple):
 
     def steady(self, deterministic: Any) -> "Call":
         """Return the call, with the same bits in every run if that is asked for."""
-        return self._replace(form=self.form._replace(deterministic=check.flag("deterministic", deterministic)))
+        return self._replace(form=self.form._replace(deterministic=validation.flag("deterministic", deterministic)))
 
     def unbatch(self, array: Array) -> Array:
         """Take the batch axis from an output, where the caller's has none."""
@@ -118,7 +118,7 @@ class Call(NamedTuple):
 def prepare(image: Array, source: Array, kind: int, size: tuple[int, ...], options: Options, fill_value: Any) -> Call:
     """Check an image and a source of coordinates against each other, and bring them to one form."""
     face = form_of(image.shape, image.dtype, source.shape, source.dtype, kind, size, options)
-    fill, finite = check.fill(fill_value, face.channels, options.interp, image.dtype, source.dtype)
+    fill, finite = validation.fill(fill_value, face.channels, options.interp, image.dtype, source.dtype)
     return Call(
         image if image.ndim == len(size) + 2 else image[None],
         batched(source, face),
@@ -150,10 +150,10 @@ def gradient(call: Call) -> Array:
 
 def vjp(call: Call, cotangent: Array, wrt: Wrt) -> tuple[Maybe, Maybe]:
     """Run a backward call: the cotangents of image and source that `wrt` names."""
-    asked = check.names("wrt", wrt, ("image", NAMES[call.form.kind]))
+    asked = validation.names("wrt", wrt, ("image", NAMES[call.form.kind]))
     fits_output("cotangent", cotangent, call.face)
     if asked[0]:
-        check.differentiable("image", call.face.image_dtype)
+        validation.differentiable("image", call.face.image_dtype)
     image_bar, source_bar = pull(call, call.batch(cotangent), asked)
     return call.like_image(image_bar), call.like_source(source_bar)
 

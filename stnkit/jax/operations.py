@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from stnkit.api.flow import pitches
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.jax import primitives as p
+from stnkit.jax._compat import vary_alike
 from stnkit.jax.primitives import Form, Splat
-from stnkit.jax.release import vary_alike
 from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, BICUBIC, BILINEAR, NEAREST
 

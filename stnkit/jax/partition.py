@@ -14,10 +14,10 @@ from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, 
 from jax.interpreters import mlir
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from stnkit.jax._compat import can_ask, outside_meshes
 from stnkit.jax.axes import Axes, Names
-from stnkit.jax.ffi import by_callback
+from stnkit.jax.ffi.lower import by_callback
 from stnkit.jax.primitives import Splat
-from stnkit.jax.release import can_ask, outside_meshes
 
 Array = Any  # an array as JAX or XLA describes it: what has a shape, and mostly a sharding
 Shards = dict[str, tuple[str, ...]]  # by the name of an axis: the axes of the mesh over which it is split

@@ -21,11 +21,11 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from stnkit.device_arrays import gapless
+from stnkit.backends.cuda.array import gapless
 from stnkit.dtypes import bar_dtype, dot_dtype
-from stnkit.jax.ffi import Values, aval, execute
-from stnkit.jax.release import described, enable_x64
-from stnkit.kernels.call import (
+from stnkit.jax._compat import described, enable_x64
+from stnkit.jax.ffi.lower import Values, aval, execute
+from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,
     IMAGE,

@@ -8,10 +8,10 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from stnkit.jax import axes, gpu, partition
+from stnkit.jax import axes, cuda, partition
 from stnkit.jax import primitives as p
-from stnkit.jax.batches import one_batch, sample_batch, splat_batch, tangent_batch, vjp_batch
-from stnkit.jax.release import require_devices
+from stnkit.jax._compat import require_devices
+from stnkit.jax.batching import one_batch, sample_batch, splat_batch, tangent_batch, vjp_batch
 from stnkit.jax.rules import (
     lattice_jvp,
     lattice_transpose,
@@ -43,27 +43,27 @@ class Rules(NamedTuple):
 
 OPERATIONS = (
     Rules(
-        p.sample_p, p.sample_aval, axes.sample, p.lower_sample, gpu.sample,
+        p.sample_p, p.sample_aval, axes.sample, p.lower_sample, cuda.sample,
         sample_jvp, sample_transpose, sample_batch,
     ),
     Rules(
-        p.splat_p, p.splat_aval, axes.splat, p.lower_splat, gpu.splat,
+        p.splat_p, p.splat_aval, axes.splat, p.lower_splat, cuda.splat,
         splat_jvp, splat_transpose, splat_batch,
     ),
     Rules(
-        p.tangent_p, p.tangent_aval, axes.tangent, p.lower_tangent, gpu.tangent,
+        p.tangent_p, p.tangent_aval, axes.tangent, p.lower_tangent, cuda.tangent,
         tangent_jvp, tangent_transpose, tangent_batch,
     ),
     Rules(
-        p.vjp_p, p.vjp_aval, axes.vjp, p.lower_vjp, gpu.vjp,
+        p.vjp_p, p.vjp_aval, axes.vjp, p.lower_vjp, cuda.vjp,
         vjp_jvp, vjp_transpose, vjp_batch,
     ),
     Rules(
-        p.lattice_p, p.lattice_aval, axes.lattice, p.lower_lattice, gpu.lattice,
+        p.lattice_p, p.lattice_aval, axes.lattice, p.lower_lattice, cuda.lattice,
         lattice_jvp, lattice_transpose, one_batch(p.lattice_p),
     ),
     Rules(
-        p.lattice_vjp_p, p.lattice_vjp_aval, axes.lattice_vjp, p.lower_lattice_vjp, gpu.lattice_vjp,
+        p.lattice_vjp_p, p.lattice_vjp_aval, axes.lattice_vjp, p.lower_lattice_vjp, cuda.lattice_vjp,
         lattice_vjp_jvp, lattice_vjp_transpose, one_batch(p.lattice_vjp_p),
     ),
 )  # fmt: skip
@@ -104,7 +104,7 @@ for _rules in OPERATIONS:
     _primitive.def_abstract_eval(partition.described(_rules.describe, _rules.axes))
     _lower = partition.lowered(whole(_rules), _rules.axes, _rules.lower)
     mlir.register_lowering(_primitive, _lower, platform="cpu")
-    mlir.register_lowering(_primitive, gpu.lowered(_rules.on_gpu), platform="cuda")
+    mlir.register_lowering(_primitive, cuda.lowered(_rules.on_gpu), platform="cuda")
     require_devices(_primitive)
     ad.primitive_jvps[_primitive] = _rules.jvp
     ad.primitive_transposes[_primitive] = _rules.transpose

@@ -20,6 +20,7 @@ from jax.interpreters import ad
 
 from stnkit.dtypes import arithmetic, dot_dtype, is_float
 from stnkit.jax import primitives as p
+from stnkit.jax._compat import like, vary_alike
 from stnkit.jax.operations import (
     Array,
     Maybe,
@@ -37,7 +38,6 @@ from stnkit.jax.operations import (
     vjp,
 )
 from stnkit.jax.primitives import Form, Splat
-from stnkit.jax.release import like, vary_alike
 from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, NEAREST
 

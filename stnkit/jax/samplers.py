@@ -6,10 +6,10 @@ A function takes the kind of its source, and then the arguments of the public on
 
 from typing import Any
 
-from stnkit import check
-from stnkit.api.call import NAMES
+from stnkit import validation
+from stnkit.calls.sampling import NAMES
 from stnkit.jax import call
-from stnkit.jax.call import Array, Call, Maybe, enter, not_written, prepare
+from stnkit.jax.call import Array, Call, Maybe, import_arrays, not_written, prepare
 from stnkit.spec import AFFINE, GRID
 
 
@@ -53,15 +53,15 @@ def _entered(kind: int, before: dict[str, Any], rest: dict[str, Any], **dots: An
     for image_dot, tangent in dots.items():
         source_dot = image_dot.replace("image", name)
         arrays |= {image_dot: tangent, source_dot: rest.pop(source_dot)}
-    return enter(*dots, *(dot.replace("image", name) for dot in dots), **arrays), rest
+    return import_arrays(*dots, *(dot.replace("image", name) for dot in dots), **arrays), rest
 
 
 def _sized(kind: int, cotangent: Array, source: Array, options: dict[str, Any]) -> dict[str, Any]:
     """Add the output's size, where the source does not say it: that of the cotangent."""
     if kind != AFFINE:
         return options
-    ndim = check.theta_axes(source.shape)
-    return options | {"size": check.output_size(cotangent.shape, ndim, options["data_format"])}
+    ndim = validation.theta_axes(source.shape)
+    return options | {"size": validation.output_size(cotangent.shape, ndim, options["data_format"])}
 
 
 def _begun(
@@ -78,11 +78,11 @@ def _begun(
     **units: str,
 ) -> Call:
     """Check a call and bring it to one form."""
-    ndim = check.theta_axes(source.shape) if kind == AFFINE else check.grid_axes(source.shape, NAMES[kind])
-    options = check.options(ndim, mode, padding_mode, align_corners, data_format, **units)
+    ndim = validation.theta_axes(source.shape) if kind == AFFINE else validation.grid_axes(source.shape, NAMES[kind])
+    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, **units)
     if kind == AFFINE:
-        _, spatial = check.image_shape(image.shape, ndim, options.channels_last)
-        size = spatial if size is None else check.size(size, ndim)
+        _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
+        size = spatial if size is None else validation.size(size, ndim)
     else:
         size = source.shape[-1 - ndim : -1]
     return prepare(image, source, kind, size, options, fill_value)
@@ -90,5 +90,5 @@ def _begun(
 
 def gradient(*, image: Array, grid: Array, **options: Any) -> Array:
     """Differentiate the interpolated image along each axis."""
-    image, grid = enter(image=image, grid=grid)
+    image, grid = import_arrays(image=image, grid=grid)
     return call.gradient(_begun(GRID, image, grid, **options))

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stnkit.dtypes import FLOAT64, bar_dtype
-from stnkit.kernels import cpu, cpu_grids, threads
-from stnkit.kernels.call import IMAGE_BAR, OUT, SOURCE_BAR, Call
-from stnkit.kernels.jit import Kernel
+from stnkit.kernels.compiler.jit import Kernel
+from stnkit.kernels.cpu import grids, loops, threads
+from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, SOURCE_BAR, Call
 from stnkit.plans.layout import (
     CHUNKS,
     Layout,
@@ -77,7 +77,7 @@ class Plan:
 def forward(image: Layout, source: Layout, kind: int, size: Shape, options: Options) -> Plan:
     """Plan the sampling of an image."""
     call = sampling(image, source, kind, size, options)
-    launch = Launch(cpu.sample, call.spec, call.work, forward_call(call, options), (OUT,))
+    launch = Launch(loops.sample, call.spec, call.work, forward_call(call, options), (OUT,))
     return planned((Buffer(OUT, call.out_shape, image[2]),), launch)
 
 
@@ -114,7 +114,7 @@ def backward(
         spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar)
         words = backward_call(call, parts, cotangent, buffers[-1] if asked[1] else None)
         writes = (IMAGE_BAR,) * asked[0] + (SOURCE_BAR,) * asked[1]
-        launches.append(Launch(cpu.sample_vjp, spec, call.work * sum(asked), words, writes))
+        launches.append(Launch(loops.sample_vjp, spec, call.work * sum(asked), words, writes))
     return planned(tuple(buffers), *launches)
 
 
@@ -124,7 +124,7 @@ def grid(source: Layout, kind: int, size: Shape, align: bool, pixel: bool) -> Pl
     out = Buffer(OUT, (source[0][0], *size, len(size)), source[2])
     spec = grid_spec(len(size), source[2], kind, align, pixel)
     words = grid_call(source, kind, size, source[0][0] * math.prod(size[:-1]))
-    return planned((out,), Launch(cpu_grids.grid, spec, math.prod(out.shape), words, (OUT,)))
+    return planned((out,), Launch(grids.grid, spec, math.prod(out.shape), words, (OUT,)))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -135,7 +135,7 @@ def affine_grid_vjp(batch: int, size: Shape, dtype: np.dtype[Any], align: bool) 
     bars = source_bar(batch, theta, AFFINE, size)
     words = grid_call(theta, AFFINE, size, batch * tiles(math.prod(size)))
     spec = grid_spec(ndim, dtype, AFFINE, align)
-    return planned((bars,), Launch(cpu_grids.grid_vjp, spec, batch * math.prod(size) * ndim, words, (SOURCE_BAR,)))
+    return planned((bars,), Launch(grids.grid_vjp, spec, batch * math.prod(size) * ndim, words, (SOURCE_BAR,)))
 
 
 def source_bar(images: int, source: Layout, kind: int, size: Shape) -> Buffer:

@@ -6,14 +6,13 @@ remembered; a repeated call only fetches addresses.
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from stnkit.device_arrays import DeviceArray
 from stnkit.dtypes import arithmetic, dot_dtype
-from stnkit.kernels.digests import digest
-from stnkit.kernels.point import TILE
+from stnkit.kernels.compiler.digests import digest
+from stnkit.kernels.leaves.stage import TILE
 from stnkit.spec import DTYPES, GRID, LANES, MAPS, THIN_PLATE_SPLINE, Options, Spec
 
 Shape = tuple[int, ...]
@@ -40,12 +39,25 @@ class Sampling(NamedTuple):
     like: np.dtype[Any]  # of the arithmetic
 
 
-def layout(array: np.ndarray | DeviceArray) -> Layout:
+class Strided(Protocol):
+    """What a plan needs to know of an array, wherever it lies."""
+
+    @property
+    def shape(self) -> Shape: ...  # noqa: D102
+    @property
+    def strides(self) -> Shape: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    @property
+    def itemsize(self) -> int: ...  # noqa: D102
+
+
+def layout(array: Strided) -> Layout:
     """Return what a plan needs to know of an array."""
     return array.shape, array.strides, array.dtype
 
 
-def contiguous(array: np.ndarray | DeviceArray) -> Layout:
+def contiguous(array: Strided) -> Layout:
     """Return the layout of an array of the same shape and dtype without gaps."""
     steps = [array.itemsize]
     for n in reversed(array.shape[1:]):

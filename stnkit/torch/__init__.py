@@ -1,4 +1,4 @@
-"""The door of torch: what the functions of `stnkit` do with tensors. It opens by itself when the first one comes.
+"""What the functions of `stnkit` do with tensors. It is imported by itself when the first one comes.
 
 Here they have the names and signatures of the public functions, and are differentiable any way that torch knows, twice.
 No more threads work than `torch.get_num_threads` allows.
@@ -8,7 +8,7 @@ from stnkit.torch._compat import OLDEST as OLDEST  # first: what follows needs a
 
 # isort: split
 from stnkit.torch.composed import COMPOSED
-from stnkit.torch.door import FUNCTIONS
+from stnkit.torch.functions import FUNCTIONS
 from stnkit.torch.registry import register
 
 register()

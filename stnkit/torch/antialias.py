@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from stnkit.api.antialias import antialiased
-from stnkit.api.tools import Tools
+from stnkit.antialias.compose import antialiased
+from stnkit.antialias.roles import Tools
 from stnkit.torch import _compat, memory
+from stnkit.torch.autograd import stands_for_another
 from stnkit.torch.operations import Operation
-from stnkit.torch.record import stands_for_another
-from stnkit.torch.refusals import refuse_rounding
-from stnkit.torch.table import constant
+from stnkit.torch.spline_basis import constant
+from stnkit.torch.unsupported import refuse_rounding
 
 Options = dict[str, Any]
 
@@ -70,7 +70,7 @@ def _seen(name: str, tensor: torch.Tensor) -> np.ndarray:
     if stands_for_another(tensor):
         raise TypeError(_UNKNOWN.format(f"`{name}`"))
     with _compat.without_transforms():
-        array: np.ndarray = memory.lend(tensor.detach())
+        array: np.ndarray = memory.as_array(tensor.detach())
     return array
 
 

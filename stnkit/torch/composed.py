@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 import stnkit
-from stnkit import check
-from stnkit.arrays import misfit, no_array
+from stnkit import validation
+from stnkit.backends.interop import misfit, no_array
 from stnkit.torch import antialias
-from stnkit.torch.door import FUNCTIONS, unwritten
-from stnkit.torch.linear import widened
+from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
+from stnkit.torch.derivatives.grids import widened
+from stnkit.torch.functions import FUNCTIONS, unwritten
 from stnkit.torch.maps import MAPS
 from stnkit.torch.operations import OPERATIONS
-from stnkit.torch.record import recorded, stands_for_another, traced, transformed
 from stnkit.torch.run import on_torchs_threads
 
 
@@ -36,7 +36,7 @@ def flow_grid_jvp(flow: torch.Tensor, d_flow: torch.Tensor, **options: Any) -> t
 def grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torch.Tensor:
     """Splat ones."""
     wide = widened(grid)
-    ndim = check.grid_axes((*grid.shape[:-1], *map(int, grid.shape[-1:])))
+    ndim = validation.grid_axes((*grid.shape[:-1], *map(int, grid.shape[-1:])))
     ones = wide.new_ones(()).expand(*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1])
     counts: torch.Tensor = FUNCTIONS["grid_splat"](ones, wide, size, **options)
     return counts.squeeze(-1 - ndim)
@@ -50,7 +50,7 @@ def grid_gradient(image: torch.Tensor, grid: torch.Tensor, **options: Any) -> to
 
 
 def _alike(name: str, dot: torch.Tensor, other: str, tensor: torch.Tensor) -> None:
-    check.same_shape(name, tuple(dot.shape), other, tuple(tensor.shape))
+    validation.same_shape(name, tuple(dot.shape), other, tuple(tensor.shape))
     if dot.dtype != tensor.dtype:
         msg = f"`{name}` must have the dtype of {other}, {tensor.dtype}; got {dot.dtype}"
         raise TypeError(msg)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from stnkit import fast_path
-from stnkit.fast_path import SAMPLERS, Memory, Options, Way
+from stnkit.api import fast_path
+from stnkit.api.fast_path import SAMPLERS, Memory, Options, Way
 from stnkit.plans.layout import Shape
-from stnkit.torch import gpu, memory
+from stnkit.torch import memory
 from stnkit.torch._compat import ORDINARY, PLAIN, keys_of
+from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
 
 KINDS = 4096  # so many are remembered
@@ -30,7 +31,7 @@ _NEW = object()
 
 def _empty(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
     """Return what allocates a tensor in main memory: a default device is a mode, with which no call comes here."""
-    return functools.partial(torch.empty, *shape, dtype=gpu.torch_dtype(dtype))  # torch reads a tuple slowly
+    return functools.partial(torch.empty, *shape, dtype=interop.torch_dtype(dtype))  # torch reads a tuple slowly
 
 
 def _zeros(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
@@ -45,17 +46,17 @@ def _zeros(shape: Shape, dtype: np.dtype[Any]) -> Callable[[], torch.Tensor]:
     return zeros
 
 
-TORCH = Memory(_empty, _zeros, torch.Tensor.data_ptr, memory.own, torch.get_num_threads)
+TORCH = Memory(_empty, _zeros, torch.Tensor.data_ptr, memory.as_tensor, torch.get_num_threads)
 
 
 def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
     """Return what does a call on these tensors; None if it has to go the whole way."""
     if operation.name not in _FAST:
         return None
-    if isinstance(tensors[0], torch.Tensor) and gpu.on_gpu(tensors[0]):
-        from stnkit.torch import tape  # which needs the kernels' room for GPUs
+    if isinstance(tensors[0], torch.Tensor) and interop.on_gpu(tensors[0]):
+        from stnkit.torch.cuda import fast_path  # which needs the kernels' room for GPUs
 
-        return tape.way(operation, tensors, rest, options)
+        return fast_path.way(operation, tensors, rest, options)
     key: list[Any] = [operation.name]
     for tensor in tensors:
         if type(tensor) not in PLAIN or keys_of(tensor) not in ORDINARY or not tensor.is_contiguous():
@@ -78,7 +79,7 @@ def _learned(
     kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Remember the way of a kind of call."""
-    views = [memory.lend(tensor) for tensor in tensors]
+    views = [memory.as_array(tensor) for tensor in tensors]
     found = None
     if tensors[0].is_floating_point() and sum(view.nbytes for view in views) <= LARGE:
         found = fast_path.way(TORCH, operation.name, views, rest, options)

@@ -12,7 +12,7 @@ import torch
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
 import stnkit
-from stnkit.api.call import PaddingMode
+from stnkit.calls.sampling import PaddingMode
 
 
 def grid_sample(

@@ -10,33 +10,34 @@ from typing import Any
 
 import torch
 
-from stnkit import check, coordinates
-from stnkit.torch.door import FUNCTIONS
-from stnkit.torch.linear import widened
-from stnkit.torch.shapes import unremembered
-from stnkit.torch.table import refuse_integers, table
+from stnkit import validation
+from stnkit.torch.derivatives.grids import widened
+from stnkit.torch.fake import unremembered
+from stnkit.torch.functions import FUNCTIONS
+from stnkit.torch.spline_basis import refuse_integers, table
+from stnkit.transforms import formulas
 
 Size = Sequence[Any]
 
 # Shapes may be of symbols, and a compiler does not follow what is remembered.
-_image_shape, _batch = unremembered(check.image_shape), unremembered(check.batch)
-_projective_shape, _spline_shapes = unremembered(check.projective_axes), unremembered(check.spline_axes)
+_image_shape, _batch = unremembered(validation.image_shape), unremembered(validation.batch)
+_projective_shape, _spline_shapes = unremembered(validation.projective_axes), unremembered(validation.spline_axes)
 
 
 def projective_grid(theta: torch.Tensor, size: Size, *, align_corners: bool = False) -> torch.Tensor:
     """Return the grid of projective maps."""
     ndim, wide = _projective_axes(theta), widened(theta)
-    return coordinates.projective(wide, _size(size, ndim), _flag(align_corners), torch, _arange(wide))
+    return formulas.projective(wide, _size(size, ndim), _flag(align_corners), torch, _arange(wide))
 
 
 def projective_grid_vjp(
     cotangent: torch.Tensor, theta: torch.Tensor, *, align_corners: bool = False, deterministic: bool = False
 ) -> torch.Tensor:
     """Pull a cotangent of the grid back to theta."""
-    check.flag("deterministic", deterministic)
+    validation.flag("deterministic", deterministic)
     ndim, wide = _projective_axes(theta), widened(theta)
     _fits_grid(cotangent, theta, ndim)
-    return coordinates.projective_vjp(cotangent, wide, _flag(align_corners), torch, _arange(wide)).to(theta.dtype)
+    return formulas.projective_vjp(cotangent, wide, _flag(align_corners), torch, _arange(wide)).to(theta.dtype)
 
 
 def projective_grid_jvp(
@@ -46,7 +47,7 @@ def projective_grid_jvp(
     _alike("d_theta", d_theta, theta)
     ndim, wide, align = _projective_axes(theta), widened(theta), _flag(align_corners)
     given = _size(size, ndim), align, torch, _arange(wide)
-    return coordinates.projective(wide, *given), coordinates.projective_jvp(wide, widened(d_theta), *given)
+    return formulas.projective(wide, *given), formulas.projective_jvp(wide, widened(d_theta), *given)
 
 
 def projective_sample(
@@ -102,7 +103,7 @@ def thin_plate_spline_grid_vjp(
     deterministic: bool = False,
 ) -> torch.Tensor:
     """Pull a cotangent of the grid back to theta."""
-    check.flag("deterministic", deterministic)
+    validation.flag("deterministic", deterministic)
     ndim = _spline_axes(theta, control_points)
     _fits_grid(cotangent, theta, ndim)
     size = cotangent.shape[-1 - ndim : -1]
@@ -174,7 +175,7 @@ def _sampled(image: torch.Tensor, grid: torch.Tensor, options: dict[str, Any]) -
 
 
 def _pulled(cotangent: Any, image: Any, grid: Any, wrt: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-    names = zip(("image", "grid"), check.names("wrt", wrt, ("image", "theta")), strict=True)
+    names = zip(("image", "grid"), validation.names("wrt", wrt, ("image", "theta")), strict=True)
     wrt = tuple([name for name, asked in names if asked])
     d_image, d_grid = FUNCTIONS["grid_sample_vjp"](cotangent, image, grid, wrt=wrt, **options)
     return d_image, d_grid
@@ -195,11 +196,11 @@ def _making(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flag(align_corners: Any) -> bool:
-    return check.flag("align_corners", align_corners)
+    return validation.flag("align_corners", align_corners)
 
 
 def _size(size: Size, ndim: int) -> tuple[Any, ...]:
-    return tuple(size) if any(isinstance(n, torch.SymInt) for n in size) else check.size(size, ndim)
+    return tuple(size) if any(isinstance(n, torch.SymInt) for n in size) else validation.size(size, ndim)
 
 
 def _whole(size: Size | None, image: Any, theta: Any, ndim: int, options: dict[str, Any]) -> tuple[Any, ...]:
@@ -239,13 +240,13 @@ def _known(ndim: Any) -> int:
 
 
 def _alike(name: str, dot: torch.Tensor, theta: torch.Tensor) -> None:
-    check.same_shape(name, tuple(dot.shape), "`theta`", tuple(theta.shape))
+    validation.same_shape(name, tuple(dot.shape), "`theta`", tuple(theta.shape))
     _same_dtype(name, dot, "`theta`", theta.dtype)
 
 
 def _fits_grid(cotangent: torch.Tensor, theta: torch.Tensor, ndim: int) -> None:
     wanted = (*theta.shape[:-2], *cotangent.shape[-1 - ndim : -1], ndim)
-    check.same_shape("cotangent", tuple(cotangent.shape), "the grid", wanted)
+    validation.same_shape("cotangent", tuple(cotangent.shape), "the grid", wanted)
     _same_dtype("cotangent", cotangent, "the grid", widened(theta).dtype)
 
 

@@ -5,19 +5,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from stnkit.device_arrays import DeviceArray
+from stnkit.backends.cuda.array import DeviceArray
 from stnkit.dtypes import bfloat16
-from stnkit.torch import gpu
+from stnkit.torch.cuda import interop
 
 _LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # from channels first to channels last, by the number of axes
 _FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def lend(tensor: torch.Tensor) -> Any:
+def as_array(tensor: torch.Tensor) -> Any:
     """View a tensor's memory as an array; only a change of sign that torch has noted is carried out first."""
-    if gpu.on_gpu(tensor):
-        return gpu.lend(tensor)
+    if interop.on_gpu(tensor):
+        return interop.import_tensor(tensor)
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.is_neg():
@@ -29,10 +29,10 @@ def lend(tensor: torch.Tensor) -> Any:
     return array
 
 
-def own(result: Any) -> torch.Tensor:
+def as_tensor(result: Any) -> torch.Tensor:
     """Make a tensor of a result, on the same memory."""
     if type(result) is DeviceArray:
-        return gpu.own(result)
+        return interop.own(result)
     if result.dtype.itemsize == 2 and result.dtype.name == "bfloat16":
         return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(result)

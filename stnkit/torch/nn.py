@@ -11,10 +11,10 @@ import torch
 from torch import fx, nn
 
 import stnkit
-from stnkit import check
-from stnkit.api.call import DataFormat, PaddingMode, Units
-from stnkit.api.footprints import MOST
-from stnkit.torch.refusals import refuse_tracing
+from stnkit import validation
+from stnkit.antialias.footprints import MOST
+from stnkit.calls.sampling import DataFormat, PaddingMode, Units
+from stnkit.torch.unsupported import refuse_tracing
 from stnkit.transforms import IDENTITIES, axes_of, identity_parameters
 from stnkit.transforms.identities import LATTICES, SPLINE
 from stnkit.transforms.readers import Reader, reader
@@ -59,7 +59,7 @@ class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followe
         super().__init__()
         padding_mode = padding_mode if isinstance(padding_mode, str) else tuple(padding_mode)
         axes = 1 if isinstance(padding_mode, str) else len(padding_mode)
-        check.options(axes, mode, padding_mode, align_corners, data_format, **own)
+        validation.options(axes, mode, padding_mode, align_corners, data_format, **own)
         self.options: dict[str, Any] = {
             "mode": mode,
             "padding_mode": padding_mode,
@@ -114,9 +114,9 @@ class MapSample(Sampler):
         self, how: Reader, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any
     ) -> None:
         super().__init__({}, **options)
-        self.options["antialias"] = check.antialias(antialias, MOST)
+        self.options["antialias"] = validation.antialias(antialias, MOST)
         axes = len(size) if isinstance(size, Sequence) else 2
-        self.size = None if size is None else check.size(size, axes)
+        self.size = None if size is None else validation.size(size, axes)
         self.reader = how
 
     def forward(self, image: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 import stnkit
-from stnkit.api.call import floor
 from stnkit.api.splat import splat_double_jvp
+from stnkit.backends import backend
 
 NAMESPACE = "stnkit"
 
@@ -134,7 +134,7 @@ def _splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequenc
         shared = out.shape[: -1 - grid.shape[-1]]
         cotangent = np.broadcast_to(values, (*shared, *values.shape[-1 - grid.shape[-1] :]))
         parts.append(stnkit.grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
-    return out, floor(out).added(out, parts)
+    return out, backend(out).added(out, parts)
 
 
 _splat_jvp.__signature__ = inspect.signature(stnkit.grid_splat)  # type: ignore[attr-defined]  # mypy lacks it

@@ -6,15 +6,15 @@ from typing import Any
 import torch
 
 from stnkit.torch._compat import BELOW
-from stnkit.torch.batches import batched
-from stnkit.torch.calculus import sampler
-from stnkit.torch.linear import LINEAR, of_flow, of_grid, of_theta
+from stnkit.torch.arguments import in_speech
+from stnkit.torch.autograd import RULES, dispatched
+from stnkit.torch.batching import batched
+from stnkit.torch.derivatives.grids import LINEAR, of_flow, of_grid, of_theta
+from stnkit.torch.derivatives.samplers import sampler
+from stnkit.torch.derivatives.splat import SPLAT
+from stnkit.torch.fake import fake
 from stnkit.torch.operations import NAMESPACE, OPERATIONS, Operation
-from stnkit.torch.record import RULES, dispatched
 from stnkit.torch.run import kernel
-from stnkit.torch.shapes import fake
-from stnkit.torch.splat import SPLAT
-from stnkit.torch.words import in_speech
 
 RULES.update(sampler("grid_sample", of_grid))
 RULES.update(sampler("affine_sample", of_theta))

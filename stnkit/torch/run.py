@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from stnkit.kernels import threads
-from stnkit.torch import gpu, memory
+from stnkit.kernels.cpu import threads
+from stnkit.torch import memory
+from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
 
 PICTURES = ("image", "out")  # the shapes that have a channel axis
@@ -36,7 +37,7 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
     """
-    views = [None if tensor is None else memory.lend(tensor) for tensor in tensors]
+    views = [None if tensor is None else memory.as_array(tensor) for tensor in tensors]
     return _own(on_views(operation, tensors, views, size, options))
 
 
@@ -47,7 +48,7 @@ def on_views(
 
     What torch is told of deterministic algorithms holds on a GPU, if the call says nothing of them itself.
     """
-    if operation.summing and gpu.is_steady() and "deterministic" not in options:
+    if operation.summing and interop.is_steady() and "deterministic" not in options:
         options = {**options, "deterministic": True}
     if memory_format(operation, tensors, options) is torch.contiguous_format:
         return on_torchs_threads(operation.plain, *views, *size, **options)
@@ -85,8 +86,8 @@ def on_torchs_threads(function: Callable[..., Any], *args: Any, **options: Any) 
 
 def _own(results: Any) -> Any:
     if type(results) is tuple:
-        return tuple([None if result is None else memory.own(result) for result in results])
-    return memory.own(results)
+        return tuple([None if result is None else memory.as_tensor(result) for result in results])
+    return memory.as_tensor(results)
 
 
 def _turned(

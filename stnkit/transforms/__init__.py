@@ -5,7 +5,7 @@ framework, with any batch axes in front. They are made of array-namespace operat
 their arguments differentiates them.
 """
 
-from stnkit.api.control import control_lattice
+from stnkit.calls.control_points import control_lattice
 from stnkit.transforms.algebra import compose, identity, invert
 from stnkit.transforms.identities import IDENTITIES, axes_of, identity_parameters
 from stnkit.transforms.parameters import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stnkit import check
+from stnkit import validation
 from stnkit.transforms.namespaces import (
     Array,
     Namespace,
@@ -56,7 +56,7 @@ def identity(axes: int = 2, *, projective: bool = False, like: Array = None, xp:
     if axes not in (1, 2, 3):
         msg = f"`axes` must be 1, 2 or 3; got {axes!r}"
         raise ValueError(msg)
-    rows = [[float(i == j) for j in range(axes + 1)] for i in range(axes + check.flag("projective", projective))]
+    rows = [[float(i == j) for j in range(axes + 1)] for i in range(axes + validation.flag("projective", projective))]
     if like is None:
         return np.array(rows)
     (model,), namespace = entered(xp, like=like)

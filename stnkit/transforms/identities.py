@@ -2,8 +2,8 @@
 
 import math
 
-from stnkit import check
-from stnkit.api.control import control_lattice, known
+from stnkit import validation
+from stnkit.calls.control_points import control_lattice, known
 from stnkit.transforms.namespaces import Array, entered
 
 SPLINE = "thin_plate_spline"
@@ -79,7 +79,7 @@ def axes_of(transform: str, shape: tuple[int, ...], control: tuple[int, ...] | N
     accepted = {len(numbers): axes for axes, numbers in IDENTITIES[transform].items()}
     if control is not None:
         refuse_points(transform)
-        accepted = {math.prod(control): check.control_axes(control)}
+        accepted = {math.prod(control): validation.control_axes(control)}
     if not shape or shape[-1] not in accepted:
         counts = " or ".join(f"{count} ({axes}-D)" for count, axes in accepted.items())
         msg = f"`parameters` of {transform!r} must have {counts} numbers along the last axis; got shape {tuple(shape)}"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from stnkit.arrays import framework_of, mixture, no_array, unmasked
+from stnkit.backends.interop import framework_of, mixture, no_array, unmasked
 
 Array = Any
 Namespace = Any

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from stnkit import check
+from stnkit import validation
 from stnkit.transforms.algebra import axes_of_map, compose
 from stnkit.transforms.namespaces import Array, Namespace, constant, entered
 
@@ -135,7 +135,7 @@ def from_pixel(
     (matrix,), namespace = entered(xp, matrix=matrix)
     axes = axes_of_map(matrix, "matrix")
     ours, theirs = _rulers(axes, size, out_size, convention, align_corners)
-    if align_corners and 1 in check.size(size, axes):
+    if align_corners and 1 in validation.size(size, axes):
         msg = f"with `align_corners` an axis of one pixel has no length to measure by; got an image of {tuple(size)}"
         raise ValueError(msg)
     back, to = constant(ours[1], matrix, namespace), constant(theirs[0], matrix, namespace)
@@ -182,7 +182,7 @@ def affine_from_torchvision(
     if parameters.ndim < 1 or parameters.shape[-1] != 6:
         msg = f"`parameters` must have shape (..., 6); got {tuple(parameters.shape)}"
         raise ValueError(msg)
-    height, width = check.size(size, 2)
+    height, width = validation.size(size, 2)
     x, y = (0.0, 0.0) if center is None else (center[0] - width / 2, center[1] - height / 2)
     angle, right, down, scale, lean, rise = (parameters[..., i] for i in range(6))
     angle, lean, rise = (number * (math.pi / 180) for number in (angle, lean, rise))
@@ -208,8 +208,8 @@ def _rulers(axes: int, size: Any, out_size: Any, convention: str, align_corners:
     if convention not in CONVENTIONS:
         msg = f"`convention` must be one of {', '.join(map(repr, CONVENTIONS))}; got {convention!r}"
         raise ValueError(msg)
-    align = check.flag("align_corners", align_corners)
-    sizes = check.size(size, axes), check.size(size if out_size is None else out_size, axes)
+    align = validation.flag("align_corners", align_corners)
+    sizes = validation.size(size, axes), validation.size(size if out_size is None else out_size, axes)
     if min(map(min, sizes)) < 1:
         msg = f"sizes must be at least 1 along every axis; got {sizes[0]} and {sizes[1]}"
         raise ValueError(msg)

@@ -4,11 +4,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stnkit import check
+from stnkit import validation
 from stnkit.api.affine import affine_sample, affine_sample_vjp
-from stnkit.api.control import fixed, known
 from stnkit.api.projective import projective_sample, projective_sample_vjp
 from stnkit.api.thin_plate_spline import thin_plate_spline_sample, thin_plate_spline_sample_vjp
+from stnkit.calls.control_points import fixed, known
 from stnkit.transforms.identities import LATTICES, SPLINE, identity_parameters, refuse_points
 from stnkit.transforms.namespaces import Array, Namespace
 from stnkit.transforms.parameters import TRANSFORMS
@@ -66,6 +66,6 @@ def reader(transform: str, control_points: Array = None) -> Reader:
         return Reader(transform)
     refuse_points(transform)
     points = known(control_points)
-    check.control_axes(points.shape)
+    validation.control_axes(points.shape)
     fixed(points)
     return Reader(transform, points.copy())

@@ -7,12 +7,12 @@ import weakref
 
 import pytest
 import torch
-from pretended import pretended
+from emulation.pretended import pretended
 from torch_cases import draw
 
 import stnkit
-import stnkit.kernels.twin  # of the kernels' room for GPUs
-from stnkit.torch import gpu, tape
+import stnkit.kernels.cuda.runtime  # of the kernels' room for GPUs
+from stnkit.torch.cuda import fast_path, interop
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.run import run
 
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated
 def on_gpu(monkeypatch):
     """Take every tensor for one on a GPU; return what is launched."""
     record = []
-    tape._ways.clear()  # which launch what another test records
+    fast_path._ways.clear()  # which launch what another test records
 
     def turn(on=True):
-        monkeypatch.setattr(gpu, "on_gpu", lambda tensor: on)
+        monkeypatch.setattr(interop, "on_gpu", lambda tensor: on)
 
-    monkeypatch.setattr(gpu, "stream", lambda index: 5)
+    monkeypatch.setattr(interop, "stream", lambda index: 5)
     with pretended(record):
         turn()
         yield turn, record
@@ -123,11 +123,11 @@ def test_a_repeated_call_is_done_from_its_tape(on_gpu, name, end, mode, monkeypa
         tensors = [tensor * (1 - seed / 8) for tensor in tensors]
         rest = rest if operation.sized else ()
         calls.append((tensors, rest, options))
-    tape._ways.clear()
+    fast_path._ways.clear()
     expected = [run(operation, *call) for call in calls]
     function(*calls[0][0], *calls[0][1], **calls[0][2])
-    assert len(tape._ways) == 1
-    monkeypatch.setattr(tape, "on_views", None)  # the long way is closed
+    assert len(fast_path._ways) == 1
+    monkeypatch.setattr(fast_path, "on_views", None)  # the long way is closed
     for (tensors, rest, options), wanted in zip(calls, expected, strict=True):
         results = function(*tensors, *rest, **options)
         pairs = zip(results, wanted, strict=True) if isinstance(wanted, tuple) else [(results, wanted)]
@@ -150,7 +150,7 @@ def test_a_tape_lets_go_of_what_it_has_read(on_gpu, name, monkeypatch):
 
     tensors, _, options = draw(name, 2, channels=2)
     first = getattr(stnkit, name)(*tensors, deterministic=True, **options)  # kernels and constants come to be
-    tape._ways.clear()
+    fast_path._ways.clear()
     monkeypatch.setattr(torch, "empty", counted)
     most = []
     for _ in range(2):
@@ -263,7 +263,7 @@ def shrinking(op):
 @pytest.mark.parametrize("op", ["affine", "projective", "thin_plate_spline", "flow"])
 def test_means_of_places(on_gpu, op, recorded, antialias, monkeypatch):
     """With a gradient, without one, with a tangent, and with derivatives that are asked for by name."""
-    monkeypatch.setattr(torch.Tensor, "__dlpack_device__", lambda tensor: (2 if gpu.on_gpu(tensor) else 1, 0))
+    monkeypatch.setattr(torch.Tensor, "__dlpack_device__", lambda tensor: (2 if interop.on_gpu(tensor) else 1, 0))
     source, points = shrinking(op)
     image, cotangent = torch.rand(2, 2, 7, 9, dtype=torch.float64), torch.rand(2, 2, 2, 3, dtype=torch.float64)
     size = {} if op == "flow" else {"size": (2, 3)}
@@ -290,21 +290,21 @@ def test_means_of_places(on_gpu, op, recorded, antialias, monkeypatch):
 def test_a_number_of_places_is_kept_on_the_tape_and_true_is_not(on_gpu):
     image, (theta, _) = torch.rand(2, 2, 7, 9, dtype=torch.float64), shrinking("affine")
     for antialias, kept in ((2, 1), (True, 0)):
-        tape._ways.clear()
+        fast_path._ways.clear()
         for scale in (1.0, 3.0):
             there = stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)
             on_gpu[0](False)
             close([there], [stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)])
             on_gpu[0](True)
-        assert len(tape._ways) == kept
+        assert len(fast_path._ways) == kept
 
 
 def test_tensors_that_share_memory_go_the_long_way(on_gpu):
     image = torch.rand(1, 2, 4, 4, dtype=torch.float64)
     grid = image.view(1, 4, 4, 2)
-    tape._ways.clear()
+    fast_path._ways.clear()
     close(*both(on_gpu, lambda: stnkit.grid_sample(image, grid)))
-    assert not tape._ways
+    assert not fast_path._ways
 
 
 def test_tensors_to_write_into(on_gpu):

@@ -7,8 +7,8 @@ import torch
 from torch_cases import draw
 
 import stnkit
+from stnkit.torch.autograd import call
 from stnkit.torch.operations import OPERATIONS
-from stnkit.torch.record import call
 
 # torch scripts some of its own when it is asked for batched gradients.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import stnkit
-from stnkit import spline
-from stnkit.memo import Memo
+from stnkit.plans import thin_plates
+from stnkit.plans.memo import Memo
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
@@ -203,7 +203,7 @@ def test_compiled(op, dynamic):
 def test_tables_have_a_size(monkeypatch):
     """As many are kept as fit into a number of bytes; one that is too large is right all the same."""
     kept = Memo(30_000)
-    monkeypatch.setattr(spline, "KEPT", kept)
+    monkeypatch.setattr(thin_plates, "KEPT", kept)
     given = draw("thin_plate_spline", 2)
     theta = torch.from_numpy(given.theta).requires_grad_()
     for n in (1, 5, 9, 13, 200):

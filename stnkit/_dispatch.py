@@ -1,0 +1,128 @@
+"""Dispatch: a call with a framework's arrays goes to the package for that framework, which has its own derivatives.
+
+Such a package is named in `FRAMEWORKS`, and has functions of the names and signatures of the public ones. What it
+lacks, and what other frameworks pass, is done on shared memory. No framework is imported for its own sake: a package is
+imported for an array in hand.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FAST = {name + end for name in ("grid_sample", "affine_sample", "flow_sample") for end in ("", "_vjp")}
+KINDS = 4096  # so many kinds of calls are remembered
+
+PLAIN = frozenset((np.ndarray, str, bool, int, float, tuple, list, type(None)))  # which no framework's package takes
+
+
+def dispatch(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a public function hand calls with a framework's arrays over to the package for that framework."""
+    name = function.__name__
+    is_fast = name in FAST
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        if is_fast and args and type(args[0]) is np.ndarray:
+            known = repeated(name, args, options)
+            if known is not None:
+                return known(*args)  # type: ignore[no-any-return]
+        if args and (first := _found.get(type(args[0]))) is not None:
+            return getattr(first, name, function)(*args, **options)
+        if args and type(args[0]) is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
+            return function(*args, **options)
+        for argument in (*args, *options.values()):
+            room = implementation(type(argument))
+            if room is not None:
+                return getattr(room, function.__name__, function)(*args, **options)
+        return function(*args, **options)
+
+    return call
+
+
+def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
+    """Return what does calls of a sampler like this one, on NumPy's arrays; None if they have to go the whole way.
+
+    It is found by all that it follows from: shapes, strides, dtypes, whether addresses are aligned, and options.
+    """
+    key: list[Any] = [name]
+    for given in args:
+        kind = type(given)
+        if kind is np.ndarray:
+            key += given.shape, given.strides, given.dtype, given.flags.aligned
+        elif kind in LISTS:
+            key += tuple(given), tuple(map(type, given))
+        elif given is not None:
+            return None
+    for word, value in options.items():
+        kind = type(value)
+        if kind in WORDS:
+            key += word, value, kind
+        elif kind in LISTS:
+            key += word, tuple(value), tuple(map(type, value))
+        else:
+            return None
+    try:
+        return _known[tuple(key)]
+    except KeyError:
+        found = _learned(name, args, options)
+    except TypeError:  # something in a list cannot be hashed
+        return None
+    if len(_known) >= KINDS:
+        _known.clear()
+    _known[tuple(key)] = found
+    return found
+
+
+def _learned(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
+    from stnkit.api import fast_path
+
+    views = [given for given in args if type(given) is np.ndarray]
+    return fast_path.way(fast_path.NUMPY, name, views, args[len(views) :], options)
+
+
+# torch's compiler follows these functions, that of torch 2.8 too: it can read a dictionary of types, an import
+# statement, and `__module__` of a class that is written in Python; but not that of one in C, as torch.Tensor's base is,
+# nor `functools.cache` and `importlib`.
+
+
+def implementation(kind: type) -> ModuleType | None:
+    """Return the package that takes arrays of a type, or of one that it is derived from; None if there is none."""
+    if kind not in _found:
+        _found[kind] = _found_for(kind)
+    return _found[kind]
+
+
+def _found_for(kind: type) -> ModuleType | None:
+    for base in kind.__mro__:
+        package = base.__module__.partition(".")[0]
+        if package in FRAMEWORKS:
+            return FRAMEWORKS[package]()
+    return None
+
+
+def _torch() -> ModuleType:
+    from stnkit import torch
+
+    return torch
+
+
+def _jax() -> ModuleType:
+    from stnkit import jax
+
+    return jax
+
+
+# The package that defines an array's type, and what imports the package here that takes such arrays.
+FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
+
+WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
+LISTS = frozenset((tuple, list))
+
+_known: dict[tuple[Any, ...], Callable[..., Any] | None] = {}  # by kinds of calls; None where there is no short way
+_found: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)

@@ -1,0 +1,1 @@
+"""Antialiasing: supersampling over the footprint of each output location, composed of calls of the samplers."""

@@ -1,0 +1,159 @@
+"""What an antialiased call is made of: the roles of its arrays, and the framework that they are of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stnkit.antialias.subsamples import Lattice, Steps, moved_points, rulers
+from stnkit.backends import backend
+from stnkit.dtypes import FLOAT32, FLOAT64
+from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
+
+Array = Any
+Words = dict[str, Any]
+
+KINDS = {  # by how the names of their samplers begin
+    "affine": AFFINE,
+    "flow": FLOW,
+    "projective": PROJECTIVE,
+    "thin_plate_spline": THIN_PLATE_SPLINE,
+}
+MATRICES = (AFFINE, PROJECTIVE)  # whose theta has a column for each axis, and one for the shift
+
+# What a sampler and its derivatives take and give, in order. A "dot" is a tangent of the source; "out" and "out_dot"
+# are laid out as the output is, the one in the image's dtype, the other in that of derivatives.
+TAKES = {
+    "": ("image", "source"),
+    "_vjp": ("out_dot", "image", "source"),
+    "_jvp": ("image", "source", "image", "dot"),
+    "_double_vjp": ("image", "dot", "out_dot", "image", "source"),
+}
+GIVES = {
+    "": ("out",),
+    "_vjp": ("image", "source"),
+    "_jvp": ("out", "out_dot"),
+    "_double_vjp": ("out_dot", "image", "source"),
+}
+WHERE = {"": (0, 1), "_vjp": (1, 2), "_jvp": (0, 1), "_double_vjp": (3, 4)}  # the image and the source themselves
+OUTPUTS = ("out", "out_dot")
+CACHED = 1 << 22  # bytes that are read again from a cache: 32 small pictures took 1.5 times as long without
+NARROW = ("float16", "bfloat16", "uint8")  # whose means are taken in the arithmetic's dtype, and rounded once
+
+
+class Tools(NamedTuple):
+    """What differs between frameworks."""
+
+    module: Any  # with `concatenate`, `round`, `clip` and the dtypes
+    cast: Callable[[Array, Any], Array]
+    see: Callable[[str, Array], np.ndarray]  # the numbers of an array, or an error that says they are not known
+    checks: Callable[[], bool]  # whether shapes are known, and can be checked
+    portion: int = 0  # bytes of images whose places are read before those of others; 0 where all are read at once
+
+    def join(self, parts: Sequence[Array], axis: int) -> Array:
+        """Put arrays one after another along an axis."""
+        return parts[0] if len(parts) == 1 else self.module.concatenate(list(parts), axis=axis)
+
+
+NUMPY = Tools(np, lambda array, dtype: array.astype(dtype, copy=False), lambda _, array: array, lambda: True, CACHED)
+DEVICE = Tools(
+    SimpleNamespace(
+        concatenate=np.concatenate,
+        round=lambda array: array,  # as the cast to uint8 rounds and clips
+        clip=lambda array, low, high: array,
+        float32=FLOAT32,
+        float64=FLOAT64,
+    ),
+    lambda array, dtype: backend(array).converted(backend(array).aligned(array), dtype),
+    lambda _, array: backend(array).aligned(array),  # footprints are measured where it lies
+    lambda: True,
+)
+
+
+@dataclass(frozen=True)  # and no named tuple, of which torch's compiler cannot read properties before 2.9
+class Call:
+    """An antialiased call: what it takes, and which plain function it is made of."""
+
+    function: Callable[..., Any]
+    kind: str  # a key of TAKES
+    source_kind: int  # a key of MOVES
+    given: tuple[Array, ...]
+    words: Words
+    tools: Tools
+
+    @property
+    def image(self) -> Array:
+        """The image itself."""
+        return self.given[WHERE[self.kind][0]]
+
+    @property
+    def source(self) -> Array:
+        """Theta or the flow itself."""
+        return self.given[WHERE[self.kind][1]]
+
+    @property
+    def axes(self) -> int:
+        """On how many spatial axes it acts."""
+        return int(self.source.shape[-1]) - int(self.source_kind in MATRICES)
+
+    def common(self, role: str) -> bool:
+        """Tell whether all items of the batch have one array of a role; then it has no batch axis, or one of 1."""
+        if role in OUTPUTS:
+            return False
+        mapped = self.source_kind in MAPS and role != "image"
+        array, batched = self.image if role == "image" else self.source, 3 if mapped else self.axes + 2
+        return bool(array.ndim < batched or array.shape[0] == 1)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether means are taken in another dtype than the image's."""
+        return dtype_name(self.image) in NARROW
+
+    @property
+    def wide(self) -> Any:
+        """The dtype of the arithmetic."""
+        double = "float64" in (dtype_name(self.image), dtype_name(self.source))
+        return getattr(self.tools.module, "float64" if double else "float32")
+
+    @property
+    def points(self) -> Array | None:
+        """The control points of a spline: a NumPy array where a framework need not see them."""
+        return self.words.get("control_points")
+
+    def seen_points(self) -> np.ndarray | None:
+        """Return the control points' numbers."""
+        if self.points is None or isinstance(self.points, np.ndarray):
+            return self.points
+        return np.asarray(self.tools.see("control_points", self.points))
+
+    def run(self, given: Sequence[Array], steps: Steps, lattice: Lattice) -> tuple[Array, ...]:
+        """Call the plain function with maps that are moved; control points move here."""
+        words = self.words
+        if self.points is not None:
+            join = NUMPY.join if isinstance(self.points, np.ndarray) else self.tools.join
+            words = words | {"control_points": moved_points(self.points, steps, lattice, join)}
+        results = self.function(*given, **words)
+        return results if isinstance(results, tuple) else (results,)
+
+    def lattice(self) -> Lattice:
+        """Return the rulers of the call."""
+        last, d = self.words["data_format"] == "channels_last", self.axes
+
+        def spatial(array: Array) -> Sequence[int]:
+            return tuple(array.shape[-1 - d : -1] if last else array.shape[-d:])
+
+        size = self.words.get("size")
+        if self.source_kind == FLOW:
+            size = tuple(self.source.shape[-1 - d : -1])
+        elif size is None:
+            outputs = [array for role, array in zip(TAKES[self.kind], self.given, strict=True) if role in OUTPUTS]
+            size = spatial(outputs[0] if outputs else self.image)
+        pixel = self.words.get("units") == "pixel"
+        return rulers(spatial(self.image), size, bool(self.words["align_corners"]), pixel)
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an array's dtype, as NumPy has it."""
+    return str(array.dtype).rpartition(".")[-1]

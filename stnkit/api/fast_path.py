@@ -1,0 +1,183 @@
+"""The fast path: a repeated call of a sampler, or of its vjp, goes from one look-up to the kernels.
+
+What a call allocates and runs follows from the shapes, strides and dtypes of its arrays, and from its options. So it is
+worked out once, and remembered by these. What is special in any way goes the whole way, which also says what is wrong.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stnkit import validation
+from stnkit.api import affine, flow, grid
+from stnkit.backends.cpu.execute import address, allocated, readable, source_sums, walkable
+from stnkit.calls.sampling import Call, fits_output
+from stnkit.dtypes import FLOAT32, FLOAT64
+from stnkit.kernels.cpu.threads import at_most
+from stnkit.plans import launch as plans
+from stnkit.plans.launch import Launch
+from stnkit.plans.layout import Shape, contiguous, layout
+from stnkit.spec import MAPS, NEAREST
+
+Options = dict[str, Any]
+Way = Callable[..., Any]  # does a call on arrays of one kind; a result that is not asked for is None
+
+
+class Memory(NamedTuple):
+    """How a framework's arrays are allocated, and where they lie."""
+
+    empty: Callable[[Shape, np.dtype[Any]], Callable[[], Any]]  # returns what allocates
+    zeros: Callable[[Shape, np.dtype[Any]], Callable[[], Any]]
+    address: Callable[[Any], int]
+    own: Callable[[np.ndarray], Any]
+    threads: Callable[[], int] | None = None  # on how many a call may run, if not on as many as Numba says
+
+
+NUMPY = Memory(
+    lambda shape, dtype: functools.partial(np.empty, shape, dtype),
+    lambda shape, dtype: functools.partial(np.zeros, shape, dtype),
+    address,
+    lambda array: array,
+)
+
+
+class Sampler(NamedTuple):
+    """A sampler: how a call is checked, and which options it has."""
+
+    source: str
+    prepared: Callable[..., Call]
+    sized: bool
+    options: Options
+
+
+def _sampler(function: Callable[..., Any], source: str, prepared: Callable[..., Call]) -> Sampler:
+    wanted = inspect.signature(prepared).parameters
+    parameters = inspect.signature(function).parameters
+    options = {word: parameters[word].default for word in wanted if word not in ("image", source, "size")}
+    return Sampler(source, prepared, "size" in wanted, options)
+
+
+SAMPLERS = {
+    "grid_sample": _sampler(grid.grid_sample, "grid", grid.prepared),
+    "affine_sample": _sampler(affine.affine_sample, "theta", affine.prepared),
+    "flow_sample": _sampler(flow.flow_sample, "flow", flow.prepared),
+}
+
+
+def way(memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options) -> Way | None:
+    """Return what does calls like this one, on a framework's arrays; None if they have to go the whole way.
+
+    `views` show the arrays, and `rest` are the arguments after them.
+    """
+    sampler = SAMPLERS[name.removesuffix("_vjp")]
+    if not all(view.flags.aligned and view.dtype.isnative and view.size for view in views):
+        return None
+    try:
+        if name.endswith("_vjp"):
+            return _backward(memory, sampler, views, rest, options)
+        return _forward(memory, sampler, views, rest, options)
+    except (TypeError, ValueError):
+        return None
+
+
+def _call(sampler: Sampler, image: np.ndarray, source: np.ndarray, size: Any, options: Options) -> Call | None:
+    """Check a call; None if it has other words than options, or if the source would have to be converted or copied."""
+    words = {**sampler.options, **options}
+    if "deterministic" in words:  # which a CPU always is
+        validation.flag("deterministic", words.pop("deterministic"))
+    if len(words) > len(sampler.options):
+        return None
+    call = sampler.prepared(image, source, *((size,) if sampler.sized else ()), **words)
+    read = readable(call.source, call.form.kind, image.dtype)
+    return call if (read.dtype, read.strides) == (source.dtype, call.source.strides) else None
+
+
+def _forward(
+    memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
+) -> Way | None:
+    """Work out the way of a sampler."""
+    words = {word: value for word, value in options.items() if word != "size"}
+    if len(rest) > sampler.sized or len(views) != 2:
+        return None
+    call = _call(sampler, views[0], views[1], rest[0] if rest else options.get("size"), words)
+    if call is None:
+        return None
+    form, fill = call.form, call.fill
+    plan = plans.forward(layout(call.image), layout(call.source), form.kind, form.size, form.options)
+    if not plan.launches:
+        return None
+    start, fill_at = _starter(memory, plan.launches), address(fill)
+    empty, where = memory.empty(form.out_shape, form.image_dtype), memory.address
+
+    def sample(image: Any, source: Any, *_: Any, _fill: np.ndarray = fill) -> Any:  # which has to live as long
+        out = empty()
+        start(where(out), 0, 0, where(image), 0, 0, where(source), 0, 0, fill_at)
+        return out
+
+    return sample
+
+
+def _backward(
+    memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
+) -> Way | None:
+    """Work out the way of a sampler's vjp. Parts of a map's cotangent are summed as NumPy sums them."""
+    if len(views) != 3 or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):
+        return None
+    words = {word: value for word, value in options.items() if word != "wrt"}
+    names = "image", sampler.source
+    wrt = tuple(rest[0]) if rest else validation.names("wrt", options.get("wrt", names), names)
+    data_format: Any = words.get("data_format", sampler.options["data_format"])
+    size = affine.output_size(views[0], views[2], data_format) if sampler.sized else None
+    call = _call(sampler, views[1], views[2], size, words)
+    if call is None:
+        return None
+    form, fill = call.form, call.fill
+    fits_output("cotangent", views[0], form)
+    given = call.batch(views[0])
+    cotangent, strides = walkable(given, form.options, wrt[1] and form.options.interp != NEAREST, planar=True)
+    if cotangent is not given:
+        return None
+    layouts = layout(call.image), contiguous(call.image), layout(call.source)
+    plan = plans.backward(*layouts, form.kind, form.size, form.options, wrt, strides)
+    if not any(wrt):
+        return None
+    start, fill_at = _starter(memory, plan.launches), address(fill)
+    where, own, shape = memory.address, memory.own, form.source_shape
+    image_zeros = memory.zeros(form.image_shape, form.image_dtype)
+    source_zeros = memory.zeros(shape, form.source_dtype)
+    bars, like = plan.buffers[-1], np.empty(*layouts[2][::2])
+    summed = wrt[1] and form.kind in MAPS
+
+    def pull(g: Any, image: Any, source: Any, *_: Any, _fill: np.ndarray = fill) -> tuple[Any, Any]:
+        image_bar = image_zeros() if wrt[0] else None
+        image_bar_at = where(image_bar) if wrt[0] else 0
+        if summed:
+            parts = allocated(bars)
+            start(0, 0, where(g), where(image), 0, image_bar_at, where(source), 0, address(parts), fill_at)
+            return image_bar, own(source_sums(parts, like, form.kind).reshape(shape))
+        source_bar = source_zeros() if wrt[1] else None
+        source_bar_at = where(source_bar) if wrt[1] else 0
+        start(0, 0, where(g), where(image), 0, image_bar_at, where(source), 0, source_bar_at, fill_at)
+        return image_bar, source_bar
+
+    return pull
+
+
+def _starter(memory: Memory, launches: Sequence[Launch]) -> Callable[..., None]:
+    """Return what runs launches, one after another, on as many threads as a framework allows."""
+    starts = [launch.start for launch in launches]
+
+    def run(*addresses: int) -> None:
+        for start in starts:
+            start(*addresses)
+
+    def run_on_threads(*addresses: int) -> None:
+        with at_most(memory.threads()):  # type: ignore[misc]  # as it is there
+            run(*addresses)
+
+    if memory.threads is not None and any(launch.threaded for launch in launches):
+        return run_on_threads
+    return starts[0] if len(starts) == 1 else run

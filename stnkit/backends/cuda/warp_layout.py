@@ -1,0 +1,101 @@
+"""How the threads of a GPU are numbered: what each takes of a call, and with which neighbours it adds up."""
+
+import math
+from typing import NamedTuple
+
+from stnkit.backends.cuda.array import DeviceArray
+from stnkit.backends.cuda.memory import run
+from stnkit.kernels.compiler.digests import digest
+from stnkit.kernels.cuda import kernels, runtime
+from stnkit.kernels.cuda.thread import VECTOR
+from stnkit.plans.layout import Sampling, Shape
+from stnkit.spec import DTYPES, THIN_PLATE_SPLINE, Spec
+
+BUSY = 1 << 19  # threads that keep any GPU busy
+
+
+def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
+    """Return a call's spec for a GPU: channels that lie side by side are taken as many as fit one access."""
+    spec = call.spec._replace(lanes=1, packed=False)
+    if not (spec.interleaved and call.spec.packed):
+        return spec
+    widest = max(picture.itemsize for picture in pictures)
+    lanes = VECTOR // widest
+    while lanes > 1 and not all(fits(picture, call.channels, lanes) for picture in pictures):
+        lanes //= 2
+    return spec._replace(lanes=lanes, aligned=lanes > 1)
+
+
+def grouped(call: Sampling, spec: Spec) -> Spec:
+    """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
+    group, vectors = 1, call.channels // spec.lanes if spec.interleaved else 1
+    while 2 * group <= min(vectors, runtime.WARP):
+        group *= 2
+    return spec._replace(group=group)
+
+
+def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
+    """Tell whether every `lanes` channels of a picture lie at a multiple of their size."""
+    step = lanes * picture.itemsize
+    others = [s for n, s in zip(picture.shape[:-1], picture.strides[:-1], strict=True) if n > 1]
+    return channels % lanes == 0 and not any(s % step for s in (picture.address, *others))
+
+
+def channels_each(call: Sampling, spec: Spec) -> int:
+    """Return how many channels a thread takes: so many that a location is staged for few threads, but all are busy."""
+    if spec.interleaved:
+        return spec.lanes
+    points = call.batch * math.prod(call.size)
+    return max(-(-call.channels * points // BUSY), min(4, call.channels), 1) if points else 1
+
+
+class WarpLayout(NamedTuple):
+    """How threads are numbered where those of a warp add up, and the memory of what they add up to."""
+
+    shape: Shape  # of the source's cotangent
+    memory: DeviceArray
+    items: int
+    repeat: int  # batch items that share a source's location
+    rows: int  # locations of a batch item, filled up to whole warps
+    strides: Shape  # of the memory: batch, location
+
+    def sums(self) -> DeviceArray:
+        """Return the source's cotangent."""
+        return self.memory if self.memory.shape == self.shape else theta_sums(self.memory, self.shape)
+
+
+def warp_layout(call: Sampling, spec: Spec, source: DeviceArray) -> WarpLayout:
+    """Return how threads are numbered, and where they write: a grid's cotangent, or warps' parts of theta's."""
+    points, ndim = math.prod(call.size), spec.ndim
+    rows = points + -points % runtime.WARP
+    if spec.mapped:
+        parts, entries = rows * spec.group // runtime.WARP, map_entries(spec, call.source)
+        memory = source.context.empty((call.batch, parts, entries), call.like)
+        shape = (len(source), entries)
+        return WarpLayout(shape, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
+    shared = len(source)
+    memory = source.context.empty(source.shape, source.dtype)
+    return WarpLayout(
+        source.shape, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim)
+    )
+
+
+def map_entries(spec: Spec, strides: Shape) -> int:
+    """Return how many numbers of a map have cotangents: the control points of a thin plate spline have none."""
+    bent = strides[4] * spec.ndim if spec.source == THIN_PLATE_SPLINE else 0
+    return bent + spec.lines * (spec.ndim + 1)
+
+
+def theta_sums(parts: DeviceArray, shape: Shape) -> DeviceArray:
+    """Return the cotangents of maps from the warps' parts, in a shape and the parts' dtype."""
+    batch, rows, entries = parts.shape
+    maps = shape[0]
+    out = parts.context.empty(shape, parts.dtype)
+    if out.size:
+        code = DTYPES[parts.dtype.name]
+        spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
+        run(
+            *(parts.context, kernels.theta_sums, spec, maps * entries * runtime.WARP),
+            *((out.address, parts.address), batch // maps * rows, entries),
+        )
+    return out

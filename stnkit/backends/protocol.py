@@ -1,0 +1,29 @@
+"""The operations that every backend has, by the room that holds them: names and signatures are the same in each.
+
+A backend is a package with these rooms. A room is imported when one of its operations is first asked for: Numba takes a
+second to import, and kernels of tangents are needed by few.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+OPERATIONS = {
+    "execute": ("sample", "sample_total", "sample_vjp", "splat"),
+    "maps": ("grid", "grid_vjp", "map_grid", "map_grid_vjp", "projective_grid_jvp"),
+    "memory": ("added", "aligned", "converted", "ones", "scaled"),
+    "tangents": ("sample_double_vjp", "sample_gradient", "sample_jvp", "splat_double_jvp"),
+}
+_ROOMS = {name: room for room, names in OPERATIONS.items() for name in names}
+
+
+def operations(backend: str) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a backend's package: its operations, by their names."""
+
+    def operation(name: str) -> Any:
+        if name in _ROOMS:
+            return getattr(importlib.import_module(f"{backend}.{_ROOMS[name]}"), name)
+        msg = f"module {backend!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+
+    return operation

@@ -1,0 +1,94 @@
+"""What the alignment demo says on the terminal: a progress bar while it runs, and a table of the outcome."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from stnkit.demo.align.task import Result
+from stnkit.demo.descent import Images
+
+
+@contextmanager
+def progress(steps: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on standard error, if that is a terminal.
+
+    Parameters
+    ----------
+    steps : int
+        How many steps there will be.
+
+    Yields
+    ------
+    callable
+        To be called after each step.
+
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("compiling kernels", total=steps)
+
+        def advance() -> None:
+            bar.update(task, advance=1, description="gradient descent")
+
+        yield advance
+
+
+def image_error(images: Images, originals: Images) -> float:
+    """Return the root mean square difference of two sets of images.
+
+    Parameters
+    ----------
+    images, originals : ndarray of float32
+        Of the same shape.
+
+    Returns
+    -------
+    float
+        In units of full ink.
+
+    """
+    return float(np.sqrt(np.mean((images - originals) ** 2)))
+
+
+def outcome(result: Result) -> Table:
+    """Put the outcome in a table.
+
+    Parameters
+    ----------
+    result : Result
+        What the demo found.
+
+    Returns
+    -------
+    rich.table.Table
+        Errors before and after, and speed.
+
+    """
+    count, steps = len(result.labels), len(result.history) - 1
+    table = Table(title=f"{count} digits, {steps} steps of gradient descent", title_justify="left")
+    table.add_column()
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right", style="bold")
+    table.add_row(
+        "image error, root mean square (1 is full ink)",
+        f"{image_error(result.distorted, result.originals):.3f}",
+        f"{image_error(result.recovered, result.originals):.3f}",
+    )
+    for name, share in (("median", 0.5), ("9 of 10 below", 0.9)):
+        before, after = (np.quantile(values, share) for values in (result.before, result.after))
+        table.add_row(f"worst corner of a digit's box, {name}", f"{before:.2f} px", f"{after:.2f} px")
+    before, after = (np.mean(values < 1.0) for values in (result.before, result.after))
+    table.add_row("digits aligned to less than 1 px", f"{before:.1%}", f"{after:.1%}", end_section=True)
+    table.add_row("images sampled per second", "", f"{result.samples_per_second:,.0f}")
+    table.add_row("gradients to theta per second", "", f"{result.gradients_per_second:,.0f}")
+    table.add_row("first calls (compiled, or loaded from the cache)", "", f"{result.compile_seconds:.1f} s")
+    table.add_row("all together", "", f"{result.seconds:.1f} s")
+    return table

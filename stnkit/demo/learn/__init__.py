@@ -1,0 +1,1 @@
+"""The learning demo: two classifiers, one of them with a spatial transformer."""

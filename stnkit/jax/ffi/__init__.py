@@ -1,0 +1,1 @@
+"""Kernels as custom calls of XLA, through its foreign function interface."""

@@ -1,0 +1,60 @@
+"""From a kernel to a handler in machine code, which XLA calls by name.
+
+A handler is a few instructions: it hands XLA's call frame, and where the kernel's machine code is, on to what answers
+frames. All that a kernel takes but addresses is worked out when a call is lowered. So there is no Python between XLA
+and the kernel, and a compiled program holds nothing of the process that made it.
+"""
+
+import hashlib
+import threading
+from typing import Any
+
+import jax
+import numba
+from numba import cfunc, types
+
+from stnkit.jax.ffi import frame as frames
+from stnkit.kernels.cpu import threads
+from stnkit.plans.launch import Launch
+
+REENTRANT = ("omp", "tbb")  # XLA may call several handlers at once: Numba's other layer would abort the process
+
+_registering = threading.Lock()  # programs may be lowered in several threads
+registered: dict[str, Any] = {}  # handlers by name; XLA keeps their addresses, so they must live
+
+
+def threaded(launch: Launch) -> bool:
+    """Tell whether a kernel is run on threads."""
+    return launch.call.chunks > 1 and threads.pays(launch.work) and numba.threading_layer() in REENTRANT
+
+
+def started(launch: Launch) -> tuple[int, int]:
+    """Return the address of what is started, and from where on, in the words of `frame.answer`."""
+    kernel = launch.factory(launch.spec).address
+    return (threads.parallel(), kernel) if threaded(launch) else (kernel, 0)
+
+
+def target(launch: Launch) -> str:
+    """Return the name under which the handler of a kernel is registered: the same in every process."""
+    form = hashlib.sha256(repr((launch.spec, threaded(launch))).encode()).hexdigest()[:16]
+    name = f"stnkit_{launch.factory.__name__}_{form}"
+    with _registering:
+        if name not in registered:
+            registered[name] = handler(*started(launch))
+            register(name, registered[name].ctypes)
+    return name
+
+
+def register(name: str, function: Any) -> None:
+    """Let XLA find a function of C, which must live, by a name."""
+    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
+
+
+def handler(function: int, first: int) -> Any:
+    """Compile the handler that starts a function."""
+    run, answer = threads.run, frames.answer().address
+
+    def handle(frame):  # type: ignore[no-untyped-def]  # Numba types it
+        return run(answer, frame, function, first)
+
+    return cfunc(types.int64(types.int64))(handle)

@@ -1,0 +1,1 @@
+"""How kernels and leaves are compiled."""

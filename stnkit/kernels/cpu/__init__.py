@@ -1,0 +1,1 @@
+"""Kernels for CPUs, and how they are run on threads."""

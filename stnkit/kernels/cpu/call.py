@@ -1,0 +1,72 @@
+"""What a kernel of a CPU takes: one block of 64-bit words, which begins with the addresses of arrays.
+
+A kernel is a function of C, `status = kernel(words, first, last)`, that does chunks `first` to `last` of a call's work.
+`words` is the address of the block. What carries a type is in the kernel's `Spec`, so one form serves every kernel, one
+thread and many, and all who call: NumPy, torch, and XLA. A status of 0 says that all went well.
+"""
+
+from typing import Any, NamedTuple
+
+from stnkit.kernels.compiler.jit import leaf, pointer
+from stnkit.kernels.leaves.formats import zero
+from stnkit.spec import INT64
+
+# The addresses, by their number; 0 is for an array that a kernel does not take.
+OUT, OUT_DOT, COTANGENT, IMAGE, IMAGE_DOT, IMAGE_BAR, SOURCE, SOURCE_DOT, SOURCE_BAR, FILL = range(10)
+SLOTS = 10
+SHORT_OF_MEMORY = 1  # a status
+
+Shape = tuple[int, ...]
+
+
+class Call(NamedTuple):
+    """What follows the addresses. Sizes and strides are brought to three axes and count elements."""
+
+    batch: Any = 0
+    channels: Any = 0
+    parts: Any = (1, 1, 1)  # in how many the batch, the channels and the tiles are split
+    chunks: Any = 1
+    size: Any = (1, 1, 1)  # of the output: z y x
+    extent: Any = (1, 1, 1)  # of the image: z y x
+    image: Any = (0, 0, 0, 0, 0)  # strides: batch, channel, z, y, x
+    source: Any = (0, 0, 0, 0, 0)  # strides: batch, z, y, x, axis
+    out: Any = (0, 0, 0)  # strides of an output: batch, channel, location
+    cotangent: Any = (0, 0, 0)  # strides of an output's cotangent
+    source_bar: Any = (0, 0)  # strides of what a source's cotangent is added to: batch, and location or tile
+    order: Any = (0, 0, 0)  # of differentiation, in the order x, y, z
+
+    @property
+    def words(self) -> Shape:
+        """The words of a block, addresses among them, which are 0."""
+        flat: list[int] = [0] * SLOTS
+        for field in self:
+            flat += field if isinstance(field, tuple) else (field,)
+        return tuple(flat)
+
+
+WORDS = len(Call().words)
+
+
+@leaf
+def words_at(address):
+    """View a block of words."""
+    return pointer(address, zero(INT64))
+
+
+@leaf
+def call_at(words):
+    """Return what follows the addresses in a block of words."""
+    return Call(
+        words[10],
+        words[11],
+        (words[12], words[13], words[14]),
+        words[15],
+        (words[16], words[17], words[18]),
+        (words[19], words[20], words[21]),
+        (words[22], words[23], words[24], words[25], words[26]),
+        (words[27], words[28], words[29], words[30], words[31]),
+        (words[32], words[33], words[34]),
+        (words[35], words[36], words[37]),
+        (words[38], words[39]),
+        (words[40], words[41], words[42]),
+    )

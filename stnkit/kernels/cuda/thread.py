@@ -1,0 +1,325 @@
+"""What one thread of a GPU does: one output location, over channels that it takes one by one or side by side.
+
+A location's stage is the tile of the other loops with one location in it. Its memory is the thread's own, every index
+into it is a constant once loops are unrolled, and so the compiler keeps it in registers. Tasks are numbered so that
+neighbouring threads write neighbours: by location where a channel is a plane, by channels where pixels hold them.
+Arrays, strides and sizes are those of `kernels.cpu`.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import int64, types
+from numba.core import cgutils
+
+from stnkit.kernels.compiler.jit import intrinsic, is_gpu, leaf
+from stnkit.kernels.cpu.grids import finite_tangent
+from stnkit.kernels.cpu.loops import clear_bars, fill, grid_cotangent, image_cotangent
+from stnkit.kernels.cpu.order import differentiate
+from stnkit.kernels.cpu.tangents import double_vjp_point, fill_jvp
+from stnkit.kernels.cpu.tile import finish_bars, locate_all, lowest, settle_far, shares, stage_coordinate, stage_dot
+from stnkit.kernels.cuda.maps import put_map
+from stnkit.kernels.cuda.warp import group_total
+from stnkit.kernels.leaves.maps import stage_lattice_point, stage_thin_plate
+from stnkit.kernels.leaves.sources import normalized
+from stnkit.kernels.leaves.stage import PITCH, slot
+from stnkit.kernels.leaves.taps import stage_taps
+from stnkit.kernels.simd.lanes import lanes, width
+from stnkit.spec import THIN_PLATE_SPLINE
+
+ROWS = 64  # more than any stage has; what is not used is not kept
+VECTOR = 16  # bytes that one access moves, at most
+
+
+def hold(witness: Any) -> Any:
+    """Return memory of the thread's own, for the stage of one location, of numbers of the type of `witness`.
+
+    It belongs to the function that asks for it, and is gone when that returns, as compilers say where they inline it.
+    """
+    return np.zeros(ROWS * PITCH, type(witness))
+
+
+@intrinsic(hold, lambda witness: types.CPointer(witness))
+def _hold(context, builder, signature, args):
+    number = context.get_value_type(signature.args[0])
+    block = cgutils.alloca_once(builder, ir.ArrayType(number, ROWS * (1 if is_gpu(context) else PITCH)))
+    block.align = VECTOR  # which lanes that are kept here may count on
+    return builder.bitcast(block, number.as_pointer())
+
+
+def split(i: Any, n: Any) -> tuple[Any, Any]:
+    """Return quotient and remainder of two numbers that are not negative, in the type of the first."""
+    return i // n, i % n
+
+
+@intrinsic(split, lambda i, n: types.UniTuple(i, 2))
+def _split(context, builder, signature, args):
+    i, n = args[0], context.cast(builder, args[1], signature.args[1], signature.args[0])
+    return context.make_tuple(builder, signature.return_type, [builder.udiv(i, n), builder.urem(i, n)])
+
+
+@leaf
+def task(i, points, groups, spec):
+    """Return batch item, location and group of channels of task number `i`."""
+    if spec.interleaved:
+        i, group = split(i, groups)
+        n, p = split(i, points)
+    else:
+        i, p = split(i, points)
+        n, group = split(i, groups)
+    return int64(n), p, int64(group)
+
+
+@leaf
+def located(p, size):
+    """Return where location number `p` of an output stands: (z, y, x)."""
+    row, x = split(p, size[2])
+    z, y = split(row, size[1])
+    return z, y, x
+
+
+@leaf
+def stage(tile, n, at, source, size, extent, strides, like, spec):
+    """Stage the one location that stands at (z, y, x)."""
+    if fetch(tile, n, at, source, size, extent, like, spec):
+        settle_far(tile, int64(1), extent, spec)
+    stage_taps(tile, int64(0), extent, strides, spec)
+
+
+@leaf
+def fetch(tile, n, at, source, size, extent, like, spec):
+    """Stage the location's pixel coordinates, and tell whether any of them is far."""
+    if spec.source == THIN_PLATE_SPLINE:
+        stage_lattice_point(tile.lattice, at, size, like, spec)
+        stage_thin_plate(tile.coords, tile.lattice, source, n, int64(1), like, spec)
+        return locate_all(tile, int64(1), extent, spec)
+    far = stage_coordinate(tile, int64(0), int64(0), source, n, at, size, extent, like, spec)
+    if spec.ndim > 1:
+        far |= stage_coordinate(tile, int64(0), int64(1), source, n, at, size, extent, like, spec)
+    if spec.ndim > 2:
+        far |= stage_coordinate(tile, int64(0), int64(2), source, n, at, size, extent, like, spec)
+    return far
+
+
+@leaf
+def stage_motion(tile, n, at, source, source_dot, size, extent, like, spec):
+    """Stage the tangents of the location's pixel coordinates."""
+    if spec.source == THIN_PLATE_SPLINE:
+        stage_thin_plate(tile.dots, tile.lattice, source_dot, n, int64(1), like, spec)
+    stage_dot(tile, int64(0), int64(0), spec.padding[0], n, at, source, source_dot, size, extent, like, spec)
+    if spec.ndim > 1:
+        stage_dot(tile, int64(0), int64(1), spec.padding[1], n, at, source, source_dot, size, extent, like, spec)
+    if spec.ndim > 2:
+        stage_dot(tile, int64(0), int64(2), spec.padding[2], n, at, source, source_dot, size, extent, like, spec)
+
+
+@leaf
+def turn(c, spec):
+    """Return channel `c` of the one location as the loops of tiles number it: outer, inner."""
+    return (int64(0), c) if spec.interleaved else (c, int64(0))
+
+
+@leaf
+def sample(i, out, image, source, fills, raws, channels, group, size, extent, like, index_like, spec):
+    """Interpolate one location, in one group of `group` channels."""
+    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
+    fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
+
+
+@leaf
+def sample_order(
+    i, out, image, source, fills, raws, channels, group, size, extent, order, like, index_like, spec
+):  # fmt: skip
+    """Interpolate one location with weights differentiated, in one group of `group` channels."""
+    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
+    differentiate(tile, int64(1), order, size, extent, like, spec)
+    fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
+
+
+@leaf
+def fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec):
+    """Interpolate group number `part` of channels at the location that is staged."""
+    many, none = lanes(like, spec), (int64(0), int64(0))
+    at = n * image.strides[0] + lowest(image.strides, extent, spec)
+    to = n * out.strides[0] + int64(p) * out.strides[2]
+    c, last = part * group, min(part * group + group, channels)
+    while c < last:
+        a, b = turn(c, spec)
+        fill(out, to, image, at, fills, raws, tile, a, b, none, like, many, spec)
+        c += width(many)
+
+
+@leaf
+def sample_jvp(
+    i, out, out_dot, image, image_dot, source, source_dot, fills, raws, channels, group, size, extent,
+    like, index_like, spec,
+):  # fmt: skip
+    """Interpolate one location and its tangent, in one group of `group` channels."""
+    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
+    if spec.source_dot:
+        stage_motion(tile, n, located(p, size), source, source_dot, size, extent, like, spec)
+    many, none = lanes(like, spec), (int64(0), int64(0))
+    at = n * image.strides[0] + lowest(image.strides, extent, spec)
+    to = n * out.strides[0] + int64(p) * out.strides[2]
+    c, last = part * group, min(part * group + group, channels)
+    while c < last:
+        a, b = turn(c, spec)
+        fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, none, like, many, spec)
+        c += width(many)
+
+
+@leaf
+def scatter(
+    i, image_bar, out_bar, source, source_dot, channels, group, size, extent, order, like, index_like, spec
+):  # fmt: skip
+    """Add one location's cotangent to the image's, in one group of `group` channels.
+
+    Weights are those of the tangent of its coordinates, if there is one, or differentiated to an order on each axis.
+    """
+    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    at_xyz = located(p, size)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
+    if spec.source_dot:
+        stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
+    if spec.source_bar:
+        differentiate(tile, int64(1), order, size, extent, like, spec)
+    many, none = lanes(like, spec), (int64(0), int64(0))
+    at = n * image_bar.strides[0] + lowest(image_bar.strides, extent, spec)
+    to = n * out_bar.strides[0] + int64(p) * out_bar.strides[2]
+    c, last = part * group, min(part * group + group, channels)
+    while c < last:
+        a, b = turn(c, spec)
+        image_cotangent(
+            image_bar, at, out_bar, to, tile, a, b, none, many, bool(1) if spec.source_dot else bool(0), spec
+        )
+        c += width(many)
+
+
+@leaf
+def seat(i, rows, points, spec):
+    """Return batch item, location, the thread's place in the location's group, and whether all of these exist.
+
+    `rows` is how many locations a batch item has once it is filled up to whole warps: every thread of a warp is needed
+    where they add up. A thread without a location does the last one, and adds nothing.
+    """
+    i, place = split(i, int64(spec.group))
+    n, p = split(i, rows)
+    there = p < points
+    return int64(n), p if there else type(p)(points - 1), int64(place), there
+
+
+@leaf
+def sample_vjp(
+    i, image_bar, source_bar, out_bar, image, source, fills, channels, repeat, rows, size, extent,
+    like, index_like, spec,
+):  # fmt: skip
+    """Pull one location's cotangent back to the source, over all channels, and to the image if the spec asks for it.
+
+    `repeat` is how many batch items share the source, and are done one after another.
+    """
+    n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
+    at_xyz = located(p, size)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
+    many, none = lanes(like, spec), (int64(0), int64(0))
+    plane = lowest(image.strides, extent, spec)
+    clear_bars(tile, int64(1), spec)
+    for m in range(n * repeat, n * repeat + repeat if there else n * repeat):
+        at = m * image.strides[0] + plane
+        to = m * out_bar.strides[0] + int64(p) * out_bar.strides[2]
+        c = seat_at * width(many)
+        while c < channels:
+            a, b = turn(c, spec)
+            if spec.image_bar:
+                image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
+            grid_cotangent(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
+            c += width(many) * int64(spec.group)
+    hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+
+
+@leaf
+def sample_double_vjp(
+    i, out_bar_bar, image_bar, source_bar, out_bar, image, image_dot, source, source_dot, fills,
+    channels, repeat, rows, size, extent, like, index_like, spec,
+):  # fmt: skip
+    """Do for one location, over all channels, what the backward pass of `sample_vjp` asks for."""
+    n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
+    at_xyz = located(p, size)
+    tile = shares(hold(like), hold(index_like), spec)
+    stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
+    if spec.source_dot:
+        stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
+    many, none = lanes(like, spec), (int64(0), int64(0))
+    plane = lowest(image.strides, extent, spec)
+    if spec.source_bar:
+        clear_bars(tile, int64(1), spec)
+    for m in range(n * repeat, n * repeat + repeat if there else n * repeat):
+        at = m * image.strides[0] + plane
+        g_at = m * out_bar.strides[0] + int64(p) * out_bar.strides[2]
+        to = m * out_bar_bar.strides[0] + int64(p) * out_bar_bar.strides[2]
+        c = seat_at * width(many)
+        while c < channels:
+            a, b = turn(c, spec)
+            if spec.image_bar:
+                image_cotangent(image_bar, at, out_bar, g_at, tile, a, b, none, many, bool(1), spec)
+            if spec.source_bar or spec.out_bar:
+                double_vjp_point(
+                    out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, none, like, many, spec,
+                )  # fmt: skip
+            c += width(many) * int64(spec.group)
+    if spec.source_bar:
+        hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+
+
+@leaf
+def hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec):
+    """Write the cotangents of one location's coordinates, or the warp's part of those of a map."""
+    for axis in range(spec.ndim):
+        at = slot(axis, int64(0))
+        tile.bars[at] = group_total(tile.bars[at], spec)
+    finish_bars(tile, int64(1), size, extent, like, spec)
+    counts = there and seat_at == 0
+    if spec.mapped:
+        put_map(i, source_bar.memory, tile, source, n, at_xyz, counts, size, like, spec)
+    elif counts:
+        to = n * source_bar.strides[0] + int64(p) * int64(spec.ndim)
+        for axis in range(spec.ndim):
+            source_bar.memory[to + axis] = tile.bars[slot(axis, int64(0))]
+
+
+@leaf
+def grid(i, out, source, size, like, spec):
+    """Write the coordinates that a source gives for one location."""
+    n, p = split(i, size[0] * size[1] * size[2])
+    at = located(p, size)
+    for axis in range(spec.ndim):
+        out[int64(i) * spec.ndim + axis] = normalized(source, int64(n), at, size, axis, like, spec)
+
+
+@leaf
+def grid_jvp(i, out, source, source_dot, size, like, spec):
+    """Write the tangents of the coordinates that a map gives for one location."""
+    n, p = split(i, size[0] * size[1] * size[2])
+    at = located(p, size)
+    for axis in range(spec.ndim):
+        out[int64(i) * spec.ndim + axis] = finite_tangent(source, source_dot, int64(n), at, size, axis, like, spec)
+
+
+@leaf
+def grid_vjp(i, partial, grid_bar, source, rows, size, like, spec):
+    """Sum one location's cotangent to the warp's part of that of the map."""
+    points = size[0] * size[1] * size[2]
+    n, p, _, there = seat(i, rows, points, spec)
+    tile = shares(hold(like), hold(int64(0)), spec)
+    at = (n * points + int64(p)) * spec.ndim
+    for axis in range(spec.ndim):
+        tile.bars[slot(axis, int64(0))] = grid_bar[at + axis]
+    put_map(i, partial, tile, source, n, located(p, size), there, size, like, spec)

@@ -1,0 +1,68 @@
+"""What the threads of a GPU's warp do together: sums, always in the same order.
+
+On a CPU, where the threads of a GPU are tried one after another, a warp is one thread.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from stnkit.kernels.compiler.jit import intrinsic, is_gpu
+
+I32, F32 = ir.IntType(32), ir.FloatType()
+WARP = 32
+
+
+def warp_size() -> int:
+    """Return how many threads a warp has."""
+    return 1
+
+
+def warp_total(x: Any) -> Any:
+    """Return the sum of a number over the threads of a warp, which must all be here."""
+    return x
+
+
+def group_total(x: Any, spec: Any) -> Any:
+    """Return the sum of a number over the threads that share a location, which must all be here."""
+    return x
+
+
+@intrinsic(warp_size, lambda: types.int64)
+def _warp_size(context, builder, signature, args):
+    return context.get_constant(types.int64, WARP if is_gpu(context) else 1)
+
+
+@intrinsic(warp_total, lambda x: x)
+def _warp_total(context, builder, signature, args):
+    return _total(builder, args[0], WARP) if is_gpu(context) else args[0]
+
+
+@intrinsic(group_total, lambda x, spec: x)
+def _group_total(context, builder, signature, args):
+    return _total(builder, args[0], signature.args[1].spec.group) if is_gpu(context) else args[0]
+
+
+def _total(builder: Any, value: Any, threads: int) -> Any:
+    """Add up by halves: each thread adds what the one 1, 2, 4, ... places away has."""
+    for distance in (1, 2, 4, 8, 16):
+        if distance < threads:
+            value = builder.fadd(value, _exchange(builder, value, distance))
+    return value
+
+
+def _exchange(builder: Any, value: Any, distance: int) -> Any:
+    """Return the number of the thread whose place differs in the bit `distance`; its 32-bit halves go one by one."""
+    if value.type == F32:
+        code = ir.FunctionType(F32, [I32, F32, I32, I32])
+        shuffle = builder.module.declare_intrinsic("llvm.nvvm.shfl.sync.bfly.f32", (), code)
+        return builder.call(shuffle, [I32(-1), value, I32(distance), I32(WARP - 1)])
+    word = ir.IntType(64)
+    bits = builder.bitcast(value, word)
+    low, high = builder.trunc(bits, I32), builder.trunc(builder.lshr(bits, word(32)), I32)
+    code = ir.FunctionType(I32, [I32, I32, I32, I32])
+    shuffle = builder.module.declare_intrinsic("llvm.nvvm.shfl.sync.bfly.i32", (), code)
+    low, high = (builder.call(shuffle, [I32(-1), half, I32(distance), I32(WARP - 1)]) for half in (low, high))
+    bits = builder.or_(builder.zext(low, word), builder.shl(builder.zext(high, word), word(32)))
+    return builder.bitcast(bits, value.type)

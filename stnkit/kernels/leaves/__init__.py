@@ -1,0 +1,1 @@
+"""Leaves: scalar functions that kernels for CPUs and GPUs are made of."""

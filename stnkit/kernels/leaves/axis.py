@@ -1,0 +1,270 @@
+"""One coordinate on one axis: unit to pixel, padding, and the taps that are read, each with its slope.
+
+Pixel coordinates: 0 is the centre of the first pixel and n - 1 that of the last. A tap is an index and a
+weight; index -1 is a dead tap, which lies outside the image and reads the fill value. Every map comes with
+its derivative, so nothing upstairs derives anything again.
+"""
+
+from numba import int32
+
+from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
+from stnkit.spec import BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
+
+
+@leaf
+def pixels_per_step(n, t, like, spec):
+    """Return how many pixels of an axis of `n` one step of an output's lattice of `t` locations is."""
+    T = type(like)
+    if spec.align:
+        return T(n - 1) / T(t - 1) if t > 1 else T(0)
+    return T(n) / T(t)
+
+
+@leaf
+def chain(n, t, like, spec):
+    """Return d pixel / d unit: how many pixels one unit of a coordinate, or of a flow, is."""
+    T = type(like)
+    if spec.pixel:
+        return pixels_per_step(n, t, like, spec) if spec.source == FLOW else T(1)
+    return T(n - 1 if spec.align else n) / T(2)
+
+
+@leaf
+def bounded(u, spec):
+    """Return a coordinate kept within 2**90, and what makes NaN of a sum where it is not finite, 0 elsewhere."""
+    T = type(u)
+    end = T(2.0**90)
+    if spec.near:
+        return u, T(-0.0)
+    return select(u > end, end, select(u < -end, -end, u)), u - u
+
+
+@leaf
+def locate(u, n, spec):
+    """Map a coordinate as it is given to pixels; NaN where it is not finite.
+
+    `u - u` is 0 for a finite number and NaN otherwise. The clamp keeps huge finite coordinates finite after
+    the scaling; 2**90 pixels is past the end of any image.
+    """
+    T = type(u)
+    v, finite = bounded(u, spec)
+    if spec.pixel:
+        return v + finite
+    if spec.align:
+        return (v + T(1)) / T(2) * T(n - 1) + finite
+    return ((v + T(1)) * T(n) - T(1)) / T(2) + finite
+
+
+@leaf
+def drift(f, i, n, t, spec):
+    """Return the pixel that location `i` of `t` reads when it is moved by flow `f`; NaN if that is not finite.
+
+    The identity of the lattice is exact where the output is as large as the input: the sum rounds once.
+    """
+    T = type(f)
+    f, finite = bounded(f, spec)
+    step = pixels_per_step(n, t, f, spec)
+    origin = (step - T(1)) / T(2)
+    if spec.align:
+        origin = T(0) if t > 1 else T(n - 1) / T(2)
+    return (T(i) * step + origin) + f * chain(n, t, f, spec) + finite
+
+
+@leaf
+def is_near(x):
+    """Tell whether pixel coordinate `x` is finite and small enough for exact index arithmetic."""
+    far = type(x)(4194304.0)  # 2**22: halves are exact even in float32
+    return x <= far and x >= -far
+
+
+@leaf
+def period(n, padding, spec):
+    """Return after how many pixels the padded image repeats itself, or 0 if it does not."""
+    K = type(n)
+    if padding == WRAP:
+        return n
+    if padding == REFLECTION:
+        return K(2 * (n - 1)) if spec.align else K(2 * n)
+    return K(0)
+
+
+@leaf
+def tame(x, n, padding, spec):
+    """Move a far pixel coordinate, finite, to a near one that reads the same.
+
+    `%` is exact for floating point, at any magnitude. Outside a padding that repeats, two pixels beyond
+    the rim is as good as infinitely far for every kernel's footprint, which is at most two pixels wide.
+    """
+    T = type(x)
+    span = period(n, padding, spec)
+    if span > 0:
+        return x % T(span)
+    if padding == REFLECTION:
+        return T(0)
+    low, high = T(-4), T(n + 3)
+    return low if x < low else (high if x > high else x)
+
+
+@leaf
+def whole(x, n):
+    """Round down: return the index, of the type of `n`, and the same as a number.
+
+    The caller has made `x` near, so that the cast is defined.
+    """
+    T, K = type(x), type(n)
+    if on_gpu():
+        i = K(x)
+        i = K(i - 1) if T(i) > x else i
+        return i, T(i)
+    down = floor(x)
+    return K(down), down
+
+
+@leaf
+def fold(x, span):
+    """Reduce near `x` to [0, span) by whole periods."""
+    T = type(x)
+    y = x / T(span)
+    k = T(int32(y))
+    k = k - T(1) if k > y else k
+    r = x - k * T(span)
+    r = r + T(span) if r < T(0) else r
+    return r - T(span) if r >= T(span) else r
+
+
+@leaf
+def clip(x, n):
+    """Clamp to the pixel centres; the slope is 0 from the edge outwards, the edge itself included."""
+    T = type(x)
+    last = T(n - 1)
+    inside = x > T(0) and x < last
+    y = T(0) if x <= T(0) else (last if x >= last else x)
+    return y, T(1) if inside else T(0)
+
+
+@leaf
+def settle(x, n, padding, spec):
+    """Apply a padding that acts on the coordinate: return (x, slope).
+
+    border clamps to [0, n - 1]. reflection folds about 0 and n - 1 (align_corners) or about -0.5 and
+    n - 0.5, and then clamps; its slope is +1 or -1 by the parity of the fold, 0 where it is clamped.
+    bicubic, zeros and wrap act on each tap's index instead: see `neighbour`.
+    """
+    T = type(x)
+    if spec.interp == BICUBIC or padding == ZEROS or padding == WRAP:
+        return x, T(1)
+    sign = T(1)
+    if padding == REFLECTION:
+        if spec.align:
+            if n == 1:
+                return T(0), T(0)
+            r = fold(x, 2 * (n - 1))
+            sign = T(-1) if r > T(n - 1) else T(1)
+            x = T(2 * (n - 1)) - r if r > T(n - 1) else r
+        else:
+            r = fold(x + T(0.5), 2 * n)
+            sign = T(-1) if r > T(n) else T(1)
+            x = (T(2 * n) - r if r > T(n) else r) - T(0.5)
+    y, slope = clip(x, n)
+    return y, sign * slope
+
+
+@leaf
+def base(i, n, padding, spec):
+    """Bring the index of the first tap into the period of a padding that acts on indices."""
+    if padding == WRAP or (padding == REFLECTION and spec.interp == BICUBIC):
+        span = period(n, padding, spec)
+        if span > 0:
+            i = type(n)(i % span) if (i < 0 or i >= span) else i
+    return i
+
+
+@leaf
+def neighbour(i, n, padding, spec):
+    """Return the index in the image that tap `i` reads, or -1 for a dead tap.
+
+    After `base`, a tap lies at most a footprint outside one period, so one or two steps bring it in.
+    """
+    K = type(n)
+    if padding == ZEROS:
+        return select(in_bounds(i, n), i, K(-1))
+    if padding == BORDER or (spec.interp != BICUBIC and padding == REFLECTION):
+        return K(0) if i < 0 else (K(n - 1) if i >= n else i)
+    span = period(n, padding, spec)
+    i = K(i + span) if i < 0 else i
+    i = K(i - span) if i >= span else i
+    i = K(i - span) if i >= span else i
+    if padding == REFLECTION:
+        if spec.align:
+            i = K(span - i) if i >= n else i
+        else:
+            i = K(span - 1 - i) if i >= n else i
+    return K(0) if n == 1 else i
+
+
+@leaf
+def cubic(t):
+    """Weights of the four taps at -1, 0, 1, 2 for the fraction `t`, their slopes, and the slopes of these.
+
+    Keys (1981), cubic convolution, with a = -0.75:
+    |s| <= 1:  (a + 2) |s|^3 - (a + 3) |s|^2 + 1;   1 < |s| < 2:  a (|s|^3 - 5 |s|^2 + 8 |s| - 4).
+    """
+    T = type(t)
+    a = T(-0.75)
+    b, c = a + T(2), a + T(3)
+    s0, s1, s2, s3 = t + T(1), t, T(1) - t, T(2) - t
+    w0 = ((a * s0 - T(5) * a) * s0 + T(8) * a) * s0 - T(4) * a
+    w1 = (b * s1 - c) * s1 * s1 + T(1)
+    w2 = (b * s2 - c) * s2 * s2 + T(1)
+    w3 = ((a * s3 - T(5) * a) * s3 + T(8) * a) * s3 - T(4) * a
+    v0 = (T(3) * a * s0 - T(10) * a) * s0 + T(8) * a
+    v1 = (T(3) * b * s1 - T(2) * c) * s1
+    v2 = (T(2) * c - T(3) * b * s2) * s2
+    v3 = (T(10) * a - T(3) * a * s3) * s3 - T(8) * a
+    q0, q1 = T(6) * a * s0 - T(10) * a, T(6) * b * s1 - T(2) * c
+    q2, q3 = T(6) * b * s2 - T(2) * c, T(6) * a * s3 - T(10) * a
+    return (w0, w1, w2, w3), (v0, v1, v2, v3), (q0, q1, q2, q3)
+
+
+@leaf
+def taps(x, n, padding, spec):
+    """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, curves, padding's slope).
+
+    Four of each; those past `spec.taps` are not used. Slopes are d weight / d pixel, and curves are
+    d slope / d pixel. At a knot the fraction is 0, so both are the right-hand ones. A coordinate that is not
+    finite reads dead taps only, in equal shares, which sum to the fill value without rounding, and passes
+    no gradient.
+    """
+    T, K = type(x), type(n)
+    zero, one, dead = T(0), T(1), K(-1)
+    none = (zero, zero, zero, zero)
+    lost = x != x and not spec.near
+    y, slope = settle(select(lost, zero, x), n, padding, spec)
+    i, down = whole(y, n)
+    t = y - down
+    slope = select(lost, zero, slope)
+    if spec.interp == NEAREST:
+        odd = (i & 1) == 1
+        i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and odd)) else i
+        j = select(lost, dead, neighbour(base(i, n, padding, spec), n, padding, spec))
+        return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
+    if spec.interp == BILINEAR:
+        i = base(i, n, padding, spec)
+        j0 = select(lost, dead, neighbour(i, n, padding, spec))
+        j1 = select(lost, dead, neighbour(K(i + 1), n, padding, spec))
+        t = select(lost, T(0.5), t)
+        return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
+    i = base(K(i - 1), n, padding, spec)
+    j0 = select(lost, dead, neighbour(i, n, padding, spec))
+    j1 = select(lost, dead, neighbour(K(i + 1), n, padding, spec))
+    j2 = select(lost, dead, neighbour(K(i + 2), n, padding, spec))
+    j3 = select(lost, dead, neighbour(K(i + 3), n, padding, spec))
+    (w0, w1, w2, w3), slopes, curves = cubic(t)
+    w0, w1, w2, w3 = fair(lost, w0), fair(lost, w1), fair(lost, w2), fair(lost, w3)
+    return (j0, j1, j2, j3), (w0, w1, w2, w3), slopes, curves, slope
+
+
+@leaf
+def fair(lost, w):
+    """Return a weight of four, or one quarter where the coordinate is lost."""
+    return select(lost, type(w)(0.25), w)

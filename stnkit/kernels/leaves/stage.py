@@ -1,0 +1,23 @@
+"""The stage: memory for what is worked out about the locations of one tile, row by row."""
+
+from numba import int64, uint64
+
+from stnkit.kernels.compiler.jit import leaf, on_gpu
+
+TILE = 1024  # locations that are staged together
+PREFETCH_DISTANCE = 64  # locations between the prefetch of a pixel and its reading
+# A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a
+# loop has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.
+PITCH = TILE + 80
+
+
+@leaf
+def row_stride():
+    """Return how far apart the rows of a stage are."""
+    return int64(1) if on_gpu() else int64(PITCH)
+
+
+@leaf
+def slot(k, p):
+    """Return where row `k` of the stage holds location `p`; unsigned, so that no index wraps around."""
+    return uint64(k * row_stride() + p)

@@ -1,0 +1,1 @@
+"""SIMD lanes as values, and whole words of memory."""

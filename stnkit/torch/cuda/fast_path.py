@@ -1,0 +1,202 @@
+"""The fast path on a GPU: what a call did is remembered step by step, and done again with other addresses.
+
+What is allocated and launched follows from shapes, strides, dtypes and options. So the first call of a kind is recorded
+on a tape, and a repeated one only allocates, and launches with the addresses of the tensors in hand.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from stnkit.backends.cuda.array import DeviceArray, Shape, reach
+from stnkit.backends.cuda.memory import constant
+from stnkit.kernels.cuda import runtime
+from stnkit.torch.cuda import interop
+from stnkit.torch.operations import Operation
+from stnkit.torch.run import on_views
+
+Options = dict[str, Any]
+Way = Callable[..., Any]
+
+KINDS = 4096  # so many are remembered
+ALIGNED = 15  # which bits of an address a kernel may depend on
+
+_WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
+_ways: dict[tuple[Any, ...], Way] = {}
+
+
+class Part(NamedTuple):
+    """A place in one of the buffers of a call; buffer 0 is nowhere."""
+
+    buffer: int
+    offset: int
+
+
+class Tape:
+    """What a call does: its buffers, of which the arguments are the first, and its steps."""
+
+    def __init__(self) -> None:
+        self.spans = [(0, 1)]
+        self.steps: list[tuple[Any, ...]] = []
+
+    def given(self, views: Sequence[DeviceArray]) -> bool:
+        """Remember the arguments, and tell whether every address says whose it is: none lies in two of them."""
+        spans = [reach(view) for view in views]
+        self.spans += [(start, end - start) for start, end in spans]
+        return not any(a[0] < b[1] and b[0] < a[1] for a, b in itertools.combinations(spans, 2))
+
+    def part(self, address: int) -> Part:
+        """Return where an address is, in the newest buffer that holds it."""
+        for number in reversed(range(len(self.spans))):
+            start, size = self.spans[number]
+            if start <= address < start + max(size, 1):
+                return Part(number, address - start)
+        msg = f"address {address} is in no buffer of the call"
+        raise LookupError(msg)
+
+    def allocated(self, address: int, shape: Shape, dtype: np.dtype[Any]) -> None:
+        """Remember a buffer."""
+        self.spans.append((address, math.prod(shape) * dtype.itemsize))
+        self.steps.append(("empty", shape, interop.torch_dtype(dtype)))
+
+    def used(self, address: int, values: np.ndarray) -> None:
+        """Remember a constant, which each stream has its own of."""
+        self.spans.append((address, values.nbytes))
+        self.steps.append(("constant", values))
+
+    def cleared(self, address: int, size: int) -> None:
+        """Remember zeros."""
+        self.steps.append(("clear", self.part(address), size))
+
+    def launched(
+        self, factory: Any, spec: Any, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...]
+    ) -> None:
+        """Remember a kernel."""
+        self.steps.append(("launch", (factory, spec, items, addresses, numbers), [self.part(a) for a in addresses]))
+
+
+def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
+    """Return what does a call on these tensors; None if it has to go the whole way."""
+    if options.get("antialias") is True:
+        return None  # what is done follows from numbers
+    key: list[Any] = [operation.name, interop.is_steady()]
+    for tensor in tensors:
+        if not interop.is_ordinary(tensor):
+            return None
+        key += tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.data_ptr() & ALIGNED
+    key += map(tuple, rest)
+    for word, value in options.items():
+        if type(value) not in _WORDS:
+            return None
+        key += word, value, type(value)
+    kind = tuple(key)
+    found = _ways.get(kind)
+    return _learned(kind, operation, tensors, rest, options) if found is None else found
+
+
+def _learned(
+    kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
+) -> Way | None:
+    """Do a call on a tape, remember it, and return what gives its results, once.
+
+    None is for a call that has to go the whole way, which also says what is wrong with it.
+    """
+    where = tensors[0].device
+    if any(tensor.device != where for tensor in tensors) or interop.is_capturing(where):
+        return None
+    tape = Tape()
+    place = interop.context(where, interop.stream(where.index or 0))._replace(trace=tape)
+    views: list[Any] = [interop.at(place, tensor) for tensor in tensors]
+    if not tape.given(views):
+        return None
+    if operation.chosen and rest:
+        options = {**options, "wrt": [name for name, asked in zip(operation.names, rest[0], strict=True) if asked]}
+        rest = ()
+    try:
+        results = on_views(operation, tensors, views, rest, options)
+    except (TypeError, ValueError):
+        return None
+    if len(_ways) >= KINDS:
+        _ways.clear()
+    _ways[kind] = _replay(tape, results, where)
+    made = [None if r is None else interop.own(r) for r in (results if type(results) is tuple else (results,))]
+    return lambda *_: tuple(made) if type(results) is tuple else made[0]  # which this call has done
+
+
+def _replay(tape: Tape, results: Any, where: torch.device) -> Way:
+    """Return what does the steps of a tape with other tensors."""
+    index = where.index or 0
+    steps: list[tuple[Any, ...]] = []
+    for step in tape.steps:
+        if step[0] == "launch":
+            factory, spec, items, addresses, numbers = step[1]
+            step = "launch", runtime.ready(factory, spec, items, addresses, numbers, index), step[2]
+        steps.append(step)
+    several = type(results) is tuple  # all that is kept of them, which own memory
+    given = results if several else (results,)
+    finals = [None if result is None else _final(tape, result) for result in given]
+    finished = _finished(tape, {final[0] for final in finals if final is not None})
+
+    def call(*tensors: torch.Tensor) -> Any:
+        stream = interop.stream(index)
+        owners: list[Any] = [None, *tensors]
+        starts = [0, *[tensor.data_ptr() for tensor in tensors]]
+        for step, buffers in zip(steps, finished, strict=True):
+            if step[0] == "launch":
+                step[1](stream, [starts[buffer] + offset for buffer, offset in step[2]])
+            elif step[0] == "empty":
+                owners.append(torch.empty(step[1], dtype=step[2], device=where))
+                starts.append(owners[-1].data_ptr())
+            elif step[0] == "clear":
+                buffer, offset = step[1]
+                runtime.clear(starts[buffer] + offset, step[2], stream, index)
+            else:
+                owners.append(constant(interop.context(where, stream), step[1]))
+                starts.append(owners[-1].address)
+            for buffer in buffers:
+                owners[buffer] = None
+        made = [None if final is None else _made(owners[final[0]], *final[1:]) for final in finals]
+        return tuple(made) if several else made[0]
+
+    return call
+
+
+def _finished(tape: Tape, kept: set[int]) -> list[list[int]]:
+    """Return which buffers each step is the last to need, among those that the call allocates and does not keep.
+
+    They are let go in the order of the stream, which whatever is allocated in their memory is used on too.
+    """
+    last: dict[int, int] = {}
+    made = [at for at, step in enumerate(tape.steps) if step[0] in ("empty", "constant")]
+    last.update(enumerate(made, len(tape.spans) - len(made)))
+    arguments = len(tape.spans) - len(made)
+    for at, step in enumerate(tape.steps):
+        parts = step[2] if step[0] == "launch" else step[1:2] if step[0] == "clear" else ()
+        last.update((part.buffer, at) for part in parts)
+    finished: list[list[int]] = [[] for _ in tape.steps]
+    for buffer, at in last.items():
+        if buffer >= arguments and buffer not in kept:
+            finished[at].append(buffer)
+    return finished
+
+
+def _final(tape: Tape, result: DeviceArray) -> tuple[int, int, Shape, Shape]:
+    """Return where a result is in its buffer, with its shape and strides."""
+    part = tape.part(result.address)
+    return (
+        part.buffer,
+        part.offset // result.itemsize,
+        result.shape,
+        tuple(s // result.itemsize for s in result.strides),
+    )
+
+
+def _made(owner: torch.Tensor, offset: int, shape: Shape, steps: Shape) -> torch.Tensor:
+    """Return a result as the tensor that owns its memory, or one that shares it."""
+    if tuple(owner.shape) == shape and owner.stride() == steps:
+        return owner
+    return owner.new_empty(0).set_(owner.untyped_storage(), offset, shape, steps)

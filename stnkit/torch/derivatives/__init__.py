@@ -1,0 +1,1 @@
+"""Rules of differentiation of the operations on tensors."""

@@ -1,0 +1,93 @@
+"""The public functions on tensors: what they do to words and results, around the calls of operations.
+
+Where a call need not be recorded, its words stay as they are, and so does all that is checked and said about them.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+import stnkit
+from stnkit import validation
+from stnkit.torch.antialias import composed
+from stnkit.torch.autograd import in_short, no_transforms_active, perform, recorded, traced
+from stnkit.torch.operations import OPERATIONS, Operation
+from stnkit.torch.run import axes, run
+
+_WRITTEN = ("out", "accumulate_into")
+
+
+def public_function(operation: Operation) -> Callable[..., Any]:
+    """Return the public function of an operation's name, for tensors."""
+    count = len(operation.arrays)
+
+    @functools.wraps(operation.plain)
+    def function(*args: Any, **options: Any) -> Any:
+        if len(args) < count:
+            missing = operation.arrays[len(args) :]
+            if not all(name in options for name in missing):
+                return operation.plain(*args, **options)  # says what is missing
+            args = (*args, *(options.pop(name) for name in missing))
+        tensors, rest = args[:count], args[count:]
+        if options.get("antialias") is False:
+            del options["antialias"]
+        results = in_short(operation, tensors, rest, options)
+        if results is None:
+            results = traced(operation.name, (*tensors, *rest), options)
+        if results is not None:
+            return results
+        if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
+            return operation.plain(*args, **options)  # the tensor is elsewhere, where it has no gradient
+        alone = no_transforms_active(operation, tensors)
+        if alone and options and any(options.get(word) is not None for word in _WRITTEN):
+            return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
+        if alone and not recorded(tensors):
+            return run(operation, tensors, rest, options)
+        if "antialias" in options:
+            return composed(function, operation.name, operation, tensors, rest, unwritten(options))
+        return performed(operation, tensors, rest, options, alone)
+
+    return function
+
+
+def performed(
+    operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: dict[str, Any], alone: bool
+) -> Any:
+    """Perform a call whose arguments are those of a public function."""
+    options = unwritten(options)
+    wrt: Sequence[bool] = (True,) * len(operation.results)
+    if operation.sized:
+        rest = (_size(operation, tensors, rest[0] if rest else options.pop("size", None), options),)
+    if operation.chosen:
+        first, second = operation.names
+        wrt = validation.names("wrt", options.pop("wrt", operation.names), (first, second))
+        rest = (wrt,)
+    results = perform(operation, tensors, rest, options, alone)
+    if len(operation.results) == 1:
+        return results
+    return tuple(result if asked and result.dim() > 1 else None for result, asked in zip(results, wrt, strict=True))
+
+
+def unwritten(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options without those of memory, which is not written to here."""
+    for word in _WRITTEN:
+        if options.get(word) is not None:
+            msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
+            raise TypeError(msg)
+    if "deterministic" in options:
+        validation.flag("deterministic", options["deterministic"])
+    return {word: value for word, value in options.items() if word not in _WRITTEN}
+
+
+def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict[str, Any]) -> list[Any]:
+    """Return the output's size; that of the image if none is given."""
+    ndim = axes(operation, tensors)
+    if size is None and operation.picture is not None and operation.shapes[operation.picture] == "image":
+        shape = tensors[operation.picture].shape
+        return list(shape[-1 - ndim : -1] if options.get("data_format") == "channels_last" else shape[-ndim:])
+    return list(size) if isinstance(size, Sequence) else list(validation.size(size, ndim))
+
+
+FUNCTIONS = {name: public_function(operation) for name, operation in OPERATIONS.items() if name in stnkit.__all__}

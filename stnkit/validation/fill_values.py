@@ -1,0 +1,79 @@
+"""Fill values: as many as channels, representable in the image, and whether they can be blended."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from stnkit.dtypes import arithmetic, is_float
+from stnkit.spec import (
+    NEAREST,
+)
+
+Shape = tuple[int, ...]
+
+
+def fill(
+    given: Any, channels: int, interp: int, image: np.dtype[Any], source: np.dtype[Any]
+) -> tuple[np.ndarray, bool]:
+    """Return the fill value as one number for each channel, and whether it is finite or cannot meet a weight of 0.
+
+    It comes in the type of the arithmetic; for nearest, which moves pixels as they are, in the image's.
+    """
+    like = image if interp == NEAREST else arithmetic(image, source)
+    if type(given) is float or type(given) is int:
+        return _constant(given, channels, like, image, interp)
+    constant(given)
+    try:
+        values = np.asarray(given)
+    except ValueError as error:
+        msg = f"`fill_value` must be one number, or {channels}, one for each channel; got {given!r}"
+        raise ValueError(msg) from error
+    if values.dtype.kind not in "fiub":
+        msg = f"`fill_value` must be a real number, or one for each channel; got {given!r}"
+        raise TypeError(msg)
+    if values.ndim == 0:
+        return _constant(values.item(), channels, like, image, interp)
+    if values.shape != (channels,):
+        msg = f"`fill_value` must be one number, or {channels}, one for each channel; got shape {values.shape}"
+        raise ValueError(msg)
+    _representable(values, image)
+    values = np.ascontiguousarray(values, like)
+    return values, _harmless(values, interp)
+
+
+def constant(fill_value: Any) -> None:
+    """Refuse a fill value that a derivative is asked of."""
+    if getattr(fill_value, "requires_grad", False):
+        msg = "`fill_value` requires a gradient, which no function here gives; pass `fill_value.detach()`"
+        raise TypeError(msg)
+
+
+@functools.lru_cache(maxsize=256)
+def _constant(
+    value: float, channels: int, like: np.dtype[Any], image: np.dtype[Any], interp: int
+) -> tuple[np.ndarray, bool]:
+    _representable(np.asarray(value), image)
+    try:
+        filled = np.full(channels, value or 0).astype(like)  # -0.0 and 0.0 are one key: both give 0.0
+    except OverflowError as error:
+        msg = f"`fill_value` must be a number that float64 can hold; got an integer of {int(value).bit_length()} bits"
+        raise ValueError(msg) from error
+    filled.flags.writeable = False
+    return filled, _harmless(filled, interp)
+
+
+def _harmless(values: np.ndarray, interp: int) -> bool:
+    """Tell whether fill values are finite, or read by nearest, which weighs nothing."""
+    return interp == NEAREST or bool(np.isfinite(values).all())
+
+
+def _representable(values: np.ndarray, image: np.dtype[Any]) -> None:
+    """Refuse a fill value that an image of integers cannot hold."""
+    if is_float(image):
+        return
+    low, high = (0, 1) if image.kind == "b" else (np.iinfo(image).min, np.iinfo(image).max)
+    for value in values.ravel().tolist():
+        if not (low <= value <= high and value == int(value)):
+            msg = f"`fill_value` must be an integer from {low} to {high} for an image of {image.name}; got {value}"
+            raise ValueError(msg)

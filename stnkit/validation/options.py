@@ -1,0 +1,160 @@
+"""Options of a call: the names that users write, translated to those of kernels."""
+
+import functools
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stnkit.spec import (
+    COORDS,
+    DATA_FORMATS,
+    MODES,
+    PADDING_MODES,
+    UNITS,
+    Options,
+)
+
+Shape = tuple[int, ...]
+
+BOOLEAN = (bool, np.bool_)  # as a tuple: torch's compiler cannot read a union before 2.9
+PaddingMode = str | Sequence[str]
+
+_AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
+
+
+def options(
+    ndim: int,
+    mode: str,
+    padding_mode: PaddingMode,
+    align_corners: bool,
+    data_format: str,
+    coords: str = "normalized",
+    units: str = "normalized",
+) -> Options:
+    """Translate the words of a call on `ndim` axes to the kernels' words."""
+    if not isinstance(padding_mode, str):
+        if not isinstance(padding_mode, Sequence):
+            msg = f"`padding_mode` must be a name or a sequence of names; got {padding_mode!r}"
+            raise TypeError(msg)
+        padding_mode = tuple(padding_mode)
+    given = (mode, padding_mode, align_corners, data_format, coords, units)
+    try:
+        return _options(ndim, *given)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        msg = (
+            "`mode`, `padding_mode`, `data_format`, `coords` and `units` must be names and `align_corners` True or "
+            f"False; got {given!r}"
+        )
+        raise TypeError(msg) from error
+
+
+@functools.lru_cache(maxsize=1024, typed=True)  # True is not 1
+def _options(
+    ndim: int,
+    mode: str,
+    padding_mode: str | tuple[str, ...],
+    align_corners: bool,
+    data_format: str,
+    coords: str,
+    units: str,
+) -> Options:
+    names = (padding_mode,) * ndim if isinstance(padding_mode, str) else padding_mode
+    if len(names) != ndim:
+        msg = (
+            f"`padding_mode` must be one name, or one per axis in the order {', '.join('xyz'[:ndim])}; "
+            f"got {len(names)} names: {names!r}"
+        )
+        raise ValueError(msg)
+    paddings = [word("padding_mode", name, PADDING_MODES) for name in names]
+    x, y, z = (paddings + paddings[:1] * 3)[:3]
+    return Options(
+        interp=word("mode", mode, MODES),
+        padding=(x, y, z),
+        align=flag("align_corners", align_corners),
+        pixel=word("coords", coords, COORDS) or word("units", units, UNITS),
+        channels_last=word("data_format", data_format, DATA_FORMATS),
+    )
+
+
+def flag(argument: str, given: Any) -> bool:
+    """Return a choice between True and False."""
+    if not isinstance(given, BOOLEAN):
+        msg = f"`{argument}` must be True or False; got {given!r}"
+        raise TypeError(msg)
+    return bool(given)
+
+
+def antialias(given: Any, most: int) -> bool | int:
+    """Return whether a map's footprint is to be covered, or by how many places along each axis."""
+    if isinstance(given, BOOLEAN):
+        return bool(given)
+    try:
+        places = operator.index(given)
+    except TypeError as error:
+        msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
+        raise TypeError(msg) from error
+    if not 1 <= places <= most:
+        msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
+        raise ValueError(msg)
+    return places
+
+
+def word(argument: str, name: Any, table: dict[str, Any]) -> Any:
+    """Return what a name stands for in a table."""
+    if not isinstance(name, str):
+        msg = f"`{argument}` must be a name; got {name!r}"
+        raise TypeError(msg)
+    if name not in table:
+        msg = f"`{argument}` must be one of {', '.join(map(repr, table))}; got {name!r}"
+        raise ValueError(msg)
+    return table[name]
+
+
+def names(argument: str, given: str | Iterable[str], accepted: tuple[str, str]) -> tuple[bool, bool]:
+    """Tell for each accepted name whether it is among those given."""
+    if not isinstance(given, Iterable):
+        msg = f"`{argument}` must name some of {', '.join(map(repr, accepted))}; got {given!r}"
+        raise TypeError(msg)
+    wanted = (given,) if isinstance(given, str) else tuple(given)
+    for name in wanted:
+        if name not in accepted:
+            msg = f"`{argument}` must name some of {', '.join(map(repr, accepted))}; got {name!r}"
+            raise ValueError(msg)
+    first, second = accepted
+    return first in wanted, second in wanted
+
+
+def units(given: str) -> bool:
+    """Return whether a flow is in pixels."""
+    return bool(word("units", given, UNITS))
+
+
+def lattice(given: Any) -> Shape:
+    """Return how many points a lattice has along each axis."""
+    try:
+        counts = tuple(operator.index(n) for n in given)
+    except TypeError as error:
+        msg = f"`shape` must be a sequence of 1 to 3 integers; got {given!r}"
+        raise TypeError(msg) from error
+    if len(counts) not in _AXES or min(counts) < 2:
+        msg = f"`shape` must be 1 to 3 integers, each 2 or more; got {counts}"
+        raise ValueError(msg)
+    return counts
+
+
+def size(given: Any, ndim: int) -> Shape:
+    """Return the spatial size of an output as a tuple of ints."""
+    try:
+        sizes = tuple(operator.index(n) for n in given)
+    except TypeError as error:
+        msg = f"`size` must be a sequence of {ndim} integers, ({', '.join(_AXES[ndim])}); got {given!r}"
+        raise TypeError(msg) from error
+    if len(sizes) != ndim or min(sizes) < 0:
+        hint = " (only the spatial size, without N and C)" if len(sizes) == ndim + 2 else ""
+        msg = f"`size` must be {ndim} integers >= 0, ({', '.join(_AXES[ndim])}){hint}; got {sizes}"
+        raise ValueError(msg)
+    return sizes
