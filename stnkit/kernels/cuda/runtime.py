@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import functools
 import importlib.util
-import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -20,9 +19,9 @@ from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.compiler.leaves import Leaf
 from stnkit.kernels.cuda import cubin_cache
 from stnkit.kernels.cuda.cubin_cache import Code
+from stnkit.kernels.cuda.linking import device_function
 from stnkit.spec import Spec
 
 Factory = Callable[[Spec], Any]
@@ -33,18 +32,6 @@ WARP = 32  # threads that go in step
 WAVES = 32  # blocks for each multiprocessor, at most; beyond, a thread takes several numbers
 NARROW = (1 << 31) - (1 << 24)  # below so many items, a number and its next fit in 32 bits
 STREAMS = {0: "LEGACY_DEFAULT_STREAM", 1: "LEGACY_DEFAULT_STREAM", 2: "PER_THREAD_DEFAULT_STREAM"}
-
-
-class Text:
-    """A module of LLVM's language that is written out."""
-
-    functions = ()
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Machine(NamedTuple):
@@ -99,8 +86,9 @@ def compile(thread: Callable[..., None], signature: Any, capability: tuple[int, 
     """
     known = tools()
     with global_compiler_lock:
+        kernel = _kernel(known.intrinsic(device_function(thread)))
         ptx, _ = known.cuda.compile(
-            _kernel(_body(thread)), signature, cc=capability, output="ptx", device=False, abi="numba", fastmath=False
+            kernel, signature, cc=capability, output="ptx", device=False, abi="numba", fastmath=False
         )
     arch = known.nvrtc.get_arch_option(*capability).replace("compute", "sm")
     linker = known.core.Linker(
@@ -336,30 +324,3 @@ def _kernel(body: Callable[..., Any]) -> Callable[..., None]:
             i = index(i + index(cuda.gridsize(1)))
 
     return kernel
-
-
-def _body(thread: Callable[..., None]) -> Any:
-    """Return what numba-cuda sees of a thread: a function `body(i, arguments)` whose code is a leaf's.
-
-    NVIDIA's compiler keeps a leaf if it has met a call of it, and no other: each module is linked by that of the leaf
-    before it, and callers come first.
-    """
-
-    @tools().intrinsic
-    def body(typing_context, i, arguments):
-        def write(context, builder, signature, values):
-            written = Leaf(thread, (i, *arguments), typing_context, context)
-            libraries = [context.active_code_library]
-            for part in written.parts:
-                libraries.append(context.codegen().create_library(part.name))
-                libraries[-1].add_ir_module(Text(part.text))
-            for caller, library in reversed(list(itertools.pairwise(libraries))):
-                library.finalize()
-                caller.add_linking_library(library)
-            given = [values[0], *(builder.extract_value(values[1], k) for k in range(len(arguments)))]
-            written.call(context, builder, given)
-            return context.get_dummy_value()
-
-        return types.void(i, arguments), write
-
-    return body

@@ -13,7 +13,8 @@ from llvmlite import ir
 from numba import int64, types
 from numba.core import cgutils
 
-from stnkit.kernels.compiler.jit import intrinsic, is_gpu, leaf
+from stnkit.kernels.compiler.expressions import is_gpu
+from stnkit.kernels.compiler.jit import intrinsic, leaf
 from stnkit.kernels.cpu.grids import finite_tangent
 from stnkit.kernels.cpu.loops import clear_bars, fill, grid_cotangent, image_cotangent
 from stnkit.kernels.cpu.order import differentiate

@@ -15,7 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from stnkit.kernels.compiler.jit import intrinsic, is_gpu
+from stnkit.kernels.compiler.expressions import is_gpu
+from stnkit.kernels.compiler.jit import intrinsic
 from stnkit.kernels.simd.gpu_words import write_words
 from stnkit.kernels.simd.vectors import I32, I64, Lanes, alignment, alike, fitted, is_lanes, pick, read, word, words_of
 
