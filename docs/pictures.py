@@ -267,14 +267,14 @@ def knots(theme: Theme) -> Figure:
 
 
 def floors(theme: Theme) -> Figure:
-    """Draw the house: every room on its floor."""
+    """Draw the folders of the package, in the order of their imports."""
     stories = (
-        ("face", "what a user reads", ("api/", "check.py", "doors.py")),
-        ("op", "whole arrays", ("ops.py", "tangents.py", "recipes.py", "plan.py", "arrays.py")),
-        ("loop", "order, threads, tiles", ("cpu.py", "cpu_tangent.py", "cpu_order.py", "tile.py", "threads.py")),
-        ("point", "one output location", ("point.py", "sources.py", "maps.py")),
-        ("axis", "one coordinate, one axis", ("axis.py", "radial.py", "formats.py", "lanes.py")),
-        ("words", "names and compile options", ("spec.py", "dtypes.py", "jit.py")),
+        ("functions", "what a user reads", ("api/", "antialias/")),
+        ("calls", "arguments in one form", ("calls/", "validation/", "_dispatch.py")),
+        ("whole arrays", "what is allocated and run", ("backends/cpu", "backends/cuda", "plans/")),
+        ("loops", "order, threads, tiles", ("kernels/cpu", "kernels/cuda")),
+        ("numbers", "one axis, one location", ("kernels/leaves", "kernels/simd")),
+        ("words", "names, and compiling", ("spec.py", "dtypes.py", "kernels/compiler")),
     )
     shades = (theme.rose, theme.orange, theme.teal, theme.blue, theme.blue, theme.soft)
     figure = blank(10.4, 4.5)
@@ -287,7 +287,7 @@ def floors(theme: Theme) -> Figure:
         axes.text(
             0.32,
             bottom + 0.61,
-            f"{5 - k}  {name}",
+            name,
             color=theme.ink,
             va="center",
             fontsize=11,
@@ -295,10 +295,10 @@ def floors(theme: Theme) -> Figure:
         )
         axes.text(0.32, bottom + 0.26, question, color=theme.soft, va="center", fontsize=9)
         for i, room in enumerate(rooms):
-            _room(axes, theme, (3.55 + 1.82 * i, bottom + 0.18), 1.62, room, shades[k])
+            _room(axes, theme, (3.85 + 2.92 * i, bottom + 0.18), 2.7, room, shades[k])
     axes.add_patch(Rectangle((13.05, 0), 2.45, 5.94, fc=theme.fill, ec="none"))
-    axes.text(14.27, 5.61, "annexes", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
-    axes.text(14.27, 5.26, "tools over the floors", color=theme.soft, va="center", ha="center", fontsize=9)
+    axes.text(14.27, 5.61, "frameworks", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
+    axes.text(14.27, 5.26, "above all of these", color=theme.soft, va="center", ha="center", fontsize=9)
     for i, room in enumerate(("torch/", "jax/", "transforms/", "nn.py", "cli/, demo/")):
         _room(axes, theme, (13.46, 4.18 - 0.95 * i), 1.62, room, theme.soft)
     axes.add_patch(Polygon([(-0.2, 6.03), (12.9, 6.03), (6.35, 6.68)], fc=theme.line, ec="none"))
@@ -322,7 +322,7 @@ def call(theme: Theme) -> Figure:
         ("check", "words become\nOptions, misfits\nare refused", theme.rose),
         ("plan", "layouts become\nsizes, strides\nand a Spec", theme.orange),
         ("factory", "a Spec becomes\none kernel,\ncompiled once", theme.teal),
-        ("launch", "serial or\nparallel twin,\nsame bits", theme.blue),
+        ("launch", "on one thread\nor on many,\nsame bits", theme.blue),
     )
     figure = blank(8.2, 4.3)
     axes = figure.subplots()

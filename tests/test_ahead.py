@@ -39,7 +39,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 def kept(place: Path) -> list[Path]:
     """Return the kernels that are kept, without what starts them."""
-    return sorted(place.rglob("cpu*.nbc"))
+    return sorted(path for path in place.rglob("*.nbc") if not path.name.startswith("threads."))
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def of_views(*arguments, **options):
     function = importlib.import_module("stnkit.api.splat").splat_double_jvp
     if isinstance(arguments[0], np.ndarray):
         return function(*arguments, **options)
-    lend = importlib.import_module("stnkit.backends.cuda.interop").lend
+    lend = importlib.import_module("stnkit.backends.cuda.interop").import_array
     result = function(*(lend("x", a) if isinstance(a, Pretender) else a for a in arguments), **options)
     return result.context.export(result)
 
@@ -308,12 +308,12 @@ def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, 
     words = validation.options(2, "bilinear", "zeros", False, "channels_last" if last else "channels_first")
     call = plans.sampling(plans.layout(image), plans.layout(grid), 0, (3, 4), words)
     runtime.WARP = 32
-    lend = importlib.import_module("stnkit.backends.cuda.interop").lend
+    lend = importlib.import_module("stnkit.backends.cuda.interop").import_array
     spec = ops.grouped(call, ops.vectored(call, lend("image", Pretender(image))))
     assert spec.group == group
-    seat = ops.seats(call, spec, lend("grid", Pretender(grid)))
-    assert seat.rows == 32
-    assert seat.items == 2 * 32 * group
+    warps = ops.warp_layout(call, spec, lend("grid", Pretender(grid)))
+    assert warps.rows == 32
+    assert warps.items == 2 * 32 * group
 
 
 def test_arguments_to_write_into(library):
@@ -436,16 +436,21 @@ def test_arrays_that_have_dlpack_alone(library, monkeypatch):
 def test_constants_are_carried_by_launches_and_kept_for_each_stream(plain):
     memory = importlib.import_module("stnkit.backends.cuda.memory")
     importlib.import_module("stnkit.kernels.cuda.runtime")
-    lenders = importlib.import_module("stnkit.backends.cuda.interop")
+    interop = importlib.import_module("stnkit.backends.cuda.interop")
     record = []
     with pretended(record) as device:
         memory._constants.clear()
-        places = [lenders.lend("x", Pretender(np.zeros(1), stream=stream)).context for stream in (7, 8)]
+        contexts = [interop.import_array("x", Pretender(np.zeros(1), stream=stream)).context for stream in (7, 8)]
         for values in (np.arange(100.0), np.full(1000, 2.5, "float32"), np.arange(3, dtype="uint8"), np.zeros(0)):
             launches = max(-(-values.nbytes // memory.LINE), 1) if values.size != 1000 else 1
-            for place, expected in ((places[0], launches), (places[0], 0), (places[1], launches), (places[1], 0)):
+            for context, expected in (
+                (contexts[0], launches),
+                (contexts[0], 0),
+                (contexts[1], launches),
+                (contexts[1], 0),
+            ):
                 record.clear()
-                array = memory.constant(place, values)
+                array = memory.constant(context, values)
                 assert len(record) == expected
                 assert array.address % 8 == 0
                 raw = array.owner.array.view(np.uint8)[: values.nbytes]
@@ -453,7 +458,7 @@ def test_constants_are_carried_by_launches_and_kept_for_each_stream(plain):
         device.is_capturing = lambda stream, at: True
         record.clear()
         for _ in range(2):
-            memory.constant(places[0], np.arange(5.0))
+            memory.constant(contexts[0], np.arange(5.0))
         assert len(record) == 2
 
 
@@ -461,17 +466,17 @@ def test_constants_have_a_size(plain, monkeypatch):
     """Those not used for the longest go, and what is larger than the bound is written each time."""
     memory = importlib.import_module("stnkit.backends.cuda.memory")
     importlib.import_module("stnkit.kernels.cuda.runtime")
-    lenders = importlib.import_module("stnkit.backends.cuda.interop")
+    interop = importlib.import_module("stnkit.backends.cuda.interop")
     limit = 20 * memory.LINE
     monkeypatch.setattr(memory, "_constants", memory.Memo(limit))
     with pretended():
-        place = lenders.lend("x", Pretender(np.zeros(1))).context
+        context = interop.import_array("x", Pretender(np.zeros(1))).context
         for count in (*range(1, 60), 5000):
-            memory.constant(place, np.arange(float(count)))
+            memory.constant(context, np.arange(float(count)))
             kept = [entry[0] for entry in memory._constants._kept.values()]
             assert sum(len(array.owner.array) for array in kept) <= memory._constants.nbytes <= limit
-        assert memory.constant(place, np.arange(59.0)) is memory.constant(place, np.arange(59.0))
-        assert memory.constant(place, np.arange(5000.0)) is not memory.constant(place, np.arange(5000.0))
+        assert memory.constant(context, np.arange(59.0)) is memory.constant(context, np.arange(59.0))
+        assert memory.constant(context, np.arange(5000.0)) is not memory.constant(context, np.arange(5000.0))
 
 
 @pytest.mark.parametrize("name", ["grid_sample", "affine_sample"])

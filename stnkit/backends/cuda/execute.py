@@ -112,18 +112,18 @@ def sample_vjp(
             call = sampling(layout(image), layout(read), kind, size, options)
             pictures = (image, cotangent, image_bar) if both and image_bar is not None else (image, cotangent)
             spec = grouped(call, vectored(call, *pictures))._replace(image_bar=both, source_bar=True)
-            seat = warp_layout(call, spec, read)
+            warps = warp_layout(call, spec, read)
             fills = constant(image.context, fill)
             run(
-                *(image.context, kernels.sample_vjp, spec, seat.items),
+                *(image.context, kernels.sample_vjp, spec, warps.items),
                 (
-                    *(image_bar.address if both and image_bar else 0, seat.memory.address),
+                    *(image_bar.address if both and image_bar else 0, warps.memory.address),
                     *(cotangent.address, image.address, read.address, fills.address),
                 ),
-                *(call.channels, seat.repeat, seat.rows, call.size, call.extent),
-                *(strides, call.image, call.source, seat.strides),
+                *(call.channels, warps.repeat, warps.rows, call.size, call.extent),
+                *(strides, call.image, call.source, warps.strides),
             )
-            source_bar = seat.sums() if kind not in MAPS else theta_bars(seat.sums(), source, kind, options.control)
+            source_bar = warps.sums() if kind not in MAPS else theta_bars(warps.sums(), source, kind, options.control)
     image_bar = image_bar if into is not None or image_bar is None else converted(image_bar, image.dtype)
     return image_bar, source_bar
 

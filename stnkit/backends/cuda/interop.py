@@ -39,23 +39,23 @@ def import_array(name: str, array: Any) -> DeviceArray:
 
 def _by_interface(name: str, array: Any) -> DeviceArray:
     """View an array through the interface that many frameworks have."""
-    told = array.__cuda_array_interface__
-    if told.get("mask") is not None:
+    interface = array.__cuda_array_interface__
+    if interface.get("mask") is not None:
         msg = f"`{name}` has a mask, which would be lost; pass an array without one"
         raise TypeError(msg)
     brain = str(getattr(array, "dtype", "")).endswith("bfloat16")  # of which the interface knows only the size
-    dtype = bfloat16(name) if brain else np.dtype(told["typestr"])
+    dtype = bfloat16(name) if brain else np.dtype(interface["typestr"])
     if not dtype.isnative or not (brain or dtype.kind in "biufc"):
-        msg = f"`{name}` must hold numbers in native byte order; got typestr {told['typestr']!r}"
+        msg = f"`{name}` must hold numbers in native byte order; got typestr {interface['typestr']!r}"
         raise TypeError(msg)
-    (address, readonly), shape = told["data"], tuple(told["shape"])
+    (address, readonly), shape = interface["data"], tuple(interface["shape"])
     if hasattr(array, "__dlpack_device__"):
         index = int(array.__dlpack_device__()[1])
     else:
         index = runtime.device_of(address) if address else 0
-    strides = told.get("strides")
+    strides = interface.get("strides")
     strides = gapless(shape, dtype.itemsize) if strides is None else tuple(strides)
-    where = _context(array, index, told.get("stream") or LEGACY)
+    where = _context(array, index, interface.get("stream") or LEGACY)
     return DeviceArray(address, shape, strides, dtype, where, array, bool(readonly))
 
 

@@ -97,19 +97,19 @@ def sample_double_vjp(
     spec = grouped(call, vectored(call, *pictures))._replace(
         image_dot=image_dot is not None, source_dot=moved, image_bar=both, source_bar=slopes, out_bar=True
     )
-    seat = warp_layout(call, spec, read)
-    arrays = (out_bar_bar, image_bar, seat.memory, cotangent, image, image_dot, read, source_dot)
+    warps = warp_layout(call, spec, read)
+    arrays = (out_bar_bar, image_bar, warps.memory, cotangent, image, image_dot, read, source_dot)
     addresses = _addresses(*arrays, constant(context, fill))
     run(
-        *(context, kernels.sample_double_vjp, spec, seat.items),
+        *(context, kernels.sample_double_vjp, spec, warps.items),
         addresses,
-        *(call.channels, seat.repeat, seat.rows, call.size, call.extent),
-        *(out_strides(call, options), strides, call.image, call.source, seat.strides),
+        *(call.channels, warps.repeat, warps.rows, call.size, call.extent),
+        *(out_strides(call, options), strides, call.image, call.source, warps.strides),
     )
     if moved and not both:
         call = sampling(gapless(image), layout(read), kind, size, options)
         scatter(call, image_bar, cotangent, strides, read, deterministic, source_dot)
-    source_bar = seat.sums() if slopes else zeros(context, source.shape, read.dtype)
+    source_bar = warps.sums() if slopes else zeros(context, source.shape, read.dtype)
     if slopes and kind in MAPS:
         source_bar = theta_bars(source_bar, source, kind, options.control)
     return out_bar_bar, converted(image_bar, image.dtype), source_bar

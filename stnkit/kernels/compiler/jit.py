@@ -94,7 +94,7 @@ class Kernel:
     @functools.cached_property
     def address(self) -> int:
         """Where its machine code is: that of a function of C."""
-        with _compiling, monitor.watched():
+        with _compiling, monitor.observed():
             return int(self._compiled.address)
 
     @functools.cached_property
@@ -191,18 +191,18 @@ def _either(context, builder, signature, args):
     return builder.select(args[0], args[1], context.cast(builder, args[2], signature.args[2], signature.args[1]))
 
 
-def pointer(address: int, witness: Any) -> Any:
-    """View the memory from `address` on as values of the type of `witness`.
+def pointer(address: int, example: Any) -> Any:
+    """View the memory from `address` on as values of the type of `example`.
 
     Kernels take addresses and strides rather than arrays: one machine code then serves read-only, strided
     and reversed arrays of every producer, and indexing a pointer wraps no negative index around.
     """
-    dtype = np.dtype(type(witness))
+    dtype = np.dtype(type(example))
     memory = (ctypes.c_byte * (1 << 46)).from_address(int(address) or dtype.itemsize)  # 0: never dereferenced
     return np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
 
 
-@intrinsic(pointer, lambda address, witness: types.CPointer(witness))
+@intrinsic(pointer, lambda address, example: types.CPointer(example))
 def _pointer(context, builder, signature, args):
     return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 

@@ -74,13 +74,13 @@ def begin(function: Callable[..., Any]) -> None:
     if found is not None:
         found.compiled += 1
     if logger.isEnabledFor(logging.INFO):
-        _here.notice = threading.Timer(SLOW, logger.info, [told(function)])
+        _here.notice = threading.Timer(SLOW, logger.info, [notice_of(function)])
         _here.notice.daemon = True
         _here.notice.start()
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
+def observed() -> Iterator[None]:
     """Let what begins to be compiled meanwhile be done at the end."""
     try:
         yield
@@ -90,7 +90,7 @@ def watched() -> Iterator[None]:
             notice.cancel()
 
 
-def told(function: Callable[..., Any]) -> str:
+def notice_of(function: Callable[..., Any]) -> str:
     """Say which kernel is compiled, and where it will be found from then on."""
     (spec,) = (cell.cell_contents for cell in function.__closure__ or ())
     where = cache_directory_of(function)

@@ -15,7 +15,7 @@ from stnkit.kernels.compiler.jit import View, leaf, pointer
 from stnkit.kernels.cuda import adjoint as leaves
 from stnkit.kernels.cuda import affine_bounds as before
 from stnkit.kernels.cuda.elementwise import arithmetic
-from stnkit.kernels.cuda.kernels import largest_one, likes, sums
+from stnkit.kernels.cuda.kernels import example_values, largest_one, sums
 from stnkit.kernels.cuda.thread import scatter, task
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.reproducible_sum import bin_value
@@ -26,7 +26,7 @@ WORD = np.int64(0)
 
 @functools.cache
 def affine_bounds(spec: Spec) -> Any:
-    _, _, source_like, like, _ = likes(spec)
+    _, _, source_like, like, _ = example_values(spec)
 
     def body(i, maps_at, missed_at, source_at, size, extent, source):
         before.bound(
@@ -39,7 +39,7 @@ def affine_bounds(spec: Spec) -> Any:
 
 @functools.cache
 def gather(spec: Spec) -> Any:
-    _, dot_like, source_like, like, index_like = likes(spec)
+    _, dot_like, source_like, like, index_like = example_values(spec)
     bar_like = sums(spec)
 
     def body(
@@ -68,7 +68,7 @@ def scatter_rest_binned(spec: Spec) -> Any:
 
 
 def _scatter(spec: Spec, sum_like: Any) -> Any:
-    _, dot_like, source_like, like, index_like = likes(spec)
+    _, dot_like, source_like, like, index_like = example_values(spec)
 
     def body(
         i, maps_at, sums_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,

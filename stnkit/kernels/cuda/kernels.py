@@ -18,7 +18,7 @@ from stnkit.kernels.leaves.reproducible_sum import bin_value, bits_of, exponent_
 from stnkit.spec import FLOAT32, FLOAT64, Spec
 
 
-def likes(spec: Spec) -> Any:
+def example_values(spec: Spec) -> Any:
     like = arithmetic(spec.image_dtype, spec.source_dtype)
     index_like = np.int64(0) if spec.wide else np.int32(0)
     return zero(spec.image_dtype), zero(spec.dot_dtype), zero(spec.source_dtype), like, index_like
@@ -33,7 +33,7 @@ def sums(spec: Spec) -> Any:
 
 @functools.cache
 def sample(spec: Spec) -> Any:
-    image_like, _, source_like, like, index_like = likes(spec)
+    image_like, _, source_like, like, index_like = example_values(spec)
 
     def body(i, out_at, image_at, source_at, fill_at, channels, group, size, extent, out, image, source):
         thread.sample(
@@ -47,7 +47,7 @@ def sample(spec: Spec) -> Any:
 
 @functools.cache
 def sample_order(spec: Spec) -> Any:
-    image_like, _, source_like, like, index_like = likes(spec)
+    image_like, _, source_like, like, index_like = example_values(spec)
 
     def body(i, out_at, image_at, source_at, fill_at, channels, group, size, extent, out, image, source, order):
         thread.sample_order(
@@ -61,7 +61,7 @@ def sample_order(spec: Spec) -> Any:
 
 @functools.cache
 def sample_jvp(spec: Spec) -> Any:
-    image_like, dot_like, source_like, like, index_like = likes(spec)
+    image_like, dot_like, source_like, like, index_like = example_values(spec)
 
     def body(
         i, out_at, out_dot_at, image_at, image_dot_at, source_at, source_dot_at, fill_at,
@@ -80,7 +80,7 @@ def sample_jvp(spec: Spec) -> Any:
 
 @functools.cache
 def scatter(spec: Spec) -> Any:
-    _, dot_like, source_like, like, index_like = likes(spec)
+    _, dot_like, source_like, like, index_like = example_values(spec)
     bar_like = sums(spec)
 
     def body(
@@ -99,7 +99,7 @@ def scatter(spec: Spec) -> Any:
 @functools.cache
 def scatter_binned(spec: Spec) -> Any:
     """Be `scatter` into bins, which give the same sums in any order."""
-    _, dot_like, source_like, like, index_like = likes(spec)
+    _, dot_like, source_like, like, index_like = example_values(spec)
     word = np.int64(0)
 
     def body(
@@ -177,7 +177,7 @@ def from_bins(spec: Spec) -> Any:
 
 @functools.cache
 def sample_vjp(spec: Spec) -> Any:
-    image_like, dot_like, source_like, like, index_like = likes(spec)
+    image_like, dot_like, source_like, like, index_like = example_values(spec)
     bar_like, source_bar_like = sums(spec), like if spec.mapped else source_like
 
     def body(
@@ -196,7 +196,7 @@ def sample_vjp(spec: Spec) -> Any:
 
 @functools.cache
 def sample_double_vjp(spec: Spec) -> Any:
-    image_like, dot_like, source_like, like, index_like = likes(spec)
+    image_like, dot_like, source_like, like, index_like = example_values(spec)
     bar_like, source_bar_like = sums(spec), like if spec.mapped else source_like
 
     def body(

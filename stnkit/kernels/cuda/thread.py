@@ -33,15 +33,15 @@ ROWS = 64  # more than any stage has; what is not used is not kept
 VECTOR = 16  # bytes that one access moves, at most
 
 
-def hold(witness: Any) -> Any:
-    """Return memory of the thread's own, for the stage of one location, of numbers of the type of `witness`.
+def hold(example: Any) -> Any:
+    """Return memory of the thread's own, for the stage of one location, of numbers of the type of `example`.
 
     It belongs to the function that asks for it, and is gone when that returns, as compilers say where they inline it.
     """
-    return np.zeros(ROWS * PITCH, type(witness))
+    return np.zeros(ROWS * PITCH, type(example))
 
 
-@intrinsic(hold, lambda witness: types.CPointer(witness))
+@intrinsic(hold, lambda example: types.CPointer(example))
 def _hold(context, builder, signature, args):
     number = context.get_value_type(signature.args[0])
     block = cgutils.alloca_once(builder, ir.ArrayType(number, ROWS * (1 if is_gpu(context) else PITCH)))
@@ -205,7 +205,7 @@ def scatter(
 
 
 @leaf
-def seat(i, rows, points, spec):
+def warp_slot(i, rows, points, spec):
     """Return batch item, location, the thread's place in the location's group, and whether all of these exist.
 
     `rows` is how many locations a batch item has once it is filled up to whole warps: every thread of a warp is needed
@@ -226,7 +226,7 @@ def sample_vjp(
 
     `repeat` is how many batch items share the source, and are done one after another.
     """
-    n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
+    n, p, slot_at, there = warp_slot(i, rows, size[0] * size[1] * size[2], spec)
     at_xyz = located(p, size)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
@@ -236,14 +236,14 @@ def sample_vjp(
     for m in range(n * repeat, n * repeat + repeat if there else n * repeat):
         at = m * image.strides[0] + plane
         to = m * out_bar.strides[0] + int64(p) * out_bar.strides[2]
-        c = seat_at * width(many)
+        c = slot_at * width(many)
         while c < channels:
             a, b = turn(c, spec)
             if spec.image_bar:
                 image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
             grid_cotangent(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
             c += width(many) * int64(spec.group)
-    hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+    hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, extent, like, spec)
 
 
 @leaf
@@ -252,7 +252,7 @@ def sample_double_vjp(
     channels, repeat, rows, size, extent, like, index_like, spec,
 ):  # fmt: skip
     """Do for one location, over all channels, what the backward pass of `sample_vjp` asks for."""
-    n, p, seat_at, there = seat(i, rows, size[0] * size[1] * size[2], spec)
+    n, p, slot_at, there = warp_slot(i, rows, size[0] * size[1] * size[2], spec)
     at_xyz = located(p, size)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
@@ -266,7 +266,7 @@ def sample_double_vjp(
         at = m * image.strides[0] + plane
         g_at = m * out_bar.strides[0] + int64(p) * out_bar.strides[2]
         to = m * out_bar_bar.strides[0] + int64(p) * out_bar_bar.strides[2]
-        c = seat_at * width(many)
+        c = slot_at * width(many)
         while c < channels:
             a, b = turn(c, spec)
             if spec.image_bar:
@@ -277,17 +277,17 @@ def sample_double_vjp(
                 )  # fmt: skip
             c += width(many) * int64(spec.group)
     if spec.source_bar:
-        hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec)
+        hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, extent, like, spec)
 
 
 @leaf
-def hand_over(i, source_bar, tile, source, n, p, at_xyz, seat_at, there, size, extent, like, spec):
+def hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, extent, like, spec):
     """Write the cotangents of one location's coordinates, or the warp's part of those of a map."""
     for axis in range(spec.ndim):
         at = slot(axis, int64(0))
         tile.bars[at] = group_total(tile.bars[at], spec)
     finish_bars(tile, int64(1), size, extent, like, spec)
-    counts = there and seat_at == 0
+    counts = there and slot_at == 0
     if spec.mapped:
         put_map(i, source_bar.memory, tile, source, n, at_xyz, counts, size, like, spec)
     elif counts:
@@ -318,7 +318,7 @@ def grid_jvp(i, out, source, source_dot, size, like, spec):
 def grid_vjp(i, partial, grid_bar, source, rows, size, like, spec):
     """Sum one location's cotangent to the warp's part of that of the map."""
     points = size[0] * size[1] * size[2]
-    n, p, _, there = seat(i, rows, points, spec)
+    n, p, _, there = warp_slot(i, rows, points, spec)
     tile = shares(hold(like), hold(int64(0)), spec)
     at = (n * points + int64(p)) * spec.ndim
     for axis in range(spec.ndim):

@@ -260,11 +260,16 @@ def taps(x, n, padding, spec):
     j2 = select(lost, dead, neighbour(K(i + 2), n, padding, spec))
     j3 = select(lost, dead, neighbour(K(i + 3), n, padding, spec))
     (w0, w1, w2, w3), slopes, curves = cubic(t)
-    w0, w1, w2, w3 = fair(lost, w0), fair(lost, w1), fair(lost, w2), fair(lost, w3)
+    w0, w1, w2, w3 = (
+        weight_or_quarter(lost, w0),
+        weight_or_quarter(lost, w1),
+        weight_or_quarter(lost, w2),
+        weight_or_quarter(lost, w3),
+    )
     return (j0, j1, j2, j3), (w0, w1, w2, w3), slopes, curves, slope
 
 
 @leaf
-def fair(lost, w):
+def weight_or_quarter(lost, w):
     """Return a weight of four, or one quarter where the coordinate is lost."""
     return select(lost, type(w)(0.25), w)

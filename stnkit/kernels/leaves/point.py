@@ -213,7 +213,7 @@ def weighted_sum(ws, vs, spec):
 def blend(image, dtype, at, fill, tile, p, in_order, points, many, spec):
     """Interpolate location `p` in the plane that begins at `at`: (value, d / d x, d / d y, d / d z).
 
-    `dtype` is the format of the image. `points` and `many` are witnesses:
+    `dtype` is the format of the image. `points` and `many` are examples of a type:
     of the locations from `p` on that are done at once, and of the values read for them, which are more where the
     channels of one location are lanes. Derivatives are per pixel. What the caller does not use, the compiler
     leaves out. Sums begin at -0.0, the neutral element of floating-point addition, so that a first term costs
