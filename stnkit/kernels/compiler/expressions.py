@@ -128,7 +128,8 @@ class Expressions:
     def _expr_call(self, expr: Any) -> Value:
         if expr.kws or expr.vararg:
             return self.refuse(expr)  # type: ignore[no-any-return]
-        function, arguments = self.take(expr.func).known, [self.take(argument) for argument in expr.args]
+        kind, function, *_ = self.take(expr.func)
+        arguments = [self.take(argument) for argument in expr.args]
         if function is type:
             return Value(types.NumberClass(arguments[0].kind), arguments[0].kind)
         if function is float and isinstance(arguments[0].known, str):
@@ -141,8 +142,8 @@ class Expressions:
             )
         if function in KNOWN:
             return self.coded(self.constant(KNOWN[function](self.context, *map(_literal, arguments))))
-        if function is bool or isinstance(function, types.Number):
-            return self.cast(arguments[0], types.boolean if function is bool else function)
+        if function is bool or isinstance(kind, types.NumberClass):
+            return self.cast(arguments[0], types.boolean if function is bool else kind.instance_type)
         if isinstance(function, Dispatcher):
             return self.call(function.py_func, arguments)
         if isinstance(function, type) and issubclass(function, tuple):

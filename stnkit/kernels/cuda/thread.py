@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int64, types
+from numba import types
 from numba.core import cgutils
+from numpy import int64
 
 from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.compiler.jit import intrinsic, leaf
