@@ -1,6 +1,6 @@
-"""Show a run: on the terminal, and on the documentation's page. `python -m bench.report [FILE]` writes the page.
+"""Show a run on the terminal; `python -m bench.report [FILE]` writes the page on performance and the README's table.
 
-What stands on the page between a generated-by mark and its end is written by this script from the JSON of the newest
+What stands there between a generated-by mark and its end is written by this script from the JSON of the newest
 whole run, or of FILE. Words outside the marks are written by hand, and stay. Why a group falls short of its goal is
 written by hand in `bench/reasons.md`, under the group's name, and is shown while it does.
 """
@@ -19,7 +19,8 @@ from bench import results, tables
 from bench.results import Run
 from bench.tables import Table
 
-PAGE = Path(__file__).parents[1] / "docs" / "pages" / "performance.md"
+PAGE = Path(__file__).parents[1] / "docs" / "pages" / "guides" / "performance.md"
+README = Path(__file__).parents[1] / "README.md"
 REASONS = Path(__file__).parent / "reasons.md"
 WIDTH = 160  # of the tables in a file or a pipe
 COLOURS = {"short": "red", "met": "green", "error": "red"}
@@ -98,6 +99,7 @@ def filled(page: str, run: Run, source: str, text: str) -> str:
     """
     parts: dict[str, Callable[[], str]] = {
         "run": lambda: f"<!-- from {source} -->\n\n{where(run)}.\n",
+        "comparisons": lambda: markdown(tables.comparisons(run), title=False),
         "goals": lambda: markdown(tables.goals(run), title=False),
         "reasons": lambda: reasons(run, text),
         "sections": lambda: "\n".join(map(markdown, tables.sections(run))),
@@ -121,7 +123,7 @@ def source(page: Path = PAGE) -> Path:
 
 
 def main() -> int:
-    words = argparse.ArgumentParser(description="Write docs/pages/performance.md from a run.")
+    words = argparse.ArgumentParser(description="Write the page on performance, and the README's table, from a run.")
     words.add_argument("run", nargs="?", type=Path, help="its JSON file in bench/results; the newest if left out")
     try:
         path = words.parse_args().run or results.newest()
@@ -129,8 +131,9 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print("bench.report:", error, file=sys.stderr)
         return 2
-    page = filled(PAGE.read_text(encoding="utf-8"), run, path.name, REASONS.read_text(encoding="utf-8"))
-    PAGE.write_text(page, encoding="utf-8")
+    for page in (PAGE, README):
+        text = filled(page.read_text(encoding="utf-8"), run, path.name, REASONS.read_text(encoding="utf-8"))
+        page.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -14,6 +14,14 @@ class Section(NamedTuple):
     peers: tuple[str, ...] | None = None
 
 
+class Comparison(NamedTuple):
+    """Cases whose ratios to one library the README sums up."""
+
+    title: str
+    cases: tuple[Case, ...]
+    against: str
+
+
 class Goal(NamedTuple):
     """What a group of cases is to reach: on geometric average, and in each of them."""
 
@@ -179,6 +187,18 @@ GOALS = (
     Goal("JAX map_coordinates", cases("grid_sample", PLANES + VOLUMES), "jax", 10.0),
     Goal("the floor, many channels last", cases("grid_sample", PLANES[3::2], data_format=LAST), "floor", 0.5),
     Goal("the floor, 3 channels first", cases("grid_sample", PLANES[:2]), "floor", 0.35),
+)
+
+COMPARISONS = (
+    Comparison("torch `grid_sample`", cases("grid_sample", PLANES), "torch"),
+    Comparison("torch `affine_grid`, `grid_sample`", cases("affine_sample", PLANES), "torch"),
+    Comparison("the same, forward and backward", cases("affine_sample.step", PLANES), "torch"),
+    Comparison("torch `grid_sample`, volumes", cases("grid_sample", VOLUMES), "torch"),
+    Comparison("torch `grid_sample`, bicubic", cases("grid_sample", PLANES, mode="bicubic"), "torch"),
+    Comparison("kornia `warp_affine`", cases("affine_sample", PLANES), "kornia"),
+    Comparison("SciPy `map_coordinates`", cases("grid_sample", PLANES + VOLUMES), "scipy"),
+    Comparison("JAX `map_coordinates`", cases("grid_sample", PLANES + VOLUMES), "jax"),
+    Comparison("OpenCV `warpAffine`, float32", cases("affine_sample", FRAMES, data_format=LAST), "opencv"),
 )
 
 

@@ -5,7 +5,7 @@ from statistics import geometric_mean
 from typing import Any, NamedTuple
 
 from bench.results import Run, records
-from bench.suite import GOALS, Goal
+from bench.suite import COMPARISONS, GOALS, Goal
 
 DASH = "-"
 
@@ -118,6 +118,17 @@ def goals(run: Run) -> Table:
         )  # fmt: skip
     columns = ("group", "cases", "geometric mean", "least", "in", "goal", "")
     return Table("Goals", columns, rows)
+
+
+def comparisons(run: Run) -> Table:
+    """Return by how much the other libraries take longer, over the cases that were measured."""
+    measured, rows = records(run), []
+    for title, cases, against in COMPARISONS:
+        found = [_ratio(measured[case.name], against) for case in cases if case.name in measured]
+        ratios = [ratio for ratio in found if ratio is not None]
+        if ratios:
+            rows.append((title, str(len(ratios)), *map(figure, (geometric_mean(ratios), min(ratios), max(ratios)))))
+    return Table("Other libraries", ("takes times as long", "cases", "geometric mean", "least", "most"), rows)
 
 
 def scaling(run: Run) -> Table:

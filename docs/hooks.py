@@ -1,6 +1,7 @@
 """Draw the site's pictures while it is built, so that none of them is kept beside its source.
 
-A page names a picture once, as `pictures/NAME.svg`; the hook puts a light and a dark drawing in its place.
+A page names a picture once, as `pictures/NAME.svg` or `../pictures/NAME.svg`; the hook puts a light and a dark drawing
+in its place.
 """
 
 import re
@@ -9,7 +10,7 @@ import pictures
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-DRAWN = re.compile(r"!\[(?P<text>[^]]*)\]\(pictures/(?P<name>\w+)\.svg\)")
+DRAWN = re.compile(r"!\[(?P<text>[^]]*)\]\((?P<folder>(?:\.\./)*pictures)/(?P<name>\w+)\.svg\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -23,5 +24,5 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Show each picture in the colours of the page."""
-    both = "".join(rf"![\g<text>](pictures/\g<name>-{theme}.svg#only-{theme})" for theme in pictures.THEMES)
+    both = "".join(rf"![\g<text>](\g<folder>/\g<name>-{theme}.svg#only-{theme})" for theme in pictures.THEMES)
     return DRAWN.sub(both, markdown)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from stnkit.transforms.readers import reader
 
+__all__ = ["SpatialTransformer"]
+
 Floats = NDArray[Any]
 
 STEP = 1e-30  # along the imaginary axis: its square is nothing beside 1, and it is a number in complex64 too
@@ -27,7 +29,7 @@ class Layer(Protocol):
 
 
 class SpatialTransformer:
-    """A spatial transformer: a localisation network says where to look, and a sampler looks there.
+    """A spatial transformer: a localisation network computes the parameters of a map, and a sampler reads under it.
 
     Parameters
     ----------

@@ -1,12 +1,13 @@
 """The documentation is true: its code runs, prints what it shows, and its pages and pictures exist.
 
 The `python` blocks of a page run in order in one namespace. A `text` block that follows one directly is what
-that block prints. Most pages run uncompiled, to spare the compiler; those in COMPILED run as users run them.
+that block prints. Most pages run uncompiled, to spare the compiler; those in COMPILED and the gallery's recipes run as
+users run them.
 """
 
 import contextlib
 import importlib.util
-import io
+import posixpath
 import re
 from pathlib import Path
 from types import ModuleType
@@ -15,55 +16,84 @@ import pytest
 from conftest import uncompiled
 
 import stnkit
+from docs.blocks import run
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
-PAGES = sorted((DOCS / "pages").glob("*.md"))
-TEXTS = [*PAGES, README] if README.exists() else PAGES
-COMPILED = {"README.md", "jax.md", "quickstart.md", "torch.md", "transformers.md"}
+PAGES = {path.relative_to(DOCS / "pages").as_posix(): path for path in sorted((DOCS / "pages").rglob("*.md"))}
+TEXTS = {**PAGES, "README.md": README} if README.exists() else PAGES
+COMPILED = {  # those that pass tensors of torch or arrays of JAX, or say what a user waits for
+    "README.md", "quickstart.md", "guides/jax.md", "guides/torch.md", "guides/transformers.md",
+    "migrate/jax.md", "migrate/kornia.md", "migrate/torch.md",
+}  # fmt: skip
+RECIPES = [name for name in PAGES if name.startswith("gallery/") and name != "gallery/index.md"]
 
-BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE)
-
-
-def run(page: Path) -> None:
-    """Run a page's blocks, and compare what they print with what the page shows."""
-    text = page.read_text(encoding="utf-8")
-    namespace = {"__name__": page.stem}
-    for block in BLOCK.finditer(text):
-        above = text.count("\n", 0, block.start("code"))  # so that a traceback names the page's own line
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * above + block["code"], str(page), "exec"), namespace)
-        if block["shown"] is not None:
-            assert printed.getvalue().rstrip() == block["shown"].rstrip(), f"{page.name}, line {above + 1}"
+PUBLIC = (  # modules whose names a user imports; `stnkit.torch` and `stnkit.jax` have those of `stnkit`
+    "stnkit", "stnkit.nn", "stnkit.transforms", "stnkit.torch.functional", "stnkit.torch.nn", "stnkit.torch.onnx",
+    "stnkit.jax.nn", "stnkit.jax.scipy",
+)  # fmt: skip
 
 
 # torch loads rules of its forward mode by torch.jit.script, and copies trees by a type, which it deprecates itself.
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
-@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
-def test_code_of_page(page: Path) -> None:
-    with contextlib.nullcontext() if page.name in COMPILED else uncompiled():
-        run(page)
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in RECIPES])
+def test_code_of_page(name: str) -> None:
+    if name == "migrate/kornia.md":
+        pytest.importorskip("kornia")
+    with contextlib.nullcontext() if name in COMPILED else uncompiled():
+        run(TEXTS[name])
 
 
-def test_navigation_names_every_page() -> None:
+def test_navigation_names_every_page_once() -> None:
     config = (DOCS / "mkdocs.yml").read_text(encoding="utf-8")
-    named = re.findall(r"^\s+- (\w+\.md)$", config, re.MULTILINE)
-    assert sorted(named) == [page.name for page in PAGES]
+    named = re.findall(r"^ +- (?:[^:\n]+: )?([\w/]+\.md)$", config, re.MULTILINE)
+    assert sorted(named) == list(PAGES)
 
 
-def test_reference_names_every_public_function() -> None:
-    reference = (DOCS / "pages" / "api.md").read_text(encoding="utf-8")
-    named = re.findall(r"^::: stnkit\.(\w+)$", reference, re.MULTILINE)
-    assert sorted(named) == sorted(stnkit.__all__)
+def test_every_page_is_linked_from_another() -> None:
+    linked = set()
+    for name, page in PAGES.items():
+        for target in re.findall(r"\]\(([\w./]+\.md)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            linked |= {posixpath.normpath(posixpath.join(posixpath.dirname(name), target))} - {name}
+    assert linked | {"index.md"} == set(PAGES)
+
+
+def anchors(text: str) -> set[str]:
+    """Return what a link to a page may name: its headings as `toc` writes them, and the objects that it documents."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    words = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[-\s]+", "-", word) for word in words} | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+
+
+def test_every_link_leads_to_a_heading_or_an_object() -> None:
+    texts = {name: page.read_text(encoding="utf-8") for name, page in PAGES.items()}
+    for name, text in texts.items():
+        for target, anchor in re.findall(r"\]\(([\w./]+\.md)?#([^)]+)\)", text):
+            page = posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) if target else name
+            assert anchor in anchors(texts[page]), f"{name}: {target}#{anchor}"
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_reference_has_one_place_for_every_public_name(module: str) -> None:
+    pages = [page.read_text(encoding="utf-8") for name, page in PAGES.items() if name.startswith("reference/")]
+    named = re.findall(rf"^::: {re.escape(module)}\.(\w+)$", "\n".join(pages), re.MULTILINE)
+    modules = {name.rpartition(".")[2] for name in PUBLIC}
+    assert sorted(named) == sorted(set(importlib.import_module(module).__all__) - modules)
+
+
+@pytest.mark.parametrize("module", ["stnkit.torch", "stnkit.jax"])
+def test_a_framework_has_the_functions_of_the_reference(module: str) -> None:
+    rules = importlib.import_module(module)
+    assert all(callable(getattr(rules, name)) for name in stnkit.__all__ if name != "compile_ahead")
 
 
 def test_command_line_page_names_every_option() -> None:
     pytest.importorskip("cyclopts")
     from stnkit.cli import app as cli
 
-    page = (DOCS / "pages" / "cli.md").read_text(encoding="utf-8")
+    page = (DOCS / "pages" / "reference" / "cli.md").read_text(encoding="utf-8")
     own = {"default_parameter": cli.app.default_parameter}  # which names no negative flags
     commands = cli.app["warp"], cli.app["info"], cli.app["compile"], cli.demo["learn"], cli.demo["align"]
     arguments = [argument for command in commands for argument in command.assemble_argument_collection(**own)]
@@ -84,8 +114,15 @@ def pictures() -> ModuleType:
 
 
 def test_every_picture_is_drawn_and_shown(pictures: ModuleType) -> None:
-    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    assert set(re.findall(r"\]\(pictures/(\w+)\.svg\)", text)) == set(pictures.PICTURES)
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES.values())
+    assert set(re.findall(r"\]\((?:\.\./)*pictures/(\w+)\.svg\)", text)) == set(pictures.PICTURES)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("name", RECIPES)
+def test_code_of_recipe_and_the_pictures_of_what_it_makes(name: str, pictures: ModuleType) -> None:
+    for size in ("", "_small"):
+        assert len(pictures.svg(f"gallery_{Path(name).stem}{size}", "light")) < 60_000
 
 
 @pytest.mark.parametrize("name", ["coordinates", "floors"])
@@ -96,6 +133,13 @@ def test_a_picture_has_the_same_bytes_each_time(name: str, pictures: ModuleType)
 
 
 def test_the_kept_picture_is_small() -> None:
-    kept = [path for path in (DOCS / "pages").rglob("*") if path.is_file() and path.suffix != ".md"]
+    kept = [path for path in (DOCS / "pages").rglob("*") if path.is_file() and path.suffix not in {".md", ".css"}]
     assert [path.name for path in kept] == ["hero.png"]
     assert kept[0].stat().st_size < 100_000
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    """Paths in the text and in the instructions for changes are those of the repository."""
+    for page in [*TEXTS.values(), DOCS.parent / "CONTRIBUTING.md"]:
+        for path in re.findall(r"`((?:stnkit|tests|bench|docs)/[\w./]+)`", page.read_text(encoding="utf-8")):
+            assert (DOCS.parent / path).exists(), f"{page.name}: {path}"

@@ -321,3 +321,20 @@ def test_cotangents_of_planes_in_machine_code():
     expected = stnkit.grid_sample_vjp(np.ascontiguousarray(planes), image, grid, data_format="channels_last")
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_reversed_arrays_uncompiled(plain, mode):
+    """Indices below 0 are those of memory before an address, and not of its end."""
+    random = np.random.default_rng(0)
+    image, grid = random.random((2, 3, 5, 6)), random.uniform(-1.3, 1.3, (2, 4, 4, 2))
+    cotangent = random.random((2, 3, 4, 4))[:, ::-1]
+    for turned in (image[:, ::-1], image[..., ::-1], image[::-1, :, ::-1]):
+        for other in (grid, grid[..., ::-1], grid[:, ::-1]):
+            given = turned.copy(), other.copy()
+            expected = plain.grid_sample(*given, mode=mode)
+            np.testing.assert_array_equal(plain.grid_sample(turned, other, mode=mode), expected)
+            if mode != "nearest":
+                bars = plain.grid_sample_vjp(cotangent, turned, other, mode=mode)
+                for bar, wanted in zip(bars, plain.grid_sample_vjp(cotangent.copy(), *given, mode=mode), strict=True):
+                    np.testing.assert_array_equal(bar, wanted)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parents[1] / "pages" / "experiments.md"
+PAGE = Path(__file__).parents[1] / "pages" / "guides" / "experiments.md"
 OPEN, CLOSE = "<!-- table: written by docs/examples/table.py -->\n", "<!-- end of the table -->"
 KINDS = ("R", "RTS", "P", "E", "TC")
 

@@ -86,8 +86,8 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     align_corners : bool
         As it was given to `affine_grid`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -199,8 +199,8 @@ def affine_sample(
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     antialias : bool or int
-        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
-        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+        Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
+        output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -219,11 +219,11 @@ def affine_sample(
 
     Notes
     -----
-    With `antialias=True`, the number of places along an axis is how many pixels of the image one step of the output
-    along it spans, rounded up, for each item of the batch, and 16 at most. A map that shrinks nothing has one place and
-    the bits of the plain call. The number has no derivative: it jumps, and between jumps derivatives are exact. A call
-    costs as many plain ones as a location has places. An image of half precision or uint8 is copied to the dtype of the
-    arithmetic, and the mean is rounded once.
+    With `antialias=True`, the number of samples along an axis is how many pixels of the image one step of the output
+    along it spans, rounded up, for each item of the batch, and 16 at most. A map that shrinks nothing has one sample
+    and the bits of the plain call. The number has no derivative: it jumps, and between jumps derivatives are exact. A
+    call costs as many plain ones as a location has samples. An image of half precision or uint8 is copied to the
+    dtype of the arithmetic, and the mean is rounded once.
 
     References
     ----------
@@ -280,8 +280,8 @@ def affine_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -415,8 +415,8 @@ def affine_sample_double_vjp(
     mode, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------

@@ -79,7 +79,7 @@ def flow_grid_vjp(
     units, align_corners
         As they were given to `flow_grid`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. They always are.
+        Whether results must be bitwise reproducible. They always are.
 
     Returns
     -------
@@ -198,8 +198,8 @@ def flow_sample(
     units : {"pixel", "normalized"}
         The unit of `flow`: pixels of its own lattice T, which are the input's where T = S, or normalised.
     antialias : bool or int
-        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
-        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+        Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
+        output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -220,12 +220,12 @@ def flow_sample(
     -----
     With align_corners an axis of one location has no pixel pitch: a flow in pixels has no effect along it.
 
-    With `antialias=True`, the number of places along an axis is how many pixels of the image one step of the output
+    With `antialias=True`, the number of samples along an axis is how many pixels of the image one step of the output
     along it spans, the largest of the item's, rounded up, and 16 at most. Between locations the flow is interpolated
-    linearly, with its derivative; beyond the outermost ones its last straight line goes on. A flow that shrinks nothing
-    has one place and the bits of the plain call. The number has no derivative: it jumps, and between jumps derivatives
-    are exact. A call costs as many plain ones as a location has places. An image of half precision or uint8 is copied
-    to the dtype of the arithmetic, and the mean is rounded once.
+    linearly, with its derivative; beyond the outermost ones its last straight line goes on. A flow that shrinks
+    nothing has one sample and the bits of the plain call. The number has no derivative: it jumps, and between jumps
+    derivatives are exact. A call costs as many plain ones as a location has samples. An image of half precision or
+    uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
 
     Examples
     --------
@@ -278,8 +278,8 @@ def flow_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -413,8 +413,8 @@ def flow_sample_double_vjp(
     mode, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------

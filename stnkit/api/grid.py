@@ -140,8 +140,8 @@ def grid_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -268,8 +268,8 @@ def grid_sample_double_vjp(
     mode, padding_mode, fill_value, align_corners, coords, data_format
         The options of `grid_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------

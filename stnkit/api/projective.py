@@ -88,7 +88,7 @@ def projective_grid_vjp(
     align_corners : bool
         As it was given to `projective_grid`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be bitwise reproducible. On a CPU they always are.
 
     Returns
     -------
@@ -204,8 +204,8 @@ def projective_sample(
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     antialias : bool or int
-        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
-        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+        Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
+        output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -224,14 +224,14 @@ def projective_sample(
 
     Notes
     -----
-    With `antialias=True`, the number of places along an axis is how many pixels of the image a step of the output along
-    it spans, from half a step before a location to half a step after: the largest of the item's locations, rounded up,
-    and 16 at most. Steps that begin or end at the horizon or behind it do not count. Each place stands for itself: one
-    at or behind the horizon reads the fill value and passes no gradient, so that a location beside it is a blend.
+    With `antialias=True`, the number of samples along an axis is how many pixels of the image a step of the output
+    along it spans, from half a step before a location to half a step after: the largest of the item's locations,
+    rounded up, and 16 at most. Steps that start or end at the horizon or behind it do not count. A sample at or
+    behind the horizon reads the fill value and passes no gradient, so that a location next to it is a blend.
 
-    A map that shrinks nothing has one place and the bits of the plain call. The number has no derivative: it jumps, and
-    between jumps derivatives are exact. A call costs as many plain ones as a location has places. An image of half
-    precision or uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
+    A map that shrinks nothing has one sample and the bits of the plain call. The number has no derivative: it jumps,
+    and between jumps derivatives are exact. A call costs as many plain ones as a location has samples. An image of
+    half precision or uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
 
     References
     ----------
@@ -288,7 +288,7 @@ def projective_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be bitwise reproducible. On a CPU they always are.
 
     Returns
     -------

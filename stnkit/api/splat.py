@@ -51,8 +51,8 @@ def grid_splat(
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_sample`. With "zeros" padding, what falls outside is lost.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -110,8 +110,8 @@ def grid_splat_vjp(
     mode, padding_mode, align_corners, coords, data_format
         The options of `grid_splat`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------
@@ -183,8 +183,8 @@ def grid_count(
     mode, padding_mode, align_corners, coords
         The options of `grid_sample`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are; on a GPU, what many
-        locations add to one number is otherwise added in any order.
+        Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
+        nondeterministic otherwise.
 
     Returns
     -------

@@ -106,7 +106,7 @@ def thin_plate_spline_grid_vjp(
     align_corners : bool
         Likewise.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be bitwise reproducible. On a CPU they always are.
 
     Returns
     -------
@@ -224,8 +224,8 @@ def thin_plate_spline_sample(
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     antialias : bool or int
-        Whether a location is the mean of places around it, for maps that shrink: along each axis of the output, as many
-        as it covers pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+        Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
+        output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -244,11 +244,12 @@ def thin_plate_spline_sample(
 
     Notes
     -----
-    With `antialias=True`, the number of places along an axis is how many pixels of the image a step of the output along
-    it spans, from half a step before a location to half a step after: the largest of the item's locations, rounded up,
-    and 16 at most. A map that shrinks nothing has one place and the bits of the plain call. The number has
-    no derivative: it jumps, and between jumps derivatives are exact. A call costs as many plain ones as a location has
-    places. An image of half precision or uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
+    With `antialias=True`, the number of samples along an axis is how many pixels of the image a step of the output
+    along it spans, from half a step before a location to half a step after: the largest of the item's locations,
+    rounded up, and 16 at most. A map that shrinks nothing has one sample and the bits of the plain call. The number
+    has no derivative: it jumps, and between jumps derivatives are exact. A call costs as many plain ones as a
+    location has samples. An image of half precision or uint8 is copied to the dtype of the arithmetic, and the mean
+    is rounded once.
 
     References
     ----------
@@ -308,7 +309,7 @@ def thin_plate_spline_sample_vjp(
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
         arithmetic's (float32, or float64) for half precision. It is returned as `d_image`.
     deterministic : bool
-        Whether results must be the same, bit for bit, run after run. On a CPU they always are.
+        Whether results must be bitwise reproducible. On a CPU they always are.
 
     Returns
     -------

@@ -13,6 +13,8 @@ from stnkit.calls.sampling import PaddingMode
 from stnkit.jax.maps import constant
 from stnkit.transforms.readers import reader
 
+__all__ = ["SpatialTransformer", "spatial_transform"]
+
 Array = Any
 Points = tuple[tuple[float, ...], ...]
 

@@ -11,6 +11,8 @@ import jax.scipy.ndimage
 from stnkit.dtypes import is_float
 from stnkit.jax import grid_sample
 
+__all__ = ["map_coordinates"]
+
 # Each mode of `jax.scipy.ndimage`, with the padding and the alignment that reads the same pixels.
 MODES = {
     "constant": ("zeros", False),

@@ -14,6 +14,8 @@ from torch.overrides import handle_torch_function, has_torch_function_unary, has
 import stnkit
 from stnkit.calls.sampling import PaddingMode
 
+__all__ = ["affine_grid", "grid_sample"]
+
 
 def grid_sample(
     input: torch.Tensor,

@@ -137,7 +137,7 @@ class AffineSample(MapSample):
     size : sequence of int, optional
         The output's spatial size; the image's if left out.
     antialias : bool or int
-        Whether a location is the mean of places around it, for maps that shrink, or of how many along each axis.
+        Whether locations are supersampled, for maps that shrink, or the number of samples along each axis.
     **options
         The other options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
         `data_format`.
@@ -155,7 +155,7 @@ class AffineSample(MapSample):
 
 
 class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
-    """A spatial transformer: a localisation network says where to look, and a sampler looks there.
+    """A spatial transformer: a localisation network computes the parameters of a map, and a sampler reads under it.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ SPLINE = "thin_plate_spline"
 SIDE = 4  # control points along each axis of a spline whose control points are not given
 LATTICES = {axes: control_lattice((SIDE,) * axes) for axes in (1, 2, 3)}
 
-IDENTITIES: dict[str, dict[int, tuple[float, ...]]] = {  # by the name of the transform, then by the number of axes
+IDENTITIES: dict[str, dict[int, tuple[float, ...]]] = {
     "affine": {1: (1, 0), 2: (1, 0, 0, 0, 1, 0), 3: (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)},
     "attention": {1: (1, 0), 2: (1, 0, 0), 3: (1, 0, 0, 0)},
     "similarity": {2: (1, 0, 0, 0), 3: (1, 0, 0, 0, 0, 0, 0)},
@@ -18,6 +18,7 @@ IDENTITIES: dict[str, dict[int, tuple[float, ...]]] = {  # by the name of the tr
     "projective": {1: (1, 0, 0), 2: (1, 0, 0, 0, 1, 0, 0, 0), 3: (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0)},
     SPLINE: {axes: tuple(points.ravel().tolist()) for axes, points in LATTICES.items()},
 }
+"""The parameters that leave an image as it is, by the name of the transform, and then by the number of axes."""
 
 
 def identity_parameters(transform: str, axes: int = 2, *, control_points: Array = None) -> tuple[float, ...]:
@@ -72,9 +73,33 @@ def refuse_points(transform: str) -> None:
 
 
 def axes_of(transform: str, shape: tuple[int, ...], control: tuple[int, ...] | None = None) -> int:
-    """Return on how many axes a transform of so many parameters acts, or refuse their number.
+    """Return on how many axes a transform acts, as the number of its parameters tells.
 
-    `control` is the shape of a spline's control points, if they are given.
+    Parameters
+    ----------
+    transform : str
+        A name of `TRANSFORMS`.
+    shape : tuple of int
+        The shape of the parameters, whose last axis has all of one map.
+    control : tuple of int, optional
+        The shape (K, d) of a spline's control points, if they are given.
+
+    Returns
+    -------
+    int
+        1, 2 or 3.
+
+    Raises
+    ------
+    ValueError
+        If the transform does not have so many parameters on any number of axes, or `control` is given to a transform
+        without control points.
+
+    Examples
+    --------
+    >>> from stnkit.transforms import axes_of
+    >>> axes_of("affine", (8, 6))
+    2
     """
     accepted = {len(numbers): axes for axes, numbers in IDENTITIES[transform].items()}
     if control is not None:

@@ -254,6 +254,7 @@ TRANSFORMS: dict[str, Callable[..., Array]] = {
     "projective": projective_from_parameters,
     SPLINE: thin_plate_spline_from_parameters,
 }
+"""The functions that make theta of parameters, by the name of the transform, as layers take it."""
 
 
 def _split(parameters: Array) -> list[Array]:

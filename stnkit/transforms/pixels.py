@@ -15,8 +15,12 @@ from stnkit.transforms.namespaces import Array, Namespace, constant, entered
 
 Ruler = tuple[list[list[float]], list[list[float]]]  # there and back
 
-# By library: are coordinates in the order of an array's axes, z, y, x? Is 0 the image's centre, or the first pixel's?
 CONVENTIONS = {"opencv": (False, False), "scipy": (True, False), "torchvision": (False, True)}
+"""The names that `to_pixel` and `from_pixel` accept.
+
+For each library, whether coordinates are in the order of an array's axes (z, y, x), and whether 0 is the image's centre
+and not that of the first pixel.
+"""
 
 
 def to_pixel(

@@ -198,8 +198,41 @@ def pointer(address: int, example: Any) -> Any:
     and reversed arrays of every producer, and indexing a pointer wraps no negative index around.
     """
     dtype = np.dtype(type(example))
+    if uncompiled.has_negative_strides and address:
+        return _Signed(int(address), dtype)
     memory = (ctypes.c_byte * (1 << 46)).from_address(int(address) or dtype.itemsize)  # 0: never dereferenced
     return np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
+
+
+class _Uncompiled(threading.local):
+    """What uncompiled kernels of this thread run on: `np.frombuffer` alone would wrap negative indices around."""
+
+    has_negative_strides = False
+
+
+uncompiled = _Uncompiled()
+
+
+class _Signed:
+    """Memory before and behind an address, indexed from there, in uncompiled kernels."""
+
+    def __init__(self, address: int, dtype: np.dtype[Any]) -> None:
+        self.dtype, self.zero = dtype, min(address, 1 << 45) // dtype.itemsize
+        first = address - self.zero * dtype.itemsize
+        memory = (ctypes.c_byte * (1 << 46)).from_address(first or dtype.itemsize)
+        self.zero -= 0 if first else 1
+        self.numbers = np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
+
+    def _shifted(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return slice(*(None if end is None else int(end) + self.zero for end in (at.start, at.stop)))
+        return int(at) + self.zero
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.numbers[self._shifted(at)]
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self.numbers[self._shifted(at)] = value
 
 
 @intrinsic(pointer, lambda address, example: types.CPointer(example))

@@ -161,7 +161,12 @@ def _interpret(kernel: Kernel, words: np.ndarray, chunks: int, *addresses: int) 
         return
     block = words.copy()
     block[:SLOTS] = addresses
-    if kernel.function(block.ctypes.data, 0, chunks):
+    jit.uncompiled.has_negative_strides = bool((block < 0).any())
+    try:
+        status = kernel.function(block.ctypes.data, 0, chunks)
+    finally:
+        jit.uncompiled.has_negative_strides = False
+    if status:
         raise _short_of_memory(kernel)
 
 
