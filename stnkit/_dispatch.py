@@ -2,7 +2,7 @@
 
 Such a package is named in `FRAMEWORKS`, and has functions of the names and signatures of the public ones. What it
 lacks, and what other frameworks pass, is done on shared memory. No framework is imported for its own sake: a package is
-imported for an array in hand.
+imported for an array in hand. If it has a function `repeated`, that is asked first what does a sampler's call at once.
 """
 
 import functools
@@ -28,14 +28,16 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:
-        if is_fast and args and type(args[0]) is np.ndarray:
-            known = repeated(name, args, options)
-            if known is not None:
-                return known(*args)  # type: ignore[no-any-return]
-        if args and (first := _found.get(type(args[0]))) is not None:
-            return getattr(first, name, function)(*args, **options)
-        if args and type(args[0]) is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
-            return function(*args, **options)
+        if args:
+            first = type(args[0])
+            if is_fast and (short := _short.get(first)) is not None:
+                known = short(name, args, options)
+                if known is not None:
+                    return known(*args)  # type: ignore[no-any-return]
+            if (room := _found.get(first)) is not None:
+                return getattr(room, name, function)(*args, **options)
+            if first is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
+                return function(*args, **options)
         for argument in (*args, *options.values()):
             room = implementation(type(argument))
             if room is not None:
@@ -94,7 +96,8 @@ def _learned(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
 def implementation(kind: type) -> ModuleType | None:
     """Return the package that takes arrays of a type, or of one that it is derived from; None if there is none."""
     if kind not in _found:
-        _found[kind] = _found_for(kind)
+        _found[kind] = package = _found_for(kind)
+        _short[kind] = getattr(package, "repeated", None)
     return _found[kind]
 
 
@@ -126,3 +129,4 @@ LISTS = frozenset((tuple, list))
 
 _known: dict[tuple[Any, ...], Callable[..., Any] | None] = {}  # by kinds of calls; None where there is no short way
 _found: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)
+_short: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what looks a sampler's call up

@@ -16,13 +16,15 @@ from stnkit.api import affine, flow, grid
 from stnkit.backends.cpu.execute import address, allocated, readable, source_sums, walkable
 from stnkit.calls.sampling import Call, fits_output
 from stnkit.dtypes import FLOAT32, FLOAT64
-from stnkit.kernels.cpu.threads import at_most
+from stnkit.kernels.compiler import monitor
+from stnkit.kernels.cpu import threads
 from stnkit.plans import launch as plans
 from stnkit.plans.launch import Launch
 from stnkit.plans.layout import Shape, contiguous, layout
 from stnkit.spec import MAPS, NEAREST
 
 Options = dict[str, Any]
+Run = Callable[..., None]  # takes as many addresses as there are slots
 Way = Callable[..., Any]  # does a call on arrays of one kind; a result that is not asked for is None
 
 
@@ -109,12 +111,12 @@ def _forward(
     plan = plans.forward(layout(call.image), layout(call.source), form.kind, form.size, form.options)
     if not plan.launches:
         return None
-    start, fill_at = _starter(memory, plan.launches), address(fill)
+    (start, words, ask), fill_at = _starter(memory, plan.launches), address(fill)
     empty, where = memory.empty(form.out_shape, form.image_dtype), memory.address
 
-    def sample(image: Any, source: Any, *_: Any, _fill: np.ndarray = fill) -> Any:  # which has to live as long
+    def sample(image: Any, source: Any, *_: Any, _kept: Any = (fill, words)) -> Any:  # which have to live as long
         out = empty()
-        start(where(out), 0, 0, where(image), 0, 0, where(source), 0, 0, fill_at)
+        (ask if monitor.ahead else start)(where(out), 0, 0, where(image), 0, 0, where(source), 0, 0, fill_at)
         return out
 
     return sample
@@ -144,40 +146,50 @@ def _backward(
     plan = plans.backward(*layouts, form.kind, form.size, form.options, wrt, strides)
     if not any(wrt):
         return None
-    start, fill_at = _starter(memory, plan.launches), address(fill)
     where, own, shape = memory.address, memory.own, form.source_shape
-    image_zeros = memory.zeros(form.image_shape, form.image_dtype)
-    source_zeros = memory.zeros(shape, form.source_dtype)
     bars, like = plan.buffers[-1], np.empty(*layouts[2][::2])
     summed = wrt[1] and form.kind in MAPS
+    image_zeros = memory.zeros(form.image_shape, form.image_dtype)
+    source_zeros = memory.zeros(shape, form.source_dtype)
+    (start, words, ask), fill_at = _starter(memory, plan.launches), address(fill)
 
-    def pull(g: Any, image: Any, source: Any, *_: Any, _fill: np.ndarray = fill) -> tuple[Any, Any]:
-        image_bar = image_zeros() if wrt[0] else None
-        image_bar_at = where(image_bar) if wrt[0] else 0
+    def pull(g: Any, image: Any, source: Any, *_: Any, _kept: Any = (fill, words)) -> tuple[Any, Any]:
+        image_bar, image_bar_at, source_bar, source_bar_at = None, 0, None, 0
+        if wrt[0]:
+            image_bar = image_zeros()
+            image_bar_at = where(image_bar)
         if summed:
             parts = allocated(bars)
-            start(0, 0, where(g), where(image), 0, image_bar_at, where(source), 0, address(parts), fill_at)
-            return image_bar, own(source_sums(parts, like, form.kind).reshape(shape))
-        source_bar = source_zeros() if wrt[1] else None
-        source_bar_at = where(source_bar) if wrt[1] else 0
-        start(0, 0, where(g), where(image), 0, image_bar_at, where(source), 0, source_bar_at, fill_at)
+            source_bar_at = address(parts)
+        elif wrt[1]:
+            source_bar = source_zeros()
+            source_bar_at = where(source_bar)
+        run = ask if monitor.ahead else start
+        run(0, 0, where(g), where(image), 0, image_bar_at, where(source), 0, source_bar_at, fill_at)
+        if summed:
+            source_bar = own(source_sums(parts, like, form.kind).reshape(shape))
         return image_bar, source_bar
 
     return pull
 
 
-def _starter(memory: Memory, launches: Sequence[Launch]) -> Callable[..., None]:
-    """Return what runs launches, one after another, on as many threads as a framework allows."""
-    starts = [launch.start for launch in launches]
+def _starter(memory: Memory, launches: Sequence[Launch]) -> tuple[Run, Any, Run]:
+    """Return what runs launches, one after another, on as many threads as a framework allows.
+
+    Second comes what has to live as long, and third what does the same where kernels are asked for ahead.
+    """
 
     def run(*addresses: int) -> None:
-        for start in starts:
-            start(*addresses)
+        for launch in launches:
+            launch.start(*addresses)
 
     def run_on_threads(*addresses: int) -> None:
-        with at_most(memory.threads()):  # type: ignore[misc]  # as it is there
+        with threads.at_most(memory.threads()):  # type: ignore[misc]  # as it is there
             run(*addresses)
 
-    if memory.threads is not None and any(launch.threaded for launch in launches):
-        return run_on_threads
-    return starts[0] if len(starts) == 1 else run
+    is_threaded = any(launch.threaded for launch in launches)
+    if len(launches) == 1 and not is_threaded and not monitor.ahead:
+        return *launches[0].serial, launches[0].start
+    if is_threaded and memory.threads is not None:
+        return run_on_threads, None, run_on_threads
+    return run, None, run

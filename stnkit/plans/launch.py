@@ -57,12 +57,17 @@ class Launch:
     @property
     def threaded(self) -> bool:
         """Whether it may run on more than one thread."""
-        return self.work >= threads.SMALL and self.call.chunks > 1
+        return not threads.is_small(self.call, self.work)
 
     @functools.cached_property
     def start(self) -> threads.Launch:
         """What runs it: it takes the addresses of arrays, one for each slot."""
         return threads.launch(self.factory(self.spec), self.call, self.work)
+
+    @functools.cached_property
+    def serial(self) -> tuple[threads.Launch, Any]:
+        """What runs it on one thread without more ado, and what has to live as long."""
+        return threads.serial(self.factory(self.spec), self.call, self.work)
 
 
 @dataclass(frozen=True, eq=False)

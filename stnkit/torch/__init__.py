@@ -8,6 +8,7 @@ from stnkit.torch._compat import OLDEST as OLDEST  # first: what follows needs a
 
 # isort: split
 from stnkit.torch.composed import COMPOSED
+from stnkit.torch.fast_path import repeated as repeated
 from stnkit.torch.functions import FUNCTIONS
 from stnkit.torch.registry import register
 

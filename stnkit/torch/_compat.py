@@ -58,6 +58,8 @@ is_forward_mode_on = _always if _found("autograd.forward_ad._current_level") is 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 _keys, _number = _found("_C._dispatch_keys"), _found("_C.DispatchKeySet.raw_repr")
 _has_keys = _keys is not None and _number is not None
+key_set_of: Callable[[torch.Tensor], Any] = _keys if _has_keys else lambda tensor: None
+key_set: Callable[[Any], Any] = _number if _has_keys else lambda keys: None  # as a number
 
 
 @functools.cache
@@ -66,15 +68,15 @@ def _ordinary(device: torch.device) -> frozenset[int]:
     plain = torch.empty(0, device=device)
     with torch.inference_mode():
         inferred = torch.empty(0, device=device)
-    return frozenset(_number(_keys(tensor)) for tensor in (plain, inferred)) if _has_keys else frozenset()
-
-
-ORDINARY = _ordinary(torch.device("cpu"))
+    return frozenset(keys_of(tensor) for tensor in (plain, inferred)) if _has_keys else frozenset()
 
 
 def keys_of(tensor: torch.Tensor) -> Any:
     """Return a tensor's dispatch keys, which are in `ORDINARY` if it is one of main memory without any extras."""
-    return _number(_keys(tensor)) if _has_keys else None
+    return key_set(key_set_of(tensor))
+
+
+ORDINARY = _ordinary(torch.device("cpu"))
 
 
 def is_ordinary(tensor: Any) -> bool:
@@ -84,7 +86,7 @@ def is_ordinary(tensor: Any) -> bool:
 
 def is_ordinary_anywhere(tensor: torch.Tensor) -> bool:
     """Tell the same of a tensor on any device."""
-    return _has_keys and type(tensor) in PLAIN and _number(_keys(tensor)) in _ordinary(tensor.device)
+    return _has_keys and type(tensor) in PLAIN and keys_of(tensor) in _ordinary(tensor.device)
 
 
 # A transform wraps tensors, which then have no memory of their own.
@@ -129,6 +131,15 @@ _function = _found("autograd.function._SingleLevelFunction")
 HAS_LEVELS = None not in (_one_level, _forward_mode, _function) and are_transforms_active is not _always
 
 Function: Any = _function if HAS_LEVELS else torch.autograd.Function
+
+
+_node = _found("autograd.Function._backward_cls")  # a function's nodes in autograd's graph
+
+
+def straight(function: type) -> None:
+    """Let a function's nodes call its `backward` themselves, without looking for it each time."""
+    if _node is not None:
+        function._backward_cls.apply = function.backward  # type: ignore[attr-defined]
 
 
 def on_one_level() -> Any:

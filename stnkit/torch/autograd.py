@@ -20,8 +20,6 @@ from stnkit.torch._compat import (
     is_wrapped,
 )
 from stnkit.torch.arguments import in_schema, in_speech
-from stnkit.torch.cuda import interop
-from stnkit.torch.fast_path import way
 from stnkit.torch.operations import OPERATIONS, Operation, registered
 from stnkit.torch.run import kernel
 from stnkit.torch.unsupported import readable, refuse_rounding, refuse_tracing
@@ -44,6 +42,7 @@ class Rule(NamedTuple):
 
 RULES: dict[str, Rule] = {}
 
+_is_compiling = torch.compiler.is_compiling
 _NOTHING = torch.empty(0, device="cpu")  # for which torch's functions are overridden only where a mode is on
 
 
@@ -69,21 +68,6 @@ def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], o
     return kernel(operation, tensors, rest, options)
 
 
-def in_short(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
-    """Run or record a public function's call on the fast path; None if it has to go the whole way."""
-    if transformed() or (operation.chosen and rest):
-        return None
-    watched = recorded(tensors)
-    if watched and (operation.chosen or is_forward_mode_on()):
-        return None
-    short = way(operation, tensors, rest, options)
-    if short is None:
-        return None
-    if not watched:
-        return short(*tensors)
-    return Sampled.apply((operation, rest, options, short), *tensors)
-
-
 def no_transforms_active(operation: Operation, tensors: Sequence[Any]) -> bool:
     """Tell whether nothing but autograd has to see a call, and refuse tensors that cannot be read."""
     if transformed():
@@ -99,7 +83,7 @@ def no_transforms_active(operation: Operation, tensors: Sequence[Any]) -> bool:
 def transformed() -> bool:
     """Tell whether a compiler, a transform or a mode has to see what is called."""
     return (
-        torch.compiler.is_compiling()
+        _is_compiling()
         or are_transforms_active()
         or count_modes() > 0
         or has_torch_function_unary(_NOTHING)
@@ -155,7 +139,7 @@ class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
         """Pull cotangents of the results back to the arguments."""
-        return _pulled(ctx, cotangents, ctx.saved_tensors)
+        return pulled(ctx, cotangents, ctx.saved_tensors)
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Any) -> Any:
@@ -167,34 +151,9 @@ class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not
         return _whole(operation, dots, tensors, rest) if isinstance(dots, tuple) else dots
 
 
-class Sampled(Recorded):
-    """A sampler that has been run on the fast path; there is no forward mode about."""
-
-    @staticmethod
-    def forward(ctx: Any, what: tuple[Operation, Sequence[Any], Options, Any], *tensors: Any) -> Any:
-        """Run the sampler, and keep what its derivatives need."""
-        ctx.what = what
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors)
-        return what[3](*tensors)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Any) -> Any:
-        """Pull the output's cotangent back: on the fast path, where it has no derivative itself."""
-        (operation, _, options, _), (cotangent,), tensors = ctx.what, cotangents, ctx.saved_tensors
-        if type(cotangent) in PLAIN and not (recorded((cotangent, *tensors)) or transformed()):
-            if cotangent.layout is torch.strided and not interop.on_gpu(cotangent):  # where any strides are walked
-                cotangent = cotangent.contiguous()  # that of a sum is one number
-            given, wrt = (cotangent, *tensors), ctx.needs_input_grad[1:]
-            short = way(OPERATIONS[f"{operation.name}_vjp"], given, (wrt,), options)
-            if short is not None:
-                return None, *short(*given)
-        return _pulled(ctx, cotangents, tensors)
-
-
-def _pulled(ctx: Any, cotangents: Bars, tensors: Sequence[Any]) -> Bars:
+def pulled(ctx: Any, cotangents: Bars, tensors: Sequence[Any]) -> Bars:
     """Pull cotangents back by an operation's rule. Tensors were unpacked once, which is all that checkpoints allow."""
-    operation, rest, options, _ = ctx.what
+    operation, rest, options = ctx.what[:3]
     if all(cotangent is None for cotangent in cotangents):  # `==` would compare numbers
         return (None,) * (1 + len(tensors))
     return None, *RULES[operation.name].pull(ctx.needs_input_grad[1:], cotangents, tensors, rest, options)

@@ -12,7 +12,8 @@ import torch
 import stnkit
 from stnkit import validation
 from stnkit.torch.antialias import composed
-from stnkit.torch.autograd import in_short, no_transforms_active, perform, recorded, traced
+from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
+from stnkit.torch.fast_path import FAST, repeated
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.run import axes, run
 
@@ -30,12 +31,13 @@ def public_function(operation: Operation) -> Callable[..., Any]:
             if not all(name in options for name in missing):
                 return operation.plain(*args, **options)  # says what is missing
             args = (*args, *(options.pop(name) for name in missing))
+            known = repeated(operation.name, args, options) if operation.name in FAST else None
+            if known is not None:
+                return known(*args)
         tensors, rest = args[:count], args[count:]
         if options.get("antialias") is False:
             del options["antialias"]
-        results = in_short(operation, tensors, rest, options)
-        if results is None:
-            results = traced(operation.name, (*tensors, *rest), options)
+        results = traced(operation.name, (*tensors, *rest), options)
         if results is not None:
             return results
         if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):

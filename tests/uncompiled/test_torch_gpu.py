@@ -12,6 +12,8 @@ from torch_cases import draw
 
 import stnkit
 import stnkit.kernels.cuda.runtime  # of the kernels' room for GPUs
+from stnkit.torch import fast_path as in_main_memory
+from stnkit.torch._compat import ORDINARY
 from stnkit.torch.cuda import fast_path, interop
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.run import run
@@ -27,6 +29,7 @@ def on_gpu(monkeypatch):
 
     def turn(on=True):
         monkeypatch.setattr(interop, "on_gpu", lambda tensor: on)
+        monkeypatch.setattr(in_main_memory, "ORDINARY", frozenset() if on else ORDINARY)
 
     monkeypatch.setattr(interop, "stream", lambda index: 5)
     with pretended(record):
@@ -113,7 +116,7 @@ def test_what_torch_is_told_of_determinism_holds(on_gpu):
 @pytest.mark.parametrize("end", ["", "_vjp"])
 @pytest.mark.parametrize("name", ["grid_sample", "affine_sample", "flow_sample"])
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_a_repeated_call_is_done_from_its_tape(on_gpu, name, end, mode, monkeypatch):
+def test_a_repeated_call_is_done_from_its_trace(on_gpu, name, end, mode, monkeypatch):
     """It gives the same bits as the long way, and works on other tensors of its kind."""
     name += end
     function, operation = getattr(stnkit, name), OPERATIONS[name]
@@ -135,7 +138,7 @@ def test_a_repeated_call_is_done_from_its_tape(on_gpu, name, end, mode, monkeypa
 
 
 @pytest.mark.parametrize("name", ["grid_sample_vjp", "affine_sample_vjp", "flow_sample_vjp"])
-def test_a_tape_lets_go_of_what_it_has_read(on_gpu, name, monkeypatch):
+def test_a_trace_lets_go_of_what_it_has_read(on_gpu, name, monkeypatch):
     """No more memory is held at once than in the first call: bins of sums are several times the image."""
     live, allocated, peaks = {}, [], []
     empty = torch.empty
@@ -287,7 +290,7 @@ def test_means_of_places(on_gpu, op, recorded, antialias, monkeypatch):
     close(*both(on_gpu, function))
 
 
-def test_a_number_of_places_is_kept_on_the_tape_and_true_is_not(on_gpu):
+def test_a_number_of_places_is_kept_on_the_trace_and_true_is_not(on_gpu):
     image, (theta, _) = torch.rand(2, 2, 7, 9, dtype=torch.float64), shrinking("affine")
     for antialias, kept in ((2, 1), (True, 0)):
         fast_path._ways.clear()

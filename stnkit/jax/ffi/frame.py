@@ -16,7 +16,7 @@ from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.jit import FORM, cached
 from stnkit.kernels.cpu.call import WORDS, call_at, words_at
-from stnkit.kernels.cpu.threads import filled, run
+from stnkit.kernels.cpu.threads import filled, run, word
 
 inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
@@ -45,12 +45,6 @@ INVALID, EXHAUSTED = (VALUES[f"Error_Code_{name}"] for name in ("INVALID_ARGUMEN
 READY, DONE, ODD_CALL, ODD_BUFFER = range(4)  # what `examine` finds
 HEAD = 2  # words of the attribute before those of the buffers: how many operands, and how many results
 ABOUT = 4  # words for each buffer: its format, its number of elements, how many bytes to clear, and its slot
-
-
-@intrinsic
-def word(context, address, offset):
-    """Read the 8 bytes at an offset from an address."""
-    return types.int64(types.int64, types.int64), lambda _, b, __, args: b.load(_at(b, args[0], args[1], 64))
 
 
 @intrinsic

@@ -27,6 +27,7 @@ from stnkit.kernels.cpu import busy
 from stnkit.kernels.cpu.busy import balance
 from stnkit.kernels.cpu.call import SLOTS, WORDS, Call
 
+HEAD = 8 * 3  # bytes of a block before the words of a call
 SMALL = 1 << 16  # taps read; below it, threads save less than they may lose
 
 Launch = Callable[..., None]  # takes as many addresses as there are slots
@@ -95,39 +96,52 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
 
     It takes the addresses of arrays, one for each slot, and raises MemoryError if there is no memory to work in.
     """
-    words = np.array(call.words, np.int64)
     if numba.config.DISABLE_JIT:
-        return functools.partial(_interpret, kernel, words, call.chunks)
-    block, chunks = words.ctypes.data, call.chunks
-    small, large = work < SMALL or chunks == 1, work >= busy.LARGE
-    run, at, kind = None, 0, (0, 0)
+        return functools.partial(_interpret, kernel, np.array(call.words, np.int64), call.chunks)
+    alone, shared = (np.array([0, 0, call.chunks, *call.words], np.int64) for _ in range(2))
+    block, small, large = alone.ctypes.data, is_small(call, work), work >= busy.LARGE
+    run, kind = None, (0, 0)
 
-    def start(*addresses: int, _words: np.ndarray = words) -> None:  # which has to live as long
-        nonlocal run, at, kind
+    def start(*addresses: int) -> None:
+        nonlocal run, kind
         if monitor.ahead and monitor.taken(kernel):
             ready(not small)
             return
         if run is None:
-            at, run = kernel.address, starter()
-            kind = at, work.bit_length()
-        if small or not pays(work):
-            status = run(at, 0, block, chunks, *addresses)
-        elif large:
-            status = _on_threads(at, block, chunks, addresses)
-        else:
-            parallel()  # is compiled before it is timed
-            begin = perf_counter()
-            if balance.pauses(begin):
-                status = run(at, 0, block, chunks, *addresses)
-                balance.note_alone(kind, work, perf_counter() - begin)
+            alone[0] = shared[1] = kernel.address
+            kind, run = (kernel.address, work.bit_length()), starter()
+        try:
+            if small or not pays(work):
+                run(block, *addresses)
+            elif large:
+                _on_threads(alone, shared, addresses)
             else:
-                status = _on_threads(at, block, chunks, addresses)
-                end = perf_counter()
-                balance.note_threads(kind, work, end - begin, end)
-        if status:
-            raise _short_of_memory(kernel)
+                parallel()  # is compiled before it is timed
+                begin = perf_counter()
+                if balance.pauses(begin):
+                    run(block, *addresses)
+                    balance.note_alone(kind, work, perf_counter() - begin)
+                else:
+                    _on_threads(alone, shared, addresses)
+                    end = perf_counter()
+                    balance.note_threads(kind, work, end - begin, end)
+        except MemoryError:
+            raise _short_of_memory(kernel) from None
 
     return start
+
+
+def serial(kernel: Kernel, call: Call, work: int) -> tuple[Launch, Any]:
+    """Return what does the same for a call that is small, without more ado, and what has to live as long."""
+    if numba.config.DISABLE_JIT:
+        return launch(kernel, call, work), None
+    block = np.array([kernel.address, 0, call.chunks, *call.words], np.int64)
+    return functools.partial(starter(), block.ctypes.data), block
+
+
+def is_small(call: Call, work: int) -> bool:
+    """Tell whether a call runs on one thread in any case."""
+    return work < SMALL or call.chunks == 1
 
 
 def ready(threaded: bool) -> None:
@@ -138,16 +152,18 @@ def ready(threaded: bool) -> None:
         parallel()
 
 
-def _on_threads(kernel: int, block: int, chunks: int, addresses: tuple[int, ...]) -> int:
+def _on_threads(alone: np.ndarray, shared: np.ndarray, addresses: tuple[int, ...]) -> None:
     """Run a kernel on threads. Numba's layer `workqueue` aborts the process if it is entered twice."""
     guarded = numba.threading_layer() == "workqueue"
     if guarded and not _one_at_a_time.acquire(blocking=False):
-        return int(starter()(kernel, 0, block, chunks, *addresses))
+        starter()(alone.ctypes.data, *addresses)
+        return
     before, allowed = numba.get_num_threads(), _allowed()
     try:
         if allowed != before:
             numba.set_num_threads(allowed)
-        return int(starter()(parallel(), kernel, block, chunks, *addresses))
+        shared[0] = parallel()
+        starter()(shared.ctypes.data, *addresses)
     finally:
         if allowed != before:
             numba.set_num_threads(before)
@@ -187,6 +203,16 @@ def run(context, kernel, words, first, last):
 
 
 @intrinsic
+def word(context, address, offset):
+    """Read the 8 bytes at an offset from an address."""
+
+    def generate(context, builder, signature, args):
+        return builder.load(builder.inttoptr(builder.add(*args), ir.IntType(64).as_pointer()))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
 def filled(context, block, *addresses):
     """Return the address of a copy of a block of words, on the stack, that begins with the addresses given."""
 
@@ -203,13 +229,19 @@ def filled(context, block, *addresses):
 
 @functools.cache
 def starter() -> Any:
-    """Compile what starts a kernel, from 0 on, or `parallel` with the address of one."""
+    """Compile what starts a kernel, or `parallel` with the address of one.
 
-    def start(function, first, block, chunks, a, b, c, d, e, f, g, h, i, j):
-        return run(function, filled(block, a, b, c, d, e, f, g, h, i, j), first, chunks)
+    Before the words of a call, a block has the function's address, and what it takes for `first` and `last`.
+    """
+
+    def start(block, a, b, c, d, e, f, g, h, i, j):
+        words = filled(block + HEAD, a, b, c, d, e, f, g, h, i, j)
+        if run(word(block, 0), words, word(block, 8), word(block, 16)):
+            raise MemoryError("a kernel found no memory to work in")  # noqa: EM101  # as Numba compiles it
 
     start.__qualname__ = f"start_{digest(__name__):014x}"
-    return cached(njit, start, types.int64(*[types.int64] * (4 + SLOTS)), nogil=True)
+    form = types.none(*[types.int64] * (1 + SLOTS))
+    return cached(njit, start, form, nogil=True).get_overload(form)  # of one type: there is nothing to choose by
 
 
 @functools.cache

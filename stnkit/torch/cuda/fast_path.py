@@ -1,7 +1,7 @@
 """The fast path on a GPU: what a call did is remembered step by step, and done again with other addresses.
 
-What is allocated and launched follows from shapes, strides, dtypes and options. So the first call of a kind is recorded
-on a tape, and a repeated one only allocates, and launches with the addresses of the tensors in hand.
+What is allocated and launched follows from shapes, strides, dtypes and options. So the first call of a kind is traced,
+and a repeated one only allocates, and launches with the addresses of the tensors in hand.
 """
 
 import itertools
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     offset: int
 
 
-class Tape:
+class LaunchTrace:
     """What a call does: its buffers, of which the arguments are the first, and its steps."""
 
     def __init__(self) -> None:
@@ -101,17 +101,17 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
 def _learned(
     kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
 ) -> Way | None:
-    """Do a call on a tape, remember it, and return what gives its results, once.
+    """Do a call, remember its trace, and return what gives its results, once.
 
     None is for a call that has to go the whole way, which also says what is wrong with it.
     """
     where = tensors[0].device
     if any(tensor.device != where for tensor in tensors) or interop.is_capturing(where):
         return None
-    tape = Tape()
-    place = interop.context(where, interop.stream(where.index or 0))._replace(trace=tape)
+    trace = LaunchTrace()
+    place = interop.context(where, interop.stream(where.index or 0))._replace(trace=trace)
     views: list[Any] = [interop.at(place, tensor) for tensor in tensors]
-    if not tape.given(views):
+    if not trace.given(views):
         return None
     if operation.chosen and rest:
         options = {**options, "wrt": [name for name, asked in zip(operation.names, rest[0], strict=True) if asked]}
@@ -122,24 +122,24 @@ def _learned(
         return None
     if len(_ways) >= KINDS:
         _ways.clear()
-    _ways[kind] = _replay(tape, results, where)
+    _ways[kind] = _replay(trace, results, where)
     made = [None if r is None else interop.own(r) for r in (results if type(results) is tuple else (results,))]
     return lambda *_: tuple(made) if type(results) is tuple else made[0]  # which this call has done
 
 
-def _replay(tape: Tape, results: Any, where: torch.device) -> Way:
-    """Return what does the steps of a tape with other tensors."""
+def _replay(trace: LaunchTrace, results: Any, where: torch.device) -> Way:
+    """Return what does the steps of a trace with other tensors."""
     index = where.index or 0
     steps: list[tuple[Any, ...]] = []
-    for step in tape.steps:
+    for step in trace.steps:
         if step[0] == "launch":
             factory, spec, items, addresses, numbers = step[1]
             step = "launch", runtime.ready(factory, spec, items, addresses, numbers, index), step[2]
         steps.append(step)
     several = type(results) is tuple  # all that is kept of them, which own memory
     given = results if several else (results,)
-    finals = [None if result is None else _final(tape, result) for result in given]
-    finished = _finished(tape, {final[0] for final in finals if final is not None})
+    finals = [None if result is None else _final(trace, result) for result in given]
+    finished = _finished(trace, {final[0] for final in finals if final is not None})
 
     def call(*tensors: torch.Tensor) -> Any:
         stream = interop.stream(index)
@@ -165,28 +165,28 @@ def _replay(tape: Tape, results: Any, where: torch.device) -> Way:
     return call
 
 
-def _finished(tape: Tape, kept: set[int]) -> list[list[int]]:
+def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
     """Return which buffers each step is the last to need, among those that the call allocates and does not keep.
 
     They are let go in the order of the stream, which whatever is allocated in their memory is used on too.
     """
     last: dict[int, int] = {}
-    made = [at for at, step in enumerate(tape.steps) if step[0] in ("empty", "constant")]
-    last.update(enumerate(made, len(tape.spans) - len(made)))
-    arguments = len(tape.spans) - len(made)
-    for at, step in enumerate(tape.steps):
+    made = [at for at, step in enumerate(trace.steps) if step[0] in ("empty", "constant")]
+    last.update(enumerate(made, len(trace.spans) - len(made)))
+    arguments = len(trace.spans) - len(made)
+    for at, step in enumerate(trace.steps):
         parts = step[2] if step[0] == "launch" else step[1:2] if step[0] == "clear" else ()
         last.update((part.buffer, at) for part in parts)
-    finished: list[list[int]] = [[] for _ in tape.steps]
+    finished: list[list[int]] = [[] for _ in trace.steps]
     for buffer, at in last.items():
         if buffer >= arguments and buffer not in kept:
             finished[at].append(buffer)
     return finished
 
 
-def _final(tape: Tape, result: DeviceArray) -> tuple[int, int, Shape, Shape]:
+def _final(trace: LaunchTrace, result: DeviceArray) -> tuple[int, int, Shape, Shape]:
     """Return where a result is in its buffer, with its shape and strides."""
-    part = tape.part(result.address)
+    part = trace.part(result.address)
     return (
         part.buffer,
         part.offset // result.itemsize,
