@@ -10,7 +10,7 @@ What a kernel takes is said in `call`.
 import functools
 from typing import Any
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import (

@@ -8,7 +8,7 @@ x, y, z, and no choice of the spec: one machine code serves them all.
 import functools
 from typing import Any
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import COTANGENT, IMAGE_BAR

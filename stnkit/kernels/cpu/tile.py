@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from numba import int64, uint64
+from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
 from stnkit.kernels.leaves.axis import chain, is_near, locate, tame, taps

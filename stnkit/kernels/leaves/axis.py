@@ -5,7 +5,7 @@ weight; index -1 is a dead tap, which lies outside the image and reads the fill 
 its derivative, so nothing upstairs derives anything again.
 """
 
-from numba import int32
+from numpy import int32
 
 from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
 from stnkit.spec import BICUBIC, BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS

@@ -5,7 +5,7 @@ and slopes; `stage.slot(k, p)` is where tap row `k` of location `p` is stored. A
 offset, so the offset of a corner, the sum over the axes, is negative if any of its taps is dead.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf, on_gpu, opaque
 from stnkit.kernels.leaves.formats import add, widen

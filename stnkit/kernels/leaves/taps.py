@@ -6,7 +6,7 @@ of bits for what is out of order there: less to write for each location, which i
 Nearest reads one tap, and needs nothing but its offset.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import couple, taps
