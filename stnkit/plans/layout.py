@@ -184,7 +184,7 @@ def _shares(call: Sampling, owners: int) -> int:
     there are too few parts for a handful of threads.
     """
     channels, interleaved = call.channels, call.spec.interleaved
-    each, few = (LANES, 4 if owners == 1 else 1) if interleaved else (4, 16 // owners)
+    each, few = (LANES, 4 if owners == 1 else 1) if interleaved else (3, 12 // owners)
     return max(-(-channels // each), min(channels, few))
 
 

@@ -5,7 +5,7 @@ and slopes; `stage.slot(k, p)` is where tap row `k` of location `p` is stored. A
 offset, so the offset of a corner, the sum over the axes, is negative if any of its taps is dead.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf, on_gpu, opaque
 from stnkit.kernels.leaves.formats import add, widen
@@ -80,6 +80,8 @@ def row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, s
     """
     if in_order and spec.packed:
         where, step = slot(spec.taps * k + j, p), image.strides[4]
+        if spec.stepped and not on_gpu():
+            where, at = slot(int64(0), p), at + k * image.strides[2] + j * image.strides[3]
         if spec.interp == BICUBIC:
             v0, v1, v2, v3 = quads(image.memory, at, tile.rows, where, step, points, many)
         else:
@@ -305,14 +307,20 @@ def scatter(image_bar, at, g, tile, p, bent, spec):
     first result of `directional_derivative`: weights are differentiated along the tangent.
     """
     number = tile.weights[0]
-    T = type(number)
     if spec.interp == NEAREST:
         offset = tile.rows[slot(int64(0), p)]
         if offset >= 0:
             add(image_bar.memory, at + offset, g, number, spec)
         return
+    scatter_taps(image_bar, at, g, tile, p, rows_in_order(tile, p, number, spec), bent, spec)
+
+
+@leaf
+def scatter_taps(image_bar, at, g, tile, p, in_order, bent, spec):
+    """Add the cotangent `g` of location `p` to several taps; `in_order` as in `row`."""
+    number = tile.weights[0]
+    T = type(number)
     taps, step = spec.taps, image_bar.strides[4]
-    in_order = rows_in_order(tile, p, number, spec)
     ux, uy, uz = T(0), T(0), T(0)
     if bent:
         ux = tile.dots[slot(int64(0), p)]
