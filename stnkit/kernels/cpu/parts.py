@@ -1,6 +1,6 @@
 """Parts of a call's work: which batch items, channels and tiles of locations each of them has."""
 
-from numba import int64, uint64
+from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.leaves.stage import TILE
