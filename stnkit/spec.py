@@ -143,6 +143,11 @@ class Spec(NamedTuple):
         return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP
 
     @property
+    def stepped(self) -> bool:
+        """Whether planes have rows whose taps, if all are alive, are a stride apart: no padding brings one back."""
+        return self.paired and not self.interleaved and all(padding == ZEROS for padding in self.padding[1 : self.ndim])
+
+    @property
     def mapped(self) -> bool:
         """Whether the source is a few numbers for a whole output."""
         return self.source in MAPS

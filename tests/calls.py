@@ -134,7 +134,7 @@ def perform(
         values = picture(out_size, dtype)
         if operation == "splat":
             return package.grid_splat(values, numbers(), extent, **steady, **options)
-        function = importlib.import_module("stnkit.api.splat").splat_double_jvp
+        function = importlib.import_module("stnkit.calls.splatting").splat_double_jvp
         moved = numbers("tangent"), numbers("tangent")
         return function(values, numbers(), *moved, extent, **steady, **options)
     dtype = "float32" if coordinates == "float16" else coordinates

@@ -222,7 +222,7 @@ def test_splats(library, last, dtype):
 
 def of_views(*arguments, **options):
     """Call what adapters call, which takes views."""
-    function = importlib.import_module("stnkit.api.splat").splat_double_jvp
+    function = importlib.import_module("stnkit.calls.splatting").splat_double_jvp
     if isinstance(arguments[0], np.ndarray):
         return function(*arguments, **options)
     lend = importlib.import_module("stnkit.backends.cuda.interop").import_array

@@ -5,7 +5,7 @@ show, so some kernels are chosen in which every two meet; they are those that ca
 Half of them are compiled for GPUs of compute capability 8.0, and half for 9.0.
 
 `STNKIT_TESTS_ALL_KERNELS` asks for many more: it names formats of images, as "float32 float16". For each, the kernels
-of every operation with every source, number of axes, mode and layout are compiled, in most of an hour of one core.
+of every operation with every source, number of axes, mode and layout are compiled.
 """
 
 import functools

@@ -4,7 +4,6 @@ import ctypes
 import functools
 import re
 import sys
-import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -246,23 +245,3 @@ def test_kernels_compile_without_a_gpu(compiler, capability):
             assert code.spilled == 0 < code.registers
             assert re.search(rf"\.param \.[us]{32 if narrow else 64} {re.escape(code.name)}_param_0", code.ptx)
             assert not re.search(r"\.f64|\bcall\b", code.ptx)
-
-
-def test_compiling_leaves_the_device_of_other_threads_alone(compiler):
-    known = runtime.tools()
-    asked = known.dispatcher.get_current_device
-    with runtime._pretended((9, 0)):
-        assert known.dispatcher.get_current_device().compute_capability == (9, 0)
-        seen = []
-        other = threading.Thread(target=lambda: seen.append(outcome(known.dispatcher.get_current_device)))
-        other.start()
-        other.join()
-    assert known.dispatcher.get_current_device is asked
-    assert not isinstance(seen[0], SimpleNamespace)
-
-
-def outcome(function):
-    try:
-        return function()
-    except Exception as error:
-        return error

@@ -188,6 +188,15 @@ def test_what_has_an_array_inside_is_refused_with_the_way_to_it(name, framework)
             stnkit.grid_sample(listed, make(GRID))
 
 
+@pytest.mark.parametrize("framework", ROOMS)
+def test_arguments_that_a_sampler_does_not_have_are_refused(framework):
+    make, _ = ROOMS[framework]
+    with pytest.raises(TypeError, match="size"):
+        stnkit.grid_sample(make(IMAGE), make(GRID), size=(2, 3))
+    with pytest.raises(TypeError, match="positional"):
+        stnkit.grid_sample_vjp(make(OUT), make(IMAGE), make(GRID), ("image", "grid"))
+
+
 FITTING = {"image": IMAGE, "d_image": IMAGE, "dd_image": IMAGE, "values": OUT, "cotangent": OUT, "size": (6, 7)}
 FITTING |= {"grid": GRID, "flow": GRID, "theta": THETA, "control_points": CONTROL}
 SLIPS = {"grid": MOVE, "flow": MOVE, "theta": SQUARE}

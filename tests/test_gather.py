@@ -343,7 +343,7 @@ def surveyed(spec, theta, size, extent):
     view = importlib.import_module("stnkit.kernels.compiler.jit").View
     maps, missed = np.zeros(room.ROW, theta.dtype), np.zeros(1, np.int64)
     source = view(theta.ravel(), (0, 0, 0, 0, 0))
-    room.survey(0, maps, missed, source, size, extent, theta.dtype.type(0), spec)
+    room.bound(0, maps, missed, source, size, extent, theta.dtype.type(0), spec)
     return room, source, maps, missed[0]
 
 
@@ -418,7 +418,7 @@ VARIANTS = {
     "half": PLANAR._replace(image_dtype=FLOAT16, dot_dtype=FLOAT16, interp=NEAREST, ndim=1),
 }
 TEMPLATES = {
-    "survey": (0, 0, 0, 3, 3, 5),
+    "affine_bounds": (0, 0, 0, 3, 3, 5),
     "gather": (0,) * 8 + (3, 3, 3, 5, 5),
     "scatter_rest": (0,) * 8 + (3, 3, 3, 5, 5, 3),
     "scatter_rest_binned": (0,) * 8 + (3, 3, 3, 5, 5, 3),
@@ -429,7 +429,7 @@ TEMPLATES = {
 COVERED = [
     *(("gather", name, (9, 0)) for name in VARIANTS),
     ("gather", "planar", (8, 0)),
-    ("survey", "cubic volumes at the border", (9, 0)),
+    ("affine_bounds", "cubic volumes at the border", (9, 0)),
     *((name, "planar", (9, 0)) for name in TEMPLATES if name.endswith(("rest", "binned"))),
 ]
 

@@ -12,7 +12,7 @@ from processes import run
 
 import stnkit
 from stnkit.jax import axes, partition
-from stnkit.jax.primitives import Form
+from stnkit.jax.primitives import Settings
 from stnkit.spec import AFFINE, GRID, Options
 
 within = getattr(jax.sharding, "use_abstract_mesh", contextlib.nullcontext)  # which old releases do not ask for
@@ -101,29 +101,31 @@ def test_vmap_over_a_split_axis():
 def test_arrays_that_disagree_are_refused():
     with pytest.raises(ValueError, match=r"sharded alike along their batch axes; got \('d',\) and \('e',\)"):
         specs(stnkit.grid_sample, split(IMAGE, "d"), split(GRIDS, "e"))
-    with pytest.raises(ValueError, match=r"batch and place0 axes cannot both be sharded over 'd'"):
+    with pytest.raises(ValueError, match=r"batch and location0 axes cannot both be sharded over 'd'"):
         specs(stnkit.grid_sample, split(IMAGE, "d"), split(GRIDS, None, "d"))
 
 
-def named(form, *shapes):
+def named(sampler, *shapes):
     image, source = (jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes)
-    return axes.sample(image, source, form=form)
+    return axes.sample(image, source, sampler=sampler)
 
 
-def form(kind, fill=(0.0, 0.0)):
-    return Form(kind, (6, 4), Options(1, (0, 0, 0), False, False, False), np.float32(fill).tobytes(), np.dtype("f4"))
+def sampler(kind, fill=(0.0, 0.0)):
+    return Settings(
+        kind, (6, 4), Options(1, (0, 0, 0), False, False, False), np.float32(fill).tobytes(), np.dtype("f4")
+    )
 
 
 def test_what_can_be_split():
-    grids = ("batch", "place0", "place1", None)
-    assert named(form(GRID), IMAGE, GRIDS) == axes.Axes(
-        (("batch", "channel", None, None), grids), (("batch", "channel", "place0", "place1"),)
+    grids = ("batch", "location0", "location1", None)
+    assert named(sampler(GRID), IMAGE, GRIDS) == axes.Axes(
+        (("batch", "channel", None, None), grids), (("batch", "channel", "location0", "location1"),)
     )
-    assert named(form(AFFINE), IMAGE, (1, 2, 3)) == axes.Axes(
+    assert named(sampler(AFFINE), IMAGE, (1, 2, 3)) == axes.Axes(
         (("batch", "channel", None, None), (None, None, None)), (("batch", "channel", None, None),)
     )
     # One fill value for each channel: a device does not know which of them it has.
-    assert named(form(GRID, (0.0, 1.0)), (1, *IMAGE[1:]), GRIDS).operands == ((None,) * 4, grids)
+    assert named(sampler(GRID, (0.0, 1.0)), (1, *IMAGE[1:]), GRIDS).operands == ((None,) * 4, grids)
 
 
 def test_what_xla_proposes_is_taken_where_it_is_even():

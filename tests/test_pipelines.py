@@ -31,9 +31,11 @@ def kernel_of(spec):
     return like_a_kernel(called)
 
 
-def code_of(function, *kinds):
+def code_of(function, *kinds, target=cpu_target):
     with global_compiler_lock:
-        return compiled(function.py_func, kinds, cpu_target.typing_context, cpu_target.target_context)
+        target.typing_context.refresh()  # as compilers do before they begin
+        target.target_context.refresh()
+        return compiled(function.py_func, kinds, target.typing_context, target.target_context)
 
 
 def test_a_branch_that_is_ruled_out_is_not_typed():
@@ -60,6 +62,16 @@ def test_kernels_share_leaves_that_read_nothing_in_which_they_differ():
     assert mapped is not code_of(read_by_source, types.float64, Spec(2, source=AFFINE, align=True))
     assert mapped is code_of(read_by_source, types.float64, Spec(1, source=AFFINE))
     assert set(mapped.reads) == {(1, "source"), (1, "mapped"), (1, "reading", "align")}
+
+
+def test_targets_do_not_share_leaves(compiler):
+    """What a GPU and a CPU would read alike too: instructions differ."""
+    from numba.cuda.descriptor import cuda_target
+
+    kinds = types.float64, Spec(2, source=AFFINE)
+    here, there = code_of(read_by_source, *kinds), code_of(read_by_source, *kinds, target=cuda_target)
+    assert "nvptx64" in there.text
+    assert there is not here is code_of(read_by_source, *kinds)
 
 
 @leaf

@@ -121,6 +121,16 @@ def test_leaf(leaf):
             assert id(node) in inside, f"bare {node.value}"
 
 
+def test_leaves_cast_by_types_of_numpy():
+    """Numba's, called as Python functions, would take a third of the time of what is tested uncompiled."""
+    for path in (ROOT / "kernels").rglob("*.py"):
+        found = [
+            n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and n.module == "numba"
+        ]
+        names = {name.name for node in found for name in node.names}
+        assert not {name for name in names if hasattr(np, name)}, path
+
+
 def test_kernels_capture_their_spec_alone(plain):
     rooms = [importlib.import_module(f"stnkit.kernels.cpu.{name}") for name in ("loops", "grids", "order", "tangents")]
     spec = grid_spec(2, np.dtype("float32"), AFFINE, False)

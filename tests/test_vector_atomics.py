@@ -52,8 +52,8 @@ def test_code_is_made_for_the_capability_it_runs_on(monkeypatch):
     """The spec that a factory gets says the capability, so that kernels of two GPUs are never mixed up."""
     seen = []
     monkeypatch.setattr(runtime, "compile", lambda thread, signature, capability: seen.append((thread, capability)))
-    monkeypatch.setattr(runtime.cubins, "find", lambda key: seen.append(key))
-    monkeypatch.setattr(runtime.cubins, "keep", lambda key, code: None)
+    monkeypatch.setattr(runtime.cubin_cache, "find", lambda key: seen.append(key))
+    monkeypatch.setattr(runtime.cubin_cache, "keep", lambda key, code: None)
     monkeypatch.setattr(runtime, "tools", lambda: runtime.SimpleNamespace(versions={}))
 
     def factory(spec):

@@ -14,8 +14,9 @@ import numpy as np
 from stnkit.antialias.subsamples import MOVES, Lattice, Steps, moved_points, part
 from stnkit.backends import backend
 from stnkit.backends.cuda.array import DeviceArray
+from stnkit.calls.arguments import Array
 from stnkit.calls.control_points import fixed
-from stnkit.calls.sampling import Array, map_grids
+from stnkit.calls.grids import GridForm, written
 from stnkit.dtypes import FLOAT64
 from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
@@ -83,7 +84,7 @@ def _moved_grid(kind: int, theta: Array, steps: Steps, lattice: Lattice, points:
     """Return the coordinates beside each location."""
     moved = MOVES[kind].moved(theta, steps, lattice, np.concatenate)
     control = b"" if points is None else fixed(moved_points(points, steps, lattice, np.concatenate))
-    return map_grids(moved, kind, lattice.size, lattice.align, control)
+    return written(moved, GridForm(kind, lattice.size, lattice.align, control=control))
 
 
 def _longest(ahead: Array, back: Array, units: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -2,28 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from stnkit import validation
 from stnkit._dispatch import dispatch
-from stnkit.antialias.compose import antialiased_here
-from stnkit.backends import interop
-from stnkit.calls.sampling import (
-    Array,
-    Call,
-    DataFormat,
-    FillValue,
-    PaddingMode,
-    Wrt,
-    double_vjp,
-    export_all,
-    forward,
-    grids,
-    jvp,
-    prepare,
-    theta_bars,
-    vjp,
-)
+from stnkit.api._sampling import on_views, sampled
+from stnkit.calls import grids
+from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Words, Wrt
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.spec import AFFINE
 
 
@@ -67,12 +50,7 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
     array([[[ 0.5,  0. ],
             [-0.5,  0. ]]])
     """
-    (theta_,), export = interop.import_arrays(theta=theta)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    ndim = validation.theta_axes(theta_.shape)
-    align = validation.flag("align_corners", align_corners)
-    out_size = validation.size(size, ndim)
-    return export(grids(theta_, AFFINE, 3, out_size, align))
+    return on_views(grids.grid, AFFINE, Words(align_corners=align_corners, size=size), theta=theta)
 
 
 @dispatch
@@ -109,12 +87,8 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     array([[[ 0.,  0., 16.],
             [ 0.,  0., 16.]]])
     """
-    validation.flag("deterministic", deterministic)
-    (cotangent_,), export = interop.import_arrays(cotangent=cotangent)
-    validation.coordinate_dtype("cotangent", cotangent_.dtype)
-    ndim = validation.grid_axes(cotangent_.shape, "cotangent")
-    align = validation.flag("align_corners", align_corners)
-    return export(theta_bars(cotangent_, ndim, align))
+    words = Words(align_corners=align_corners, deterministic=deterministic)
+    return on_views(grids.grid_vjp, AFFINE, words, cotangent=cotangent)
 
 
 @dispatch
@@ -156,16 +130,8 @@ def affine_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    (theta_, theta_dot), export = interop.import_arrays(theta=theta, d_theta=d_theta)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    validation.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
-    validation.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
-    out_size = validation.size(size, validation.theta_axes(theta_.shape))
-    align = validation.flag("align_corners", align_corners)
-    return (
-        export(grids(theta_, AFFINE, 3, out_size, align)),
-        export(grids(theta_dot, AFFINE, 3, out_size, align)),
-    )
+    words = Words(align_corners=align_corners, size=size)
+    return on_views(grids.grid_jvp, AFFINE, words, theta=theta, d_theta=d_theta)
 
 
 @dispatch
@@ -239,12 +205,8 @@ def affine_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    if antialias is not False:
-        return antialiased_here(affine_sample, locals())
-    (image_, theta_, out_), export = interop.import_arrays("out", later="image", image=image, theta=theta, out=out)
-    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    result = forward(call, out_)
-    return export(result) if out is None else out
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(SAMPLE, AFFINE, (image, theta), words, antialias, out)
 
 
 @dispatch
@@ -312,16 +274,8 @@ def affine_sample_vjp(
     >>> d_theta.round(6)
     array([[-5.,  0.]])
     """
-    if antialias is not False:
-        return antialiased_here(affine_sample_vjp, locals())
-    steady = validation.flag("deterministic", deterministic)
-    (cotangent_, image_, theta_, into), export = interop.import_arrays(
-        "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
-    )
-    size = output_size(cotangent_, theta_, data_format)
-    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
-    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
+    return sampled(VJP, AFFINE, (cotangent, image, theta), words, antialias, accumulate_into)
 
 
 @dispatch
@@ -378,14 +332,8 @@ def affine_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    if antialias is not False:
-        return antialiased_here(affine_sample_jvp, locals())
-    (image_, theta_, image_dot, source_dot), export = interop.import_arrays(
-        "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
-    )
-    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    out, out_dot = jvp(call, image_dot, source_dot)
-    return export(out), export(out_dot)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), words, antialias)
 
 
 @dispatch
@@ -448,36 +396,5 @@ def affine_sample_double_vjp(
     >>> d_image.round(6)
     array([[-1.5,  0. ,  0. ]])
     """
-    if antialias is not False:
-        return antialiased_here(affine_sample_double_vjp, locals())
-    steady = validation.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, theta_), export = interop.import_arrays(
-        "dd_image", "dd_theta", dd_image=dd_image, dd_theta=dd_theta, cotangent=cotangent, image=image, theta=theta
-    )
-    size = output_size(cotangent_, theta_, data_format)
-    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
-    return out_bar_bar, image_bar, source_bar
-
-
-def output_size(cotangent: np.ndarray, theta: np.ndarray, data_format: DataFormat) -> tuple[int, ...]:
-    """Return the spatial size of an output from its cotangent."""
-    return validation.output_size(cotangent.shape, validation.theta_axes(theta.shape), data_format)
-
-
-def prepared(
-    image: np.ndarray,
-    theta: np.ndarray,
-    size: Sequence[int] | None,
-    mode: str,
-    padding_mode: PaddingMode,
-    fill_value: FillValue,
-    align_corners: bool,
-    data_format: DataFormat,
-) -> Call:
-    """Check an image and affine maps, and bring them to one form."""
-    ndim = validation.theta_axes(theta.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format)
-    _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
-    out_size = spatial if size is None else validation.size(size, ndim)
-    return prepare(image, theta, AFFINE, out_size, options, fill_value)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, deterministic=deterministic)
+    return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), words, antialias)

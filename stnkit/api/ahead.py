@@ -11,7 +11,7 @@ import numpy as np
 from stnkit.api.projective import projective_grid
 from stnkit.api.thin_plate_spline import thin_plate_spline_grid
 from stnkit.backends.interop import framework_of, is_shared
-from stnkit.calls.sampling import Array
+from stnkit.calls.arguments import Array
 
 Shape = tuple[int, ...]
 Words = dict[str, Any]

@@ -14,14 +14,16 @@ import numpy as np
 from stnkit import validation
 from stnkit.api import affine, flow, grid
 from stnkit.backends.cpu.execute import address, allocated, readable, source_sums, walkable
-from stnkit.calls.sampling import Call, fits_output
+from stnkit.calls.arguments import Maybe, Words
+from stnkit.calls.derivatives import NAMES
+from stnkit.calls.sampling import Call, fits_output, prepare
 from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.kernels.compiler import monitor
 from stnkit.kernels.cpu import threads
 from stnkit.plans import launch as plans
 from stnkit.plans.launch import Launch
 from stnkit.plans.layout import Shape, contiguous, layout
-from stnkit.spec import MAPS, NEAREST
+from stnkit.spec import AFFINE, FLOW, GRID, MAPS, NEAREST
 
 Options = dict[str, Any]
 Run = Callable[..., None]  # takes as many addresses as there are slots
@@ -47,25 +49,22 @@ NUMPY = Memory(
 
 
 class Sampler(NamedTuple):
-    """A sampler: how a call is checked, and which options it has."""
+    """A sampler: where its coordinates come from, and which options it has."""
 
-    source: str
-    prepared: Callable[..., Call]
-    sized: bool
+    kind: int
     options: Options
 
 
-def _sampler(function: Callable[..., Any], source: str, prepared: Callable[..., Call]) -> Sampler:
-    wanted = inspect.signature(prepared).parameters
+def _sampler(function: Callable[..., Any], kind: int) -> Sampler:
     parameters = inspect.signature(function).parameters
-    options = {word: parameters[word].default for word in wanted if word not in ("image", source, "size")}
-    return Sampler(source, prepared, "size" in wanted, options)
+    options = {word: parameters[word].default for word in Words._fields if word in parameters and word != "size"}
+    return Sampler(kind, options)
 
 
 SAMPLERS = {
-    "grid_sample": _sampler(grid.grid_sample, "grid", grid.prepared),
-    "affine_sample": _sampler(affine.affine_sample, "theta", affine.prepared),
-    "flow_sample": _sampler(flow.flow_sample, "flow", flow.prepared),
+    "grid_sample": _sampler(grid.grid_sample, GRID),
+    "affine_sample": _sampler(affine.affine_sample, AFFINE),
+    "flow_sample": _sampler(flow.flow_sample, FLOW),
 }
 
 
@@ -85,14 +84,14 @@ def way(memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[A
         return None
 
 
-def _call(sampler: Sampler, image: np.ndarray, source: np.ndarray, size: Any, options: Options) -> Call | None:
+def _call(sampler: Sampler, image: np.ndarray, source: np.ndarray, options: Options, cotangent: Maybe) -> Call | None:
     """Check a call; None if it has other words than options, or if the source would have to be converted or copied."""
     words = {**sampler.options, **options}
     if "deterministic" in words:  # which a CPU always is
         validation.flag("deterministic", words.pop("deterministic"))
-    if len(words) > len(sampler.options):
+    if len(words) > len(sampler.options) + ("size" in words):
         return None
-    call = sampler.prepared(image, source, *((size,) if sampler.sized else ()), **words)
+    call = prepare(sampler.kind, image, source, Words(**words), cotangent)
     read = readable(call.source, call.form.kind, image.dtype)
     return call if (read.dtype, read.strides) == (source.dtype, call.source.strides) else None
 
@@ -101,10 +100,10 @@ def _forward(
     memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Work out the way of a sampler."""
-    words = {word: value for word, value in options.items() if word != "size"}
-    if len(rest) > sampler.sized or len(views) != 2:
+    sized = sampler.kind in MAPS
+    if len(rest) > sized or len(views) != 2 or ("size" in options and not sized):
         return None
-    call = _call(sampler, views[0], views[1], rest[0] if rest else options.get("size"), words)
+    call = _call(sampler, views[0], views[1], {**options, "size": rest[0]} if rest else options, None)
     if call is None:
         return None
     form, fill = call.form, call.fill
@@ -126,18 +125,16 @@ def _backward(
     memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Work out the way of a sampler's vjp. Parts of a map's cotangent are summed as NumPy sums them."""
-    if len(views) != 3 or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):
+    if len(views) != 3 or (rest and memory is NUMPY) or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):
         return None
     words = {word: value for word, value in options.items() if word != "wrt"}
-    names = "image", sampler.source
+    names = "image", NAMES[sampler.kind]
     wrt = tuple(rest[0]) if rest else validation.names("wrt", options.get("wrt", names), names)
-    data_format: Any = words.get("data_format", sampler.options["data_format"])
-    size = affine.output_size(views[0], views[2], data_format) if sampler.sized else None
-    call = _call(sampler, views[1], views[2], size, words)
+    call = None if "size" in words else _call(sampler, views[1], views[2], words, views[0])
     if call is None:
         return None
     form, fill = call.form, call.fill
-    fits_output("cotangent", views[0], form)
+    fits_output(views[0], form)
     given = call.batch(views[0])
     cotangent, strides = walkable(given, form.options, wrt[1] and form.options.interp != NEAREST, planar=True)
     if cotangent is not given:

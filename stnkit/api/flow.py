@@ -1,28 +1,10 @@
 """Displacements: the grid of a flow, sampling under it without a grid, and the derivatives of both."""
 
-import numpy as np
-
-from stnkit import validation
 from stnkit._dispatch import dispatch
-from stnkit.antialias.compose import antialiased_here
-from stnkit.backends import backend, interop
-from stnkit.calls.sampling import (
-    Array,
-    Call,
-    DataFormat,
-    FillValue,
-    PaddingMode,
-    Units,
-    Wrt,
-    double_vjp,
-    export_all,
-    forward,
-    grids,
-    jvp,
-    prepare,
-    vjp,
-    widened,
-)
+from stnkit.api._sampling import on_views, sampled
+from stnkit.calls import grids
+from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units, Words, Wrt
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.spec import FLOW
 
 
@@ -59,11 +41,7 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     array([[-0.5],
            [ 1.5]])
     """
-    (flow_,), export = interop.import_arrays(flow=flow)
-    validation.coordinate_dtype("flow", flow_.dtype)
-    ndim = validation.grid_axes(flow_.shape, "flow")
-    pixel, align = validation.units(units), validation.flag("align_corners", align_corners)
-    return export(grids(flow_, FLOW, ndim + 2, flow_.shape[-1 - ndim : -1], align, pixel))
+    return on_views(grids.grid, FLOW, Words(align_corners=align_corners, units=units), flow=flow)
 
 
 @dispatch
@@ -103,9 +81,8 @@ def flow_grid_vjp(
            [0.5],
            [0.5]])
     """
-    validation.flag("deterministic", deterministic)
-    (cotangent_,), export = interop.import_arrays(cotangent=cotangent)
-    return export(_scaled(cotangent_, "cotangent", units, align_corners))
+    words = Words(align_corners=align_corners, units=units, deterministic=deterministic)
+    return on_views(grids.grid_vjp, FLOW, words, cotangent=cotangent)
 
 
 @dispatch
@@ -144,28 +121,8 @@ def flow_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    (flow_, flow_dot), export = interop.import_arrays(flow=flow, d_flow=d_flow)
-    validation.same_shape("d_flow", flow_dot.shape, "`flow`", flow_.shape)
-    validation.same_dtype("d_flow", flow_dot.dtype, "`flow`", flow_.dtype)
-    grid = flow_grid(flow_, units=units, align_corners=align_corners)
-    return export(grid), export(_scaled(widened(flow_dot), "d_flow", units, align_corners))
-
-
-def _scaled(array: np.ndarray, name: str, units: Units, align_corners: bool) -> np.ndarray:
-    """Multiply by d grid / d flow: 1, or what a pixel of the lattice is in normalised coordinates."""
-    validation.coordinate_dtype(name, array.dtype)
-    ndim = validation.grid_axes(array.shape, name)
-    align = validation.flag("align_corners", align_corners)
-    factors = pitches(array.shape[-1 - ndim : -1], align) if validation.units(units) else None
-    scaled: np.ndarray = backend(array).scaled(array, factors)
-    return scaled
-
-
-def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
-    """Return what a pixel of a lattice is in normalised coordinates, in the order x, y, z."""
-    steps = np.array(size[::-1]) - (1 if align else 0)
-    pitch: np.ndarray = np.divide(2.0, steps, out=np.zeros(len(size)), where=steps > 0)
-    return pitch
+    words = Words(align_corners=align_corners, units=units)
+    return on_views(grids.grid_jvp, FLOW, words, flow=flow, d_flow=d_flow)
 
 
 @dispatch
@@ -236,12 +193,8 @@ def flow_sample(
     >>> stnkit.flow_sample(image, flow)
     array([[0.5, 1. , 1. ]])
     """
-    if antialias is not False:
-        return antialiased_here(flow_sample, locals())
-    (image_, flow_, out_), export = interop.import_arrays("out", later="image", image=image, flow=flow, out=out)
-    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    result = forward(call, out_)
-    return export(result) if out is None else out
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, units=units)
+    return sampled(SAMPLE, FLOW, (image, flow), words, antialias, out)
 
 
 @dispatch
@@ -314,15 +267,10 @@ def flow_sample_vjp(
            [3.],
            [3.]])
     """
-    if antialias is not False:
-        return antialiased_here(flow_sample_vjp, locals())
-    steady = validation.flag("deterministic", deterministic)
-    (cotangent_, image_, flow_, into), export = interop.import_arrays(
-        "accumulate_into", cotangent=cotangent, image=image, flow=flow, accumulate_into=accumulate_into
+    words = Words(
+        mode, padding_mode, fill_value, align_corners, data_format, units=units, wrt=wrt, deterministic=deterministic
     )
-    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
-    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+    return sampled(VJP, FLOW, (cotangent, image, flow), words, antialias, accumulate_into)
 
 
 @dispatch
@@ -375,14 +323,8 @@ def flow_sample_jvp(
     >>> stnkit.flow_sample_jvp(image, flow, None, np.ones((3, 1)))
     (array([[0.5, 1. , 1. ]]), array([[1., 3., 3.]]))
     """
-    if antialias is not False:
-        return antialiased_here(flow_sample_jvp, locals())
-    (image_, flow_, image_dot, source_dot), export = interop.import_arrays(
-        "d_image", "d_flow", image=image, flow=flow, d_image=d_image, d_flow=d_flow
-    )
-    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    out, out_dot = jvp(call, image_dot, source_dot)
-    return export(out), export(out_dot)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, units=units)
+    return sampled(JVP, FLOW, (image, flow, d_image, d_flow), words, antialias)
 
 
 @dispatch
@@ -446,28 +388,5 @@ def flow_sample_double_vjp(
     >>> d_image
     array([[-1., -1.,  2.]])
     """
-    if antialias is not False:
-        return antialiased_here(flow_sample_double_vjp, locals())
-    steady = validation.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, flow_), export = interop.import_arrays(
-        "dd_image", "dd_flow", dd_image=dd_image, dd_flow=dd_flow, cotangent=cotangent, image=image, flow=flow
-    )
-    call = prepared(image_, flow_, mode, padding_mode, fill_value, align_corners, data_format, units)
-    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
-    return out_bar_bar, image_bar, source_bar
-
-
-def prepared(
-    image: np.ndarray,
-    flow: np.ndarray,
-    mode: str,
-    padding_mode: PaddingMode,
-    fill_value: FillValue,
-    align_corners: bool,
-    data_format: DataFormat,
-    units: Units,
-) -> Call:
-    """Check an image and a flow, and bring them to one form."""
-    ndim = validation.grid_axes(flow.shape, "flow")
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, units=units)
-    return prepare(image, flow, FLOW, flow.shape[-1 - ndim : -1], options, fill_value)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, units=units, deterministic=deterministic)
+    return sampled(DOUBLE_VJP, FLOW, (dd_image, dd_flow, cotangent, image, flow), words, antialias)

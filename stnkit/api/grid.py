@@ -1,25 +1,9 @@
 """Sampling at the coordinates of a grid, and its derivatives."""
 
-import numpy as np
-
-from stnkit import validation
 from stnkit._dispatch import dispatch
-from stnkit.backends import interop
-from stnkit.calls.sampling import (
-    Array,
-    Call,
-    DataFormat,
-    FillValue,
-    PaddingMode,
-    Units,
-    Wrt,
-    double_vjp,
-    export_all,
-    forward,
-    jvp,
-    prepare,
-    vjp,
-)
+from stnkit.api._sampling import sampled
+from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units, Words, Wrt
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.spec import GRID
 
 
@@ -102,10 +86,8 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    (image_, grid_, out_), export = interop.import_arrays("out", later="image", image=image, grid=grid, out=out)
-    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    result = forward(call, out_)
-    return export(result) if out is None else out
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    return sampled(SAMPLE, GRID, (image, grid), words, False, out)
 
 
 @dispatch
@@ -175,13 +157,10 @@ def grid_sample_vjp(
     >>> d_grid
     array([[[ 3. , -2.5]]])
     """
-    steady = validation.flag("deterministic", deterministic)
-    (cotangent_, image_, grid_, into), export = interop.import_arrays(
-        "accumulate_into", cotangent=cotangent, image=image, grid=grid, accumulate_into=accumulate_into
+    words = Words(
+        mode, padding_mode, fill_value, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic
     )
-    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, steady), export)
-    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+    return sampled(VJP, GRID, (cotangent, image, grid), words, False, accumulate_into)
 
 
 @dispatch
@@ -234,12 +213,8 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    (image_, grid_, image_dot, source_dot), export = interop.import_arrays(
-        "d_image", "d_grid", image=image, grid=grid, d_image=d_image, d_grid=d_grid
-    )
-    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    out, out_dot = jvp(call, image_dot, source_dot)
-    return export(out), export(out_dot)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    return sampled(JVP, GRID, (image, grid, d_image, d_grid), words)
 
 
 @dispatch
@@ -300,26 +275,5 @@ def grid_sample_double_vjp(
     >>> d_grid
     array([[[0., 3.]]])
     """
-    steady = validation.flag("deterministic", deterministic)
-    (image_dot, source_dot, cotangent_, image_, grid_), export = interop.import_arrays(
-        "dd_image", "dd_grid", dd_image=dd_image, dd_grid=dd_grid, cotangent=cotangent, image=image, grid=grid
-    )
-    call = prepared(image_, grid_, mode, padding_mode, fill_value, align_corners, data_format, coords)
-    out_bar_bar, image_bar, source_bar = export_all(double_vjp(call, image_dot, source_dot, cotangent_, steady), export)
-    return out_bar_bar, image_bar, source_bar
-
-
-def prepared(
-    image: np.ndarray,
-    grid: np.ndarray,
-    mode: str,
-    padding_mode: PaddingMode,
-    fill_value: FillValue,
-    align_corners: bool,
-    data_format: DataFormat,
-    coords: Units,
-) -> Call:
-    """Check an image and a grid, and bring them to one form."""
-    ndim = validation.grid_axes(grid.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    return prepare(image, grid, GRID, grid.shape[-1 - ndim : -1], options, fill_value)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords, deterministic=deterministic)
+    return sampled(DOUBLE_VJP, GRID, (dd_image, dd_grid, cotangent, image, grid), words)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stnkit import validation
 from stnkit._dispatch import dispatch
 from stnkit.backends import backend, interop
-from stnkit.calls.sampling import Array
+from stnkit.calls.arguments import Array
 
 
 @dispatch

@@ -2,28 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from stnkit import validation
 from stnkit._dispatch import dispatch
-from stnkit.antialias.compose import antialiased_here
-from stnkit.backends import backend, interop
-from stnkit.calls.sampling import (
-    Array,
-    Call,
-    DataFormat,
-    FillValue,
-    PaddingMode,
-    Wrt,
-    export_all,
-    forward,
-    jvp,
-    map_bars,
-    map_grids,
-    prepare,
-    vjp,
-    widened,
-)
+from stnkit.api._sampling import on_views, sampled
+from stnkit.calls import grids
+from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Words, Wrt
+from stnkit.calls.derivatives import JVP, SAMPLE, VJP
 from stnkit.spec import PROJECTIVE
 
 
@@ -66,11 +49,7 @@ def projective_grid(theta: Array, size: Sequence[int], *, align_corners: bool = 
     array([[-2.        ],
            [ 0.66666667]])
     """
-    (theta_,), export = interop.import_arrays(theta=theta)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    out_size = validation.size(size, validation.projective_axes(theta_.shape))
-    align = validation.flag("align_corners", align_corners)
-    return export(map_grids(theta_, PROJECTIVE, out_size, align))
+    return on_views(grids.grid, PROJECTIVE, Words(align_corners=align_corners, size=size), theta=theta)
 
 
 @dispatch
@@ -111,11 +90,8 @@ def projective_grid_vjp(
     array([[ 0.,  2.],
            [-2.,  0.]])
     """
-    validation.flag("deterministic", deterministic)
-    (cotangent_, theta_), export = interop.import_arrays(cotangent=cotangent, theta=theta)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    ndim, align = validation.projective_axes(theta_.shape), validation.flag("align_corners", align_corners)
-    return export(map_bars(cotangent_, theta_, ndim, PROJECTIVE, align))
+    words = Words(align_corners=align_corners, deterministic=deterministic)
+    return on_views(grids.grid_vjp, PROJECTIVE, words, cotangent=cotangent, theta=theta)
 
 
 @dispatch
@@ -157,20 +133,8 @@ def projective_grid_jvp(
            [ 1.]]), array([[-1.],
            [-1.]]))
     """
-    (theta_, theta_dot), export = interop.import_arrays(theta=theta, d_theta=d_theta)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    validation.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
-    validation.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
-    out_size = validation.size(size, validation.projective_axes(theta_.shape))
-    align = validation.flag("align_corners", align_corners)
-    grid = map_grids(theta_, PROJECTIVE, out_size, align)
-    return export(grid), export(_dots(theta_, theta_dot, out_size, align))
-
-
-def _dots(theta: np.ndarray, theta_dot: np.ndarray, size: tuple[int, ...], align: bool) -> np.ndarray:
-    wide, dots = (widened(a if a.ndim == 3 else a[None]) for a in (theta, theta_dot))
-    grid_dot: np.ndarray = backend(wide).projective_grid_jvp(wide, dots, size, align)
-    return grid_dot if theta.ndim == 3 else grid_dot[0]
+    words = Words(align_corners=align_corners, size=size)
+    return on_views(grids.grid_jvp, PROJECTIVE, words, theta=theta, d_theta=d_theta)
 
 
 @dispatch
@@ -247,12 +211,8 @@ def projective_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
-    if antialias is not False:
-        return antialiased_here(projective_sample, locals())
-    (image_, theta_, out_), export = interop.import_arrays("out", later="image", image=image, theta=theta, out=out)
-    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    result = forward(call, out_)
-    return export(result) if out is None else out
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(SAMPLE, PROJECTIVE, (image, theta), words, antialias, out)
 
 
 @dispatch
@@ -320,16 +280,8 @@ def projective_sample_vjp(
     array([[-5.,  0.],
            [ 3.,  5.]])
     """
-    if antialias is not False:
-        return antialiased_here(projective_sample_vjp, locals())
-    validation.flag("deterministic", deterministic)
-    (cotangent_, image_, theta_, into), export = interop.import_arrays(
-        "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
-    )
-    size = output_size(cotangent_, theta_, data_format)
-    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, deterministic), export)
-    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
+    return sampled(VJP, PROJECTIVE, (cotangent, image, theta), words, antialias, accumulate_into)
 
 
 @dispatch
@@ -386,34 +338,5 @@ def projective_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    if antialias is not False:
-        return antialiased_here(projective_sample_jvp, locals())
-    (image_, theta_, image_dot, source_dot), export = interop.import_arrays(
-        "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
-    )
-    call = prepared(image_, theta_, size, mode, padding_mode, fill_value, align_corners, data_format)
-    out, out_dot = jvp(call, image_dot, source_dot)
-    return export(out), export(out_dot)
-
-
-def output_size(cotangent: np.ndarray, theta: np.ndarray, data_format: DataFormat) -> tuple[int, ...]:
-    """Return the spatial size of an output from its cotangent."""
-    return validation.output_size(cotangent.shape, validation.projective_axes(theta.shape), data_format)
-
-
-def prepared(
-    image: np.ndarray,
-    theta: np.ndarray,
-    size: Sequence[int] | None,
-    mode: str,
-    padding_mode: PaddingMode,
-    fill_value: FillValue,
-    align_corners: bool,
-    data_format: DataFormat,
-) -> Call:
-    """Check an image and projective maps, and bring them to one form."""
-    ndim = validation.projective_axes(theta.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format)
-    _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
-    out_size = spatial if size is None else validation.size(size, ndim)
-    return prepare(image, theta, PROJECTIVE, out_size, options, fill_value)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(JVP, PROJECTIVE, (image, theta, d_image, d_theta), words, antialias)

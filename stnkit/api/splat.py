@@ -2,24 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from stnkit import validation
 from stnkit._dispatch import dispatch
-from stnkit.backends import backend, interop
-from stnkit.calls.sampling import (
-    Array,
-    DataFormat,
-    FillValue,
-    PaddingMode,
-    Units,
-    Wrt,
-    export_all,
-    prepare,
-    vjp,
-    widened,
-)
-from stnkit.spec import GRID, Options
+from stnkit.api._sampling import on_views
+from stnkit.calls import splatting
+from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units, Words, Wrt
 
 
 @dispatch
@@ -76,11 +62,8 @@ def grid_splat(
     >>> stnkit.grid_splat(values, grid, (4,), coords="pixel")
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
-    steady = validation.flag("deterministic", deterministic)
-    (values_, grid_), export = interop.import_arrays(values=values, grid=grid)
-    ndim = validation.grid_axes(grid_.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    return export(_splat(values_, grid_, validation.size(size, ndim), options, steady))
+    words = Words(mode, padding_mode, 0.0, align_corners, data_format, coords, size=size, deterministic=deterministic)
+    return on_views(splatting.splat, words, values=values, grid=grid)
 
 
 @dispatch
@@ -137,28 +120,8 @@ def grid_splat_vjp(
     (array([[0.5, 4. ]]), array([[ 1.],
            [50.]]))
     """
-    steady = validation.flag("deterministic", deterministic)
-    (cotangent_, values_, grid_), export = interop.import_arrays(cotangent=cotangent, values=values, grid=grid)
-    asked = validation.names("wrt", wrt, ("values", "grid"))
-    ndim = validation.grid_axes(grid_.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    spatial = validation.output_size(cotangent_.shape, ndim, data_format)
-    shape, batched = image_shape(values_, grid_, spatial, options)
-    validation.same_shape("cotangent", cotangent_.shape, "the splat", shape if batched else shape[1:])
-    validation.same_dtype("cotangent", cotangent_.dtype, "`values`", values_.dtype)
-    size = grid_.shape[-1 - ndim : -1]
-    call = prepare(cotangent_, grid_, GRID, size, options, 0.0)
-    spread = np.broadcast_to(values_, call.form.out_shape)
-    values_bar, grid_bar = None, None
-    if asked[0]:
-        shared = values_.ndim < ndim + 2 or len(values_) == 1
-        here = backend(call.image)
-        values_bar = call.run(here.sample_total, then=(shape[0],)) if shared and batched else call.run(here.sample)
-        values_bar = here.converted(values_bar.reshape(values_.shape), values_.dtype)
-    if asked[1]:
-        _, grid_bar = vjp(call, spread, "grid", None, steady)
-    first, second = export_all((values_bar, grid_bar), export)
-    return first, second
+    words = Words(mode, padding_mode, 0.0, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic)
+    return on_views(splatting.splat_vjp, words, cotangent=cotangent, values=values, grid=grid)
 
 
 @dispatch
@@ -205,15 +168,8 @@ def grid_count(
     >>> stnkit.grid_count(np.array([[0.5], [2.0], [2.0]]), (4,), coords="pixel")
     array([0.5, 0.5, 2. , 0. ])
     """
-    steady = validation.flag("deterministic", deterministic)
-    (grid_,), export = interop.import_arrays(grid=grid)
-    ndim = validation.grid_axes(grid_.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, "channels_first", coords=coords)
-    validation.coordinate_dtype("grid", grid_.dtype)
-    wide = widened(grid_)
-    ones = backend(wide).ones(wide, (*grid_.shape[: -1 - ndim], 1, *grid_.shape[-1 - ndim : -1]))
-    counts = _splat(ones, wide, validation.size(size, ndim), options, steady)
-    return export(np.squeeze(counts, axis=-1 - ndim))
+    words = Words(mode, padding_mode, 0.0, align_corners, coords=coords, size=size, deterministic=deterministic)
+    return on_views(splatting.count, words, grid=grid)
 
 
 @dispatch
@@ -259,70 +215,5 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    (image_, grid_), export = interop.import_arrays(image=image, grid=grid)
-    ndim = validation.grid_axes(grid_.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    call = prepare(image_, grid_, GRID, grid_.shape[-1 - ndim : -1], options, fill_value)
-    return export(call.unbatch(call.run(backend(call.image).sample_gradient)))
-
-
-def splat_double_jvp(
-    values: np.ndarray,
-    grid: np.ndarray,
-    d_grid: np.ndarray,
-    dd_grid: np.ndarray,
-    size: Sequence[int],
-    *,
-    mode: str = "bilinear",
-    padding_mode: PaddingMode = "zeros",
-    align_corners: bool = False,
-    coords: Units = "normalized",
-    data_format: DataFormat = "channels_first",
-    deterministic: bool = False,
-) -> np.ndarray:
-    """Return the second derivative of `grid_splat` along two tangents of its grid, for adapters."""
-    ndim = validation.grid_axes(grid.shape)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, coords=coords)
-    for name, dot in (("d_grid", d_grid), ("dd_grid", dd_grid)):
-        validation.same_shape(name, dot.shape, "`grid`", grid.shape)
-        validation.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
-    wide, whole, shape, batched = _prepared(values, grid, validation.size(size, ndim), options)
-    first, second = (widened(dot).reshape(wide.shape) for dot in (d_grid, dd_grid))
-    out: np.ndarray = backend(whole).splat_double_jvp(whole, wide, first, second, shape, options, deterministic)
-    return out if batched else out[0]
-
-
-def _splat(
-    values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options, deterministic: bool
-) -> np.ndarray:
-    wide, whole, shape, batched = _prepared(values, grid, spatial, options)
-    out: np.ndarray = backend(whole).splat(whole, wide, shape, options, deterministic)
-    return out if batched else out[0]
-
-
-def _prepared(
-    values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options
-) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], bool]:
-    """Check values and a grid; return grid and values with a batch axis, the image's shape, and whether it keeps it."""
-    shape, batched = image_shape(values, grid, spatial, options)
-    ndim = len(spatial)
-    wide = widened(grid)
-    wide = wide if wide.ndim == ndim + 2 else wide[None]
-    values = values if values.ndim == ndim + 2 else values[None]
-    validation.not_empty(shape, spatial, wide.shape[1:-1])
-    return wide, np.broadcast_to(values, (shape[0], *values.shape[1:])), shape, batched
-
-
-def image_shape(
-    values: np.ndarray, grid: np.ndarray, spatial: tuple[int, ...], options: Options
-) -> tuple[tuple[int, ...], bool]:
-    """Check values against a grid; return the shape of the image with its batch axis, and whether it keeps it."""
-    ndim = len(spatial)
-    validation.addable("values", values.dtype)
-    validation.coordinate_dtype("grid", grid.dtype)
-    channels, points = validation.image_shape(values.shape, ndim, options.channels_last, "values")
-    size = grid.shape[-1 - ndim : -1]
-    validation.same_shape("values", points, "the grid's locations", size)
-    batch = validation.batch(values.shape, grid.shape, ndim, "grid", ndim + 2, "values")
-    shape = (batch, *spatial, channels) if options.channels_last else (batch, channels, *spatial)
-    return shape, values.ndim == ndim + 2 or grid.ndim == ndim + 2
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    return on_views(splatting.gradient, words, image=image, grid=grid)

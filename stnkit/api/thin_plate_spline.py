@@ -2,28 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from stnkit import validation
 from stnkit._dispatch import dispatch
-from stnkit.antialias.compose import antialiased_here
-from stnkit.backends import interop
-from stnkit.calls.control_points import entered, fixed
-from stnkit.calls.sampling import (
-    Array,
-    Call,
-    DataFormat,
-    FillValue,
-    PaddingMode,
-    Wrt,
-    export_all,
-    forward,
-    jvp,
-    map_bars,
-    map_grids,
-    prepare,
-    vjp,
-)
+from stnkit.api._sampling import on_views, sampled
+from stnkit.calls import grids
+from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Words, Wrt
+from stnkit.calls.derivatives import JVP, SAMPLE, VJP
 from stnkit.spec import THIN_PLATE_SPLINE
 
 
@@ -81,12 +64,8 @@ def thin_plate_spline_grid(
            [ 0.84375],
            [ 1.     ]])
     """
-    (theta_,), export = interop.import_arrays(theta=theta)
-    control = entered(control_points)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    ndim = validation.spline_axes(theta_.shape, control.shape)
-    out_size, align = validation.size(size, ndim), validation.flag("align_corners", align_corners)
-    return export(map_grids(theta_, THIN_PLATE_SPLINE, out_size, align, fixed(control, theta_.dtype)))
+    words = Words(align_corners=align_corners, size=size, control_points=control_points)
+    return on_views(grids.grid, THIN_PLATE_SPLINE, words, theta=theta)
 
 
 @dispatch
@@ -130,12 +109,8 @@ def thin_plate_spline_grid_vjp(
     array([[2.],
            [2.]])
     """
-    validation.flag("deterministic", deterministic)
-    (cotangent_, theta_), export = interop.import_arrays(cotangent=cotangent, theta=theta)
-    control = entered(control_points)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    ndim, align = validation.spline_axes(theta_.shape, control.shape), validation.flag("align_corners", align_corners)
-    return export(map_bars(cotangent_, theta_, ndim, THIN_PLATE_SPLINE, align, fixed(control, theta_.dtype)))
+    words = Words(align_corners=align_corners, control_points=control_points, deterministic=deterministic)
+    return on_views(grids.grid_vjp, THIN_PLATE_SPLINE, words, cotangent=cotangent, theta=theta)
 
 
 @dispatch
@@ -180,14 +155,8 @@ def thin_plate_spline_grid_jvp(
     array([[0.25],
            [0.75]])
     """
-    (theta_, theta_dot), export = interop.import_arrays(theta=theta, d_theta=d_theta)
-    control = entered(control_points)
-    validation.coordinate_dtype("theta", theta_.dtype)
-    validation.same_shape("d_theta", theta_dot.shape, "`theta`", theta_.shape)
-    validation.same_dtype("d_theta", theta_dot.dtype, "`theta`", theta_.dtype)
-    ndim, align = validation.spline_axes(theta_.shape, control.shape), validation.flag("align_corners", align_corners)
-    given = THIN_PLATE_SPLINE, validation.size(size, ndim), align, fixed(control, theta_.dtype)
-    return export(map_grids(theta_, *given)), export(map_grids(theta_dot, *given))
+    words = Words(align_corners=align_corners, size=size, control_points=control_points)
+    return on_views(grids.grid_jvp, THIN_PLATE_SPLINE, words, theta=theta, d_theta=d_theta)
 
 
 @dispatch
@@ -266,13 +235,8 @@ def thin_plate_spline_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
-    if antialias is not False:
-        return antialiased_here(thin_plate_spline_sample, locals())
-    (image_, theta_, out_), export = interop.import_arrays("out", later="image", image=image, theta=theta, out=out)
-    control = entered(control_points)
-    call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
-    result = forward(call, out_)
-    return export(result) if out is None else out
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size)
+    return sampled(SAMPLE, THIN_PLATE_SPLINE, (image, theta), words, antialias, out)
 
 
 @dispatch
@@ -343,17 +307,17 @@ def thin_plate_spline_sample_vjp(
     array([[ 2.5],
            [-2.5]])
     """
-    if antialias is not False:
-        return antialiased_here(thin_plate_spline_sample_vjp, locals())
-    validation.flag("deterministic", deterministic)
-    (cotangent_, image_, theta_, into), export = interop.import_arrays(
-        "accumulate_into", cotangent=cotangent, image=image, theta=theta, accumulate_into=accumulate_into
+    words = Words(
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        control_points=control_points,
+        wrt=wrt,
+        deterministic=deterministic,
     )
-    control = entered(control_points)
-    size = validation.output_size(cotangent_.shape, validation.control_axes(control.shape), data_format)
-    call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
-    image_bar, source_bar = export_all(vjp(call, cotangent_, wrt, into, deterministic), export)
-    return (image_bar if accumulate_into is None else accumulate_into), source_bar
+    return sampled(VJP, THIN_PLATE_SPLINE, (cotangent, image, theta), words, antialias, accumulate_into)
 
 
 @dispatch
@@ -413,32 +377,5 @@ def thin_plate_spline_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    if antialias is not False:
-        return antialiased_here(thin_plate_spline_sample_jvp, locals())
-    (image_, theta_, image_dot, source_dot), export = interop.import_arrays(
-        "d_image", "d_theta", image=image, theta=theta, d_image=d_image, d_theta=d_theta
-    )
-    control = entered(control_points)
-    call = prepared(image_, theta_, control, size, mode, padding_mode, fill_value, align_corners, data_format)
-    out, out_dot = jvp(call, image_dot, source_dot)
-    return export(out), export(out_dot)
-
-
-def prepared(
-    image: np.ndarray,
-    theta: np.ndarray,
-    control: np.ndarray,
-    size: Sequence[int] | None,
-    mode: str,
-    padding_mode: PaddingMode,
-    fill_value: FillValue,
-    align_corners: bool,
-    data_format: DataFormat,
-) -> Call:
-    """Check an image and thin plate splines, and bring them to one form."""
-    ndim = validation.spline_axes(theta.shape, control.shape)
-    known = fixed(control, theta.dtype, image.dtype)
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format)._replace(control=known)
-    _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
-    out_size = spatial if size is None else validation.size(size, ndim)
-    return prepare(image, theta, THIN_PLATE_SPLINE, out_size, options, fill_value)
+    words = Words(mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size)
+    return sampled(JVP, THIN_PLATE_SPLINE, (image, theta, d_image, d_theta), words, antialias)

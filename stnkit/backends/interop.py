@@ -50,6 +50,7 @@ def import_arrays(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[
     views: list[Any] = []
     owner, owner_name = None, ""
     export: Export = _stay
+    on_gpu = False
     for name, array in arrays.items():
         if array is None and name in optional:
             views.append(None)
@@ -61,21 +62,17 @@ def import_arrays(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[
             raise mixture(name, array, owner_name, arrays[owner_name])
         if type(view) is DeviceArray:
             views.append(view)
+            on_gpu = True
             continue
-        if not is_native(view) and not (name == later and view.nbytes >= LARGE):
+        if not (view.flags.aligned and view.dtype.isnative) and not (name == later and view.nbytes >= LARGE):
             if name in _WRITTEN:
                 msg = f"`{name}` must be aligned and of native byte order; got dtype {view.dtype.str}"
                 raise ValueError(msg)
             view = view.astype(view.dtype.newbyteorder("="))
         views.append(view)
-    if any(type(view) is DeviceArray for view in views):
+    if on_gpu:
         _one_device(dict(zip(arrays, views, strict=True)))
     return views, export
-
-
-def is_native(view: np.ndarray) -> bool:
-    """Tell whether an array in main memory is aligned and of native byte order, as kernels read it."""
-    return view.flags.aligned and view.dtype.isnative
 
 
 def boxed(view: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:

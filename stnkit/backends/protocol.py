@@ -4,6 +4,7 @@ A backend is a package with these rooms. A room is imported when one of its oper
 second to import, and kernels of tangents are needed by few.
 """
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ _ROOMS = {name: room for room, names in OPERATIONS.items() for name in names}
 def operations(backend: str) -> Callable[[str], Any]:
     """Return the `__getattr__` of a backend's package: its operations, by their names."""
 
+    @functools.cache
     def operation(name: str) -> Any:
         if name in _ROOMS:
             return getattr(importlib.import_module(f"{backend}.{_ROOMS[name]}"), name)

@@ -8,7 +8,7 @@ import numpy as np
 from stnkit import validation
 from stnkit.backends import interop
 from stnkit.backends.cuda.array import DeviceArray
-from stnkit.calls.sampling import Array
+from stnkit.calls.arguments import Array
 from stnkit.dtypes import FLOAT32, FLOAT64, arithmetic
 
 

@@ -1,4 +1,4 @@
-"""What every public function does before and after the work: check, bring to one form, and hand back.
+"""What every sampler does before and after the work: check, bring to one form, and undo that for results.
 
 The form is that of `backends`: views with a batch axis, coordinates in float32 or float64, and options as the kernels'
 words. Where the arrays lie says whose operations run. They are imported at the first call, and Numba with them.
@@ -6,25 +6,19 @@ words. Where the arrays lie says whose operations run. They are imported at the 
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stnkit import validation
 from stnkit.backends import backend
-from stnkit.backends.interop import Export
+from stnkit.calls.arguments import Array, Maybe, Words
+from stnkit.calls.control_points import entered, fixed
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
 from stnkit.dtypes import FLOAT32, bar_dtype, dot_dtype, is_float
-from stnkit.spec import FLOW, GRID, MAPS, Options
+from stnkit.spec import FLOW, GRID, MAPS, THIN_PLATE_SPLINE, Options
 
-Array = Any  # an array of any framework that `stnkit.backends.interop` can view
-FillValue = float | Sequence[float] | np.ndarray
-PaddingMode = str | Sequence[str]
-Wrt = str | Sequence[str]
-Units = Literal["normalized", "pixel"]
-DataFormat = Literal["channels_first", "channels_last"]
-Maybe = np.ndarray | None
-
-NAMES = {GRID: "grid", FLOW: "flow"} | dict.fromkeys(MAPS, "theta")
+Given = Sequence[Any]  # the arrays of a call, in the order of its derivative
 
 
 class Form(NamedTuple):
@@ -75,25 +69,49 @@ class Call(NamedTuple):
         return None if array is None else backend(array).converted(array.reshape(form.source_shape), form.source_dtype)
 
 
-def prepare(
-    image: np.ndarray,
-    source: np.ndarray,
-    kind: int,
-    size: tuple[int, ...],
-    options: Options,
-    fill_value: FillValue,
-) -> Call:
-    """Check an image and a source of coordinates against each other, and bring them to one form."""
-    dtype = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
-    form = form_of(image.shape, dtype, source.shape, source.dtype, kind, size, options)
+def run(what: Derivative[Any], kind: int, given: Given, words: Words, into: Maybe = None) -> tuple[Maybe, ...]:
+    """Do a call of a sampler or of a derivative of one on views; the result that `into` is for is written there."""
+    cotangent = None if what.cotangent is None else given[what.cotangent]
+    call = prepare(kind, given[what.image], given[what.image + 1], words, cotangent)
+    return _RUN[what](call, given, words, into)
+
+
+def prepare(kind: int, image: np.ndarray, source: np.ndarray, words: Words, cotangent: Maybe = None) -> Call:
+    """Check the arrays of a call against each other and its options, and bring them to one form."""
+    if kind == THIN_PLATE_SPLINE:
+        words = words._replace(control_points=entered(words.control_points))
+    form = formed(kind, image, source, words, cotangent)
+    options = form.options
+    if words.control_points is not None:
+        options = options._replace(control=fixed(words.control_points, form.source_dtype, form.image_dtype))
     source = widened(source)
-    fill, finite = validation.fill(fill_value, form.channels, options.interp, dtype, source.dtype)
+    fill, finite = validation.fill(words.fill_value, form.channels, options.interp, form.image_dtype, source.dtype)
+    if not finite:
+        options = options._replace(fill_finite=False)
     return Call(
-        image if image.ndim == len(size) + 2 else image[None],
+        image if image.ndim == len(form.size) + 2 else image[None],
         source if source.ndim == form.axes else source[None],
         fill,
-        form if finite else form._replace(options=options._replace(fill_finite=False)),
+        form if options is form.options else form._replace(options=options),
     )
+
+
+def formed(kind: int, image: Array, source: Array, words: Words, cotangent: Array = None) -> Form:
+    """Return what follows from the options, shapes and NumPy's dtypes of the arrays of any framework, if they fit."""
+    points = words.control_points
+    ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
+    own = words.coords, words.units
+    options = validation.options(ndim, words.mode, words.padding_mode, words.align_corners, words.data_format, *own)
+    if kind in (GRID, FLOW):
+        size = source.shape[-1 - ndim : -1]
+    elif cotangent is not None:
+        _, size = validation.image_shape(cotangent.shape, ndim, options.channels_last, "cotangent")
+    elif words.size is None:
+        _, size = validation.image_shape(image.shape, ndim, options.channels_last)
+    else:
+        size = validation.size(words.size, ndim)
+    dtype = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
+    return form_of(image.shape, dtype, source.shape, source.dtype, kind, size, options)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -137,52 +155,53 @@ def widened(coordinates: np.ndarray) -> np.ndarray:
     return backend(coordinates).converted(coordinates, FLOAT32) if coordinates.dtype.itemsize == 2 else coordinates
 
 
-def forward(call: Call, out: Maybe) -> np.ndarray:
-    """Run a forward call, into `out` if there is one."""
-    sample = backend(call.image).sample
+def sample(call: Call, given: Given, words: Words, out: Maybe) -> tuple[Maybe, ...]:
+    """Interpolate, into `out` if there is one."""
+    operation = backend(call.image).sample
     if out is None:
-        return call.unbatch(call.run(sample))
+        return (call.unbatch(call.run(operation)),)
     fits_out(out, call.form, call.image, call.source)
-    call.run(sample, then=(call.batch(out),))
-    return out
+    call.run(operation, then=(call.batch(out),))
+    return (out,)
 
 
-def vjp(call: Call, cotangent: np.ndarray, wrt: Wrt, into: Maybe, deterministic: bool = False) -> tuple[Maybe, Maybe]:
-    """Run a backward call: the cotangents of image and source that `wrt` names."""
-    asked = validation.names("wrt", wrt, ("image", NAMES[call.form.kind]))
-    fits_output("cotangent", cotangent, call.form)
+def vjp(call: Call, given: Given, words: Words, into: Maybe) -> tuple[Maybe, ...]:
+    """Return the cotangents of image and source that `wrt` names; that of the image is added to `into`, if given."""
+    asked, cotangent = validation.names("wrt", words.wrt, ("image", NAMES[call.form.kind])), given[0]
+    fits_output(cotangent, call.form)
     if asked[0]:
         validation.differentiable("image", call.form.image_dtype)
     if into is not None:
         fits_sums(into, call.form, asked[0], cotangent, call.image, call.source)
     sums = None if into is None else into.reshape(call.image.shape)
-    operation = backend(call.image).sample_vjp
-    image_bar, source_bar = call.run(operation, call.batch(cotangent), then=(asked, sums, deterministic))
+    then = asked, sums, validation.flag("deterministic", words.deterministic)
+    image_bar, source_bar = call.run(backend(call.image).sample_vjp, call.batch(cotangent), then=then)
     return into if into is not None else call.like_image(image_bar), call.like_source(source_bar)
 
 
-def jvp(call: Call, image_dot: Maybe, source_dot: Maybe) -> tuple[np.ndarray, np.ndarray]:
-    """Run a forward-mode call: the output and its tangent."""
-    dots = _tangents(call, image_dot, source_dot, "d_")
-    out, out_dot = call.run(backend(call.image).sample_jvp, *dots)
+def jvp(call: Call, given: Given, words: Words, _: Maybe) -> tuple[Maybe, ...]:
+    """Return the output and its tangent."""
+    out, out_dot = call.run(backend(call.image).sample_jvp, *_tangents(call, JVP, given[2], given[3]))
     return call.unbatch(out), call.unbatch(out_dot)
 
 
-def double_vjp(
-    call: Call, image_dot: Maybe, source_dot: Maybe, cotangent: np.ndarray, deterministic: bool = False
-) -> tuple[np.ndarray, Maybe, Maybe]:
-    """Run the backward call of `vjp`: the cotangents of cotangent, image and source."""
-    dots = _tangents(call, image_dot, source_dot, "dd_")
-    fits_output("cotangent", cotangent, call.form)
-    operation = backend(call.image).sample_double_vjp
-    bars = call.run(operation, *dots, call.batch(cotangent), then=(deterministic,))
+def double_vjp(call: Call, given: Given, words: Words, _: Maybe) -> tuple[Maybe, ...]:
+    """Return the cotangents of the arguments of `vjp`: cotangent, image and source."""
+    image_dot, source_dot, cotangent = given[:3]
+    dots = _tangents(call, DOUBLE_VJP, image_dot, source_dot)
+    fits_output(cotangent, call.form)
+    then = (validation.flag("deterministic", words.deterministic),)
+    bars = call.run(backend(call.image).sample_double_vjp, *dots, call.batch(cotangent), then=then)
     out_bar_bar, image_bar, source_bar = bars
     image_bar = image_bar if is_float(call.form.image_dtype) else None
     return call.unbatch(out_bar_bar), call.like_image(image_bar), call.like_source(source_bar)
 
 
-def _tangents(call: Call, image_dot: Maybe, source_dot: Maybe, prefix: str) -> tuple[Maybe, Maybe]:
-    fits_inputs(prefix, image_dot, source_dot, call.form)
+_RUN = {SAMPLE: sample, VJP: vjp, JVP: jvp, DOUBLE_VJP: double_vjp}
+
+
+def _tangents(call: Call, what: Derivative[Any], image_dot: Maybe, source_dot: Maybe) -> tuple[Maybe, Maybe]:
+    fits_tangents(what, image_dot, source_dot, call.form)
     if image_dot is not None:
         image_dot = image_dot[None] if image_dot.ndim < call.image.ndim else image_dot
     if source_dot is not None:
@@ -191,23 +210,24 @@ def _tangents(call: Call, image_dot: Maybe, source_dot: Maybe, prefix: str) -> t
     return image_dot, source_dot
 
 
-def fits_inputs(prefix: str, image_dot: Array | None, source_dot: Array | None, form: Form) -> None:
-    """Refuse tangents that are not of the shape and dtype of what they belong to; their names begin with `prefix`."""
+def fits_tangents(what: Derivative[Any], image_dot: Array, source_dot: Array, form: Form) -> None:
+    """Refuse tangents that are not of the shape and dtype of what they belong to."""
     if image_dot is not None:
-        name = f"{prefix}image"
-        validation.differentiable(name, form.image_dtype)
-        validation.same_shape(name, image_dot.shape, "`image`", form.image_shape)
-        validation.same_dtype(name, image_dot.dtype, "`image`", form.image_dtype)
+        validation.differentiable(f"{what.prefix}image", form.image_dtype)
+        _alike(what, "image", image_dot, form.image_shape, form.image_dtype)
     if source_dot is not None:
-        source = NAMES[form.kind]
-        validation.same_shape(f"{prefix}{source}", source_dot.shape, f"`{source}`", form.source_shape)
-        validation.same_dtype(f"{prefix}{source}", source_dot.dtype, f"`{source}`", form.source_dtype)
+        _alike(what, NAMES[form.kind], source_dot, form.source_shape, form.source_dtype)
 
 
-def fits_output(name: str, array: Array, form: Form) -> None:
+def _alike(what: Derivative[Any], name: str, dot: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    validation.same_shape(f"{what.prefix}{name}", dot.shape, f"`{name}`", shape)
+    validation.same_dtype(f"{what.prefix}{name}", dot.dtype, f"`{name}`", dtype)
+
+
+def fits_output(cotangent: Array, form: Form) -> None:
     """Refuse a cotangent that is not of the shape of the output and of the dtype of derivatives."""
-    validation.same_shape(name, array.shape, "the output", form.out_shape)
-    validation.same_dtype(name, array.dtype, "the derivatives", form.dot_dtype)
+    validation.same_shape("cotangent", cotangent.shape, "the output", form.out_shape)
+    validation.same_dtype("cotangent", cotangent.dtype, "the derivatives", form.dot_dtype)
 
 
 def fits_out(out: np.ndarray, form: Form, image: np.ndarray, source: np.ndarray) -> None:
@@ -227,47 +247,3 @@ def fits_sums(
     validation.same_shape("accumulate_into", into.shape, "`image`", form.image_shape)
     validation.same_dtype("accumulate_into", into.dtype, "the sum", bar_dtype(form.image_dtype, form.source_dtype))
     validation.writable("accumulate_into", into, cotangent=cotangent, image=image, **{NAMES[form.kind]: source})
-
-
-def export_all(results: Sequence[Maybe], export: Export) -> tuple[Array, ...]:
-    """Hand several results back to the caller's framework; None stays None."""
-    return tuple(None if result is None else export(result) for result in results)
-
-
-def grids(
-    source: np.ndarray, kind: int, axes: int, size: tuple[int, ...], align: bool, pixel: bool = False
-) -> np.ndarray:
-    """Write out the coordinates of a source of `axes` axes with its batch axis, as a grid."""
-    wide = widened(source)
-    out: np.ndarray = backend(wide).grid(wide if wide.ndim == axes else wide[None], kind, size, align, pixel)
-    return out if source.ndim == axes else out[0]
-
-
-def map_grids(theta: np.ndarray, kind: int, size: tuple[int, ...], align: bool, control: bytes = b"") -> np.ndarray:
-    """Write out the coordinates of maps as a grid."""
-    wide = widened(theta)
-    out: np.ndarray = backend(wide).map_grid(wide if wide.ndim == 3 else wide[None], kind, size, align, control)
-    return out if theta.ndim == 3 else out[0]
-
-
-def map_bars(
-    cotangent: np.ndarray, theta: np.ndarray, ndim: int, kind: int, align: bool, control: bytes = b""
-) -> np.ndarray:
-    """Return the cotangent of maps from that of their grids, in the shape and dtype of theta."""
-    size = cotangent.shape[-1 - ndim : -1]
-    validation.same_shape("cotangent", cotangent.shape, "the grid", (*theta.shape[:-2], *size, ndim))
-    validation.same_dtype("cotangent", cotangent.dtype, "the grid", widened(theta).dtype)
-    wide = widened(theta)
-    wide, cotangent = (wide, cotangent) if wide.ndim == 3 else (wide[None], cotangent[None])
-    theta_bar = backend(wide).map_grid_vjp(cotangent, wide, kind, align, control)
-    result: np.ndarray = backend(wide).converted(theta_bar.reshape(theta.shape), theta.dtype)
-    return result
-
-
-def theta_bars(cotangent: np.ndarray, ndim: int, align: bool) -> np.ndarray:
-    """Return the cotangent of affine maps from that of their grids."""
-    wide = widened(cotangent)
-    here = backend(wide)
-    theta_bar: np.ndarray = here.grid_vjp(wide if wide.ndim == ndim + 2 else wide[None], align)
-    theta_bar = here.converted(theta_bar, cotangent.dtype)
-    return theta_bar if cotangent.ndim == ndim + 2 else theta_bar[0]

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stnkit.api.affine import affine_sample, affine_sample_vjp
+from stnkit.demo.layers import Moments
 
 Images = NDArray[np.float32]  # (N, 1, H, W)
 
 # Stages of the descent: the blur's standard deviation in pixels, and the first step size in units of theta.
 STAGES = ((3.0, 0.05), (1.5, 0.02), (0.75, 0.01), (0.0, 0.005))
-MOMENTUM, MEMORY, TINY = 0.9, 0.99, 1e-8  # of Adam: Kingma and Ba, 2015
+MEMORY = 0.99  # of Adam
 
 
 def identities(count: int) -> NDArray[np.float32]:
@@ -106,15 +107,11 @@ def descent(
 
     """
     weight = 2.0 / np.sum(targets**2, axis=(1, 2, 3), keepdims=True)
-    mean = np.zeros_like(theta)
-    square = np.zeros_like(theta)
+    moments = Moments(theta, MEMORY)
     for step in range(1, steps + 1):
         residual = affine_sample(images, theta) - targets
         gradient: Any = affine_sample_vjp(weight * residual, images, theta, wrt="theta")[1]
-        mean = MOMENTUM * mean + (1.0 - MOMENTUM) * gradient
-        square = MEMORY * square + (1.0 - MEMORY) * gradient**2
-        direction = mean / (1.0 - MOMENTUM**step) / (np.sqrt(square / (1.0 - MEMORY**step)) + TINY)
-        theta = theta - rate * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * direction
+        theta = theta - moments.step(gradient, rate * 0.5 * (1.0 + math.cos(math.pi * step / steps)))
         yield theta
 
 

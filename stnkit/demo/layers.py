@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[Any]
 
-MOMENTUM, MEMORY, TINY = 0.9, 0.999, 1e-8  # of Adam: Kingma and Ba, 2015
+MOMENTUM, TINY = 0.9, 1e-8  # of Adam: Kingma and Ba, 2015
 
 
 class Layer(Protocol):
@@ -141,23 +141,35 @@ def cross_entropy(scores: Floats, labels: NDArray[Any]) -> tuple[float, Floats]:
     return float(loss), cotangent / np.float32(len(scores))
 
 
+class Moments:
+    """Running means of an array's gradient and of its square, and the step that Adam takes of them."""
+
+    def __init__(self, like: Floats, memory: float = 0.999) -> None:
+        self.memory, self.count = memory, 0
+        self.mean, self.square = np.zeros_like(like), np.zeros_like(like)
+
+    def step(self, gradient: Floats, rate: float) -> Floats:
+        """Return a step of about `rate` along a gradient, in units of its own size."""
+        self.count += 1
+        self.mean += (1.0 - MOMENTUM) * (gradient - self.mean)
+        self.square += (1.0 - self.memory) * (gradient**2 - self.square)
+        size = np.sqrt(self.square) / math.sqrt(1.0 - self.memory**self.count) + TINY
+        step: Floats = rate / (1.0 - MOMENTUM**self.count) * self.mean / size
+        return step
+
+
 class Adam:
-    """Gradient descent in units of the gradient's own size."""
+    """Gradient descent of the weights of layers."""
 
     def __init__(self, layers: Sequence[Linear]) -> None:
         self.layers = layers
         self.steps = 0
         self.count = sum(weight.size for layer in layers for weight in layer.weights)
-        self._means = [[np.zeros_like(weight) for weight in layer.weights] for layer in layers]
-        self._squares = [[np.zeros_like(weight) for weight in layer.weights] for layer in layers]
+        self._moments = [[Moments(weight) for weight in layer.weights] for layer in layers]
 
     def step(self, rate: float) -> None:
         """Change all weights, in place, by about `rate`."""
         self.steps += 1
-        first = rate / (1.0 - MOMENTUM**self.steps)
-        second = math.sqrt(1.0 - MEMORY**self.steps)
-        for layer, means, squares in zip(self.layers, self._means, self._squares, strict=True):
-            for weight, cotangent, mean, square in zip(layer.weights, layer.cotangents, means, squares, strict=True):
-                mean += (1.0 - MOMENTUM) * (cotangent - mean)
-                square += (1.0 - MEMORY) * (cotangent**2 - square)
-                weight -= first * mean / (np.sqrt(square) / second + TINY)
+        for layer, moments in zip(self.layers, self._moments, strict=True):
+            for weight, cotangent, own in zip(layer.weights, layer.cotangents, moments, strict=True):
+                weight -= own.step(cotangent, rate)

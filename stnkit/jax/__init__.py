@@ -9,58 +9,60 @@ from stnkit.jax._compat import OLDEST as OLDEST  # first: what follows needs a J
 # isort: split
 from functools import partial
 
-from stnkit.api import affine, flow, grid, projective, splat, thin_plate_spline
-from stnkit.api import prefilter as filters
-from stnkit.jax import grids, maps, prefilter, samplers
+import stnkit
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
+from stnkit.jax import grids, prefilter, samplers
 from stnkit.jax import registration as registration  # which registers the operations
-from stnkit.jax.antialias import antialiasing
+from stnkit.jax.antialias import sampler
 from stnkit.jax.call import signed
 from stnkit.jax.ffi import export as export  # which answers for exported programs
-from stnkit.spec import AFFINE, FLOW, GRID
+from stnkit.jax.maps import JAX
+from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.transforms import formulas
 
-grid_sample = signed(grid.grid_sample, partial(samplers.sample, GRID))
-grid_sample_vjp = signed(grid.grid_sample_vjp, partial(samplers.sample_vjp, GRID))
-grid_sample_jvp = signed(grid.grid_sample_jvp, partial(samplers.sample_jvp, GRID))
-grid_sample_double_vjp = signed(grid.grid_sample_double_vjp, partial(samplers.sample_double_vjp, GRID))
+grid_sample = sampler(stnkit.grid_sample, SAMPLE, GRID)
+grid_sample_vjp = sampler(stnkit.grid_sample_vjp, VJP, GRID)
+grid_sample_jvp = sampler(stnkit.grid_sample_jvp, JVP, GRID)
+grid_sample_double_vjp = sampler(stnkit.grid_sample_double_vjp, DOUBLE_VJP, GRID)
 
-affine_sample = antialiasing(affine.affine_sample, partial(samplers.sample, AFFINE))
-affine_sample_vjp = antialiasing(affine.affine_sample_vjp, partial(samplers.sample_vjp, AFFINE))
-affine_sample_jvp = antialiasing(affine.affine_sample_jvp, partial(samplers.sample_jvp, AFFINE))
-affine_sample_double_vjp = antialiasing(affine.affine_sample_double_vjp, partial(samplers.sample_double_vjp, AFFINE))
+affine_sample = sampler(stnkit.affine_sample, SAMPLE, AFFINE)
+affine_sample_vjp = sampler(stnkit.affine_sample_vjp, VJP, AFFINE)
+affine_sample_jvp = sampler(stnkit.affine_sample_jvp, JVP, AFFINE)
+affine_sample_double_vjp = sampler(stnkit.affine_sample_double_vjp, DOUBLE_VJP, AFFINE)
 
-flow_sample = antialiasing(flow.flow_sample, partial(samplers.sample, FLOW))
-flow_sample_vjp = antialiasing(flow.flow_sample_vjp, partial(samplers.sample_vjp, FLOW))
-flow_sample_jvp = antialiasing(flow.flow_sample_jvp, partial(samplers.sample_jvp, FLOW))
-flow_sample_double_vjp = antialiasing(flow.flow_sample_double_vjp, partial(samplers.sample_double_vjp, FLOW))
+flow_sample = sampler(stnkit.flow_sample, SAMPLE, FLOW)
+flow_sample_vjp = sampler(stnkit.flow_sample_vjp, VJP, FLOW)
+flow_sample_jvp = sampler(stnkit.flow_sample_jvp, JVP, FLOW)
+flow_sample_double_vjp = sampler(stnkit.flow_sample_double_vjp, DOUBLE_VJP, FLOW)
 
-affine_grid = signed(affine.affine_grid, grids.affine_grid)
-affine_grid_vjp = signed(affine.affine_grid_vjp, grids.affine_grid_vjp)
-affine_grid_jvp = signed(affine.affine_grid_jvp, grids.affine_grid_jvp)
-flow_grid = signed(flow.flow_grid, grids.flow_grid)
-flow_grid_vjp = signed(flow.flow_grid_vjp, grids.flow_grid_vjp)
-flow_grid_jvp = signed(flow.flow_grid_jvp, grids.flow_grid_jvp)
+affine_grid = signed(stnkit.affine_grid, partial(grids.grid, AFFINE))
+affine_grid_vjp = signed(stnkit.affine_grid_vjp, grids.affine_grid_vjp)
+affine_grid_jvp = signed(stnkit.affine_grid_jvp, partial(grids.grid_jvp, AFFINE))
+flow_grid = signed(stnkit.flow_grid, partial(grids.grid, FLOW))
+flow_grid_vjp = signed(stnkit.flow_grid_vjp, grids.flow_grid_vjp)
+flow_grid_jvp = signed(stnkit.flow_grid_jvp, partial(grids.grid_jvp, FLOW))
 
-projective_grid = signed(projective.projective_grid, maps.projective_grid)
-projective_grid_vjp = signed(projective.projective_grid_vjp, maps.projective_grid_vjp)
-projective_grid_jvp = signed(projective.projective_grid_jvp, maps.projective_grid_jvp)
-projective_sample = antialiasing(projective.projective_sample, maps.projective_sample)
-projective_sample_vjp = antialiasing(projective.projective_sample_vjp, maps.projective_sample_vjp)
-projective_sample_jvp = antialiasing(projective.projective_sample_jvp, maps.projective_sample_jvp)
-thin_plate_spline_grid = signed(thin_plate_spline.thin_plate_spline_grid, maps.thin_plate_spline_grid)
-thin_plate_spline_grid_vjp = signed(thin_plate_spline.thin_plate_spline_grid_vjp, maps.thin_plate_spline_grid_vjp)
-thin_plate_spline_grid_jvp = signed(thin_plate_spline.thin_plate_spline_grid_jvp, maps.thin_plate_spline_grid_jvp)
-thin_plate_spline_sample = antialiasing(thin_plate_spline.thin_plate_spline_sample, maps.thin_plate_spline_sample)
-thin_plate_spline_sample_vjp = antialiasing(
-    thin_plate_spline.thin_plate_spline_sample_vjp, maps.thin_plate_spline_sample_vjp
+projective_grid = signed(stnkit.projective_grid, partial(formulas.grid, JAX, PROJECTIVE))
+projective_grid_vjp = signed(stnkit.projective_grid_vjp, partial(formulas.grid_vjp, JAX, PROJECTIVE))
+projective_grid_jvp = signed(stnkit.projective_grid_jvp, partial(formulas.grid_jvp, JAX, PROJECTIVE))
+projective_sample = sampler(stnkit.projective_sample, SAMPLE, PROJECTIVE)
+projective_sample_vjp = sampler(stnkit.projective_sample_vjp, VJP, PROJECTIVE)
+projective_sample_jvp = sampler(stnkit.projective_sample_jvp, JVP, PROJECTIVE)
+thin_plate_spline_grid = signed(stnkit.thin_plate_spline_grid, partial(formulas.grid, JAX, THIN_PLATE_SPLINE))
+thin_plate_spline_grid_vjp = signed(
+    stnkit.thin_plate_spline_grid_vjp, partial(formulas.grid_vjp, JAX, THIN_PLATE_SPLINE)
 )
-thin_plate_spline_sample_jvp = antialiasing(
-    thin_plate_spline.thin_plate_spline_sample_jvp, maps.thin_plate_spline_sample_jvp
+thin_plate_spline_grid_jvp = signed(
+    stnkit.thin_plate_spline_grid_jvp, partial(formulas.grid_jvp, JAX, THIN_PLATE_SPLINE)
 )
+thin_plate_spline_sample = sampler(stnkit.thin_plate_spline_sample, SAMPLE, THIN_PLATE_SPLINE)
+thin_plate_spline_sample_vjp = sampler(stnkit.thin_plate_spline_sample_vjp, VJP, THIN_PLATE_SPLINE)
+thin_plate_spline_sample_jvp = sampler(stnkit.thin_plate_spline_sample_jvp, JVP, THIN_PLATE_SPLINE)
 
-spline_filter = signed(filters.spline_filter, prefilter.spline_filter)
-spline_filter_vjp = signed(filters.spline_filter_vjp, prefilter.spline_filter_vjp)
+spline_filter = signed(stnkit.spline_filter, prefilter.spline_filter)
+spline_filter_vjp = signed(stnkit.spline_filter_vjp, prefilter.spline_filter_vjp)
 
-grid_splat = signed(splat.grid_splat, grids.grid_splat)
-grid_splat_vjp = signed(splat.grid_splat_vjp, grids.grid_splat_vjp)
-grid_count = signed(splat.grid_count, grids.grid_count)
-grid_gradient = signed(splat.grid_gradient, samplers.gradient)
+grid_splat = signed(stnkit.grid_splat, grids.grid_splat)
+grid_splat_vjp = signed(stnkit.grid_splat_vjp, grids.grid_splat_vjp)
+grid_count = signed(stnkit.grid_count, grids.grid_count)
+grid_gradient = signed(stnkit.grid_gradient, samplers.gradient)

@@ -9,25 +9,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from stnkit.antialias.compose import antialiased
-from stnkit.antialias.roles import Tools
-from stnkit.jax.call import array_names, import_arrays, signed
-from stnkit.jax.maps import constant
+from stnkit.antialias.supersampling import Tools
+from stnkit.calls.derivatives import JVP, SAMPLE, VJP, Derivative, array_names
+from stnkit.jax.call import signed
+from stnkit.jax.maps import JAX, constant
+from stnkit.jax.samplers import FUNCTIONS
+from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.transforms import formulas
+
+FORMULAS: dict[Derivative[Any], Callable[..., Any]] = {
+    SAMPLE: formulas.sample,
+    VJP: formulas.sample_vjp,
+    JVP: formulas.sample_jvp,
+}
 
 
-def antialiasing(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a rule as `signed` does, for a public function that can antialias."""
+def sampler(face: Callable[..., Any], what: Derivative[Any], kind: int) -> Callable[..., Any]:
+    """Return a sampler, or a derivative of one, as `signed` does; with antialiasing, if its public function has it."""
+    formula = kind in (PROJECTIVE, THIN_PLATE_SPLINE)
+    rule = functools.partial(FORMULAS[what], JAX, kind) if formula else functools.partial(FUNCTIONS[what], kind)
+    names = array_names(what, kind)
 
-    def either(*, antialias: Any, **arguments: Any) -> Any:
+    def either(*, antialias: Any = False, **arguments: Any) -> Any:
         if antialias is False:
             return rule(**arguments)
-        arrays = {name: arguments[name] for name in names}
-        import_arrays(*(name for name in names if name.startswith("d")), **arrays)
-        taken = arguments | {"antialias": antialias}
-        if "control_points" in taken:
-            taken["control_points"] = constant(taken["control_points"])
-        return antialiased(call, taken, JAX._replace(see=functools.partial(_seen, arrays)))
+        arrays = {name: arguments.pop(name) for name in names}
+        if "control_points" in arguments:
+            arguments["control_points"] = constant(arguments["control_points"])
+        tools = TOOLS._replace(see=functools.partial(_seen, arrays))
+        results = antialiased(call, what, kind, [*arrays.values()], arguments, antialias, tools)
+        return results[0] if what is SAMPLE else results
 
-    names = array_names(face)
     call = signed(face, either)
     return call
 
@@ -45,4 +57,4 @@ def _seen(given: dict[str, Any], name: str, _: Any = None) -> np.ndarray:
     return np.asarray(value)
 
 
-JAX = Tools(jnp, lambda array, dtype: array.astype(dtype), lambda _, array: np.asarray(array), lambda: True)
+TOOLS = Tools(jnp, lambda array, dtype: array.astype(dtype), lambda _, array: np.asarray(array), lambda: True)

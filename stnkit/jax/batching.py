@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from stnkit.jax.operations import Array, sample, splat, tangent, vjp
-from stnkit.jax.primitives import Form, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.jax.rules import tangent_by_definition, vjp_by_definition
 from stnkit.plans.layout import Shape
 
@@ -51,42 +51,42 @@ def _unfolded(array: Array, length: int, own: int) -> Array:
     return array.sum(axis=1, keepdims=True) if own == 1 != array.shape[1] else array
 
 
-def sample_batch(arrays: Any, dims: Any, *, form: Form, order: Shape) -> tuple[Any, int]:
+def sample_batch(arrays: Any, dims: Any, *, sampler: Settings, order: Shape) -> tuple[Any, int]:
     """Batch S over either argument."""
     length, batch = _length(arrays, dims), _together(*map(_batch_size, arrays, dims))
     ((image,), (source,)) = (_alike([array], [dim], length, batch) for array, dim in zip(arrays, dims, strict=True))
-    return _unfolded(sample(image, source, form, order), length, batch), 0
+    return _unfolded(sample(image, source, sampler, order), length, batch), 0
 
 
-def splat_batch(arrays: Any, dims: Any, *, form: Form, order: Shape, image: Splat) -> tuple[Any, int]:
+def splat_batch(arrays: Any, dims: Any, *, sampler: Settings, order: Shape, image: Splat) -> tuple[Any, int]:
     """Batch P over either argument."""
     length, batch = _length(arrays, dims), _batch_size(arrays[0], dims[0])
     g = _folded(arrays[0], dims[0], length, batch)
     (source,) = _alike(arrays[1:], dims[1:], length, batch)
-    bar = splat(g, source, form, Splat(length * batch, image.spatial), order)
+    bar = splat(g, source, sampler, Splat(length * batch, image.spatial), order)
     return _unfolded(bar, length, image.batch), 0
 
 
-def tangent_batch(arrays: Any, dims: Any, *, form: Form) -> tuple[Any, int]:
+def tangent_batch(arrays: Any, dims: Any, *, sampler: Settings) -> tuple[Any, int]:
     """Batch `tangent`: with one image and one source, by its definition, which reads each slope once."""
     if dims[0] is None and dims[1] is None:
-        return jax.vmap(lambda *given: tangent_by_definition(*given, form=form), dims)(*arrays), 0
+        return jax.vmap(lambda *given: tangent_by_definition(*given, sampler=sampler), dims)(*arrays), 0
     length, batch = _length(arrays, dims), _together(*map(_batch_size, arrays, dims))
     image, *image_dot = _alike(arrays[::3], dims[::3], length, batch)
     source, source_dot = _alike(arrays[1:3], dims[1:3], length, batch)
-    out_dot = tangent(image, source, source_dot, image_dot[0] if image_dot else None, form)
+    out_dot = tangent(image, source, source_dot, image_dot[0] if image_dot else None, sampler)
     return _unfolded(out_dot, length, batch), 0
 
 
-def vjp_batch(arrays: Any, dims: Any, *, form: Form, image_too: bool) -> tuple[list[Any], list[int]]:
+def vjp_batch(arrays: Any, dims: Any, *, sampler: Settings, image_too: bool) -> tuple[list[Any], list[int]]:
     """Batch `vjp`: with one image and one source, by its definition, which reads each slope once."""
     if dims[1] is None and dims[2] is None:
-        bars = jax.vmap(lambda *given: vjp_by_definition(*given, form=form, image_too=image_too), dims)(*arrays)
+        bars = jax.vmap(lambda *given: vjp_by_definition(*given, sampler=sampler, image_too=image_too), dims)(*arrays)
         return bars, [0] * len(bars)
     length, batch = _length(arrays, dims), _batch_size(arrays[0], dims[0])
     g, source = (_folded(arrays[i], dims[i], length, batch) for i in (0, 2))
     fold = _folded if image_too else lambda array, dim, *sizes: _alike([array], [dim], *sizes)[0]
-    bars = vjp(g, fold(arrays[1], dims[1], length, batch), source, form, image_too)
+    bars = vjp(g, fold(arrays[1], dims[1], length, batch), source, sampler, image_too)
     own = [_batch_size(arrays[i], dims[i]) for i in ((1, 2) if image_too else (2,))]
     return [_unfolded(bar, length, n) for bar, n in zip(bars, own, strict=True)], [0] * len(bars)
 
@@ -94,9 +94,9 @@ def vjp_batch(arrays: Any, dims: Any, *, form: Form, image_too: bool) -> tuple[l
 def one_batch(primitive: Any) -> Callable[..., Any]:
     """Return the rule of batching an operation of one argument."""
 
-    def batch(arrays: Any, dims: Any, **form: Any) -> tuple[Any, int]:
+    def batch(arrays: Any, dims: Any, **params: Any) -> tuple[Any, int]:
         length, n = _length(arrays, dims), _batch_size(arrays[0], dims[0])
-        out = primitive.bind(_folded(arrays[0], dims[0], length, n), **form)
+        out = primitive.bind(_folded(arrays[0], dims[0], length, n), **params)
         return out.reshape(length, n, *out.shape[1:]), 0
 
     return batch

@@ -14,16 +14,16 @@ import numpy as np
 from jax.interpreters import mlir
 
 from stnkit.backends.cuda import execute, interop, maps, tangents
-from stnkit.backends.cuda.array import DeviceArray, DeviceContext, gapless
+from stnkit.backends.cuda.array import DeviceArray, DeviceContext
 from stnkit.backends.cuda.maps import readable
 from stnkit.backends.cuda.memory import cleared, product
 from stnkit.backends.cuda.scatter import image_layout, scatter
 from stnkit.jax._compat import buffer_callback, callback
-from stnkit.jax.primitives import Form, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.kernels.cuda import runtime
 from stnkit.plans.layout import Shape, layout, sampling
+from stnkit.plans.strides import gapless
 from stnkit.plans.tangents import xyz
-from stnkit.spec import Options
 
 Value = Any  # an array in the program that is built
 
@@ -41,7 +41,7 @@ def lowered(run: Callable[..., None]) -> Callable[..., Sequence[Value]]:
         Then too, if this JAX shares no memory with callbacks.
     """
 
-    def lower(context: Any, *operands: Value, **form: Any) -> Sequence[Value]:
+    def lower(context: Any, *operands: Value, **params: Any) -> Sequence[Value]:
         runtime.tools()
         if buffer_callback is None:
             msg = (
@@ -50,7 +50,9 @@ def lowered(run: Callable[..., None]) -> Callable[..., Sequence[Value]]:
             raise NotImplementedError(msg)
 
         def call(execution: Any, results: Sequence[Any], *given: Any) -> None:
-            run([viewed(execution, array) for array in given], [viewed(execution, array) for array in results], **form)
+            run(
+                [viewed(execution, array) for array in given], [viewed(execution, array) for array in results], **params
+            )
 
         forms = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in context.avals_out]
         values: Sequence[Value] = mlir.lower_fun(callback(call, forms))(context.replace(primitive=None), *operands)
@@ -81,54 +83,53 @@ def place(index: int, stream: int) -> DeviceContext:
     )
 
 
-def sample(given: list[Any], results: list[Any], *, form: Form, order: Shape) -> None:
+def sample(given: list[Any], results: list[Any], *, sampler: Settings, order: Shape) -> None:
     """Do `primitives.sample`."""
     image, source = given
-    execute.sample_order(image, source, *sampler(form), results[0], xyz(order))
+    execute.sample_order(image, source, *sampler.asked, sampler.numbers, results[0], xyz(order))
 
 
-def splat(given: list[Any], results: list[Any], *, form: Form, order: Shape, image: Splat) -> None:
+def splat(given: list[Any], results: list[Any], *, sampler: Settings, order: Shape, image: Splat) -> None:
     """Do `primitives.splat`."""
     (g, source), (image_bar,) = given, results
     cleared(image_bar)
     if g.size:
-        g, strides = execute.walkable(g, form.options)
-        source = readable(source, form.kind, g.dtype)
-        call = sampling(image_layout(image_bar.shape, g.dtype), layout(source), form.kind, form.size, form.options)
-        scatter(call, image_bar, g, strides, source, is_steady(form), None, xyz(order))
+        g, strides = execute.walkable(g, sampler.options)
+        source = readable(source, sampler.kind, g.dtype)
+        call = sampling(
+            image_layout(image_bar.shape, g.dtype), layout(source), sampler.kind, sampler.size, sampler.options
+        )
+        scatter(call, image_bar, g, strides, source, is_steady(sampler), None, xyz(order))
 
 
-def tangent(given: list[Any], results: list[Any], *, form: Form) -> None:
+def tangent(given: list[Any], results: list[Any], *, sampler: Settings) -> None:
     """Do `primitives.tangent`."""
     image, source, source_dot, *image_dot = given
     first = image_dot[0] if image_dot else None
-    tangents.sample_jvp_into(results[0], first, source_dot, image, source, *sampler(form))
+    tangents.sample_jvp_into(results[0], first, source_dot, image, source, *sampler.asked, sampler.numbers)
 
 
-def vjp(given: list[Any], results: list[Any], *, form: Form, image_too: bool) -> None:
+def vjp(given: list[Any], results: list[Any], *, sampler: Settings, image_too: bool) -> None:
     """Do `primitives.vjp`."""
     g, image, source = given
     into = cleared(results[0]) if image_too else None
-    _, source_bar = execute.sample_vjp(g, image, source, *sampler(form), (image_too, True), into, is_steady(form))
+    _, source_bar = execute.sample_vjp(
+        g, image, source, *sampler.asked, sampler.numbers, (image_too, True), into, is_steady(sampler)
+    )
     assert source_bar is not None
     product(source_bar, out=results[-1])
 
 
-def lattice(given: list[Any], results: list[Any], *, kind: int, size: Shape, align: bool, pixel: bool) -> None:
-    """Do `primitives.lattice`."""
+def grid(given: list[Any], results: list[Any], *, kind: int, size: Shape, align: bool, pixel: bool) -> None:
+    """Do `primitives.grid`."""
     maps.grid(given[0], kind, size, align, pixel, out=results[0])
 
 
-def lattice_vjp(given: list[Any], results: list[Any], *, align: bool) -> None:
-    """Do `primitives.lattice_vjp`."""
+def grid_vjp(given: list[Any], results: list[Any], *, align: bool) -> None:
+    """Do `primitives.grid_vjp`."""
     product(maps.grid_vjp(given[0], align), out=results[0])
 
 
-def is_steady(form: Form) -> bool:
+def is_steady(sampler: Settings) -> bool:
     """Tell whether a call, or XLA as a whole, is asked to give the same bits in every run."""
-    return form.deterministic or bool(STEADY.search(os.environ.get("XLA_FLAGS", "")))
-
-
-def sampler(form: Form) -> tuple[int, Shape, Options, Any]:
-    """Return what the floors below take after the arrays."""
-    return form.kind, form.size, form.options, np.frombuffer(form.fill, form.fill_dtype)
+    return sampler.deterministic or bool(STEADY.search(os.environ.get("XLA_FLAGS", "")))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stnkit.calls.sampling import PaddingMode
+from stnkit.calls.arguments import PaddingMode
 from stnkit.jax.maps import constant
 from stnkit.transforms.readers import reader
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
-from stnkit.api.flow import pitches
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import vary_alike
-from stnkit.jax.primitives import Form, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, DEGREES
 
@@ -16,79 +16,77 @@ Array = Any
 Maybe = Array | None
 
 
-def sample(image: Array, source: Array, form: Form, order: Shape | None = None) -> Array:
+def sample(image: Array, source: Array, sampler: Settings, order: Shape | None = None) -> Array:
     """Return S[order](image, source)."""
-    return p.sample_p.bind(*vary_alike(image, source), form=form, order=order or no_order(form))
+    return p.sample_p.bind(*vary_alike(image, source), sampler=sampler, order=order or no_order(sampler))
 
 
-def splat(g: Array, source: Array, form: Form, image: Splat, order: Shape | None = None) -> Array:
+def splat(g: Array, source: Array, sampler: Settings, image: Splat, order: Shape | None = None) -> Array:
     """Return P[order](g, source)."""
-    return p.splat_p.bind(*vary_alike(g, source), form=form.linear, order=order or no_order(form), image=image)
+    return p.splat_p.bind(*vary_alike(g, source), sampler=sampler.linear, order=order or no_order(sampler), image=image)
 
 
-def tangent(image: Array, source: Array, source_dot: Maybe, image_dot: Maybe, form: Form) -> Array:
+def tangent(image: Array, source: Array, source_dot: Maybe, image_dot: Maybe, sampler: Settings) -> Array:
     """Return the tangent of S[0](image, source); one that is not given is zero, but not both are."""
     image_dot = None if image_dot is None else image_dot.astype(dot_dtype(image.dtype, source.dtype))
     if source_dot is None:
-        return sample(image_dot, source, form.linear)
+        return sample(image_dot, source, sampler.linear)
     dots = [source_dot] if image_dot is None else [source_dot, image_dot]
-    return p.tangent_p.bind(*vary_alike(image, source, *dots), form=form)
+    return p.tangent_p.bind(*vary_alike(image, source, *dots), sampler=sampler)
 
 
-def vjp(g: Array, image: Array, source: Array, form: Form, image_too: bool) -> list[Array]:
+def vjp(g: Array, image: Array, source: Array, sampler: Settings, image_too: bool) -> list[Array]:
     """Return the cotangents of image, if it is asked for, and of source."""
-    bars: list[Array] = p.vjp_p.bind(*vary_alike(g, image, source), form=form, image_too=image_too)
+    bars: list[Array] = p.vjp_p.bind(*vary_alike(g, image, source), sampler=sampler, image_too=image_too)
     return bars
 
 
-def lattice(source: Array, kind: int, size: Shape, align: bool, pixel: bool = False) -> Array:
+def grid(source: Array, kind: int, size: Shape, align: bool, pixel: bool = False) -> Array:
     """Return the grid that a source gives."""
-    return p.lattice_p.bind(source, kind=kind, size=size, align=align, pixel=pixel)
+    return p.grid_p.bind(source, kind=kind, size=size, align=align, pixel=pixel)
 
 
-def lattice_vjp(grid_bar: Array, align: bool) -> Array:
+def grid_vjp(grid_bar: Array, align: bool) -> Array:
     """Return the cotangent of affine maps."""
-    return p.lattice_vjp_p.bind(grid_bar, align=align)
+    return p.grid_vjp_p.bind(grid_bar, align=align)
 
 
-def gradient(image: Array, source: Array, form: Form) -> Array:
+def gradient(image: Array, source: Array, sampler: Settings) -> Array:
     """Return S[e_i](image, source) for every axis i, the last axis of the result."""
-    wide, orders = image.astype(arithmetic(image.dtype, source.dtype)), higher(form, no_order(form))
-    slopes = [sample(wide, source, form, order) for _, order in orders]
+    wide, orders = image.astype(arithmetic(image.dtype, source.dtype)), higher(sampler, no_order(sampler))
+    slopes = [sample(wide, source, sampler, order) for _, order in orders]
     dtype = dot_dtype(image.dtype, source.dtype)
     if not slopes:
-        return jnp.zeros((*sample(image, source, form).shape, len(form.size)), dtype)
+        return jnp.zeros((*sample(image, source, sampler).shape, len(sampler.size)), dtype)
     return jnp.stack(slopes, axis=-1).astype(dtype)
 
 
-def scaled(flow: Array, size: Shape, align: bool) -> Array:
-    """Multiply a flow in pixels by d grid / d flow."""
-    factors = pitches(size, align).reshape((*(1,) * (flow.ndim - 1), -1))
-    return (flow * factors).astype(flow.dtype)
+def scaled(flow: Array, factors: np.ndarray) -> Array:
+    """Multiply a flow by d grid / d flow, a factor for each axis."""
+    return (flow * factors.reshape((*(1,) * (flow.ndim - 1), -1))).astype(flow.dtype)
 
 
-def no_order(form: Form) -> Shape:
+def no_order(sampler: Settings) -> Shape:
     """Return the order of what is not differentiated."""
-    return (0,) * len(form.size)
+    return (0,) * len(sampler.size)
 
 
-def higher(form: Form, order: Shape) -> list[tuple[int, Shape]]:
+def higher(sampler: Settings, order: Shape) -> list[tuple[int, Shape]]:
     """Return the axes along which the derivative of S[order] is not 0, each with its order."""
-    axes = [
-        axis for axis, times in enumerate(order) if times < DEGREES[form.options.interp]
-    ]  # above it, derivatives are 0
+    degree = DEGREES[sampler.options.interp]  # above it, derivatives are 0
+    axes = [axis for axis, times in enumerate(order) if times < degree]
     return [(axis, tuple(times + (i == axis) for i, times in enumerate(order))) for axis in axes]
 
 
-def steps(source_dot: Array, form: Form) -> list[Array]:
+def steps(source_dot: Array, sampler: Settings) -> list[Array]:
     """Return how a tangent of the source moves each coordinate, as factors of an output."""
     u_dot = source_dot
-    if form.kind == AFFINE:
-        u_dot = lattice(source_dot, AFFINE, form.size, form.options.align)
-    return [jnp.expand_dims(u_dot[..., axis], form.channel) for axis in range(len(form.size))]
+    if sampler.kind == AFFINE:
+        u_dot = grid(source_dot, AFFINE, sampler.size, sampler.options.align)
+    return [jnp.expand_dims(u_dot[..., axis], sampler.channel) for axis in range(len(sampler.size))]
 
 
-def image_of(image: Any, form: Form) -> Splat:
+def image_of(image: Any, sampler: Settings) -> Splat:
     """Return the image to which the adjoint adds."""
-    spatial = image.shape[1:-1] if form.options.channels_last else image.shape[2:]
+    spatial = image.shape[1:-1] if sampler.options.channels_last else image.shape[2:]
     return Splat(image.shape[0], spatial)

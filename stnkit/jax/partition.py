@@ -107,7 +107,7 @@ def rule(named: Axes) -> SdyShardingRule:
 
 def local(params: dict[str, Any], named: Axes, parts: Sequence[Array]) -> dict[str, Any]:
     """Return the parameters of an operation for its part of the arrays."""
-    if "form" not in params:
+    if "sampler" not in params:
         return params
     lengths = {
         name: length
@@ -115,15 +115,15 @@ def local(params: dict[str, Any], named: Axes, parts: Sequence[Array]) -> dict[s
         for name, length in zip(names, part.shape, strict=True)
         if name is not None
     }
-    form = params["form"]
-    size = tuple(lengths.get(f"place{axis}", whole) for axis, whole in enumerate(form.size))
-    channels = lengths.get("channel", len(form.fill) // form.fill_dtype.itemsize)
-    form = form._replace(size=size, fill=form.fill[: channels * form.fill_dtype.itemsize])
+    sampler = params["sampler"]
+    size = tuple(lengths.get(f"location{axis}", whole) for axis, whole in enumerate(sampler.size))
+    channels = lengths.get("channel", len(sampler.fill) // sampler.fill_dtype.itemsize)
+    sampler = sampler._replace(size=size, fill=sampler.fill[: channels * sampler.fill_dtype.itemsize])
     if "image" not in params:
-        return params | {"form": form}
+        return params | {"sampler": sampler}
     image = params["image"]
     batch = image.batch if named.results[0][0] is None else lengths["batch"]
-    return params | {"form": form, "image": Splat(batch, image.spatial)}
+    return params | {"sampler": sampler, "image": Splat(batch, image.spatial)}
 
 
 def summed(made: Any, names: Names, shards: Shards) -> Any:

@@ -11,7 +11,7 @@ from stnkit import validation
 from stnkit.backends.cuda.prefilter import spline_filter as filtered_on_gpu
 from stnkit.jax._compat import described
 from stnkit.jax.axes import Axes
-from stnkit.jax.call import Array, import_arrays, not_written
+from stnkit.jax.call import Array
 from stnkit.jax.ffi.lower import execute
 from stnkit.kernels.cpu.call import IMAGE, OUT
 from stnkit.plans import prefilter as plans
@@ -65,17 +65,14 @@ def filter_batch(arrays: Any, dims: Any, **form: Any) -> tuple[Any, int]:
     return filter_p.bind(jnp.moveaxis(arrays[0], dims[0], 0), **form), 0
 
 
-def spline_filter(*, image: Array, order: Any, padding_mode: Any, align_corners: Any, axes: Any, out: Any) -> Array:
+def spline_filter(*, image: Array, order: Any, padding_mode: Any, align_corners: Any, axes: Any) -> Array:
     """Return the coefficients of the spline that passes through the pixels of an image."""
-    not_written("out", out)
-    (image,) = import_arrays(image=image)
     options = validation.spline(order, padding_mode, align_corners)
     return _filtered(image.astype(validation.coefficient_dtype("image", image.dtype.name)), options, axes, False)
 
 
 def spline_filter_vjp(*, cotangent: Array, order: Any, padding_mode: Any, align_corners: Any, axes: Any) -> Array:
     """Pull a cotangent of a spline's coefficients back to the image."""
-    (cotangent,) = import_arrays(cotangent=cotangent)
     dtype = validation.coefficient_dtype("cotangent", cotangent.dtype.name)
     validation.same_dtype("cotangent", cotangent.dtype, "the coefficients", dtype)
     return _filtered(cotangent, validation.spline(order, padding_mode, align_corners), axes, True)

@@ -7,8 +7,8 @@ sizes of image and source, each N or 1.
     splat        g (N, ...), source               -> image_bar (n, ...): the adjoint of `sample` in the image
     tangent      image, source, their tangents    -> the tangent of `sample`, linear in those given
     vjp          g, image, source                 -> image_bar, source_bar: the adjoint of `tangent`
-    lattice      source                           -> the grid that it gives
-    lattice_vjp  grid_bar                         -> theta_bar: the adjoint of `lattice` for affine maps
+    grid      source                           -> the grid that it gives
+    grid_vjp  grid_bar                         -> theta_bar: the adjoint of `grid` for affine maps
 
 With products and sums in between, `sample` and `splat` are enough for any order: the derivative of either is made of
 the two, one order higher. `tangent` and `vjp` do in one pass what is asked for most.
@@ -21,7 +21,6 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from stnkit.backends.cuda.array import gapless
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.jax._compat import described, enable_x64
 from stnkit.jax.ffi.lower import Values, aval, execute
@@ -40,7 +39,8 @@ from stnkit.kernels.cpu.call import (
 from stnkit.plans import launch as plans
 from stnkit.plans import tangents
 from stnkit.plans.launch import Buffer, Plan
-from stnkit.plans.layout import Layout, Sampling, Shape, out_strides, sampling
+from stnkit.plans.layout import Sampling, Shape, out_strides, sampling
+from stnkit.plans.layout import contiguous as laid_out  # as XLA's arrays are
 from stnkit.spec import AFFINE, Options
 
 Aval = Any  # an array as JAX describes it
@@ -51,11 +51,11 @@ splat_p = Primitive("stnkit_splat")
 tangent_p = Primitive("stnkit_tangent")
 vjp_p = Primitive("stnkit_vjp")
 vjp_p.multiple_results = True
-lattice_p = Primitive("stnkit_lattice")
-lattice_vjp_p = Primitive("stnkit_lattice_vjp")
+grid_p = Primitive("stnkit_grid")
+grid_vjp_p = Primitive("stnkit_grid_vjp")
 
 
-class Form(NamedTuple):
+class Settings(NamedTuple):
     """What the operations of one sampler share."""
 
     kind: int
@@ -66,9 +66,14 @@ class Form(NamedTuple):
     deterministic: bool = False  # sums on a GPU have the same bits in every run
 
     @property
-    def linear(self) -> "Form":
+    def linear(self) -> "Settings":
         """The same with a fill value of 0: sampling is then linear in the image."""
         return self._replace(fill=bytes(len(self.fill)), options=self.options._replace(fill_finite=True))
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The fill value as an array."""
+        return np.frombuffer(self.fill, self.fill_dtype)
 
     @property
     def asked(self) -> tuple[int, Shape, Options]:
@@ -92,107 +97,103 @@ class Splat(NamedTuple):
     spatial: Shape
 
 
-def laid_out(array: Aval) -> Layout:
-    """Return the layout of an array: XLA's have no gaps."""
-    return array.shape, gapless(array.shape, array.dtype.itemsize), array.dtype
-
-
-def sampled(image: Aval, source: Aval, form: Form) -> Sampling:
+def sampled(image: Aval, source: Aval, sampler: Settings) -> Sampling:
     """Lay out the sampling of an image."""
-    return sampling(laid_out(image), laid_out(source), *form.asked)
+    return sampling(laid_out(image), laid_out(source), *sampler.asked)
 
 
-def sample_aval(image: Aval, source: Aval, *, form: Form, order: Shape) -> Aval:
+def sample_aval(image: Aval, source: Aval, *, sampler: Settings, order: Shape) -> Aval:
     """Describe what `sample` returns, in the image's dtype."""
-    return described(image, sampled(image, source, form).out_shape, image.dtype)
+    return described(image, sampled(image, source, sampler).out_shape, image.dtype)
 
 
-def lower_sample(context: Any, *operands: Value, form: Form, order: Shape) -> Sequence[Value]:
+def lower_sample(context: Any, *operands: Value, sampler: Settings, order: Shape) -> Sequence[Value]:
     """Lower `sample`: the plain operation has a kernel of its own."""
     image, source = map(laid_out, context.avals_in)
     if any(order):
-        plan = tangents.derivative(image, source, *form.asked, order)
+        plan = tangents.derivative(image, source, *sampler.asked, order)
     else:
-        plan = plans.forward(image, source, *form.asked)
-    return [filled(context, form, (IMAGE, SOURCE), operands, plan)[OUT]]
+        plan = plans.forward(image, source, *sampler.asked)
+    return [filled(context, sampler, (IMAGE, SOURCE), operands, plan)[OUT]]
 
 
-def splat_aval(g: Aval, source: Aval, *, form: Form, order: Shape, image: Splat) -> Aval:
+def splat_aval(g: Aval, source: Aval, *, sampler: Settings, order: Shape, image: Splat) -> Aval:
     """Describe what `splat` returns, in the dtype in which an image's cotangent is summed."""
-    shape = form.plane(image.batch, g.shape[form.channel], image.spatial)
+    shape = sampler.plane(image.batch, g.shape[sampler.channel], image.spatial)
     return described(g, shape, bar_dtype(g.dtype, source.dtype))
 
 
-def lower_splat(context: Any, *operands: Value, form: Form, order: Shape, image: Splat) -> Sequence[Value]:
+def lower_splat(context: Any, *operands: Value, sampler: Settings, order: Shape, image: Splat) -> Sequence[Value]:
     """Lower `splat`: the plain operation is a pass of the sampler's vjp."""
     g, source = context.avals_in
-    to = g.update(shape=form.plane(image.batch, g.shape[form.channel], image.spatial))
-    strides = out_strides(sampled(to, source, form), form.options)
-    plan = tangents.splat(laid_out(to), laid_out(source), *form.asked, strides, order)
+    to = g.update(shape=sampler.plane(image.batch, g.shape[sampler.channel], image.spatial))
+    strides = out_strides(sampled(to, source, sampler), sampler.options)
+    plan = tangents.splat(laid_out(to), laid_out(source), *sampler.asked, strides, order)
     return [execute(context, (COTANGENT, SOURCE), operands, plan)[IMAGE_BAR]]
 
 
-def tangent_aval(image: Aval, source: Aval, *_: Aval, form: Form) -> Aval:
+def tangent_aval(image: Aval, source: Aval, *_: Aval, sampler: Settings) -> Aval:
     """Describe what `tangent` returns, in the dtype of derivatives."""
-    return described(image, sampled(image, source, form).out_shape, dot_dtype(image.dtype, source.dtype))
+    return described(image, sampled(image, source, sampler).out_shape, dot_dtype(image.dtype, source.dtype))
 
 
-def lower_tangent(context: Any, *operands: Value, form: Form) -> Sequence[Value]:
+def lower_tangent(context: Any, *operands: Value, sampler: Settings) -> Sequence[Value]:
     """Lower `tangent`, of which the last operand, the tangent of the image, may be missing: it is then zero."""
     image, source, *dots = map(laid_out, context.avals_in)
-    plan = tangents.jvp(image, source, *form.asked, len(dots) > 1, True)
+    plan = tangents.jvp(image, source, *sampler.asked, len(dots) > 1, True)
     slots = (IMAGE, SOURCE, SOURCE_DOT, IMAGE_DOT)[: len(operands)]
-    return [filled(context, form, slots, operands, plan)[OUT_DOT]]  # the kernel gives the output too
+    return [filled(context, sampler, slots, operands, plan)[OUT_DOT]]  # the kernel gives the output too
 
 
-def vjp_aval(g: Aval, image: Aval, source: Aval, *, form: Form, image_too: bool) -> list[Aval]:
+def vjp_aval(g: Aval, image: Aval, source: Aval, *, sampler: Settings, image_too: bool) -> list[Aval]:
     """Describe what `vjp` returns: the cotangent of the image, if it is asked for, and that of the source."""
     bars = [described(g, image.shape, bar_dtype(image.dtype, source.dtype))] if image_too else []
     return [*bars, described(g, source.shape, source.dtype)]
 
 
-def lower_vjp(context: Any, *operands: Value, form: Form, image_too: bool) -> Sequence[Value]:
+def lower_vjp(context: Any, *operands: Value, sampler: Settings, image_too: bool) -> Sequence[Value]:
     """Lower `vjp`, in one pass or in two."""
     _, image, source = context.avals_in
-    strides = out_strides(sampled(image, source, form), form.options)
+    strides = out_strides(sampled(image, source, sampler), sampler.options)
     layouts = laid_out(image), laid_out(image), laid_out(source)
-    plan = plans.backward(*layouts, *form.asked, (image_too, True), strides)
-    made = filled(context, form, (COTANGENT, IMAGE, SOURCE), operands, plan)
-    axes = () if form.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)  # theta's has a part for each tile
+    plan = plans.backward(*layouts, *sampler.asked, (image_too, True), strides)
+    made = filled(context, sampler, (COTANGENT, IMAGE, SOURCE), operands, plan)
+    axes = (
+        () if sampler.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)
+    )  # theta's has a part for each tile
     source_bar = summed(context, made[SOURCE_BAR], plan.buffers[-1], axes, source)
     return [made[IMAGE_BAR], source_bar] if image_too else [source_bar]
 
 
-def lattice_aval(source: Aval, *, kind: int, size: Shape, align: bool, pixel: bool) -> Aval:
-    """Describe what `lattice` returns."""
+def grid_aval(source: Aval, *, kind: int, size: Shape, align: bool, pixel: bool) -> Aval:
+    """Describe what `grid` returns."""
     return described(source, (source.shape[0], *size, len(size)), source.dtype)
 
 
-def lower_lattice(context: Any, source: Value, *, kind: int, size: Shape, align: bool, pixel: bool) -> Sequence[Value]:
-    """Lower `lattice`."""
+def lower_grid(context: Any, source: Value, *, kind: int, size: Shape, align: bool, pixel: bool) -> Sequence[Value]:
+    """Lower `grid`."""
     plan = plans.grid(laid_out(*context.avals_in), kind, size, align, pixel)
     return [execute(context, (SOURCE,), (source,), plan)[OUT]]
 
 
-def lattice_vjp_aval(grid_bar: Aval, *, align: bool) -> Aval:
-    """Describe what `lattice_vjp` returns."""
+def grid_vjp_aval(grid_bar: Aval, *, align: bool) -> Aval:
+    """Describe what `grid_vjp` returns."""
     batch, *_, ndim = grid_bar.shape
     return described(grid_bar, (batch, ndim, ndim + 1), grid_bar.dtype)
 
 
-def lower_lattice_vjp(context: Any, grid_bar: Value, *, align: bool) -> Sequence[Value]:
-    """Lower `lattice_vjp`."""
+def lower_grid_vjp(context: Any, grid_bar: Value, *, align: bool) -> Sequence[Value]:
+    """Lower `grid_vjp`."""
     (given,) = context.avals_in
     plan = plans.affine_grid_vjp(given.shape[0], given.shape[1:-1], given.dtype, align)
     sums = execute(context, (COTANGENT,), (grid_bar,), plan)[SOURCE_BAR]
     return [summed(context, sums, plan.buffers[0], (1,), *context.avals_out)]
 
 
-def filled(context: Any, form: Form, slots: Shape, operands: Sequence[Value], plan: Plan) -> Values:
+def filled(context: Any, sampler: Settings, slots: Shape, operands: Sequence[Value], plan: Plan) -> Values:
     """Lower a plan that takes the fill value as one more operand."""
-    fill = np.frombuffer(form.fill, form.fill_dtype)
-    known = context.replace(avals_in=[*context.avals_in, aval(fill)])
-    return execute(known, (*slots, FILL), (*operands, mlir.ir_constant(fill)), plan)
+    known = context.replace(avals_in=[*context.avals_in, aval(sampler.numbers)])
+    return execute(known, (*slots, FILL), (*operands, mlir.ir_constant(sampler.numbers)), plan)
 
 
 def summed(context: Any, sums: Value, buffer: Buffer, axes: Sequence[int], wanted: Aval) -> Value:

@@ -13,10 +13,10 @@ from stnkit.jax import primitives as p
 from stnkit.jax._compat import require_devices
 from stnkit.jax.batching import one_batch, sample_batch, splat_batch, tangent_batch, vjp_batch
 from stnkit.jax.rules import (
-    lattice_jvp,
-    lattice_transpose,
-    lattice_vjp_jvp,
-    lattice_vjp_transpose,
+    grid_jvp,
+    grid_transpose,
+    grid_vjp_jvp,
+    grid_vjp_transpose,
     sample_jvp,
     sample_transpose,
     splat_jvp,
@@ -59,12 +59,12 @@ OPERATIONS = (
         vjp_jvp, vjp_transpose, vjp_batch,
     ),
     Rules(
-        p.lattice_p, p.lattice_aval, axes.lattice, p.lower_lattice, cuda.lattice,
-        lattice_jvp, lattice_transpose, one_batch(p.lattice_p),
+        p.grid_p, p.grid_aval, axes.grid, p.lower_grid, cuda.grid,
+        grid_jvp, grid_transpose, one_batch(p.grid_p),
     ),
     Rules(
-        p.lattice_vjp_p, p.lattice_vjp_aval, axes.lattice_vjp, p.lower_lattice_vjp, cuda.lattice_vjp,
-        lattice_vjp_jvp, lattice_vjp_transpose, one_batch(p.lattice_vjp_p),
+        p.grid_vjp_p, p.grid_vjp_aval, axes.grid_vjp, p.lower_grid_vjp, cuda.grid_vjp,
+        grid_vjp_jvp, grid_vjp_transpose, one_batch(p.grid_vjp_p),
     ),
     Rules(
         prefilter.filter_p, prefilter.filter_aval, prefilter.filter_axes, prefilter.lower_filter, prefilter.on_gpu,
@@ -74,17 +74,17 @@ OPERATIONS = (
 
 
 @functools.cache
-def compiled(primitive: Any, form: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+def compiled(primitive: Any, params: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     """Return an operation as a program of its own, for arrays that are there: JAX keeps one for each shape."""
-    program: Callable[..., Any] = jax.jit(functools.partial(primitive.bind, **dict(form)))
+    program: Callable[..., Any] = jax.jit(functools.partial(primitive.bind, **dict(params)))
     return program
 
 
 def evaluated(primitive: Any) -> Callable[..., Any]:
     """Return the rule that runs an operation on arrays that are there; it is compiled under `disable_jit` too."""
 
-    def run(*arrays: Any, **form: Any) -> Any:
-        program = compiled(primitive, tuple(form.items()))
+    def run(*arrays: Any, **params: Any) -> Any:
+        program = compiled(primitive, tuple(params.items()))
         if not jax.config.jax_disable_jit:
             return program(*arrays)
         with jax.disable_jit(False):

@@ -7,7 +7,7 @@ axis i,
     d S[a](x, u) = S[a](dx, u) + sum_i S[a + e_i](x, u) du_i
     d P[a](g, u) = P[a](dg, u) + sum_i P[a + e_i](g du_i, u)
 
-An affine map gives u by the linear `lattice`, and any other source is u itself. `tangent` and `vjp` are the first
+An affine map gives u by the linear `grid`, and any other source is u itself. `tangent` and `vjp` are the first
 differential of S[0] and its adjoint. They are differentiated by their definition in S and P.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import jax
 from jax.interpreters import ad
 
+from stnkit.calls.grids import pitches
 from stnkit.dtypes import arithmetic, dot_dtype, is_float
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import like, vary_alike
@@ -25,10 +26,10 @@ from stnkit.jax.operations import (
     Array,
     Maybe,
     gradient,
+    grid,
+    grid_vjp,
     higher,
     image_of,
-    lattice,
-    lattice_vjp,
     no_order,
     sample,
     scaled,
@@ -37,7 +38,7 @@ from stnkit.jax.operations import (
     tangent,
     vjp,
 )
-from stnkit.jax.primitives import Form, Splat
+from stnkit.jax.primitives import Settings, Splat
 from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, NEAREST
 
@@ -61,83 +62,84 @@ def _sum(terms: Sequence[Array], like: Array) -> Any:
 # sample
 
 
-def sample_jvp(primals: Any, tangents: Any, *, form: Form, order: Shape) -> tuple[Any, Any]:
+def sample_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape) -> tuple[Any, Any]:
     """Differentiate S: its first differential is `tangent`, and those of higher order are sums."""
     (image, source), (image_dot, source_dot) = primals, map(_given, tangents)
-    out = sample(image, source, form, order)
+    out = sample(image, source, sampler, order)
     if not is_float(image.dtype):
         return out, _no_tangent(out)
-    source_dot = source_dot if form.options.interp != NEAREST else None
+    source_dot = source_dot if sampler.options.interp != NEAREST else None
     if source_dot is not None and not any(order):
-        return out, tangent(image, source, source_dot, image_dot, form)
-    terms = [] if image_dot is None else [sample(image_dot, source, form.linear, order)]
+        return out, tangent(image, source, source_dot, image_dot, sampler)
+    terms = [] if image_dot is None else [sample(image_dot, source, sampler.linear, order)]
     if source_dot is not None:
-        moves = steps(source_dot, form)
-        terms += [sample(image, source, form, more) * moves[axis] for axis, more in higher(form, order)]
+        moves = steps(source_dot, sampler)
+        terms += [sample(image, source, sampler, more) * moves[axis] for axis, more in higher(sampler, order)]
     return out, _sum(terms, out)
 
 
-def sample_transpose(g: Any, image: Any, source: Any, *, form: Form, order: Shape) -> list[Any]:
+def sample_transpose(g: Any, image: Any, source: Any, *, sampler: Settings, order: Shape) -> list[Any]:
     """Pull a cotangent back to the image."""
     aval = image.aval
-    bar = ad.Zero(aval) if _zero(g) else like(splat(g, source, form, image_of(aval, form), order), aval)
+    bar = ad.Zero(aval) if _zero(g) else like(splat(g, source, sampler, image_of(aval, sampler), order), aval)
     return [bar, None]
 
 
 # splat
 
 
-def splat_jvp(primals: Any, tangents: Any, *, form: Form, order: Shape, image: Splat) -> tuple[Any, Any]:
+def splat_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape, image: Splat) -> tuple[Any, Any]:
     """Differentiate P."""
     (g, source), (g_dot, source_dot) = primals, map(_given, tangents)
-    out = splat(g, source, form, image, order)
-    terms = [] if g_dot is None else [splat(g_dot, source, form, image, order)]
+    out = splat(g, source, sampler, image, order)
+    terms = [] if g_dot is None else [splat(g_dot, source, sampler, image, order)]
     if source_dot is not None:
-        wide, moves = g.astype(arithmetic(g.dtype, source.dtype)), steps(source_dot, form)
+        wide, moves = g.astype(arithmetic(g.dtype, source.dtype)), steps(source_dot, sampler)
         terms += [
-            splat(wide * moves[axis], source, form, image, more).astype(out.dtype) for axis, more in higher(form, order)
+            splat(wide * moves[axis], source, sampler, image, more).astype(out.dtype)
+            for axis, more in higher(sampler, order)
         ]
     return out, _sum(terms, out)
 
 
-def splat_transpose(bar: Any, g: Any, source: Any, *, form: Form, order: Shape, image: Splat) -> list[Any]:
+def splat_transpose(bar: Any, g: Any, source: Any, *, sampler: Settings, order: Shape, image: Splat) -> list[Any]:
     """Pull a cotangent back to what was added."""
     aval = g.aval
-    return [ad.Zero(aval) if _zero(bar) else like(sample(bar, source, form, order), aval), None]
+    return [ad.Zero(aval) if _zero(bar) else like(sample(bar, source, sampler, order), aval), None]
 
 
 # tangent
 
 
-def tangent_by_definition(image: Array, source: Array, *dots: Array, form: Form) -> Array:
+def tangent_by_definition(image: Array, source: Array, *dots: Array, sampler: Settings) -> Array:
     """Return S[0](dx, u) + sum_i S[e_i](x, u) du_i."""
     wide = image.astype(arithmetic(image.dtype, source.dtype))
     source_dot, *image_dot = dots
-    moves = steps(source_dot, form)
-    terms = [sample(wide, source, form, order) * moves[axis] for axis, order in higher(form, no_order(form))]
-    terms += [sample(dot.astype(wide.dtype), source, form.linear) for dot in image_dot]
+    moves = steps(source_dot, sampler)
+    terms = [sample(wide, source, sampler, order) * moves[axis] for axis, order in higher(sampler, no_order(sampler))]
+    terms += [sample(dot.astype(wide.dtype), source, sampler.linear) for dot in image_dot]
     return sum(terms[1:], terms[0]).astype(dot_dtype(image.dtype, source.dtype))
 
 
-def tangent_jvp(primals: Any, tangents: Any, *, form: Form) -> tuple[Any, Any]:
+def tangent_jvp(primals: Any, tangents: Any, *, sampler: Settings) -> tuple[Any, Any]:
     """Differentiate `tangent`: in the tangents it is linear, and in image and source defined by S."""
     image, source, *dots = primals
-    out = p.tangent_p.bind(*vary_alike(*primals), form=form)
+    out = p.tangent_p.bind(*vary_alike(*primals), sampler=sampler)
     source_move, image_move = (*map(_given, tangents[2:]), None)[:2]
     moves = source_move is not None or image_move is not None
-    terms = [tangent(image, source, source_move, image_move, form)] if moves else []
+    terms = [tangent(image, source, source_move, image_move, sampler)] if moves else []
     if not all(map(_zero, tangents[:2])):
         given = tuple(map(ad.instantiate_zeros, tangents[:2]))
-        terms.append(jax.jvp(lambda x, u: tangent_by_definition(x, u, *dots, form=form), primals[:2], given)[1])
+        terms.append(jax.jvp(lambda x, u: tangent_by_definition(x, u, *dots, sampler=sampler), primals[:2], given)[1])
     return out, _sum(terms, out)
 
 
-def tangent_transpose(g: Any, image: Any, source: Any, *dots: Any, form: Form) -> list[Any]:
+def tangent_transpose(g: Any, image: Any, source: Any, *dots: Any, sampler: Settings) -> list[Any]:
     """Pull a cotangent back to the tangents."""
     avals = [dot.aval for dot in dots]
     if _zero(g):
         return [None, None, *map(ad.Zero, avals)]
-    *image_bar, source_bar = vjp(g, image, source, form, image_too=len(dots) > 1)
+    *image_bar, source_bar = vjp(g, image, source, sampler, image_too=len(dots) > 1)
     bars = [like(bar, aval) for bar, aval in zip([source_bar, *image_bar], avals, strict=True)]
     return [None, None, *bars]
 
@@ -145,67 +147,67 @@ def tangent_transpose(g: Any, image: Any, source: Any, *dots: Any, form: Form) -
 # vjp
 
 
-def vjp_by_definition(g: Array, image: Array, source: Array, *, form: Form, image_too: bool) -> list[Array]:
+def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Settings, image_too: bool) -> list[Array]:
     """Return P[0](g, u), and du_i = sum_c g S[e_i](x, u)."""
-    bars = [splat(g, source, form, image_of(image, form))] if image_too else []
+    bars = [splat(g, source, sampler, image_of(image, sampler))] if image_too else []
     dtype = arithmetic(image.dtype, source.dtype)
-    slopes = gradient(image.astype(dtype), source, form)
-    u_bar = (g.astype(dtype)[..., None] * slopes).sum(form.channel % g.ndim)
-    source_bar = lattice_vjp(u_bar, form.options.align) if form.kind == AFFINE else u_bar
+    slopes = gradient(image.astype(dtype), source, sampler)
+    u_bar = (g.astype(dtype)[..., None] * slopes).sum(sampler.channel % g.ndim)
+    source_bar = grid_vjp(u_bar, sampler.options.align) if sampler.kind == AFFINE else u_bar
     if source.shape[0] == 1:
         source_bar = source_bar.sum(axis=0, keepdims=True)
     return [*bars, source_bar.astype(source.dtype)]
 
 
-def vjp_jvp(primals: Any, tangents: Any, *, form: Form, image_too: bool) -> tuple[Any, Any]:
+def vjp_jvp(primals: Any, tangents: Any, *, sampler: Settings, image_too: bool) -> tuple[Any, Any]:
     """Differentiate `vjp`: in g it is linear, and in image and source defined by S and P."""
     g, image, source = primals
-    outs = vjp(g, image, source, form, image_too)
-    terms = [] if _zero(tangents[0]) else [vjp(tangents[0], image, source, form, image_too)]
+    outs = vjp(g, image, source, sampler, image_too)
+    terms = [] if _zero(tangents[0]) else [vjp(tangents[0], image, source, sampler, image_too)]
     still = [_zero(dot) or not is_float(array.dtype) for dot, array in zip(tangents[1:], primals[1:], strict=True)]
     if not all(still):
         given = tuple(map(ad.instantiate_zeros, tangents[1:]))
-        defined = functools.partial(vjp_by_definition, g, form=form, image_too=image_too)
+        defined = functools.partial(vjp_by_definition, g, sampler=sampler, image_too=image_too)
         terms.append(jax.jvp(defined, (image, source), given)[1])
     return outs, [_sum(parts, out) for *parts, out in zip(*terms, outs, strict=True)]
 
 
-def vjp_transpose(bars: Any, g: Any, image: Any, source: Any, *, form: Form, image_too: bool) -> list[Any]:
+def vjp_transpose(bars: Any, g: Any, image: Any, source: Any, *, sampler: Settings, image_too: bool) -> list[Any]:
     """Pull cotangents back to g."""
     aval = g.aval
     source_bar, image_bar = (*map(_given, reversed(bars)), None)[:2]
     if image_bar is None and source_bar is None:
         return [ad.Zero(aval), None, None]
-    return [like(tangent(image, source, source_bar, image_bar, form), aval), None, None]
+    return [like(tangent(image, source, source_bar, image_bar, sampler), aval), None, None]
 
 
-# lattice and lattice_vjp
+# grid and grid_vjp
 
 
-def lattice_jvp(primals: Any, tangents: Any, *, kind: int, size: Shape, align: bool, pixel: bool) -> tuple[Any, Any]:
-    """Differentiate `lattice`: linear for affine maps; a flow is added, in the units of the lattice."""
+def grid_jvp(primals: Any, tangents: Any, *, kind: int, size: Shape, align: bool, pixel: bool) -> tuple[Any, Any]:
+    """Differentiate `grid`: linear for affine maps; a flow is added, in the units of the grid."""
     (source,), (source_dot,) = primals, tangents
-    out = lattice(source, kind, size, align, pixel)
+    out = grid(source, kind, size, align, pixel)
     if _zero(source_dot):
         return out, _no_tangent(out)
     if kind == AFFINE:
-        return out, lattice(source_dot, kind, size, align, pixel)
-    return out, scaled(source_dot, size, align) if pixel else source_dot
+        return out, grid(source_dot, kind, size, align, pixel)
+    return out, scaled(source_dot, pitches(size, align)) if pixel else source_dot
 
 
-def lattice_transpose(grid_bar: Any, source: Any, *, align: bool, **_: Any) -> list[Any]:
+def grid_transpose(grid_bar: Any, source: Any, *, align: bool, **_: Any) -> list[Any]:
     """Pull a cotangent back to affine maps; nothing else is linear."""
-    return [ad.Zero(source.aval) if _zero(grid_bar) else like(lattice_vjp(grid_bar, align), source.aval)]
+    return [ad.Zero(source.aval) if _zero(grid_bar) else like(grid_vjp(grid_bar, align), source.aval)]
 
 
-def lattice_vjp_jvp(primals: Any, tangents: Any, *, align: bool) -> tuple[Any, Any]:
-    """Differentiate `lattice_vjp`, which is linear."""
+def grid_vjp_jvp(primals: Any, tangents: Any, *, align: bool) -> tuple[Any, Any]:
+    """Differentiate `grid_vjp`, which is linear."""
     (grid_bar,), (grid_bar_dot,) = primals, tangents
-    out = lattice_vjp(grid_bar, align)
-    return out, _no_tangent(out) if _zero(grid_bar_dot) else lattice_vjp(grid_bar_dot, align)
+    out = grid_vjp(grid_bar, align)
+    return out, _no_tangent(out) if _zero(grid_bar_dot) else grid_vjp(grid_bar_dot, align)
 
 
-def lattice_vjp_transpose(theta_dot: Any, grid_bar: Any, *, align: bool) -> list[Any]:
+def grid_vjp_transpose(theta_dot: Any, grid_bar: Any, *, align: bool) -> list[Any]:
     """Pull a cotangent back to a grid's."""
     aval = grid_bar.aval
-    return [ad.Zero(aval) if _zero(theta_dot) else like(lattice(theta_dot, AFFINE, aval.shape[1:-1], align), aval)]
+    return [ad.Zero(aval) if _zero(theta_dot) else like(grid(theta_dot, AFFINE, aval.shape[1:-1], align), aval)]

@@ -4,91 +4,131 @@
 A function takes the kind of its source, and then the arguments of the public one, by name.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 
 from stnkit import validation
-from stnkit.calls.sampling import NAMES
-from stnkit.jax import call
-from stnkit.jax.call import Array, Call, Maybe, import_arrays, not_written, prepare
-from stnkit.spec import AFFINE, GRID
+from stnkit.calls.arguments import Words
+from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
+from stnkit.calls.sampling import Form, fits_output, fits_tangents, formed
+from stnkit.dtypes import arithmetic, is_float
+from stnkit.jax import operations
+from stnkit.jax.call import Array, Maybe, widened
+from stnkit.jax.primitives import Settings
+from stnkit.spec import AFFINE, GRID, NEAREST
 
 
-def sample(kind: int, *, image: Array, out: Any, **rest: Any) -> Array:
+class Checked(NamedTuple):
+    """A checked call: arrays with a batch axis, what the operations take beside them, and what follows from shapes."""
+
+    image: Array
+    source: Array
+    sampler: Settings
+    form: Form
+
+    def unbatch(self, array: Array) -> Array:
+        """Take the batch axis from an output, where the caller's has none."""
+        return array if self.form.batched else array[0]
+
+    def pull(self, g: Array, asked: tuple[bool, bool]) -> tuple[Maybe, Maybe]:
+        """Return the cotangents that are asked for, in the shape and dtype of what they belong to."""
+        (image, source, sampler, _), g = self, g if self.form.batched else g[None]
+        image_bar, source_bar = None, None
+        if asked[1] and sampler.options.interp != NEAREST:
+            *bars, source_bar = operations.vjp(g, image, source, sampler, image_too=asked[0])
+            image_bar = bars[0] if bars else None
+        elif asked[0]:
+            image_bar = operations.splat(g, source, sampler, operations.image_of(image, sampler))
+        if asked[1] and source_bar is None:
+            source_bar = jnp.zeros_like(source)
+        return self.like_image(image_bar), self.like_source(source_bar)
+
+    def like_image(self, array: Maybe) -> Maybe:
+        """Return a cotangent of the image in the shape and dtype in which the image was given."""
+        return None if array is None else array.reshape(self.form.image_shape).astype(self.form.image_dtype)
+
+    def like_source(self, array: Maybe) -> Maybe:
+        """Return a cotangent of the source in the shape and dtype in which the source was given."""
+        return None if array is None else array.reshape(self.form.source_shape).astype(self.form.source_dtype)
+
+
+def sample(kind: int, **given: Any) -> Array:
     """Interpolate an image."""
-    not_written("out", out)
-    (image, source), options = _entered(kind, {"image": image}, rest)
-    return call.forward(_begun(kind, image, source, **options))
+    call = checked(kind, **given)
+    return call.unbatch(operations.sample(call.image, call.source, call.sampler))
 
 
-def sample_vjp(
-    kind: int, *, cotangent: Array, image: Array, wrt: Any, accumulate_into: Any, deterministic: Any, **rest: Any
-) -> tuple[Maybe, Maybe]:
-    """Pull a cotangent of the output back to image and source."""
-    not_written("accumulate_into", accumulate_into)
-    (cotangent, image, source), options = _entered(kind, {"cotangent": cotangent, "image": image}, rest)
-    began = _begun(kind, image, source, **_sized(kind, cotangent, source, options)).steady(deterministic)
-    return call.vjp(began, cotangent, wrt)
-
-
-def sample_jvp(kind: int, *, image: Array, d_image: Maybe, **rest: Any) -> tuple[Array, Array]:
-    """Push tangents forward."""
-    (image, source, *dots), options = _entered(kind, {"image": image}, rest, d_image=d_image)
-    return call.jvp(_begun(kind, image, source, **options), *dots)
-
-
-def sample_double_vjp(
-    kind: int, *, dd_image: Maybe, cotangent: Array, image: Array, deterministic: Any, **rest: Any
-) -> tuple[Array, Maybe, Array]:
-    """Pull cotangents of the results of `sample_vjp` back to its arguments."""
-    before = {"cotangent": cotangent, "image": image}
-    (cotangent, image, source, image_dot, source_dot), options = _entered(kind, before, rest, dd_image=dd_image)
-    began = _begun(kind, image, source, **_sized(kind, cotangent, source, options)).steady(deterministic)
-    return call.double_vjp(began, image_dot, source_dot, cotangent)
-
-
-def _entered(kind: int, before: dict[str, Any], rest: dict[str, Any], **dots: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Take the arrays of a call, its source after those `before`, then the tangents; return the options too."""
-    name = NAMES[kind]
-    arrays = before | {name: rest.pop(name)}
-    for image_dot, tangent in dots.items():
-        source_dot = image_dot.replace("image", name)
-        arrays |= {image_dot: tangent, source_dot: rest.pop(source_dot)}
-    return import_arrays(*dots, *(dot.replace("image", name) for dot in dots), **arrays), rest
-
-
-def _sized(kind: int, cotangent: Array, source: Array, options: dict[str, Any]) -> dict[str, Any]:
-    """Add the output's size, where the source does not say it: that of the cotangent."""
-    if kind != AFFINE:
-        return options
-    ndim = validation.theta_axes(source.shape)
-    return options | {"size": validation.output_size(cotangent.shape, ndim, options["data_format"])}
-
-
-def _begun(
-    kind: int,
-    image: Array,
-    source: Array,
-    size: Any = None,
-    *,
-    mode: str,
-    padding_mode: Any,
-    fill_value: Any,
-    align_corners: bool,
-    data_format: str,
-    **units: str,
-) -> Call:
-    """Check a call and bring it to one form."""
-    ndim = validation.theta_axes(source.shape) if kind == AFFINE else validation.grid_axes(source.shape, NAMES[kind])
-    options = validation.options(ndim, mode, padding_mode, align_corners, data_format, **units)
-    if kind == AFFINE:
-        _, spatial = validation.image_shape(image.shape, ndim, options.channels_last)
-        size = spatial if size is None else validation.size(size, ndim)
-    else:
-        size = source.shape[-1 - ndim : -1]
-    return prepare(image, source, kind, size, options, fill_value)
-
-
-def gradient(*, image: Array, grid: Array, **options: Any) -> Array:
+def gradient(**given: Any) -> Array:
     """Differentiate the interpolated image along each axis."""
-    image, grid = import_arrays(image=image, grid=grid)
-    return call.gradient(_begun(GRID, image, grid, **options))
+    call = checked(GRID, **given)
+    return call.unbatch(operations.gradient(call.image, call.source, call.sampler))
+
+
+def sample_vjp(kind: int, *, cotangent: Array, wrt: Any, **given: Any) -> tuple[Maybe, Maybe]:
+    """Pull a cotangent of the output back to image and source."""
+    call = checked(kind, cotangent, **given)
+    asked = validation.names("wrt", wrt, ("image", NAMES[kind]))
+    if asked[0]:
+        validation.differentiable("image", call.form.image_dtype)
+    return call.pull(cotangent, asked)
+
+
+def sample_jvp(kind: int, *, d_image: Maybe, **given: Any) -> tuple[Array, Array]:
+    """Push tangents forward."""
+    source_dot = given.pop(f"d_{NAMES[kind]}")
+    call = checked(kind, **given)
+    fits_tangents(JVP, d_image, source_dot, call.form)
+    out = operations.sample(call.image, call.source, call.sampler)
+    image_dot = None if d_image is None else d_image.reshape(call.image.shape)
+    moves = source_dot is not None and call.sampler.options.interp != NEAREST
+    source_dot = batched(source_dot, call.form) if moves else None
+    if image_dot is None and source_dot is None:
+        out_dot = jnp.zeros(out.shape, call.form.dot_dtype)
+    else:
+        out_dot = operations.tangent(call.image, call.source, source_dot, image_dot, call.sampler)
+    return call.unbatch(out), call.unbatch(out_dot)
+
+
+def sample_double_vjp(kind: int, *, dd_image: Maybe, cotangent: Array, **given: Any) -> tuple[Array, Maybe, Array]:
+    """Pull cotangents of the results of `sample_vjp` back to its arguments."""
+    dots = dd_image, given.pop(f"dd_{NAMES[kind]}")
+    call = checked(kind, cotangent, **given)
+    fits_tangents(DOUBLE_VJP, *dots, call.form)
+    asked = dots[0] is not None, dots[1] is not None
+
+    def first(g: Array, image: Array, source: Array) -> list[Array]:
+        return [bar for bar in call._replace(image=image, source=source).pull(g, asked) if bar is not None]
+
+    _, back = jax.vjp(first, cotangent, call.image, call.source)
+    out_bar_bar, image_bar, source_bar = back([dot for dot in dots if dot is not None])
+    image_bar = image_bar if is_float(call.form.image_dtype) else None
+    return out_bar_bar, call.like_image(image_bar), call.like_source(source_bar)
+
+
+FUNCTIONS: dict[Derivative[Any], Callable[..., Any]] = {
+    SAMPLE: sample,
+    VJP: sample_vjp,
+    JVP: sample_jvp,
+    DOUBLE_VJP: sample_double_vjp,
+}
+
+
+def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Checked:
+    """Check a call, whose output has a cotangent's size if there is one, and bring it to one form."""
+    source, words = rest.pop(NAMES[kind]), Words(**rest)
+    form = formed(kind, image, source, words, cotangent)
+    if cotangent is not None:
+        fits_output(cotangent, form)
+    options, steady = form.options, validation.flag("deterministic", words.deterministic)
+    fill, finite = validation.fill(words.fill_value, form.channels, options.interp, image.dtype, source.dtype)
+    sampler = Settings(kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
+    return Checked(image if image.ndim == len(form.size) + 2 else image[None], batched(source, form), sampler, form)
+
+
+def batched(source: Array, form: Form) -> Array:
+    """Return a source, or its tangent, with a batch axis and in the dtype that kernels read."""
+    source = source if source.ndim == form.axes else source[None]
+    return source.astype(arithmetic(form.image_dtype, form.source_dtype)) if form.kind == AFFINE else widened(source)

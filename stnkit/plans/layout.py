@@ -13,6 +13,7 @@ import numpy as np
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.leaves.stage import TILE
+from stnkit.plans.strides import gapless
 from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, Options, Spec
 
 Shape = tuple[int, ...]
@@ -48,8 +49,6 @@ class Strided(Protocol):
     def strides(self) -> Shape: ...  # noqa: D102
     @property
     def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-    @property
-    def itemsize(self) -> int: ...  # noqa: D102
 
 
 def layout(array: Strided) -> Layout:
@@ -59,10 +58,7 @@ def layout(array: Strided) -> Layout:
 
 def contiguous(array: Strided) -> Layout:
     """Return the layout of an array of the same shape and dtype without gaps."""
-    steps = [array.itemsize]
-    for n in reversed(array.shape[1:]):
-        steps.append(steps[-1] * n)
-    return array.shape, tuple(reversed(steps)), array.dtype
+    return array.shape, gapless(array.shape, array.dtype.itemsize), array.dtype
 
 
 @functools.lru_cache(maxsize=4096)
@@ -188,7 +184,7 @@ def _shares(call: Sampling, owners: int) -> int:
     there are too few parts for a handful of threads.
     """
     channels, interleaved = call.channels, call.spec.interleaved
-    each, few = (LANES, 4 if owners == 1 else 1) if interleaved else (4, 16 // owners)
+    each, few = (LANES, 4 if owners == 1 else 1) if interleaved else (3, 12 // owners)
     return max(-(-channels // each), min(channels, few))
 
 

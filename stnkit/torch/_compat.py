@@ -40,7 +40,7 @@ def _always() -> bool:
     return True
 
 
-# Who watches. Without an answer, somebody does.
+# Whether a transform, a mode or a tracer is active. Without an answer, one is taken to be.
 are_transforms_active: Callable[[], bool] = _found("_C._are_functorch_transforms_active") or _always
 count_modes: Callable[[], int] = _found("_C._len_torch_dispatch_stack") or _always  # of `__torch_dispatch__`
 is_tracing: Callable[[], bool] = _found("_C._is_tracing") or torch.jit.is_tracing

@@ -1,6 +1,6 @@
-"""Antialiasing on tensors that autograd, a transform or a compiler watches: composed of what they know.
+"""Antialiasing on tensors where autograd, a transform or a compiler is active: composed of operations that they know.
 
-What nobody watches is done on shared memory by the NumPy function.
+Other calls are done on shared memory by the NumPy function.
 """
 
 import inspect
@@ -12,7 +12,9 @@ import torch
 from torch.autograd import forward_ad
 
 from stnkit.antialias.compose import antialiased
-from stnkit.antialias.roles import Tools
+from stnkit.antialias.supersampling import Tools
+from stnkit.calls.arguments import Words
+from stnkit.calls.derivatives import SAMPLERS
 from stnkit.torch import _compat, memory
 from stnkit.torch.autograd import stands_for_another
 from stnkit.torch.operations import Operation
@@ -20,6 +22,8 @@ from stnkit.torch.spline_basis import constant
 from stnkit.torch.unsupported import refuse_rounding
 
 Options = dict[str, Any]
+
+_WORDS = Words._fields
 
 
 def composed(
@@ -33,21 +37,19 @@ def composed(
     """Do a call of the public function of a name by plain calls of it; `operation` takes its arrays."""
     if operation.rounds:
         _refuse_rounding(operation, tensors, options)
-    given = {word: value for word, value in _defaults(operation).items() if word not in operation.arrays}
-    sizes = {"size": rest[0]} if rest else {}
-    arguments = dict(zip(operation.arrays, tensors, strict=True)) | given | sizes | options
-    if "control_points" in options:
-        arguments["control_points"] = constant(options["control_points"])
-    if torch.compiler.is_dynamo_compiling() and options["antialias"] is True:
-        return _uncompiled(function, arguments, TORCH, name=name)
-    return antialiased(function, arguments, TORCH, name=name)
+    words = {**_defaults(operation), **({"size": rest[0]} if rest else {}), **options}
+    antialias = words.pop("antialias")
+    if "control_points" in words:
+        words["control_points"] = constant(words["control_points"])
+    do = _uncompiled if torch.compiler.is_dynamo_compiling() and antialias is True else antialiased
+    results = do(function, *SAMPLERS[name], tensors, words, antialias, TORCH)
+    return results[0] if len(results) == 1 else results
 
 
 def _defaults(operation: Operation) -> Options:
     """Return the options of a public function, but those of memory."""
     parameters = inspect.signature(operation.plain).parameters
-    own = ("out", "accumulate_into", *([] if operation.summing else ["deterministic"]))
-    return {word: parameter.default for word, parameter in parameters.items() if word not in own}
+    return {word: parameters[word].default for word in _WORDS if word in parameters}
 
 
 def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Options) -> None:

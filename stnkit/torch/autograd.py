@@ -1,4 +1,4 @@
-"""Calls as autograd sees them: an operation runs at once where nobody watches, is recorded, or is dispatched."""
+"""Calls as autograd sees them: an operation runs at once, is recorded, or goes through torch's dispatcher."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -7,7 +7,6 @@ import torch
 from torch.fx import Proxy
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-import stnkit
 from stnkit.backends.interop import misfit
 from stnkit.torch import _compat
 from stnkit.torch._compat import (
@@ -19,8 +18,7 @@ from stnkit.torch._compat import (
     is_tracing,
     is_wrapped,
 )
-from stnkit.torch.arguments import in_schema, in_speech
-from stnkit.torch.operations import OPERATIONS, Operation, registered
+from stnkit.torch.operations import OPERATIONS, Operation, from_schema, registered, to_schema
 from stnkit.torch.run import kernel
 from stnkit.torch.unsupported import readable, refuse_rounding, refuse_tracing
 
@@ -47,7 +45,7 @@ _NOTHING = torch.empty(0, device="cpu")  # for which torch's functions are overr
 
 
 def call(name: str, *arguments: Any, **options: Any) -> Any:
-    """Call an operation with tensors and what else its schema has, and with options in the words of the public API.
+    """Call an operation with tensors and what else its schema has, and with options as the public functions take them.
 
     One that sums nothing has no order to be asked for.
     """
@@ -60,9 +58,9 @@ def call(name: str, *arguments: Any, **options: Any) -> Any:
 
 
 def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options, alone: bool) -> Any:
-    """Run, record or dispatch a call, by the shortest way that all who watch its tensors allow."""
+    """Run, record or dispatch a call, by the shortest path that autograd and transforms allow."""
     if not alone:
-        return registered(operation)(*tensors, *rest, **in_schema(operation, options))
+        return registered(operation)(*tensors, *rest, **to_schema(operation, options))
     if recorded(tensors):
         return Recorded.apply((operation, rest, options, kernel), *tensors)
     return kernel(operation, tensors, rest, options)
@@ -109,13 +107,13 @@ def recorded(tensors: Sequence[Any]) -> bool:
     return False
 
 
-def traced(name: str, args: Sequence[Any], options: Options) -> Any:
+def traced(face: Callable[..., Any], args: Sequence[Any], options: Options) -> Any:
     """Record a call of a public function as one step, where `torch.fx` traces symbols; otherwise return None."""
     if torch.compiler.is_compiling():
         return None
     given = (*args, *options.values())
     if any(isinstance(argument, Proxy) for argument in given):
-        return handle_torch_function(getattr(stnkit, name), given, *args, **options)
+        return handle_torch_function(face, given, *args, **options)
     return None
 
 
@@ -169,8 +167,8 @@ def _whole(operation: Operation, dots: Bars, tensors: Sequence[Any], rest: Seque
 
 
 def dispatched(operation: Operation, *arguments: Any, **schema: Any) -> Any:
-    """Be the operation's rule of autograd in torch's dispatcher."""
-    count, options = len(operation.arrays), in_speech(schema)
+    """Run an operation, as its rule of autograd in torch's dispatcher."""
+    count, options = len(operation.arrays), from_schema(schema)
     tensors, rest = arguments[:count], arguments[count:]
     if _compat.HAS_LEVELS and are_transforms_active():
         with _compat.on_one_level():
@@ -182,7 +180,7 @@ def dispatched(operation: Operation, *arguments: Any, **schema: Any) -> Any:
 
 def _below(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:
     with _compat.below_autograd():
-        return registered(operation, _compat.BELOW)(*tensors, *rest, **in_schema(operation, options))
+        return registered(operation, _compat.BELOW)(*tensors, *rest, **to_schema(operation, options))
 
 
 def _below_a_transform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Any:

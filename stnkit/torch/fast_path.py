@@ -16,7 +16,6 @@ from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
 
 KINDS = 4096  # so many are remembered
-LARGE = 1 << 22  # bytes of arrays; beyond, looks and checks are no matter, and NumPy allocates in larger pages
 FAST = frozenset(name + end for name in SAMPLERS for end in ("", "_vjp"))
 
 Kind = tuple[Any, ...]
@@ -185,8 +184,6 @@ def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors[0].is_floating_point():
         return None
     views = [memory.as_array(tensor) for tensor in tensors]
-    if sum(view.nbytes for view in views) > LARGE:
-        return None
     return fast_path.way(TORCH, operation.name, views, rest, options)
 
 

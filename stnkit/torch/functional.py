@@ -12,7 +12,7 @@ import torch
 from torch.overrides import handle_torch_function, has_torch_function_unary, has_torch_function_variadic
 
 import stnkit
-from stnkit.calls.sampling import PaddingMode
+from stnkit.calls.arguments import PaddingMode
 
 __all__ = ["affine_grid", "grid_sample"]
 

@@ -1,6 +1,6 @@
-"""The public functions on tensors: what they do to words and results, around the calls of operations.
+"""The public functions on tensors: what they do with options and results, around the calls of operations.
 
-Where a call need not be recorded, its words stay as they are, and so does all that is checked and said about them.
+A call that need not be recorded goes to the NumPy function with its options as they are, which checks them.
 """
 
 import functools
@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-import stnkit
 from stnkit import validation
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
@@ -20,8 +19,9 @@ from stnkit.torch.run import axes, run
 _WRITTEN = ("out", "accumulate_into")
 
 
-def public_function(operation: Operation) -> Callable[..., Any]:
-    """Return the public function of an operation's name, for tensors."""
+def public_function(face: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a public function does with tensors: the operation of its name."""
+    operation = OPERATIONS[face.__name__]
     count = len(operation.arrays)
 
     @functools.wraps(operation.plain)
@@ -37,7 +37,7 @@ def public_function(operation: Operation) -> Callable[..., Any]:
         tensors, rest = args[:count], args[count:]
         if options.get("antialias") is False:
             del options["antialias"]
-        results = traced(operation.name, (*tensors, *rest), options)
+        results = traced(face, (*tensors, *rest), options)
         if results is not None:
             return results
         if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
@@ -48,7 +48,7 @@ def public_function(operation: Operation) -> Callable[..., Any]:
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if "antialias" in options:
-            return composed(function, operation.name, operation, tensors, rest, unwritten(options))
+            return composed(face, operation.name, operation, tensors, rest, unwritten(options))
         return performed(operation, tensors, rest, options, alone)
 
     return function
@@ -76,7 +76,7 @@ def unwritten(options: dict[str, Any]) -> dict[str, Any]:
     """Return options without those of memory, which is not written to here."""
     for word in _WRITTEN:
         if options.get(word) is not None:
-            msg = f"`{word}` cannot be written to where calls are transformed or compiled; leave it out"
+            msg = f"`{word}` cannot be written to where calls are recorded, transformed or compiled; leave it out"
             raise TypeError(msg)
     if "deterministic" in options:
         validation.flag("deterministic", options["deterministic"])
@@ -90,6 +90,3 @@ def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict
         shape = tensors[operation.picture].shape
         return list(shape[-1 - ndim : -1] if options.get("data_format") == "channels_last" else shape[-ndim:])
     return list(size) if isinstance(size, Sequence) else list(validation.size(size, ndim))
-
-
-FUNCTIONS = {name: public_function(operation) for name, operation in OPERATIONS.items() if name in stnkit.__all__}

@@ -13,7 +13,7 @@ from torch import fx, nn
 import stnkit
 from stnkit import validation
 from stnkit.antialias.footprints import MOST
-from stnkit.calls.sampling import DataFormat, PaddingMode, Units
+from stnkit.calls.arguments import DataFormat, PaddingMode, Units
 from stnkit.torch.unsupported import refuse_tracing
 from stnkit.transforms import IDENTITIES, axes_of, identity_parameters
 from stnkit.transforms.identities import LATTICES, SPLINE

@@ -11,13 +11,36 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-import stnkit
-from stnkit.api.splat import splat_double_jvp
+from stnkit import (
+    affine_grid,
+    affine_grid_vjp,
+    affine_sample,
+    affine_sample_double_vjp,
+    affine_sample_jvp,
+    affine_sample_vjp,
+    flow_grid,
+    flow_grid_vjp,
+    flow_sample,
+    flow_sample_double_vjp,
+    flow_sample_jvp,
+    flow_sample_vjp,
+    grid_sample,
+    grid_sample_double_vjp,
+    grid_sample_jvp,
+    grid_sample_vjp,
+    grid_splat,
+    grid_splat_vjp,
+    validation,
+)
 from stnkit.backends import backend
+from stnkit.calls.splatting import splat_double_jvp
 
 NAMESPACE = "stnkit"
 
+Options = dict[str, Any]
+
 # The options that operations have, and their types in a schema.
+_NUMBER = (int, float)  # as a tuple: torch's compiler cannot read a union before 2.9
 _TYPES = {
     "mode": "str",
     "padding_mode": "str[]",
@@ -42,7 +65,7 @@ class Operation(NamedTuple):
     sized: bool  # whether the output's size is an argument
     chosen: bool  # whether `wrt` chooses among the results
     plain: Callable[..., Any]  # the function on NumPy arrays
-    names: tuple[str, ...]  # of results, in the words of `wrt`
+    names: tuple[str, ...]  # of results, as `wrt` has them
     where: int  # which argument the coordinates come from
     picture: int | None  # which argument gives results their channel axis, dtype and memory format
     rounds: bool  # whether an image of integers is sampled, and the result rounded to them
@@ -57,7 +80,7 @@ def registered(operation: Operation, end: str = "") -> Any:
 
 
 def _operation(
-    name: str,
+    face: Callable[..., Any],
     source: str,
     arrays: tuple[str, ...],
     results: tuple[str, ...],
@@ -66,9 +89,10 @@ def _operation(
     optional: tuple[str, ...] = (),
     sized: bool = False,
     chosen: bool = False,
-    plain: Callable[..., Any] | None = None,
+    name: str = "",
 ) -> Operation:
-    plain = plain or inspect.unwrap(getattr(stnkit, name))
+    plain = inspect.unwrap(face)
+    name = name or plain.__name__
     options = {word: p.default for word, p in inspect.signature(plain).parameters.items() if word in _TYPES}
     takes = [f"Tensor{'?' if array in optional else ''} {array}" for array in arrays]
     takes += ["SymInt[] size"] * sized + ["bool[2] wrt"] * chosen + ["*"]
@@ -98,64 +122,89 @@ def _operation(
 
 
 def _default(kind: str, value: Any) -> str:
-    """Write a default in the words of a schema, where a list of names can have none."""
+    """Write a default as a schema has it; a list of names can have none there."""
     return {"str": f'="{value}"', "str[]": "", "float[]": f"=[{value}]", "bool": f"={value}"}[kind]
 
 
-def _sampler(name: str, source: str, *, sized: bool = False) -> list[Operation]:
+def _sampler(source: str, *faces: Callable[..., Any], sized: bool = False) -> list[Operation]:
+    """Return a sampler and its derivatives, in the order of their public functions."""
     pair = ("image", source)
     dots, twice = ("d_image", f"d_{source}"), ("dd_image", f"dd_{source}")
     backward = ("cotangent", *pair)
+    sample, vjp, jvp, double_vjp = faces
     return [
-        _operation(name, source, pair, ("out",), sized=sized),
-        _operation(f"{name}_vjp", source, backward, pair, shapes=("out", *pair), chosen=True),
-        _operation(
-            f"{name}_jvp", source, (*pair, *dots), ("out", "out"), shapes=pair + pair, optional=dots, sized=sized
-        ),
-        _operation(
-            f"{name}_double_vjp",
-            source,
-            (*twice, *backward),
-            ("out", *pair),
-            shapes=(*pair, "out", *pair),
-            optional=twice,
-        ),
-    ]
+        _operation(sample, source, pair, ("out",), sized=sized),
+        _operation(vjp, source, backward, pair, shapes=("out", *pair), chosen=True),
+        _operation(jvp, source, (*pair, *dots), ("out", "out"), shapes=pair + pair, optional=dots, sized=sized),
+        _operation(double_vjp, source, (*twice, *backward), ("out", *pair), shapes=(*pair, "out", *pair),
+                   optional=twice),
+    ]  # fmt: skip
 
 
-def _splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequence[int], **options: Any) -> Any:
+def grid_splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequence[int], **options: Any) -> Any:
     """Return a splat and its tangent: splatting is linear in values, and the adjoint of sampling in the image.
 
     So its tangent along a grid's is what the second order of sampling gives an image, of which nothing is read.
     """
-    out = stnkit.grid_splat(values, grid, size, **options)
-    parts = [] if d_values is None else [stnkit.grid_splat(d_values, grid, size, **options)]
+    out = grid_splat(values, grid, size, **options)
+    parts = [] if d_values is None else [grid_splat(d_values, grid, size, **options)]
     if d_grid is not None:
         shared = out.shape[: -1 - grid.shape[-1]]
         cotangent = np.broadcast_to(values, (*shared, *values.shape[-1 - grid.shape[-1] :]))
-        parts.append(stnkit.grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
+        parts.append(grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
     return out, backend(out).added(out, parts)
 
 
-_splat_jvp.__signature__ = inspect.signature(stnkit.grid_splat)  # type: ignore[attr-defined]  # mypy lacks it
+for _function in (grid_splat_jvp, splat_double_jvp):
+    vars(_function)["__signature__"] = inspect.signature(grid_splat)
 
 
 OPERATIONS = {
     operation.name: operation
     for operation in [
-        *_sampler("grid_sample", "grid"),
-        *_sampler("affine_sample", "theta", sized=True),
-        *_sampler("flow_sample", "flow"),
-        _operation("affine_grid", "theta", ("theta",), ("grid",), sized=True),
-        _operation("affine_grid_vjp", "grid", ("cotangent",), ("theta",), shapes=("grid",)),
-        _operation("flow_grid", "flow", ("flow",), ("grid",)),
-        _operation("flow_grid_vjp", "grid", ("cotangent",), ("flow",), shapes=("grid",)),
-        _operation("grid_splat", "grid", ("values", "grid"), ("image",), shapes=("out", "grid"), sized=True),
-        _operation("grid_splat_vjp", "grid", ("cotangent", "values", "grid"), ("out", "grid"),
+        *_sampler("grid", grid_sample, grid_sample_vjp, grid_sample_jvp, grid_sample_double_vjp),
+        *_sampler("theta", affine_sample, affine_sample_vjp, affine_sample_jvp, affine_sample_double_vjp, sized=True),
+        *_sampler("flow", flow_sample, flow_sample_vjp, flow_sample_jvp, flow_sample_double_vjp),
+        _operation(affine_grid, "theta", ("theta",), ("grid",), sized=True),
+        _operation(affine_grid_vjp, "grid", ("cotangent",), ("theta",), shapes=("grid",)),
+        _operation(flow_grid, "flow", ("flow",), ("grid",)),
+        _operation(flow_grid_vjp, "grid", ("cotangent",), ("flow",), shapes=("grid",)),
+        _operation(grid_splat, "grid", ("values", "grid"), ("image",), shapes=("out", "grid"), sized=True),
+        _operation(grid_splat_vjp, "grid", ("cotangent", "values", "grid"), ("out", "grid"),
                    shapes=("image", "out", "grid"), chosen=True),
-        _operation("grid_splat_jvp", "grid", ("values", "grid", "d_values", "d_grid"), ("image", "image"),
-                   shapes=("out", "grid") * 2, optional=("d_values", "d_grid"), sized=True, plain=_splat_jvp),
-        _operation("grid_splat_double_jvp", "grid", ("values", "grid", "d_grid", "dd_grid"), ("image",),
-                   shapes=("out", "grid", "grid", "grid"), sized=True, plain=splat_double_jvp),
+        _operation(grid_splat_jvp, "grid", ("values", "grid", "d_values", "d_grid"), ("image", "image"),
+                   shapes=("out", "grid") * 2, optional=("d_values", "d_grid"), sized=True),
+        _operation(splat_double_jvp, "grid", ("values", "grid", "d_grid", "dd_grid"), ("image",),
+                   shapes=("out", "grid", "grid", "grid"), sized=True, name="grid_splat_double_jvp"),
     ]
 }  # fmt: skip
+
+
+def to_schema(operation: Operation, options: Options) -> Options:
+    """Return options in the types of a schema, where one word for all axes, and one number, are lists of one."""
+    if "padding_mode" not in operation.options:
+        return options
+    listed = {**options, "padding_mode": _names(options.get("padding_mode", operation.options["padding_mode"]))}
+    if "fill_value" in options:
+        listed["fill_value"] = _numbers(options["fill_value"])
+    return listed
+
+
+def from_schema(schema: Options) -> Options:
+    """Return options as the public functions take them."""
+    return {word: _one(value) if word in ("padding_mode", "fill_value") else value for word, value in schema.items()}
+
+
+def _one(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _names(given: Any) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _numbers(given: Any) -> list[float]:
+    if isinstance(given, _NUMBER):
+        return [float(given)]
+    validation.constant(given)
+    return [float(value) for value in np.atleast_1d(np.asarray(given)).tolist()]

@@ -15,14 +15,24 @@ from stnkit.plans import thin_plates
 from stnkit.torch import _compat, memory
 from stnkit.torch.autograd import stands_for_another, transformed
 from stnkit.torch.operations import NAMESPACE
-from stnkit.torch.registry import LIBRARY
+from stnkit.torch.registration import LIBRARY
 
 
-def table(control_points: Any, size: tuple[Any, ...], align: bool, like: torch.Tensor) -> torch.Tensor:
-    """Return what theta is multiplied by. A compiler, which does not know the control points, records the call."""
+def constant_tensor(control_points: Any) -> torch.Tensor:
+    """Return control points of any framework as a tensor; refuse those that have a derivative."""
     if isinstance(control_points, np.ndarray):
         control_points = torch.from_numpy(control_points)
-    _refuse_derivative(control_points)
+    elif not isinstance(control_points, torch.Tensor):
+        control_points = torch.from_numpy(known(control_points))
+    moves = _compat.is_forward_mode_on() and forward_ad.unpack_dual(control_points).tangent is not None
+    if control_points.requires_grad or moves:
+        msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
+        raise TypeError(msg)
+    return control_points
+
+
+def table(control_points: torch.Tensor, size: Sequence[Any], align: bool, like: torch.Tensor) -> torch.Tensor:
+    """Return what theta is multiplied by. A compiler, which does not know the control points, records the call."""
     if transformed():
         found = getattr(torch.ops, NAMESPACE).thin_plate_spline_table(control_points, size, align)
     else:
@@ -30,20 +40,11 @@ def table(control_points: Any, size: tuple[Any, ...], align: bool, like: torch.T
     return found.to(like.dtype).to(like.device)
 
 
-def _refuse_derivative(control_points: torch.Tensor) -> None:
-    moves = _compat.is_forward_mode_on() and forward_ad.unpack_dual(control_points).tangent is not None
-    if control_points.requires_grad or moves:
-        msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
-        raise TypeError(msg)
-
-
 def constant(control_points: Any) -> Any:
     """Return control points in float64: as a NumPy array, where their numbers are known."""
-    if isinstance(control_points, np.ndarray):
-        if not torch.compiler.is_compiling():
-            return known(control_points)
-        control_points = torch.from_numpy(control_points)
-    _refuse_derivative(control_points)
+    if isinstance(control_points, np.ndarray) and not torch.compiler.is_compiling():
+        return known(control_points)
+    control_points = constant_tensor(control_points)
     refuse_integers("control_points", control_points)
     wide = control_points.detach().double()
     return wide if torch.compiler.is_compiling() or stands_for_another(wide) else memory.as_array(wide.cpu())
@@ -57,7 +58,7 @@ def computed(control_points: torch.Tensor, size: Sequence[int], align: bool) -> 
 
 
 def _kept(control_points: torch.Tensor, size: Sequence[int], align: bool) -> torch.Tensor:
-    """Be the operation: its result is the caller's own."""
+    """Return the table as the operation does: its result is the caller's own."""
     return computed(control_points, size, align).clone().to(control_points.device)
 
 

@@ -65,6 +65,6 @@ def refuse_rounding(what: str, operation: Operation, tensors: Sequence[Any], opt
 
 
 def refuse_tracing() -> NoReturn:
-    """Refuse `torch.jit.trace`, which cannot record words, and would keep results as constants."""
+    """Refuse `torch.jit.trace`, which records no strings, and would keep results as constants."""
     msg = "stnkit's operations cannot be traced by torch.jit; use torch.compile, or torch.export and its ONNX exporter"
     raise NotImplementedError(msg)

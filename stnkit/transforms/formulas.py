@@ -1,17 +1,176 @@
-"""Grids of maps that are no affine ones, as formulas: made of operations that any framework differentiates.
+"""Projective maps and thin plate splines as formulas: made of operations that any framework differentiates.
 
 Kernels compute the same numbers faster. These are for where a framework has to see the parts: to differentiate to any
-order, to map over batches, or to compile. `xp` is the framework's namespace, and `arange` its function of that name,
-in the dtype of theta.
+order, to map over batches, or to compile. The grid is a formula in the framework's own operations, and sampling is its
+`grid_sample` at that grid. Sizes may be symbols.
 """
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from stnkit import validation
+from stnkit.spec import PROJECTIVE
+from stnkit.transforms.namespaces import FLOATS, converted, dtype_name, widened
+
 Array = Any
-Arange = Callable[[Any], Array]
+Maybe = Array | None
+Size = Sequence[Any]
+
+# The checks of shapes below `functools.lru_cache`: shapes of symbols cannot be looked up.
+_image_shape, _batch = inspect.unwrap(validation.image_shape), inspect.unwrap(validation.batch)
+_projective_axes, _spline_axes = inspect.unwrap(validation.projective_axes), inspect.unwrap(validation.spline_axes)
+
+PAIR = ("image", "theta")
+
+
+class Framework(NamedTuple):
+    """What differs between frameworks."""
+
+    xp: Any  # its namespace
+    arange: Callable[[Array, Any], Array]  # of so many numbers, in the dtype and on the device of an array
+    matmul: Callable[[Array, Array], Array]
+    size: Callable[[Size, int], tuple[Any, ...]]  # checks the size of an output
+    control: Callable[[Any], Array]  # takes control points, which are constants
+    table: Callable[[Array, Size, bool, Array], Array]  # what a spline multiplies theta by, in the dtype of an array
+    sample: Callable[..., Array]  # `grid_sample`, and its derivatives
+    sample_vjp: Callable[..., tuple[Maybe, Maybe]]
+    sample_jvp: Callable[..., tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """How the maps of a call make a grid of theta. Theta is in the dtype of the arithmetic."""
+
+    own: Framework
+    ndim: int
+    control: Maybe  # of splines
+    align: bool
+
+    def grid(self, theta: Array, size: Size) -> Array:
+        """Return the grid."""
+        if self.control is None:
+            return projective(self.own, theta, size, self.align)
+        flat = self.own.matmul(self.own.table(self.control, size, self.align, theta), theta)
+        return flat.reshape((*theta.shape[:-2], *size, self.ndim))
+
+    def push(self, theta: Array, theta_dot: Array, size: Size) -> Array:
+        """Return the grid's tangent."""
+        if self.control is None:
+            return projective_jvp(self.own, theta, theta_dot, size, self.align)
+        return self.grid(theta_dot, size)
+
+    def pull(self, theta: Array, grid_bar: Array) -> Array:
+        """Return the cotangent of theta."""
+        if self.control is None:
+            return projective_vjp(self.own, grid_bar, theta, self.align)
+        weights = self.own.table(self.control, grid_bar.shape[-1 - self.ndim : -1], self.align, grid_bar)
+        return self.own.matmul(weights.T, grid_bar.reshape((*theta.shape[:-2], -1, self.ndim)))
+
+
+def maps_of(
+    own: Framework, kind: int, theta: Array, *, control_points: Any = None, align_corners: bool = False, **_: Any
+) -> Maps:
+    """Check maps. A compiler may have symbols for the sizes that say on how many axes they act; these are numbers."""
+    if dtype_name(theta) not in FLOATS:
+        validation.coordinate_dtype("theta", np.dtype(dtype_name(theta)))
+    control = None if kind == PROJECTIVE else own.control(control_points)
+    shapes = [(*a.shape[:-2], *map(int, a.shape[-2:])) for a in ((theta,) if control is None else (theta, control))]
+    found = _projective_axes(*shapes) if control is None else _spline_axes(*shapes)
+    ndim = next(number for number in (1, 2, 3) if number == found)
+    return Maps(own, ndim, control, validation.flag("align_corners", align_corners))
+
+
+def grid(own: Framework, kind: int, *, theta: Array, size: Size, **options: Any) -> Array:
+    """Return the grid of maps."""
+    maps = maps_of(own, kind, theta, **options)
+    return maps.grid(widened(theta, own.xp), own.size(size, maps.ndim))
+
+
+def grid_vjp(
+    own: Framework, kind: int, *, cotangent: Array, theta: Array, deterministic: bool = False, **options: Any
+) -> Array:
+    """Pull a cotangent of the grid back to theta."""
+    validation.flag("deterministic", deterministic)
+    maps, wide = maps_of(own, kind, theta, **options), widened(theta, own.xp)
+    size = cotangent.shape[-1 - maps.ndim : -1]
+    alike("cotangent", cotangent, "the grid", (*theta.shape[:-2], *size, maps.ndim), wide.dtype)
+    return converted(maps.pull(wide, cotangent), theta.dtype, own.xp)
+
+
+def grid_jvp(
+    own: Framework, kind: int, *, theta: Array, d_theta: Array, size: Size, **options: Any
+) -> tuple[Array, Array]:
+    """Push a tangent of theta forward to the grid."""
+    alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
+    maps, wide = maps_of(own, kind, theta, **options), widened(theta, own.xp)
+    size = own.size(size, maps.ndim)
+    return maps.grid(wide, size), maps.push(wide, widened(d_theta, own.xp), size)
+
+
+def sample(own: Framework, kind: int, *, image: Array, theta: Array, size: Size | None = None, **options: Any) -> Array:
+    """Interpolate an image under maps."""
+    maps = maps_of(own, kind, theta, **options)
+    size = _size(maps, image, theta, size, options)
+    return own.sample(image, maps.grid(_wide(own, theta, image), size), **_others(options))
+
+
+def sample_vjp(
+    own: Framework, kind: int, *, cotangent: Array, image: Array, theta: Array, wrt: Any = PAIR, **options: Any
+) -> tuple[Maybe, Maybe]:
+    """Pull a cotangent of the output back to image and theta."""
+    maps, wide = maps_of(own, kind, theta, **options), _wide(own, theta, image)
+    _size(maps, image, theta, None, options)
+    grid = maps.grid(wide, _spatial(maps, "cotangent", cotangent, options))
+    asked = zip(("image", "grid"), validation.names("wrt", wrt, PAIR), strict=True)
+    wrt = tuple([name for name, wanted in asked if wanted])
+    image_bar, grid_bar = own.sample_vjp(cotangent, image, grid, wrt=wrt, **_others(options))
+    return image_bar, None if grid_bar is None else converted(maps.pull(wide, grid_bar), theta.dtype, own.xp)
+
+
+def sample_jvp(
+    own: Framework, kind: int, *, image: Array, theta: Array, d_image: Maybe, d_theta: Maybe, **options: Any
+) -> tuple[Array, Array]:
+    """Push tangents of image and theta forward to the output."""
+    maps, wide, grid_dot = maps_of(own, kind, theta, **options), _wide(own, theta, image), None
+    size = _size(maps, image, theta, options.pop("size", None), options)
+    if d_theta is not None:
+        alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
+        grid_dot = maps.push(wide, _wide(own, d_theta, image), size)
+    return own.sample_jvp(image, maps.grid(wide, size), d_image, grid_dot, **_others(options))
+
+
+def alike(name: str, array: Array, other: str, shape: Size, dtype: Any) -> None:
+    """Refuse an array that is not of the shape and dtype of what it belongs to."""
+    validation.same_shape(name, tuple(array.shape), other, tuple(shape))
+    validation.same_dtype(name, array.dtype, other, dtype)
+
+
+def _others(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `grid_sample`."""
+    return {name: value for name, value in options.items() if name != "control_points"}
+
+
+def _wide(own: Framework, theta: Array, image: Array) -> Array:
+    """Return theta in the dtype of the arithmetic."""
+    return converted(theta, own.xp.float64, own.xp) if dtype_name(image) == "float64" else widened(theta, own.xp)
+
+
+def _size(maps: Maps, image: Array, theta: Array, size: Size | None, options: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the output's size; that of the image if none is given. Refuse an image that does not fit theta."""
+    spatial = _spatial(maps, "image", image, options)
+    _batch(tuple(image.shape), tuple(theta.shape), maps.ndim, "theta", 3)
+    return spatial if size is None else maps.own.size(size, maps.ndim)
+
+
+def _spatial(maps: Maps, name: str, array: Array, options: dict[str, Any]) -> tuple[Any, ...]:
+    last = options.get("data_format") == "channels_last"
+    return tuple(_image_shape(tuple(array.shape), maps.ndim, last, name)[1])
 
 
 class Rows(NamedTuple):
@@ -22,23 +181,25 @@ class Rows(NamedTuple):
     lost: Array  # at or behind the horizon, or not finite
 
 
-def lattice(size: Sequence[Any], align: bool, arange: Arange, rank: int) -> list[Array]:
-    """Return the normalised coordinates of an output along x, y, z, with `rank` axes that broadcast over it."""
+def lattice(own: Framework, theta: Array, size: Size, align: bool) -> list[Array]:
+    """Return the normalised coordinates of an output along x, y, z, which broadcast over it and over theta's batch."""
+    rank = theta.ndim - 2 + len(size)
     lines = []
     for axis, n in enumerate(reversed(size)):
-        line = (2 * arange(n) - (n - 1)) / max(n - 1, 1) if align else (2 * arange(n) + (1 - n)) / n
+        steps = 2 * own.arange(theta, n)
+        line = (steps - (n - 1)) / max(n - 1, 1) if align else (steps + (1 - n)) / n
         lines.append(line.reshape((*(1,) * (rank - 1 - axis), -1, *(1,) * axis)))
     return lines
 
 
-def projective(theta: Array, size: Sequence[Any], align: bool, xp: Any, arange: Arange) -> Array:
+def projective(own: Framework, theta: Array, size: Size, align: bool) -> Array:
     """Return the grid of projective maps, of shape (..., *T, d)."""
-    return xp.stack(_rows(theta, lattice(size, align, arange, _rank(theta)), xp).coordinates, -1)
+    return own.xp.stack(_rows(theta, lattice(own, theta, size, align), own.xp).coordinates, -1)
 
 
-def projective_jvp(theta: Array, theta_dot: Array, size: Sequence[Any], align: bool, xp: Any, arange: Arange) -> Array:
+def projective_jvp(own: Framework, theta: Array, theta_dot: Array, size: Size, align: bool) -> Array:
     """Return the grid's tangent: u' = (r' - u w') / w."""
-    lines = lattice(size, align, arange, _rank(theta))
+    xp, lines = own.xp, lattice(own, theta, size, align)
     found = _rows(theta, lines, xp)
     *rows_dot, depth_dot = (_line(theta_dot, row, lines) for row in range(len(size) + 1))
     pairs = zip(found.coordinates, rows_dot, strict=True)
@@ -46,23 +207,17 @@ def projective_jvp(theta: Array, theta_dot: Array, size: Sequence[Any], align: b
     return xp.stack([xp.where(found.lost, 0.0, u_dot) for u_dot in moved], -1)
 
 
-def projective_vjp(bar: Array, theta: Array, align: bool, xp: Any, arange: Arange) -> Array:
+def projective_vjp(own: Framework, bar: Array, theta: Array, align: bool) -> Array:
     """Return the cotangent of theta: r_bar = u_bar / w and w_bar = -(sum of r_bar u), times the locations."""
-    ndim = theta.shape[-1] - 1
-    lines = [*lattice(bar.shape[-1 - ndim : -1], align, arange, _rank(theta)), 1.0]
-    found = _rows(theta, lines[:-1], xp)
+    xp, ndim = own.xp, theta.shape[-1] - 1
+    lines = lattice(own, theta, bar.shape[-1 - ndim : -1], align)
+    found = _rows(theta, lines, xp)
     bars = [xp.where(found.lost, 0.0, bar[..., axis]) / found.depth for axis in range(ndim)]
     pulled = [r * _finite(found, u, xp) for r, u in zip(bars, found.coordinates, strict=True)]
     bars.append(-functools.reduce(operator.add, pulled))
     axes = tuple(range(-ndim, 0))
-    flat = [xp.sum(r * line, axes) for r in bars for line in lines]
+    flat = [xp.sum(r * line, axes) for r in bars for line in (*lines, 1.0)]
     return xp.stack(flat, -1).reshape(theta.shape)
-
-
-def _rank(theta: Array) -> int:
-    """Return how many axes a coordinate of the grid has: those of the batch, and of the output."""
-    rank: int = theta.ndim - 2 + theta.shape[-1] - 1
-    return rank
 
 
 def _line(theta: Array, row: int, lines: list[Array]) -> Array:

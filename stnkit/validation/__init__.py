@@ -31,6 +31,7 @@ from stnkit.validation.shapes import not_empty as not_empty
 from stnkit.validation.shapes import output_size as output_size
 from stnkit.validation.shapes import projective_axes as projective_axes
 from stnkit.validation.shapes import same_shape as same_shape
+from stnkit.validation.shapes import source_axes as source_axes
 from stnkit.validation.shapes import spline_axes as spline_axes
 from stnkit.validation.shapes import theta_axes as theta_axes
 from stnkit.validation.shapes import writable as writable

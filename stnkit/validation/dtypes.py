@@ -80,8 +80,9 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def same_dtype(argument: str, given: np.dtype[Any], other: str, wanted: np.dtype[Any]) -> None:
-    """Refuse an array that is not of the dtype of what it belongs to."""
+def same_dtype(argument: str, given: Any, other: str, wanted: Any) -> None:
+    """Refuse an array that is not of the dtype of what it belongs to; dtypes are those of any framework."""
     if given != wanted:
-        msg = f"`{argument}` must have the dtype of {other}, {wanted.name}; got {given.name}"
+        names = [getattr(dtype, "name", str(dtype).rpartition(".")[-1]) for dtype in (wanted, given)]
+        msg = f"`{argument}` must have the dtype of {other}, {names[0]}; got {names[1]}"
         raise TypeError(msg)

@@ -149,7 +149,7 @@ def lattice(given: Any) -> Shape:
 def size(given: Any, ndim: int) -> Shape:
     """Return the spatial size of an output as a tuple of ints."""
     try:
-        sizes = tuple(operator.index(n) for n in given)
+        sizes = tuple(map(operator.index, given))
     except TypeError as error:
         msg = f"`size` must be a sequence of {ndim} integers, ({', '.join(_AXES[ndim])}); got {given!r}"
         raise TypeError(msg) from error

@@ -1,12 +1,11 @@
 """Whether the shapes of the arrays of a call fit together."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
-from stnkit.spec import (
-    DATA_FORMATS,
-)
+from stnkit.spec import AFFINE, DATA_FORMATS, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.validation import hints
 from stnkit.validation.options import word
 
@@ -81,6 +80,20 @@ def spline_axes(theta: Shape, control: Shape) -> int:
         msg = f"`theta` must have shape (N, {many}, {ndim}), N optional, for `control_points` of {control}; got {theta}"
         raise ValueError(msg)
     return ndim
+
+
+_SOURCE_AXES: dict[int, Callable[[Shape], int]] = {
+    GRID: grid_axes,
+    FLOW: functools.partial(grid_axes, name="flow"),
+    AFFINE: theta_axes,
+    PROJECTIVE: projective_axes,
+}
+
+
+@functools.lru_cache(maxsize=1024)
+def source_axes(kind: int, shape: Shape, control: Shape = ()) -> int:
+    """Return on how many axes a source of coordinates acts, or refuse its shape; a spline has control points."""
+    return spline_axes(shape, control) if kind == THIN_PLATE_SPLINE else _SOURCE_AXES[kind](shape)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -14,8 +14,9 @@ import numpy as np
 from calls import CHOICES, Absent, perform
 
 import stnkit
-from stnkit.backends.cuda.array import DeviceArray, DeviceContext, gapless
+from stnkit.backends.cuda.array import DeviceArray, DeviceContext
 from stnkit.kernels.cuda import runtime
+from stnkit.plans.strides import gapless
 from stnkit.spec import DTYPES, UINT8, Spec
 
 

@@ -35,7 +35,9 @@ def launched(request, monkeypatch):
 
     def launch(factory, spec, items, arguments, stream, at):
         record.append((factory.__name__, items))
-        cuda.jit(runtime._kernel(factory(spec)))[request.param, BLOCK](np.int32(items), arguments)
+        thread = factory(spec)
+        kernel = runtime._kernel(lambda i, arguments: thread(i, *arguments))
+        cuda.jit(kernel)[request.param, BLOCK](np.int32(items), arguments)
 
     with pretended():
         monkeypatch.setattr(runtime, "launch", launch)

@@ -166,6 +166,13 @@ REFUSED = [
     (TypeError, lambda t: stnkit.projective_grid_vjp(t.new_ones(2, 4, 4, 2).float(), t), r"`cotangent`.*float64"),
     (TypeError, lambda t: stnkit.projective_grid(t, (3, 4), align_corners=1), r"`align_corners` must be True or False"),
     (ValueError, lambda t: stnkit.thin_plate_spline_grid(t[..., :2], np.eye(3)[:, :2] * 0, (3, 4)), "must differ"),
+    (TypeError, lambda t: stnkit.thin_plate_spline_grid(t[..., :2], None, (3, 4)), "`control_points` must be a"),
+    (TypeError, lambda t: stnkit.projective_grid(t, (3, 4), mode="nearest"), "unexpected keyword argument 'mode'"),
+    (
+        TypeError,
+        lambda t: stnkit.grid_count(t[..., :2], (3, 4), antialias=2),
+        "unexpected keyword argument 'antialias'",
+    ),
 ]
 
 

@@ -56,7 +56,7 @@ def sample(
 
     Of an image that kernels cannot read, the box that they read is copied.
     """
-    if not interop.is_native(image):
+    if not (image.flags.aligned and image.dtype.isnative):
         image = interop.boxed(image, box(image.shape, image.dtype, source, kind, size, options))
     source = readable(source, kind, image.dtype, options.control)
     plan = plans.forward(layout(image), layout(source), kind, size, options)

@@ -4,12 +4,13 @@ What NumPy arrays are to the floors above for main memory, these are for a GPU's
 names: see `ARITHMETIC`.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from stnkit.plans.strides import gapless, is_gapless
 
 Shape = tuple[int, ...]
 
@@ -203,24 +204,6 @@ def reach(array: DeviceArray) -> tuple[int, int]:
     spans = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
     low, high = sum(s for s in spans if s < 0), sum(s for s in spans if s > 0)
     return array.address + low, array.address + high + array.itemsize
-
-
-@functools.lru_cache(maxsize=1024)
-def gapless(shape: Shape, itemsize: int) -> Shape:
-    """Return the strides, in bytes, of an array without gaps."""
-    steps = [itemsize]
-    for n in reversed(shape[1:]):
-        steps.append(steps[-1] * n)
-    return tuple(reversed(steps)) if shape else ()
-
-
-@functools.lru_cache(maxsize=1024)
-def is_gapless(shape: Shape, strides: Shape, itemsize: int) -> bool:
-    """Tell whether an array has no gaps; the strides of axes of one item do not matter."""
-    if 0 in shape:
-        return True
-    pairs = zip(shape, strides, gapless(shape, itemsize), strict=True)
-    return all(n == 1 or step == wanted for n, step, wanted in pairs)
 
 
 _LAYOUTS: dict[Any, Callable[..., Any]] = {

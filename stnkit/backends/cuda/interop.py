@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.backends.cuda.array import LEGACY, DeviceArray, DeviceContext, Shape, gapless
+from stnkit.backends.cuda.array import LEGACY, DeviceArray, DeviceContext, Shape
 from stnkit.dtypes import bfloat16
 from stnkit.kernels.cuda import runtime
+from stnkit.plans.strides import gapless
 
 # How arrays of some frameworks are lent, by package: a framework's own room adds itself when it is opened.
 IMPORTERS: dict[str, Callable[[Any], DeviceArray]] = {}

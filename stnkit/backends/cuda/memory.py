@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.backends.cuda.array import ARITHMETIC, DeviceArray, DeviceContext, broadcast_to, gapless
+from stnkit.backends.cuda.array import ARITHMETIC, DeviceArray, DeviceContext, broadcast_to
 from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import elementwise, runtime
 from stnkit.plans.layout import Shape
 from stnkit.plans.memo import Memo
+from stnkit.plans.strides import gapless
 from stnkit.spec import DTYPES, Spec
 
 BYTE = np.dtype(np.uint8)

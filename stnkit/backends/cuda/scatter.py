@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stnkit.backends.cuda.array import DeviceArray, gapless
+from stnkit.backends.cuda.array import DeviceArray
 from stnkit.backends.cuda.memory import contiguous, run, zeros
 from stnkit.backends.cuda.warp_layout import BUSY, channels_each, vectored
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import gather, kernels
 from stnkit.kernels.leaves.reproducible_sum import HEAD, WORDS
 from stnkit.plans.layout import Layout, Sampling, Shape
+from stnkit.plans.strides import gapless
 from stnkit.spec import DTYPES, Spec
 
 

@@ -77,7 +77,7 @@ def answer(frame: int) -> int:
         length = _word(start + 8 * (count - 1))
         text = ctypes.string_at(start + 8 * (count - 1) - (length + 7) // 8 * 8, length)
         status: int = frames.answer().ctypes(frame, *found(text))
-    except Exception as error:  # who calls is no Python, and would not see it
+    except Exception as error:  # XLA calls this from C++, which cannot catch it
         return _refused(frame, f"stnkit: {type(error).__name__}: {error}")
     return status
 

@@ -37,6 +37,11 @@ class Value(NamedTuple):
     path: tuple[Any, ...] | None = None  # of an argument's `Spec`: which argument, and names of fields
 
 
+def is_gpu(context: Any) -> bool:
+    """Tell whether instructions are chosen for a GPU."""
+    return type(context).__module__.startswith("numba.cuda")
+
+
 def has_code(kind: Any) -> bool:
     """Tell whether values of a type are computed by a kernel; functions, types and specs are not."""
     return kind is not None and not isinstance(kind, (types.Callable, types.NumberClass, Choices))
@@ -123,7 +128,8 @@ class Expressions:
     def _expr_call(self, expr: Any) -> Value:
         if expr.kws or expr.vararg:
             return self.refuse(expr)  # type: ignore[no-any-return]
-        function, arguments = self.take(expr.func).known, [self.take(argument) for argument in expr.args]
+        kind, function, *_ = self.take(expr.func)
+        arguments = [self.take(argument) for argument in expr.args]
         if function is type:
             return Value(types.NumberClass(arguments[0].kind), arguments[0].kind)
         if function is float and isinstance(arguments[0].known, str):
@@ -136,8 +142,8 @@ class Expressions:
             )
         if function in KNOWN:
             return self.coded(self.constant(KNOWN[function](self.context, *map(_literal, arguments))))
-        if function is bool or isinstance(function, types.Number):
-            return self.cast(arguments[0], types.boolean if function is bool else function)
+        if function is bool or isinstance(kind, types.NumberClass):
+            return self.cast(arguments[0], types.boolean if function is bool else kind.instance_type)
         if isinstance(function, Dispatcher):
             return self.call(function.py_func, arguments)
         if isinstance(function, type) and issubclass(function, tuple):
@@ -224,7 +230,8 @@ class Expressions:
             return other if better.known else best
         return Value(kind, code=self.builder.select(better.code, other.code, best.code) if self.builder else None)
 
-    # A loop over a range: (first, last), then a pointer to (next, last), then (next, whether it is one of them).
+    # A loop over a range: (first, last), then a pointer to (next, last), then (next, whether it is one of them). For a
+    # GPU the pointer is to (next, how many are left): compared with that, kernels with 250 registers spill some.
 
     def span(self, ends: list[Value]) -> Value:
         """Return the ends of a range of steps of 1."""
@@ -240,6 +247,9 @@ class Expressions:
         ends, where = self.take(expr.value), None
         if self.builder:
             where = cgutils.alloca_once(self.builder, ends.code.type)
+            if is_gpu(self.context):
+                count = self.builder.sub(self.part(ends, 1).code, self.part(ends, 0).code)
+                ends = ends._replace(code=self.builder.insert_value(ends.code, count, 1))
             self.builder.store(ends.code, where)
         return Value(types.CPointer(ends.kind), code=where)
 
@@ -249,9 +259,13 @@ class Expressions:
         if not self.builder:
             return Value(types.Tuple((number, types.boolean)))
         first, last = (cgutils.gep_inbounds(self.builder, ends.code, 0, k) for k in range(2))
-        here = self.builder.load(first)
+        here, end = self.builder.load(first), self.builder.load(last)
         compare, flag = (self.builder.icmp_signed, "nsw") if number.signed else (self.builder.icmp_unsigned, "nuw")
-        there = compare("<", here, self.builder.load(last))
+        if is_gpu(self.context):
+            there = self.builder.icmp_signed(">", end, end.type(0))
+            self.builder.store(self.builder.sub(end, end.type(1)), last)
+        else:
+            there = compare("<", here, end)
         self.builder.store(self.builder.add(here, here.type(1), flags=[flag]), first)
         return self.tuple_of([Value(number, code=here), Value(types.boolean, code=there)])
 

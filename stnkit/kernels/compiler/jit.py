@@ -30,7 +30,7 @@ from numba.extending import (
 )
 
 from stnkit.kernels.compiler import monitor
-from stnkit.kernels.compiler.expressions import KNOWN, Choices
+from stnkit.kernels.compiler.expressions import KNOWN, Choices, is_gpu
 from stnkit.kernels.compiler.leaves import LeafPipeline
 from stnkit.kernels.compiler.pipelines import KernelPipeline
 from stnkit.spec import Spec
@@ -187,11 +187,6 @@ def select(condition: Any, x: Any, y: Any) -> Any:
 @intrinsic(select, lambda condition, x, y: x)
 def _either(context, builder, signature, args):
     return builder.select(args[0], args[1], context.cast(builder, args[2], signature.args[2], signature.args[1]))
-
-
-def is_gpu(context: Any) -> bool:
-    """Tell whether instructions are chosen for a GPU."""
-    return type(context).__module__.startswith("numba.cuda")
 
 
 def pointer(address: int, example: Any) -> Any:

@@ -32,10 +32,15 @@ class Leaf:
         written = Compilation(
             function, kinds, typing_context, context, lambda f, k: compiled(f, k, typing_context, context)
         )
-        self.name, self.result, self.bitcode, self.reads = written.name, written.result, written.bitcode, written.reads
+        self.name, self.result, self.text, self.reads = written.name, written.result, written.text, written.reads
         self.parts = [self]  # and all that it calls, callers first, as LLVM links them
         for leaf in written.called:
             self.parts += [part for part in leaf.parts if part not in self.parts]
+
+    @functools.cached_property
+    def bitcode(self) -> bytes:
+        """The code as LLVM keeps it, which is read faster than text."""
+        return llvm.parse_assembly(self.text).as_bitcode()  # type: ignore[no-any-return]
 
     def call(self, context: Any, builder: Any, values: Any) -> Any:
         """Write a call; return its result."""
@@ -75,7 +80,7 @@ _leaves: dict[Any, list[Leaf]] = {}
 
 def compiled(function: Any, kinds: tuple[Any, ...], typing_context: Any, context: Any) -> Leaf:
     """Return a function's leaf for the types of its arguments; in place of the type of a `Spec` stands itself."""
-    key = function, tuple(None if isinstance(kind, Spec) else kind for kind in kinds)
+    key = type(context), function, tuple(None if isinstance(kind, Spec) else kind for kind in kinds)
     known = _leaves.setdefault(key, [])
     for leaf in known:
         if all(_field(kinds, path) == value for path, value in leaf.reads.items()):

@@ -10,7 +10,6 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 from llvmlite import ir as code
 from numba.core import bytecode, errors, interpreter, ir, types
 
@@ -83,8 +82,8 @@ class Compilation(Expressions):
         self._infer()
         self.result = functools.reduce(self._unified, self.returns.values())
         text = self._write()
-        self.name = f"{function.__name__}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        self.bitcode = llvm.parse_assembly(text.replace('@"leaf"', f'@"{self.name}"')).as_bitcode()
+        self.name = f"{function.__name__}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        self.text = text.replace('@"leaf"', f'@"{self.name}"')
 
     def _infer(self) -> None:
         """Find out what is known of variables, and which blocks are reached."""

@@ -15,7 +15,8 @@ from stnkit.kernels.cpu.call import (
     call_at,
     words_at,
 )
-from stnkit.kernels.cpu.loops import put_map_bar, span
+from stnkit.kernels.cpu.loops import put_map_bar
+from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import allocate, divide, sum_bars
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate

@@ -10,7 +10,7 @@ What a kernel takes is said in `call`.
 import functools
 from typing import Any
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import (
@@ -26,6 +26,8 @@ from stnkit.kernels.cpu.call import (
     words_at,
 )
 from stnkit.kernels.cpu.nearest import copy_tile, pick
+from stnkit.kernels.cpu.parts import ranges, span
+from stnkit.kernels.cpu.scatter import scatter_planes
 from stnkit.kernels.cpu.tile import (
     allocate,
     divide,
@@ -46,27 +48,8 @@ from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
 from stnkit.kernels.simd.neighbours import prefetch
 from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
-
-@leaf
-def part_range(total, part, parts):
-    """Return the half-open range that is part number `part` of `parts` of `total` things."""
-    return part * total // parts, (part + 1) * total // parts
-
-
-@leaf
-def ranges(item, parts, batch, channels, tiles):
-    """Return the batch items, channels and tiles of work item `item`."""
-    _, groups, spans = parts
-    n = part_range(batch, item // (groups * spans), parts[0])
-    c = part_range(channels, item // spans % groups, groups)
-    return n, c, part_range(tiles, item % spans, spans)
-
-
-@leaf
-def span(t, points):
-    """Return the first location of tile `t`, and how many it holds."""
-    first = t * TILE
-    return first, TILE if points - first > TILE else points - first
+NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
+COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache
 
 
 @leaf
@@ -126,10 +109,12 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, sp
         wide = cs[1] - cs[0]
         outer, inner = (count, wide) if spec.interleaved else (wide, count)
         number = tile.weights[0]
+        large = spec.interleaved or not spec.paired or wide * image.strides[1] > NEARBY
         for a in range(outer):
             b = int64(0)
             while b + width(many) <= vectored(inner, spec):
-                prefetch_ahead(image, at, tile, a, b, cs, points, spec)
+                if large:
+                    prefetch_ahead(image, at, tile, a, b, cs, bool(1), points, spec)
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec)
                 b += width(many)
             while b < inner:
@@ -144,16 +129,18 @@ def settled(cs, many, spec):
 
 
 @leaf
-def prefetch_ahead(image, at, tile, a, b, cs, points, spec):
-    """Ask for the pixels that locations further on will read, in the order of a map, which no processor foresees.
+def prefetch_ahead(image, at, tile, a, b, cs, next_too, points, spec):
+    """Ask for pixels that will be read in the order of a map, which no processor foresees.
 
-    Past the last location, what the stage held before is asked for, which does no harm.
+    With `next_too` they are those of the next channel, if what a tile reads of it fits a cache; else those of locations
+    further on. Past the last location, what the stage held before is asked for, which does no harm.
     """
     if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
-        plane = advanced(image.memory, at + c * image.strides[1])
+        beside = next_too and spec.paired and not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
+        plane = advanced(image.memory, at + (c + 1 if beside else c) * image.strides[1])
         for row in range(spec.rows):
-            prefetch(plane, tile.rows, slot(row, p + PREFETCH_DISTANCE), points)
+            prefetch(plane, tile.rows, slot(row, p if beside else p + PREFETCH_DISTANCE), points)
 
 
 @leaf
@@ -265,17 +252,19 @@ def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent
 
     Locations are done one by one, as neighbours add to the same pixels; channels that lie side by side in lanes.
     """
+    if spec.paired and not spec.interleaved and not bent:
+        cs = scatter_planes(image_bar, at, out_bar, to, tile, count, cs, spec)
     wide = cs[1] - cs[0]
     outer, inner = (count, wide) if spec.interleaved else (wide, count)
     number = tile.weights[0]
     for a in range(outer):
         b = int64(0)
         while spec.interleaved and b + width(many) <= vectored(inner, spec):
-            prefetch_ahead(image_bar, at, tile, a, b, cs, number, spec)
+            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
-            prefetch_ahead(image_bar, at, tile, a, b, cs, number, spec)
+            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
@@ -300,7 +289,7 @@ def grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, points, 
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
-            prefetch_ahead(image, at, tile, a, b, cs, points, spec)
+            prefetch_ahead(image, at, tile, a, b, cs, bool(1), points, spec)
             grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, spec)
             b += width(many)
         while b < inner:

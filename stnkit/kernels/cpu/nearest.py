@@ -1,6 +1,6 @@
 """How nearest moves pixels, as they are stored: where channels are planes, several locations and channels at once."""
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import advanced, leaf
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, slot

@@ -8,11 +8,12 @@ x, y, z, and no choice of the spec: one machine code serves them all.
 import functools
 from typing import Any
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer, select
 from stnkit.kernels.cpu.call import COTANGENT, IMAGE_BAR
-from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile, span
+from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile
+from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import steepness
 from stnkit.kernels.leaves.axis import chain, cubic
 from stnkit.kernels.leaves.formats import zero

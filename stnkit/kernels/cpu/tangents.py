@@ -7,7 +7,7 @@ given is zero, and is left out of the machine code.
 import functools
 from typing import Any
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, IMAGE_DOT, OUT, OUT_DOT, SOURCE, SOURCE_DOT
@@ -19,10 +19,10 @@ from stnkit.kernels.cpu.loops import (
     image_cotangent_tile,
     over_tiles,
     position,
-    span,
     vectored,
 )
 from stnkit.kernels.cpu.nearest import pick
+from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import stage_dots, steepness
 from stnkit.kernels.leaves.axis import chain
 from stnkit.kernels.leaves.formats import narrow, widen, zero

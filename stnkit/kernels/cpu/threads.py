@@ -5,11 +5,10 @@ for all of them: it calls them by their addresses. What hands chunks to threads 
 `status = parallel(words, kernel, chunks)`, so that it is started alike.
 """
 
-import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -80,15 +79,20 @@ def _allowed() -> int:
     return allowed
 
 
-@contextlib.contextmanager
-def at_most(threads: int) -> Iterator[None]:
+class at_most:  # a class, as a context manager that is written as a generator takes a microsecond
     """Run the kernels that this thread calls on no more than so many threads."""
-    before = getattr(_limit, "threads", numba.config.NUMBA_NUM_THREADS)
-    _limit.threads = threads
-    try:
-        yield
-    finally:
-        _limit.threads = before
+
+    __slots__ = ("before", "threads")
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def __enter__(self) -> None:
+        self.before = getattr(_limit, "threads", numba.config.NUMBA_NUM_THREADS)
+        _limit.threads = self.threads
+
+    def __exit__(self, *_: object) -> None:
+        _limit.threads = self.before
 
 
 def launch(kernel: Kernel, call: Call, work: int) -> Launch:

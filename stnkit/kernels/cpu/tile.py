@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from numba import int64, uint64
+from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
 from stnkit.kernels.leaves.axis import chain, is_near, locate, padding_slope, tame
@@ -10,7 +10,8 @@ from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
 from stnkit.kernels.leaves.sources import lattice, pixel, tangent
 from stnkit.kernels.leaves.stage import TILE, row_stride, slot
 from stnkit.kernels.leaves.taps import stage_taps
-from stnkit.spec import THIN_PLATE_SPLINE
+from stnkit.kernels.simd.squares import transpose
+from stnkit.spec import LANES, THIN_PLATE_SPLINE
 
 LINE = 64  # bytes that a cache keeps together
 STRETCH = 16  # locations, of which a processor's registers hold no more
@@ -51,14 +52,23 @@ def scratch_after(memory, spec):
 def transpose_cotangents(turned, cotangents, at, count, cs):
     """Copy the cotangents of a tile from planes, so that the channels of a location lie side by side.
 
-    Blocks of locations fill the lines of a cache in all channels.
+    Blocks of locations fill the lines of a cache in all channels; of a whole block, squares are done in registers.
     """
+    apart, wide = cotangents.strides[1], turned.strides[2]
     p = 0
     while p < count:
         last = min(p + STRETCH, count)
-        for c in range(cs[0], cs[1]):
+        c = cs[0]
+        while c + LANES <= cs[1] and p + STRETCH <= count:
+            for half in range(STRETCH // LANES):
+                q = p + half * LANES
+                to = q * wide + c - cs[0]
+                transpose(turned.memory, to, wide, cotangents.memory, at + c * apart + q, apart)
+            c += LANES
+        while c < cs[1]:
             for i in range(p, last):
-                turned.memory[i * turned.strides[2] + c - cs[0]] = cotangents.memory[at + c * cotangents.strides[1] + i]
+                turned.memory[i * wide + c - cs[0]] = cotangents.memory[at + c * apart + i]
+            c += 1
         p = last
 
 

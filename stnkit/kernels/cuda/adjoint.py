@@ -11,7 +11,7 @@ its taps do not read gets nothing. So a candidate too many costs time alone, but
 made wider by what roundings can move them: see `affine_bounds`, which writes down M, b, X and the ranges' widths.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.cpu.tile import shares

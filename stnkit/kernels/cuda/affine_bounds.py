@@ -16,7 +16,7 @@ error for t locations; what the roundings of X M and of the box add is at most 4
 The box is widened by 1/4 location, and a map for which all this is greater is not gathered.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.leaves.axis import chain, locate

@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, leaf, pointer
 from stnkit.kernels.cuda import adjoint as leaves

@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, leaf, pointer
 from stnkit.kernels.cuda import thread
@@ -132,7 +132,7 @@ def largest(spec: Spec) -> Any:
 
 @leaf
 def largest_one(i, peak, array, count, threads, like, spec):
-    most = int64(0)
+    most: Any = int64(0)
     at = int64(i)
     while at < count:
         x = widen(array[at], like, spec.image_dtype)

@@ -1,6 +1,6 @@
 """How the threads of a GPU sum the cotangents of coordinates to those of a map: by warps, and then the warps' parts."""
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.cuda.warp import warp_size, warp_total

@@ -11,17 +11,17 @@ import ctypes
 import functools
 import importlib.util
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.compiler.jit import _typeof_spec, leaf
 from stnkit.kernels.cuda import cubin_cache
 from stnkit.kernels.cuda.cubin_cache import Code
+from stnkit.kernels.cuda.linking import device_function
 from stnkit.spec import Spec
 
 Factory = Callable[[Spec], Any]
@@ -32,8 +32,6 @@ WARP = 32  # threads that go in step
 WAVES = 32  # blocks for each multiprocessor, at most; beyond, a thread takes several numbers
 NARROW = (1 << 31) - (1 << 24)  # below so many items, a number and its next fit in 32 bits
 STREAMS = {0: "LEGACY_DEFAULT_STREAM", 1: "LEGACY_DEFAULT_STREAM", 2: "PER_THREAD_DEFAULT_STREAM"}
-
-_lock = threading.RLock()  # one compiles at a time
 
 
 class Machine(NamedTuple):
@@ -72,13 +70,13 @@ def tools() -> SimpleNamespace:
     from cuda import core
     from cuda.bindings import driver, nvjitlink
     from numba import cuda
-    from numba.cuda import dispatcher
     from numba.cuda.cudadrv import nvrtc
-    from numba.cuda.extending import typeof_impl
+    from numba.cuda.extending import intrinsic
 
-    typeof_impl.register(Spec)(_typeof_spec)
     versions = {"numba-cuda": numba_cuda.__version__, "cuda.core": core.__version__, "toolkit": nvjitlink.version()}
-    return SimpleNamespace(core=core, driver=driver, cuda=cuda, dispatcher=dispatcher, nvrtc=nvrtc, versions=versions)
+    return SimpleNamespace(
+        core=core, driver=driver, cuda=cuda, nvrtc=nvrtc, intrinsic=intrinsic, versions=versions
+    )  # fmt: skip
 
 
 def compile(thread: Callable[..., None], signature: Any, capability: tuple[int, int]) -> Code:
@@ -87,9 +85,10 @@ def compile(thread: Callable[..., None], signature: Any, capability: tuple[int, 
     The compiler may contract a product and a sum to one instruction, and changes nothing else about numbers.
     """
     known = tools()
-    with _lock, _pretended(capability):
+    with global_compiler_lock:
+        kernel = _kernel(known.intrinsic(device_function(thread)))
         ptx, _ = known.cuda.compile(
-            _kernel(thread), signature, cc=capability, output="ptx", device=False, abi="numba", fastmath=False
+            kernel, signature, cc=capability, output="ptx", device=False, abi="numba", fastmath=False
         )
     arch = known.nvrtc.get_arch_option(*capability).replace("compute", "sm")
     linker = known.core.Linker(
@@ -313,28 +312,15 @@ def _stream(handle: int) -> Any:
     return getattr(core, STREAMS[handle]) if handle in STREAMS else core.Stream.from_handle(handle)
 
 
-def _kernel(thread: Callable[..., None]) -> Callable[..., None]:
-    """Return what each thread of a GPU runs, for the numbers that are its own."""
-    cuda, body = tools().cuda, leaf(thread)
+def _kernel(body: Callable[..., Any]) -> Callable[..., None]:
+    """Return what each thread of a GPU runs: `body(i, arguments)` for the numbers that are its own."""
+    cuda = tools().cuda
 
     def kernel(items, arguments):
         index = type(items)
         i = index(cuda.grid(1))
         while i < items:
-            body(i, *arguments)
+            body(i, arguments)
             i = index(i + index(cuda.gridsize(1)))
 
     return kernel
-
-
-@contextlib.contextmanager
-def _pretended(capability: tuple[int, int]) -> Iterator[None]:
-    """Let this thread compile for a GPU that need not be there: device functions ask the current one."""
-    dispatcher, here = tools().dispatcher, threading.get_ident()
-    asked = dispatcher.get_current_device
-    pretended = SimpleNamespace(compute_capability=capability)
-    dispatcher.get_current_device = lambda: pretended if threading.get_ident() == here else asked()
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = asked

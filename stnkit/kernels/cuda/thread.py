@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int64, types
+from numba import types
 from numba.core import cgutils
+from numpy import int64
 
-from stnkit.kernels.compiler.jit import intrinsic, is_gpu, leaf
+from stnkit.kernels.compiler.expressions import is_gpu
+from stnkit.kernels.compiler.jit import intrinsic, leaf
 from stnkit.kernels.cpu.grids import finite_tangent
 from stnkit.kernels.cpu.loops import clear_bars, fill, grid_cotangent, image_cotangent
 from stnkit.kernels.cpu.order import differentiate

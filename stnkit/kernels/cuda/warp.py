@@ -8,7 +8,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from stnkit.kernels.compiler.jit import intrinsic, is_gpu
+from stnkit.kernels.compiler.expressions import is_gpu
+from stnkit.kernels.compiler.jit import intrinsic
 
 I32, F32 = ir.IntType(32), ir.FloatType()
 WARP = 32

@@ -5,7 +5,7 @@ weight; index -1 is a dead tap, which lies outside the image and reads the fill 
 its derivative, so nothing upstairs derives anything again.
 """
 
-from numba import int32
+from numpy import int32
 
 from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
 from stnkit.spec import BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
@@ -238,6 +238,10 @@ def taps(x, n, padding, spec):
     T, K = type(x), type(n)
     zero, one, dead = T(0), T(1), K(-1)
     none = (zero, zero, zero, zero)
+    if spec.interp == BILINEAR:
+        (i, j), (alive, other), t, slope = couple(x, n, padding, spec)
+        indices = (select(alive, i, dead), select(other, j, dead), dead, dead)
+        return indices, (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
     lost = x != x and not spec.near
     y, slope = settle(select(lost, zero, x), n, padding, spec)
     i, down = whole(y, n)
@@ -248,12 +252,6 @@ def taps(x, n, padding, spec):
         i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and odd)) else i
         j = select(lost, dead, neighbour(base(i, n, padding, spec), n, padding, spec))
         return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
-    if spec.interp == BILINEAR:
-        i = base(i, n, padding, spec)
-        j0 = select(lost, dead, neighbour(i, n, padding, spec))
-        j1 = select(lost, dead, neighbour(K(i + 1), n, padding, spec))
-        t = select(lost, T(0.5), t)
-        return (j0, j1, dead, dead), (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
     i = base(K(i - 1), n, padding, spec)
     j0 = select(lost, dead, neighbour(i, n, padding, spec))
     j1 = select(lost, dead, neighbour(K(i + 1), n, padding, spec))
@@ -267,6 +265,24 @@ def taps(x, n, padding, spec):
         weight_or_quarter(lost, w3),
     )
     return (j0, j1, j2, j3), (w0, w1, w2, w3), slopes, curves, slope
+
+
+@leaf
+def couple(x, n, padding, spec):
+    """Return the taps of bilinear as `taps` does: (indices, are they alive, the weight of the second, padding's slope).
+
+    The index of a dead tap may be any.
+    """
+    T, K = type(x), type(n)
+    lost = x != x and not spec.near
+    y, slope = settle(select(lost, T(0), x), n, padding, spec)
+    i, down = whole(y, n)
+    t, slope = select(lost, T(0.5), y - down), select(lost, T(0), slope)
+    i = base(i, n, padding, spec)
+    j = K(i + 1)
+    if padding == ZEROS:
+        return (i, j), (in_bounds(i, n) & (not lost), in_bounds(j, n) & (not lost)), t, slope
+    return (neighbour(i, n, padding, spec), neighbour(j, n, padding, spec)), (not lost, not lost), t, slope
 
 
 @leaf

@@ -4,7 +4,7 @@ Leaves here work on rows of a stage: `lattice_rows` are the normalised coordinat
 axis. Each loop over locations is one that compilers vectorise.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.leaves.radial import radial

@@ -5,7 +5,7 @@ and slopes; `stage.slot(k, p)` is where tap row `k` of location `p` is stored. A
 offset, so the offset of a corner, the sum over the axes, is negative if any of its taps is dead.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf, on_gpu, opaque
 from stnkit.kernels.leaves.formats import widen
@@ -90,6 +90,8 @@ def row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, s
     """
     if in_order and spec.packed:
         where, step = slot(spec.taps * k + j, p), image.strides[4]
+        if spec.stepped and not on_gpu():
+            where, at = slot(int64(0), p), at + k * image.strides[2] + j * image.strides[3]
         if spec.taps > 3:
             v0, v1, v2, v3 = quads(image.memory, at, tile.rows, where, step, points, many)
         else:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int64, types
+from numba import types
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import intrinsic, leaf
 

@@ -17,14 +17,20 @@ def scatter(image_bar, at, g, tile, p, bent, spec):
     first result of `directional_derivative`: weights are differentiated along the tangent.
     """
     number = tile.weights[0]
-    T = type(number)
     if spec.interp == NEAREST:
         offset = tile.rows[slot(int64(0), p)]
         if offset >= 0:
             add(image_bar.memory, at + offset, g, number, spec)
         return
+    scatter_taps(image_bar, at, g, tile, p, rows_in_order(tile, p, number, spec), bent, spec)
+
+
+@leaf
+def scatter_taps(image_bar, at, g, tile, p, in_order, bent, spec):
+    """Add the cotangent `g` of location `p` to several taps; `in_order` as in `row`."""
+    number = tile.weights[0]
+    T = type(number)
     taps, step = spec.taps, image_bar.strides[4]
-    in_order = rows_in_order(tile, p, number, spec)
     ux, uy, uz = T(0), T(0), T(0)
     if bent:
         ux = tile.dots[slot(int64(0), p)]

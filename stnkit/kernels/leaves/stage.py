@@ -1,6 +1,6 @@
 """The stage: memory for what is worked out about the locations of one tile, row by row."""
 
-from numba import int64, uint64
+from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import leaf, on_gpu
 

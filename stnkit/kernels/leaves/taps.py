@@ -6,10 +6,10 @@ of bits for what is out of order there: less to write for each location, which i
 Nearest reads one tap, and needs nothing but its offset.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf, select
-from stnkit.kernels.leaves.axis import taps
+from stnkit.kernels.leaves.axis import couple, taps
 from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
 from stnkit.kernels.leaves.splines import spline_tap, spline_taps
 from stnkit.kernels.leaves.stage import slot
@@ -80,19 +80,19 @@ def note_zero_weights(tile, p, extent, spec):
 def stage_pairs(tile, p, extent, strides, spec):
     """Stage rows of two pixels, which hold both taps of x; bits say which is dead, or reads the other pixel."""
     K = type(tile.odd[0])
-    x0, x1, odd = stage_pair(tile, p, int64(0), extent[2], spec.padding[0], spec)
+    (x0, x1), _, odd = stage_pair(tile, p, int64(0), extent[2], spec.padding[0], spec)
     last = K(extent[2] - 2)
     first = select(x0 < last, x0, last)
     first = select(first > 0, first, K(0))
     odd = K(odd | select(x0 > first, K(FORTH), K(0)) | select(x1 == first, K(BACK), K(0)))
     y0, y1, z0, z1 = K(0), K(0), K(0), K(0)
     if spec.ndim > 1:
-        y0, y1, dead = stage_pair(tile, p, int64(1), extent[1], spec.padding[1], spec)
-        y0, y1, odd = offset(y0, extent[1], strides[3]), offset(y1, extent[1], strides[3]), K(odd | dead)
+        js, alive, dead = stage_pair(tile, p, int64(1), extent[1], spec.padding[1], spec)
+        (y0, y1), odd = both(js, alive, extent[1], strides[3]), K(odd | dead)
     if spec.ndim > 2:
-        z0, z1, dead = stage_pair(tile, p, int64(2), extent[0], spec.padding[2], spec)
-        z0, z1, odd = offset(z0, extent[0], strides[2]), offset(z1, extent[0], strides[2]), K(odd | dead)
-    x = offset(first, extent[2], strides[4])
+        js, alive, dead = stage_pair(tile, p, int64(2), extent[0], spec.padding[2], spec)
+        (z0, z1), odd = both(js, alive, extent[0], strides[2]), K(odd | dead)
+    x = offset(first, extent[2], strides[4]) if spec.interleaved else first  # whose neighbours are next to it
     for k in range(2 if spec.ndim > 2 else 1):
         for j in range(2 if spec.ndim > 1 else 1):
             tile.rows[slot(2 * k + j, p)] = K(x + (y1 if j > 0 else y0) + (z1 if k > 0 else z0))
@@ -101,19 +101,32 @@ def stage_pairs(tile, p, extent, strides, spec):
 
 @leaf
 def stage_pair(tile, p, axis, n, padding, spec):
-    """Stage the weights of one axis; return the indices of its two taps, and a bit for each of them that is dead."""
+    """Stage the weights of one axis; return the indices of its two taps, are they alive, and bits for the dead."""
     K = type(tile.odd[0])
-    (j0, j1, _, _), (w0, w1, _, _), _, _, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    tile.weights[slot(2 * axis, p)] = w0
-    tile.weights[slot(2 * axis + 1, p)] = w1
-    dead0 = select(j0 < 0, K(dead_bit(axis, int64(0))), K(0))
-    dead1 = select(j1 < 0, K(dead_bit(axis, int64(1))), K(0))
-    return j0, j1, K(dead0 | dead1)
+    js, alive, t, _ = couple(tile.coords[slot(axis, p)], K(n), padding, spec)
+    tile.weights[slot(2 * axis, p)] = type(t)(1) - t
+    tile.weights[slot(2 * axis + 1, p)] = t
+    first = select(alive[0], K(0), K(dead_bit(axis, int64(0))))
+    second = select(alive[1], K(0), K(dead_bit(axis, int64(1))))
+    return js, alive, K(first | second)
+
+
+@leaf
+def both(js, alive, n, stride):
+    """Return where the two pixels of an axis are; in place of a dead one, where the first is."""
+    return row_offset(js[0], alive[0], n, stride), row_offset(js[1], alive[1], n, stride)
 
 
 @leaf
 def offset(j, n, stride):
-    """Return where pixel `j` of an axis is; of a dead tap, where the first is.
+    """Return where pixel `j` of an axis is; of a dead tap, where the first is."""
+    K = type(j)
+    return row_offset(select(j > 0, j, K(0)), bool(1), n, stride)
+
+
+@leaf
+def row_offset(j, alive, n, stride):
+    """Return where pixel `j` of an axis is if it is alive, else where the first is.
 
     `stride` steps one pixel along the axis. Where it is negative, offsets count from the axis' far end, so that none
     is negative.
@@ -121,7 +134,7 @@ def offset(j, n, stride):
     K = type(j)
     n, stride = K(n), K(stride)
     bias = K((1 - n) * stride) if stride < 0 else K(0)
-    return K(K(select(j > 0, j, K(0)) * stride) + bias)
+    return K(select(alive, K(j * stride), K(0)) + bias)
 
 
 @leaf

@@ -15,13 +15,19 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from stnkit.kernels.compiler.jit import intrinsic, is_gpu
+from stnkit.kernels.compiler.expressions import is_gpu
+from stnkit.kernels.compiler.jit import intrinsic
 from stnkit.kernels.simd.gpu_words import write_words
 from stnkit.kernels.simd.vectors import I32, I64, Lanes, alignment, alike, fitted, is_lanes, pick, read, word, words_of
 
 # Uncompiled, lanes are NumPy arrays, which do the same arithmetic lane by lane.
 
 ADDS_VECTORS = 90  # from this compute capability on, a GPU adds neighbours to memory by one instruction
+
+
+def _many(x: Any) -> bool:
+    """Tell whether `x` has lanes, and is not a number, sooner than `np.ndim` would."""
+    return isinstance(x, np.ndarray) and x.ndim > 0
 
 
 def lanes(like: Any, spec: Any) -> Any:
@@ -36,12 +42,12 @@ def width(like: Any) -> int:
 
 def load(memory: Any, at: Any, like: Any) -> Any:
     """Return one number of the memory, or as many neighbours as `like` has lanes."""
-    return memory[at] if np.ndim(like) == 0 else memory[int(at) : int(at) + len(like)].copy()
+    return memory[at] if not _many(like) else memory[int(at) : int(at) + len(like)].copy()
 
 
 def store(memory: Any, at: Any, value: Any) -> None:
     """Write a number, or lanes to neighbours."""
-    if np.ndim(value) == 0:
+    if not _many(value):
         memory[at] = value
     else:
         memory[int(at) : int(at) + len(value)] = value
@@ -54,7 +60,7 @@ def add_at_once(memory: Any, at: Any, value: Any, spec: Any) -> None:
 
 def full(x: Any, like: Any) -> Any:
     """Return number `x`, in every lane if `like` has lanes."""
-    return x if np.ndim(like) == 0 or np.ndim(x) else np.full(len(like), x)
+    return x if not _many(like) or _many(x) else np.full(len(like), x)
 
 
 def gather(memory: Any, at: Any, offset: Any, like: Any) -> Any:
@@ -62,26 +68,26 @@ def gather(memory: Any, at: Any, offset: Any, like: Any) -> Any:
 
     One offset with many lanes reads neighbours.
     """
-    if np.ndim(offset) == 0:
+    if not _many(offset):
         return load(memory, at + (offset if offset >= 0 else 0), like)
     return np.array([memory[at + max(int(o), 0)] for o in offset])
 
 
 def living(offset: Any, value: Any, fill: Any) -> Any:
     """Return `value` where `offset` is not negative, and `fill` elsewhere."""
-    if np.ndim(offset) == 0:
+    if not _many(offset):
         return value if offset >= 0 else fill
     return np.where(offset >= 0, value, fill)
 
 
 def same(a: Any, b: Any, x: Any, y: Any) -> Any:
     """Return `x` where `a` equals `b`, and `y` elsewhere."""
-    return np.where(a == b, x, y) if np.ndim(a) else (x if a == b else y)
+    return np.where(a == b, x, y) if _many(a) else (x if a == b else y)
 
 
 def unset(word: Any, bits: Any, x: Any, y: Any) -> Any:
     """Return `x` where a word has none of the bits, and `y` elsewhere."""
-    return np.where(word & bits, y, x) if np.ndim(word) else (y if word & bits else x)
+    return np.where(word & bits, y, x) if _many(word) else (y if word & bits else x)
 
 
 def unless_zero(u: Any, x: Any) -> Any:
@@ -106,7 +112,7 @@ def all_zero(memory: Any, at: Any, like: Any) -> Any:
 
 def total(x: Any, like: Any) -> Any:
     """Return the sum of all lanes if `like` is a number: of halves, until one is left; an odd last lane waits."""
-    if np.ndim(like) or not np.ndim(x):
+    if _many(like) or not _many(x):
         return x
     while len(x) > 1:
         half = len(x) // 2

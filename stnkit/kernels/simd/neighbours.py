@@ -58,6 +58,21 @@ def _neighbours(
     return tuple(rows.T)
 
 
+def _columns(builder: Any, rows: list[Any], taps: int) -> list[Any]:
+    """Turn eight rows of two or four numbers to columns.
+
+    The first two of four pairs go beside the last two: one instruction then makes a column of both, as it picks from
+    each half of a register alone.
+    """
+    if taps == 2 and len(rows) == 8:
+        low, high = (join(builder, [rows[k] for k in (*half, *(k + 4 for k in half))]) for half in ((0, 1), (2, 3)))
+        order = (0, 2, 8, 10, 4, 6, 12, 14)
+        picks = [ir.Constant(ir.VectorType(I32, 8), [n + k for n in order]) for k in range(2)]
+        return [builder.shuffle_vector(low, high, pick) for pick in picks]
+    whole = join(builder, rows)
+    return [pick(builder, whole, list(range(k, whole.type.count, taps))) for k in range(taps)]
+
+
 def _short_rows(function: Any, taps: int) -> None:
     """Make `function` read `taps` neighbours at every offset."""
 
@@ -74,8 +89,7 @@ def _short_rows(function: Any, taps: int) -> None:
             for k in range(points.count):
                 offset = word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
                 rows.append(read(context, builder, memory.dtype, builder.gep(base, [offset]), row))
-            whole = join(builder, rows)
-            columns = [pick(builder, whole, list(range(k, whole.type.count, taps))) for k in range(taps)]
+            columns = _columns(builder, rows, taps)
         else:
             base = builder.gep(base, [word(builder, builder.load(first))])
             one = read_three if is_lanes(many) and many.count == 3 else functools.partial(read, like=many)

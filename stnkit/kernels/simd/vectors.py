@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-from stnkit.kernels.compiler.jit import is_gpu
+from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.simd.gpu_words import read_words
 
 I32, I64 = ir.IntType(32), ir.IntType(64)

@@ -1,4 +1,4 @@
-"""What an antialiased call is made of: the roles of its arrays, and the framework that they are of."""
+"""An antialiased call: its arrays by their roles, its options, and the framework that it is of."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,35 +9,14 @@ import numpy as np
 
 from stnkit.antialias.subsamples import Lattice, Steps, moved_points, rulers
 from stnkit.backends import backend
+from stnkit.calls.derivatives import Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64
-from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE
 
 Array = Any
 Words = dict[str, Any]
 
-KINDS = {  # by how the names of their samplers begin
-    "affine": AFFINE,
-    "flow": FLOW,
-    "projective": PROJECTIVE,
-    "thin_plate_spline": THIN_PLATE_SPLINE,
-}
 MATRICES = (AFFINE, PROJECTIVE)  # whose theta has a column for each axis, and one for the shift
-
-# What a sampler and its derivatives take and give, in order. A "dot" is a tangent of the source; "out" and "out_dot"
-# are laid out as the output is, the one in the image's dtype, the other in that of derivatives.
-TAKES = {
-    "": ("image", "source"),
-    "_vjp": ("out_dot", "image", "source"),
-    "_jvp": ("image", "source", "image", "dot"),
-    "_double_vjp": ("image", "dot", "out_dot", "image", "source"),
-}
-GIVES = {
-    "": ("out",),
-    "_vjp": ("image", "source"),
-    "_jvp": ("out", "out_dot"),
-    "_double_vjp": ("out_dot", "image", "source"),
-}
-WHERE = {"": (0, 1), "_vjp": (1, 2), "_jvp": (0, 1), "_double_vjp": (3, 4)}  # the image and the source themselves
 OUTPUTS = ("out", "out_dot")
 CACHED = 1 << 22  # bytes that are read again from a cache: 32 small pictures took 1.5 times as long without
 NARROW = ("float16", "bfloat16", "uint8")  # whose means are taken in the arithmetic's dtype, and rounded once
@@ -73,36 +52,36 @@ DEVICE = Tools(
 
 
 @dataclass(frozen=True)  # and no named tuple, of which torch's compiler cannot read properties before 2.9
-class Call:
+class Supersampling:
     """An antialiased call: what it takes, and which plain function it is made of."""
 
     function: Callable[..., Any]
-    kind: str  # a key of TAKES
-    source_kind: int  # a key of MOVES
-    given: tuple[Array, ...]
+    what: Derivative[Any]
+    kind: int  # of the source
+    given: Sequence[Array]
     words: Words
     tools: Tools
 
     @property
     def image(self) -> Array:
         """The image itself."""
-        return self.given[WHERE[self.kind][0]]
+        return self.given[self.what.image]
 
     @property
     def source(self) -> Array:
         """Theta or the flow itself."""
-        return self.given[WHERE[self.kind][1]]
+        return self.given[self.what.image + 1]
 
     @property
     def axes(self) -> int:
         """On how many spatial axes it acts."""
-        return int(self.source.shape[-1]) - int(self.source_kind in MATRICES)
+        return int(self.source.shape[-1]) - int(self.kind in MATRICES)
 
     def common(self, role: str) -> bool:
         """Tell whether all items of the batch have one array of a role; then it has no batch axis, or one of 1."""
         if role in OUTPUTS:
             return False
-        mapped = self.source_kind in MAPS and role != "image"
+        mapped = self.kind in MAPS and role != "image"
         array, batched = self.image if role == "image" else self.source, 3 if mapped else self.axes + 2
         return bool(array.ndim < batched or array.shape[0] == 1)
 
@@ -145,10 +124,10 @@ class Call:
             return tuple(array.shape[-1 - d : -1] if last else array.shape[-d:])
 
         size = self.words.get("size")
-        if self.source_kind == FLOW:
+        if self.kind == FLOW:
             size = tuple(self.source.shape[-1 - d : -1])
         elif size is None:
-            outputs = [array for role, array in zip(TAKES[self.kind], self.given, strict=True) if role in OUTPUTS]
+            outputs = [array for role, array in zip(self.what.takes, self.given, strict=True) if role in OUTPUTS]
             size = spatial(outputs[0] if outputs else self.image)
         pixel = self.words.get("units") == "pixel"
         return rulers(spatial(self.image), size, bool(self.words["align_corners"]), pixel)

@@ -1,0 +1,51 @@
+"""What every public function does with arrays of any framework: view them, call what is below, and export results."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from stnkit.antialias.compose import antialiased_here
+from stnkit.backends import interop
+from stnkit.calls.arguments import Array, Words
+from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
+from stnkit.calls.sampling import run
+
+R = TypeVar("R")
+
+
+def sampled(
+    what: Derivative[R],
+    kind: int,
+    given: Sequence[Array],
+    words: Words,
+    antialias: bool | int = False,
+    written: Array | None = None,
+) -> R:
+    """Do a call of a sampler or of a derivative of one; `written` is the array that its first result is to be in."""
+    arrays = dict(zip(array_names(what, kind), given, strict=True))
+    if what.written:
+        arrays[what.written] = written
+    later = "image" if what is SAMPLE and antialias is False else ""
+    views, export = interop.import_arrays(*optional(what, kind), later=later, **arrays)
+    into = views.pop() if what.written else None
+    if antialias is False:
+        found = run(what, kind, views, words, into)
+    else:
+        found = antialiased_here(what, kind, views, words, antialias, into)
+    results: Any
+    if what is SAMPLE:
+        results = export(found[0]) if written is None else written
+    else:
+        results = tuple([None if one is None else written if one is into else export(one) for one in found])
+    return results  # type: ignore[no-any-return]  # of the type that `what` says
+
+
+def on_views(function: Callable[..., R], *before: Any, **arrays: Array) -> R:
+    """Call a function on views of arrays, after its other arguments; export what it returns."""
+    views, export = interop.import_arrays(**arrays)
+    results: Any = function(*before, *views)
+    if isinstance(results, tuple):
+        results = tuple([None if one is None else export(one) for one in results])
+    else:
+        results = export(results)
+    exported: R = results
+    return exported

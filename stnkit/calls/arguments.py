@@ -1,0 +1,30 @@
+"""What public functions take, in the words of users."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Array = Any  # an array of any framework that `stnkit.backends.interop` can view
+FillValue = float | Sequence[float] | np.ndarray
+PaddingMode = str | Sequence[str]
+Wrt = str | Sequence[str]
+Units = Literal["normalized", "pixel"]
+DataFormat = Literal["channels_first", "channels_last"]
+Maybe = np.ndarray | None
+
+
+class Words(NamedTuple):
+    """The options of a call. A function has those that its signature names; the others are as they are here."""
+
+    mode: str = "bilinear"
+    padding_mode: PaddingMode = "zeros"
+    fill_value: FillValue = 0.0
+    align_corners: bool = False
+    data_format: DataFormat = "channels_first"
+    coords: Units = "normalized"
+    units: Units = "normalized"
+    size: Sequence[int] | None = None  # of the output; None where its cotangent, its source or the image has it
+    control_points: Array | None = None
+    wrt: Wrt = ()
+    deterministic: bool = False

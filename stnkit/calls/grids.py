@@ -1,0 +1,116 @@
+"""What the functions of grids do with views: write coordinates out, and differentiate that."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stnkit import validation
+from stnkit.backends import backend
+from stnkit.calls.arguments import Array, Maybe, Words
+from stnkit.calls.control_points import entered, fixed
+from stnkit.calls.derivatives import NAMES
+from stnkit.calls.sampling import widened
+from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
+
+
+class GridForm(NamedTuple):
+    """What follows from the source of a grid, and from options."""
+
+    kind: int
+    size: tuple[int, ...]
+    align: bool
+    pixel: bool = False
+    axes: int = 3  # of the source, with its batch axis
+    control: bytes = b""
+
+
+def grid_form(kind: int, source: Array, words: Words, cotangent: Array = None) -> GridForm:
+    """Return the form of a grid; its size is that of the cotangent, if there is one. Refuse what does not fit."""
+    validation.coordinate_dtype(NAMES[kind], source.dtype)
+    points = entered(words.control_points) if kind == THIN_PLATE_SPLINE else None
+    ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
+    pixel = kind == FLOW and validation.units(words.units)
+    align = validation.flag("align_corners", words.align_corners)
+    if cotangent is not None:
+        size = cotangent.shape[-1 - ndim : -1]
+    else:
+        size = source.shape[-1 - ndim : -1] if kind == FLOW else validation.size(words.size, ndim)
+    axes = ndim + 2 if kind == FLOW else 3
+    return GridForm(kind, size, align, pixel, axes, b"" if points is None else fixed(points, source.dtype))
+
+
+def fits_source(kind: int, source: Array, source_dot: Array) -> None:
+    """Refuse a tangent of a source that is not of its shape and dtype."""
+    name = NAMES[kind]
+    validation.coordinate_dtype(name, source.dtype)
+    validation.same_shape(f"d_{name}", source_dot.shape, f"`{name}`", source.shape)
+    validation.same_dtype(f"d_{name}", source_dot.dtype, f"`{name}`", source.dtype)
+
+
+def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
+    """Return what a pixel of a lattice is in normalised coordinates, in the order x, y, z."""
+    steps = np.array(size[::-1]) - (1 if align else 0)
+    pitch: np.ndarray = np.divide(2.0, steps, out=np.zeros(len(size)), where=steps > 0)
+    return pitch
+
+
+def slopes(array: Array, name: str, words: Words) -> Maybe:
+    """Return d grid / d flow for an array of a flow's shape: what its pixels are in normalised coordinates, or None."""
+    validation.coordinate_dtype(name, array.dtype)
+    ndim = validation.grid_axes(array.shape, name)
+    align = validation.flag("align_corners", words.align_corners)
+    return pitches(array.shape[-1 - ndim : -1], align) if validation.units(words.units) else None
+
+
+def grid(kind: int, words: Words, source: np.ndarray) -> np.ndarray:
+    """Write out the coordinates of a source."""
+    return written(source, grid_form(kind, source, words))
+
+
+def written(source: np.ndarray, form: GridForm) -> np.ndarray:
+    """Write out the coordinates of a source of a form."""
+    wide, batched = widened(source), source.ndim == form.axes
+    whole, here = wide if batched else wide[None], backend(wide)
+    if form.kind in (AFFINE, FLOW):
+        out: np.ndarray = here.grid(whole, *form[:4])
+    else:
+        out = here.map_grid(whole, *form[:3], form.control)
+    return out if batched else out[0]
+
+
+def grid_vjp(kind: int, words: Words, cotangent: np.ndarray, theta: Maybe = None) -> np.ndarray:
+    """Pull a cotangent of a grid back to its source, of which maps that are not affine need the numbers."""
+    validation.flag("deterministic", words.deterministic)
+    bar: np.ndarray
+    if kind == FLOW:
+        bar = backend(cotangent).scaled(cotangent, slopes(cotangent, "cotangent", words))
+        return bar
+    if theta is None:
+        validation.coordinate_dtype("cotangent", cotangent.dtype)
+        batched = cotangent.ndim == validation.grid_axes(cotangent.shape, "cotangent") + 2
+        align = validation.flag("align_corners", words.align_corners)
+        wide, here = widened(cotangent), backend(cotangent)
+        bar = here.converted(here.grid_vjp(wide if batched else wide[None], align), cotangent.dtype)
+        return bar if batched else bar[0]
+    form, wide, here = grid_form(kind, theta, words, cotangent), widened(theta), backend(theta)
+    validation.same_shape("cotangent", cotangent.shape, "the grid", (*theta.shape[:-2], *form.size, len(form.size)))
+    validation.same_dtype("cotangent", cotangent.dtype, "the grid", wide.dtype)
+    whole = (cotangent, wide) if theta.ndim == form.axes else (cotangent[None], wide[None])
+    bar = here.converted(here.map_grid_vjp(*whole, kind, form.align, form.control).reshape(theta.shape), theta.dtype)
+    return bar
+
+
+def grid_jvp(kind: int, words: Words, source: np.ndarray, source_dot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Push a tangent of a source forward to its grid: linear in it, but for projective maps."""
+    fits_source(kind, source, source_dot)
+    form = grid_form(kind, source, words)
+    wide, dot = widened(source), widened(source_dot)
+    if kind == FLOW:
+        dot = backend(dot).scaled(dot, slopes(dot, "d_flow", words))
+    elif kind != PROJECTIVE:
+        dot = written(dot, form)
+    elif source.ndim == form.axes:
+        dot = backend(wide).projective_grid_jvp(wide, dot, form.size, form.align)
+    else:
+        dot = backend(wide).projective_grid_jvp(wide[None], dot[None], form.size, form.align)[0]
+    return written(wide, form), dot
