@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import advanced, leaf, pointer
 from stnkit.kernels.leaves.formats import zero

@@ -1,6 +1,6 @@
 """One output location: add its cotangent to the taps that it read, the adjoint of blending them."""
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.leaves.formats import add
