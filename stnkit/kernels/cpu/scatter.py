@@ -4,7 +4,7 @@ Where a location's taps are, and their weights, is then worked out once for all 
 colours; more would need more registers than there are.
 """
 
-from numba import int64
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import advanced, leaf
 from stnkit.kernels.leaves.formats import add, widen
