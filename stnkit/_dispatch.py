@@ -48,7 +48,7 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
-    """Return what does calls of a sampler like this one, on NumPy's arrays; None if they have to go the whole way.
+    """Return what does calls of a sampler like this one, on NumPy's arrays; None if there is no fast path for them.
 
     It is found by all that it follows from: shapes, strides, dtypes, whether addresses are aligned, and options.
     """
@@ -127,6 +127,6 @@ FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
 WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 LISTS = frozenset((tuple, list))
 
-_known: dict[tuple[Any, ...], Callable[..., Any] | None] = {}  # by kinds of calls; None where there is no short way
+_known: dict[tuple[Any, ...], Callable[..., Any] | None] = {}  # by kinds of calls; None where there is no fast path
 _found: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)
 _short: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what looks a sampler's call up

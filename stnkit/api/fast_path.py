@@ -1,7 +1,8 @@
 """The fast path: a repeated call of a sampler, or of its vjp, goes from one look-up to the kernels.
 
 What a call allocates and runs follows from the shapes, strides and dtypes of its arrays, and from its options. So it is
-worked out once, and remembered by these. What is special in any way goes the whole way, which also says what is wrong.
+worked out once, and remembered by these. Every other call is checked and planned in full, which also says what is
+wrong.
 """
 
 import functools
@@ -69,7 +70,7 @@ SAMPLERS = {
 
 
 def way(memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options) -> Way | None:
-    """Return what does calls like this one, on a framework's arrays; None if they have to go the whole way.
+    """Return what does calls like this one, on a framework's arrays; None if there is no fast path for them.
 
     `views` show the arrays, and `rest` are the arguments after them.
     """

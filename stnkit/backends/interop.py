@@ -32,7 +32,7 @@ def import_arrays(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[
     """View arrays, given by argument name, as NumPy arrays; those named in `optional` may be None, and stay so.
 
     Arrays on a GPU are viewed as `DeviceArray`s, which have the attributes of NumPy's. The array named `later` may stay
-    unaligned or of foreign byte order if it is large: who takes it copies what is read of it.
+    unaligned or of foreign byte order if it is large: the caller copies the part that is read.
 
     Returns
     -------

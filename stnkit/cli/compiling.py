@@ -92,7 +92,7 @@ def outcomes(choices: Sequence[Choice], jobs: int) -> Iterator[Outcome]:
 
 
 def _interruptible() -> None:
-    """Let Ctrl-C end a process that compiles: nobody waits for what it says of it."""
+    """Let Ctrl-C end a process that compiles, without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

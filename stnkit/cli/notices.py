@@ -1,4 +1,4 @@
-"""What the library logs, shown to who waits at a terminal: why a first call takes seconds."""
+"""Show on the terminal what the library logs: why a first call takes seconds."""
 
 import logging
 import sys

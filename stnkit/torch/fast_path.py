@@ -29,19 +29,19 @@ class Known(NamedTuple):
     options: Options
     run: Way
     record: Way | None  # of a sampler: what runs it for autograd
-    pulls: dict[Kind, Any]  # and what does its vjps; None where there is no short way
+    pulls: dict[Kind, Any]  # and what does its vjps; None where there is no fast path
 
 
 _WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 _LISTS = frozenset((tuple, list, torch.Size))
 _WHOLE = frozenset((int,))
 
-_known: dict[Kind, Any] = {}  # None where there is no short way
+_known: dict[Kind, Any] = {}  # None where there is no fast path
 _NEW: Any = object()
 
 
 def _allocator(array: Callable[[Shape, np.dtype[Any]], np.ndarray]) -> Callable[..., Callable[[], torch.Tensor]]:
-    """Let NumPy allocate, which takes less time than `torch.empty` and `torch.zeros`, as on the whole way.
+    """Let NumPy allocate, which takes less time than `torch.empty` and `torch.zeros`, as every other call does.
 
     A default device is a mode, with which no call comes here.
     """
@@ -59,20 +59,20 @@ TORCH = Memory(
 
 
 def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
-    """Return what runs or records a call of a sampler or its vjp; None if it has to go the whole way.
+    """Return what runs or records a call of a sampler or its vjp; None if there is no fast path for them.
 
     It takes the call's arguments, which are tensors and lists, but no options.
     """
     if transformed() or is_forward_mode_on():
         return None
     kind: Any = name
-    watched = False
+    recording = False
     for given in args:
         if type(given) in PLAIN:
             if key_set(key_set_of(given)) not in ORDINARY or not given.is_contiguous():
                 return _elsewhere(name, args, options)
             kind = kind, given.shape, given.dtype, given.data_ptr() & 7
-            watched = watched or given.requires_grad
+            recording = recording or given.requires_grad
         elif type(given) in _LISTS and _WHOLE.issuperset(map(type, given)):
             kind = kind, tuple(given)
         else:
@@ -86,7 +86,7 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
         found = _remember(_known, kind, _learned(name, args, options))
     if found is None:
         return None
-    return found.record if watched and torch.is_grad_enabled() else found.run
+    return found.record if recording and torch.is_grad_enabled() else found.run
 
 
 class Sampled(Recorded):
@@ -142,14 +142,14 @@ def _elsewhere(name: str, args: Sequence[Any], options: Options) -> Way | None:
         return None
     from stnkit.torch.cuda import fast_path  # which needs the kernels' room for GPUs
 
-    watched = torch.is_grad_enabled() and any(getattr(tensor, "requires_grad", False) for tensor in tensors)
-    if operation.chosen and watched:
+    recording = torch.is_grad_enabled() and any(getattr(tensor, "requires_grad", False) for tensor in tensors)
+    if operation.chosen and recording:
         return None
     run = fast_path.way(operation, tensors, rest, options)
     if run is None:
         return None
     found = _made(operation, rest, options, lambda *given: run(*given[: len(tensors)]))  # which takes no lists
-    return found.record if watched else found.run
+    return found.record if recording else found.run
 
 
 def _learned(name: str, args: Sequence[Any], options: Options) -> Known | None:
@@ -180,7 +180,7 @@ def _made(operation: Operation, rest: tuple[Any, ...], options: Options, run: Wa
 
 
 def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
-    """Return what does calls like this one; None if they have to go the whole way."""
+    """Return what does calls like this one; None if there is no fast path for them."""
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors[0].is_floating_point():
         return None
     views = [memory.as_array(tensor) for tensor in tensors]

@@ -122,7 +122,7 @@ def tensor_of(capsule: Any) -> Tensor:
 def _by_dlpack(name: str, array: Any) -> DeviceArray:
     """View an array through a DLPack capsule, which is kept, and so keeps the memory."""
     try:
-        capsule = array.__dlpack__(stream=LEGACY)  # whoever has it makes that stream wait for what is not done yet
+        capsule = array.__dlpack__(stream=LEGACY)  # the producer makes that stream wait for its pending work
     except (BufferError, RuntimeError, ValueError, TypeError) as error:
         msg = f"`{name}`, a {type(array).__module__}.{type(array).__qualname__}, cannot be shared: {error}"
         raise TypeError(msg) from error

@@ -61,7 +61,7 @@ class LeafLibrary(JITCodeLibrary):  # type: ignore[misc]
     def finalize(self) -> None:
         """Put everything into the leaf's own function, and optimise that: kernels are slower if they do it alone."""
         own, *others = (llvm.parse_bitcode(part.bitcode) for part in self._leaf.parts)
-        own.get_function(self.name).linkage = "external"  # or nobody would ask for it
+        own.get_function(self.name).linkage = "external"  # so that linking keeps it
         for other in others:
             own.link_in(other)
         self._final_module: Any = own
@@ -113,7 +113,7 @@ class LeafPipeline(CompilerBase):  # type: ignore[misc]
             return leaf.call(context, builder, values)
 
         call.libs = (_libraries[leaf],)  # type: ignore[attr-defined]
-        entry = leaf.__reduce__  # Numba asks for a built-in function: it stands for the leaf, and nobody calls it
+        entry = leaf.__reduce__  # Numba asks for a built-in function: it stands for the leaf, and is never called
         state.targetctx._defns[entry].append(call, tuple(state.args))
         return compile_result(
             typing_context=state.typingctx,

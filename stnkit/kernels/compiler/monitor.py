@@ -1,4 +1,4 @@
-"""What happens beside compiling a kernel: who waits for it is told, and who asked for kernels alone has them counted.
+"""Compilations as events: slow ones are logged, and `compile_ahead` has its kernels counted.
 
 A call that is made ahead of time runs as any other does, but for its kernels: these are compiled where they would be
 launched. That holds for the thread that makes the call, and for no other.
@@ -18,7 +18,7 @@ from stnkit.spec import DTYPES, MODES, PADDING_MODES, Spec
 SLOW = 1.0  # seconds of compiling, after which the log says so
 
 logger = logging.getLogger("stnkit")
-logger.addHandler(logging.NullHandler())  # what is logged is for those who ask for it
+logger.addHandler(logging.NullHandler())  # silent unless the application sets up logging
 
 _here = threading.local()
 _lock = threading.Lock()
@@ -40,7 +40,7 @@ def taken(kernel: Any) -> bool:
         return False
     found.kernels.add(kernel.function.__qualname__)
     if not config.DISABLE_JIT:
-        kernel.address  # noqa: B018  # who asks for it has the kernel compiled
+        kernel.address  # noqa: B018  # compiles the kernel
     return True
 
 
@@ -81,7 +81,7 @@ def begin(function: Callable[..., Any]) -> None:
 
 @contextlib.contextmanager
 def observed() -> Iterator[None]:
-    """Let what begins to be compiled meanwhile be done at the end."""
+    """Cancel, at the end, the notice of a compilation that began within."""
     try:
         yield
     finally:

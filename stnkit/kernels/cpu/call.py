@@ -2,7 +2,7 @@
 
 A kernel is a function of C, `status = kernel(words, first, last)`, that does chunks `first` to `last` of a call's work.
 `words` is the address of the block. What carries a type is in the kernel's `Spec`, so one form serves every kernel, one
-thread and many, and all who call: NumPy, torch, and XLA. A status of 0 says that all went well.
+thread and many, and every caller: NumPy, torch, and XLA. A status of 0 says that all went well.
 """
 
 from typing import Any, NamedTuple

@@ -3,7 +3,7 @@
 A factory returns, for a `Spec`, a Python function `thread(i, *arguments)` that captures the spec and zeros that carry
 types. Its arguments are integers of 64 bits and tuples of them. The kernel around it lets each thread of the GPU take
 the numbers i = 0 to items - 1 that are its own; numbers have 32 bits where they fit. Nothing but `read` waits for the
-GPU, and memory is allocated for those alone who have no allocator of their own.
+GPU, and memory is allocated only for frameworks without an allocator.
 """
 
 import contextlib
@@ -183,7 +183,7 @@ def read(address: int, size: int, stream: int, device: int) -> bytes:
 
 
 def allocate(size: int, stream: int, device: int) -> Any:
-    """Allocate memory for those who have no allocator: a buffer, whose `handle` is its address."""
+    """Allocate memory for frameworks without an allocator: a buffer, whose `handle` is its address."""
     with current(device):
         return tools().core.Device(device).memory_resource.allocate(size, stream=_stream(stream))
 

@@ -80,7 +80,7 @@ class LaunchTrace:
 
 
 def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
-    """Return what does a call on these tensors; None if it has to go the whole way."""
+    """Return what does a call on these tensors; None if there is no fast path for them."""
     if options.get("antialias") is True:
         return None  # what is done follows from numbers
     key: list[Any] = [operation.name, interop.is_steady()]
@@ -103,7 +103,7 @@ def _learned(
 ) -> Way | None:
     """Do a call, remember its trace, and return what gives its results, once.
 
-    None is for a call that has to go the whole way, which also says what is wrong with it.
+    None is for a call that is checked and planned in full, which also says what is wrong with it.
     """
     where = tensors[0].device
     if any(tensor.device != where for tensor in tensors) or interop.is_capturing(where):
