@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from jax.test_util import check_grads
 from scipy import ndimage
 
@@ -126,13 +127,16 @@ def test_memory(plain):
     image = drawn(3, 4, 5, 6)
     expected = plain.spline_filter(image, order=5)
     np.testing.assert_array_equal(image, drawn(3, 4, 5, 6))
-    out = np.empty((3, 4, 5, 6))
+    out, both = np.empty((3, 4, 5, 6)), np.zeros(image.size + 8)
     assert plain.spline_filter(image, order=5, out=out) is out
     np.testing.assert_array_equal(out, expected)
     with pytest.raises(ValueError, match="`out` must not overlap `image` in memory"):
-        plain.spline_filter(image, order=5, out=image[:])
+        plain.spline_filter(both[: image.size].reshape(image.shape), out=both[8:].reshape(image.shape))
     with pytest.raises(ValueError, match="`out` must be C-contiguous"):
         plain.spline_filter(image, order=5, out=np.empty((3, 4, 6, 5)).swapaxes(2, 3))
+    tensor = torch.tensor(image)
+    assert plain.spline_filter(tensor, order=5, out=tensor) is tensor
+    np.testing.assert_array_equal(tensor, expected)
     assert plain.spline_filter(image, order=5, out=image) is image
     np.testing.assert_array_equal(image, expected)
     strided = np.asfortranarray(drawn(3, 4, 5, 6))

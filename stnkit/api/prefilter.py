@@ -1,10 +1,12 @@
 """The coefficients of the spline that passes through an image's pixels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from stnkit import validation
 from stnkit._dispatch import dispatch
 from stnkit.backends import backend, interop
+from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Array
 
 
@@ -74,10 +76,15 @@ def spline_filter(
     if into:
         validation.same_shape("out", into[0].shape, "`image`", view.shape)
         validation.same_dtype("out", into[0].dtype, "the coefficients", dtype)
-        validation.writable("out", into[0], **({} if out is image else {"image": view}))
+        validation.writable("out", into[0], **({} if _place(into[0]) == _place(view) else {"image": view}))
     here = backend(view)
     made = here.spline_filter(here.converted(view, dtype), filtered, options, False, *into)
     return export(made) if out is None else out
+
+
+def _place(view: Any) -> tuple[Any, ...]:
+    """Return where a view's numbers lie, and how."""
+    return (view.address if type(view) is DeviceArray else view.ctypes.data), view.strides, view.dtype
 
 
 @dispatch
