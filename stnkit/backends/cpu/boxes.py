@@ -11,9 +11,8 @@ from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, REFLECTION, WRAP, Option
 Shape = tuple[int, ...]
 Bounds = tuple[np.ndarray, np.ndarray]  # of coordinates, lowest and highest, one for each of the axes x, y, z
 
-AROUND = (
-    3  # pixels on each side of a coordinate: a footprint reaches two, and pairs one more; that of a spline up to three
-)
+# On each side of a coordinate a footprint reaches two pixels, or three; where pixels are read as pairs, one more.
+AROUND = 3
 ROUNDINGS = 1024  # of which more than a kernel has made by the time that it has a coordinate, all in one direction
 STEEP = 64  # where a projective map's last row is so much smaller than its terms, its roundings are not bounded
 
