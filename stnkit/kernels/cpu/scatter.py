@@ -48,14 +48,6 @@ def prefetch_next(image_bar, at, tile, p, spec):
 
 
 @leaf
-def scatter_others(image_bar, at, out_bar, where, tile, p, spec):
-    """Add the cotangents of location `p`, of which some tap is dead or not in order."""
-    for c in range(BLOCK):
-        g = widen(out_bar.memory[where + c * out_bar.strides[1]], tile.weights[0], spec.dot_dtype)
-        scatter_taps(image_bar, at + c * image_bar.strides[1], g, tile, p, bool(0), bool(0), spec.reading)
-
-
-@leaf
 def scatter_three(image_bar, at, out_bar, where, tile, p, spec):
     """Add the cotangents of location `p`, whose taps are all alive and in order."""
     number, step = tile.weights[0], out_bar.strides[1]
