@@ -25,7 +25,7 @@ from stnkit.jax.ffi import export, handlers, layout, lower
 from stnkit.kernels.compiler.jit import kernel
 from stnkit.kernels.cpu import call as calls
 from stnkit.kernels.cpu import threads
-from stnkit.kernels.cpu.call import SHORT_OF_MEMORY, Call, call_at, words_at
+from stnkit.kernels.cpu.call import SHORT_OF_MEMORY, Arguments, arguments_at, words_at
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 
@@ -262,7 +262,7 @@ def short(spec):
     """Build a kernel that finds no memory for one chunk, of the number where a batch size stands in others."""
 
     def short(words, first, last):
-        return SHORT_OF_MEMORY if first <= call_at(words_at(words)).batch < last else 0
+        return SHORT_OF_MEMORY if first <= arguments_at(words_at(words)).batch < last else 0
 
     return kernel(short, spec)
 
@@ -270,7 +270,7 @@ def short(spec):
 @pytest.mark.parametrize("work", [1, threads.SMALL], ids=["serial", "parallel"])
 def test_an_error_of_a_kernel_is_one_of_xla(work):
     form = jax.ShapeDtypeStruct((3,), np.float32)
-    launch = Launch(short, Spec(1), work, Call(chunks=8), (calls.OUT,))
+    launch = Launch(short, Spec(1), work, Arguments(chunks=8), (calls.OUT,))
     assert handlers.threaded(launch) is (work > 1)
     name, about = handlers.target(launch), [0, 1, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT]
 

@@ -131,6 +131,6 @@ def test_a_kernel_that_finds_no_memory_says_so(work):
     def short(words, first, last):
         return call.SHORT_OF_MEMORY if first <= 11 < last else 0
 
-    start = threads.launch(jit.kernel(short, Spec(1)), call.Call(chunks=16), work)
+    start = threads.launch(jit.kernel(short, Spec(1)), call.Arguments(chunks=16), work)
     with pytest.raises(MemoryError, match="'short' found no memory"):
         start(*[0] * call.SLOTS)

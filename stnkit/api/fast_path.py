@@ -49,17 +49,17 @@ NUMPY = Memory(
 )
 
 
-class Sampler(NamedTuple):
+class Signature(NamedTuple):
     """A sampler: where its coordinates come from, and which options it has."""
 
     kind: int
     options: Options
 
 
-def _sampler(function: Callable[..., Any], kind: int) -> Sampler:
+def _sampler(function: Callable[..., Any], kind: int) -> Signature:
     parameters = inspect.signature(function).parameters
     options = {word: parameters[word].default for word in Words._fields if word in parameters and word != "size"}
-    return Sampler(kind, options)
+    return Signature(kind, options)
 
 
 SAMPLERS = {
@@ -85,7 +85,7 @@ def way(memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[A
         return None
 
 
-def _call(sampler: Sampler, image: np.ndarray, source: np.ndarray, options: Options, cotangent: Maybe) -> Call | None:
+def _call(sampler: Signature, image: np.ndarray, source: np.ndarray, options: Options, cotangent: Maybe) -> Call | None:
     """Check a call; None if it has other words than options, or if the source would have to be converted or copied."""
     words = {**sampler.options, **options}
     if "deterministic" in words:  # which a CPU always is
@@ -98,7 +98,7 @@ def _call(sampler: Sampler, image: np.ndarray, source: np.ndarray, options: Opti
 
 
 def _forward(
-    memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
+    memory: Memory, sampler: Signature, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Work out the way of a sampler."""
     sized = sampler.kind in MAPS
@@ -123,7 +123,7 @@ def _forward(
 
 
 def _backward(
-    memory: Memory, sampler: Sampler, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
+    memory: Memory, sampler: Signature, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
 ) -> Way | None:
     """Work out the way of a sampler's vjp. Parts of a map's cotangent are summed as NumPy sums them."""
     if len(views) != 3 or (rest and memory is NUMPY) or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):

@@ -27,7 +27,7 @@ class Choice(NamedTuple):
     options: tuple[tuple[str, Any], ...]
 
 
-class Form(NamedTuple):
+class ShapeDtype(NamedTuple):
     """The shape and dtype of an array that is not there."""
 
     shape: Shape
@@ -111,7 +111,7 @@ def _argument(name: str, shapes: dict[str, Shape], dtypes: dict[str, np.dtype[An
     shape = shapes[name.removeprefix("dd_").removeprefix("d_")]
     if name in ("d_image", "dd_image") and not is_float(dtypes["image"]):
         return None
-    return shape if name == "size" else Form(shape, dtypes.get(name, wide))
+    return shape if name == "size" else ShapeDtype(shape, dtypes.get(name, wide))
 
 
 def _shapes(choice: Choice, batch: int, size: Shape) -> dict[str, Shape]:

@@ -15,7 +15,7 @@ import numpy as np
 from stnkit.dtypes import FLOAT64, bar_dtype
 from stnkit.kernels.compiler.jit import Kernel
 from stnkit.kernels.cpu import grids, loops, threads
-from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, SOURCE_BAR, Call
+from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, SOURCE_BAR, Arguments
 from stnkit.plans.layout import (
     CHUNKS,
     Layout,
@@ -51,7 +51,7 @@ class Launch:
     factory: Callable[[Spec], Kernel]
     spec: Spec
     work: int  # taps that are read
-    call: Call
+    call: Arguments
     writes: tuple[int, ...]  # slots
 
     @property
@@ -160,27 +160,27 @@ def planned(buffers: tuple[Buffer, ...], *launches: Launch) -> Plan:
     return Plan(buffers, tuple(launch for launch in launches if launch.work))
 
 
-def forward_call(call: Sampling, options: Options) -> Call:
+def forward_call(call: Sampling, options: Options) -> Arguments:
     """Return what a forward kernel takes after addresses, for an output without gaps."""
     return _tiled_call(call, forward_parts(call))._replace(out=out_strides(call, options))
 
 
-def backward_call(call: Sampling, parts: Shape, cotangent: Shape, bars: Buffer | None) -> Call:
+def backward_call(call: Sampling, parts: Shape, cotangent: Shape, bars: Buffer | None) -> Arguments:
     """Return what a backward kernel takes after addresses; `bars` is what the source's cotangent is added to."""
     batch, rows, width = (1, 0, 0) if bars is None else bars.shape
     strides = (0 if batch == 1 else rows * width, width)
     return _tiled_call(call, parts)._replace(cotangent=cotangent, source_bar=strides)
 
 
-def _tiled_call(call: Sampling, parts: Shape) -> Call:
+def _tiled_call(call: Sampling, parts: Shape) -> Arguments:
     chunks = min(math.prod(parts), CHUNKS)
-    return Call(call.batch, call.channels, parts, chunks, call.size, call.extent, call.image, call.source)
+    return Arguments(call.batch, call.channels, parts, chunks, call.size, call.extent, call.image, call.source)
 
 
-def grid_call(source: Layout, kind: int, size: Shape, items: int) -> Call:
+def grid_call(source: Layout, kind: int, size: Shape, items: int) -> Arguments:
     """Return what a kernel takes that writes or reads grids: `items` is what threads take in chunks."""
     strides = source_layout(source, kind, size)[1]
-    return Call(batch=source[0][0], chunks=min(items, CHUNKS), size=three(size, 1), source=strides)
+    return Arguments(batch=source[0][0], chunks=min(items, CHUNKS), size=three(size, 1), source=strides)
 
 
 def _passes(wrt: tuple[bool, bool], alike: bool, images: int, sources: int, outputs: int) -> list[tuple[bool, bool]]:

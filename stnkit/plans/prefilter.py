@@ -8,7 +8,7 @@ import numpy as np
 
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cpu import prefilter
-from stnkit.kernels.cpu.call import OUT, Call
+from stnkit.kernels.cpu.call import OUT, Arguments
 from stnkit.plans.launch import Buffer, Launch, Plan, planned
 from stnkit.plans.layout import CHUNKS, Shape
 from stnkit.spec import DTYPES, Options, Spec
@@ -35,7 +35,7 @@ def spline_filter(shape: Shape, dtype: np.dtype[Any], axis: int, options: Option
     batch, n, inner = three(shape, axis)
     lanes = VECTOR // dtype.itemsize
     blocks = -(-batch * inner // lanes)
-    call = Call(batch=batch, chunks=max(min(blocks, CHUNKS), 1), size=(1, n, inner))
+    call = Arguments(batch=batch, chunks=max(min(blocks, CHUNKS), 1), size=(1, n, inner))
     launch = Launch(
         prefilter.spline_filter, filter_spec(dtype, options, transpose, lanes), STEPS * math.prod(shape), call, (OUT,)
     )

@@ -20,7 +20,7 @@ from stnkit.jax.ffi import handlers
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION, is_known
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cpu import grids, loops, order, prefilter, tangents
-from stnkit.kernels.cpu.call import Call
+from stnkit.kernels.cpu.call import Arguments
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 
@@ -63,7 +63,7 @@ def found(text: bytes) -> tuple[int, int]:
         raise ValueError(msg)
     fields = (tuple(field) if isinstance(field, list) else field for field in about["spec"])
     spec = Spec._make(fields)._replace(digest=digest())
-    call = Call(chunks=about["chunks"])
+    call = Arguments(chunks=about["chunks"])
     return handlers.started(Launch(_FACTORIES[about["kernel"]], spec, about["work"], call, ()))
 
 

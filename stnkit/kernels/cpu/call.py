@@ -19,7 +19,7 @@ SHORT_OF_MEMORY = 1  # a status
 Shape = tuple[int, ...]
 
 
-class Call(NamedTuple):
+class Arguments(NamedTuple):
     """What follows the addresses. Sizes and strides are brought to three axes and count elements."""
 
     batch: Any = 0
@@ -44,7 +44,7 @@ class Call(NamedTuple):
         return tuple(flat)
 
 
-WORDS = len(Call().words)
+WORDS = len(Arguments().words)
 
 
 @leaf
@@ -54,9 +54,9 @@ def words_at(address):
 
 
 @leaf
-def call_at(words):
+def arguments_at(words):
     """Return what follows the addresses in a block of words."""
-    return Call(
+    return Arguments(
         words[10],
         words[11],
         (words[12], words[13], words[14]),

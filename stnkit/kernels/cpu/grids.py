@@ -12,7 +12,7 @@ from stnkit.kernels.cpu.call import (
     SOURCE,
     SOURCE_BAR,
     SOURCE_DOT,
-    call_at,
+    arguments_at,
     words_at,
 )
 from stnkit.kernels.cpu.loops import put_map_bar
@@ -39,7 +39,7 @@ def grid(spec: Spec) -> Any:
 def put_rows(address, first_chunk, last_chunk, spec):
     """Write the coordinates of some chunks of rows."""
     words = words_at(address)
-    call = call_at(words)
+    call = arguments_at(words)
     like = zero(spec.source_dtype)
     out, source = pointer(words[OUT], like), View(pointer(words[SOURCE], like), call.source)
     rows, width = call.size[0] * call.size[1], call.size[2]
@@ -63,7 +63,7 @@ def grid_vjp(spec: Spec) -> Any:
 def sum_grids(address, first_chunk, last_chunk, spec):
     """Sum some chunks of tiles of a grid's cotangent."""
     words = words_at(address)
-    call = call_at(words)
+    call = arguments_at(words)
     like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
     theta_bar, grid_bar = pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), pointer(words[COTANGENT], like)
     tiles = (points + TILE - 1) // TILE
@@ -95,7 +95,7 @@ def read(rows, grid, at, count, spec):
 def over_grids(address, first_chunk, last_chunk, body, spec):
     """Do `body`, which needs a stage, for every tile of some chunks of grids; return a status."""
     words = words_at(address)
-    call = call_at(words)
+    call = arguments_at(words)
     memory = allocate(call.channels, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
@@ -162,7 +162,7 @@ def map_grid_jvp(spec: Spec) -> Any:
 def put_tangents(address, first_chunk, last_chunk, spec):
     """Write the tangents of some chunks of locations."""
     words = words_at(address)
-    call = call_at(words)
+    call = arguments_at(words)
     like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
     out, source = pointer(words[OUT_DOT], like), View(pointer(words[SOURCE], like), call.source)
     source_dot = View(pointer(words[SOURCE_DOT], like), call.source)

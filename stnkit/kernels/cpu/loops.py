@@ -22,7 +22,7 @@ from stnkit.kernels.cpu.call import (
     SHORT_OF_MEMORY,
     SOURCE,
     SOURCE_BAR,
-    call_at,
+    arguments_at,
     words_at,
 )
 from stnkit.kernels.cpu.nearest import copy_tile, pick
@@ -56,7 +56,7 @@ COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is to
 def over_tiles(address, first_chunk, last_chunk, body, spec):
     """Stage every tile of some chunks, one after another, and do `body` for it; return a status."""
     words = words_at(address)
-    call = call_at(words)
+    call = arguments_at(words)
     memory = allocate(call.channels, spec)
     if memory == 0:
         return SHORT_OF_MEMORY

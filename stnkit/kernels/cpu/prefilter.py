@@ -8,7 +8,7 @@ import functools
 from typing import Any
 
 from stnkit.kernels.compiler.jit import advanced, free, kernel, leaf, malloc, pointer
-from stnkit.kernels.cpu.call import IMAGE, OUT, SHORT_OF_MEMORY, call_at, words_at
+from stnkit.kernels.cpu.call import IMAGE, OUT, SHORT_OF_MEMORY, arguments_at, words_at
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.recursion import find_coefficients
 from stnkit.kernels.simd.lanes import lanes, load, store, width
@@ -29,7 +29,7 @@ def spline_filter(spec: Spec) -> Any:
 def over_lines(address, first_chunk, last_chunk, spec):
     """Filter the blocks of lines of some chunks; return a status."""
     words = words_at(address)
-    call = call_at(words)
+    call = arguments_at(words)
     like = zero(spec.image_dtype)
     image, out, many = pointer(words[IMAGE], like), pointer(words[OUT], like), lanes(like, spec)
     n, inner = call.size[1], call.size[2]

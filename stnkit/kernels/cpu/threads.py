@@ -24,7 +24,7 @@ from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.jit import FORM, Kernel, cached
 from stnkit.kernels.cpu import busy
 from stnkit.kernels.cpu.busy import balance
-from stnkit.kernels.cpu.call import SLOTS, WORDS, Call
+from stnkit.kernels.cpu.call import SLOTS, WORDS, Arguments
 
 HEAD = 8 * 3  # bytes of a block before the words of a call
 SMALL = 1 << 16  # taps read; below it, threads save less than they may lose
@@ -95,7 +95,7 @@ class at_most:  # a class, as a context manager that is written as a generator t
         _limit.threads = self.before
 
 
-def launch(kernel: Kernel, call: Call, work: int) -> Launch:
+def launch(kernel: Kernel, call: Arguments, work: int) -> Launch:
     """Return what runs a kernel that reads `work` taps, as often as it is called.
 
     It takes the addresses of arrays, one for each slot, and raises MemoryError if there is no memory to work in.
@@ -135,7 +135,7 @@ def launch(kernel: Kernel, call: Call, work: int) -> Launch:
     return start
 
 
-def serial(kernel: Kernel, call: Call, work: int) -> tuple[Launch, Any]:
+def serial(kernel: Kernel, call: Arguments, work: int) -> tuple[Launch, Any]:
     """Return what does the same for a call that is small, without more ado, and what has to live as long."""
     if numba.config.DISABLE_JIT:
         return launch(kernel, call, work), None
@@ -143,7 +143,7 @@ def serial(kernel: Kernel, call: Call, work: int) -> tuple[Launch, Any]:
     return functools.partial(starter(), block.ctypes.data), block
 
 
-def is_small(call: Call, work: int) -> bool:
+def is_small(call: Arguments, work: int) -> bool:
     """Tell whether a call runs on one thread in any case."""
     return work < SMALL or call.chunks == 1
 
