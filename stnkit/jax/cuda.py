@@ -66,7 +66,7 @@ def viewed(execution: Any, buffer: Any) -> DeviceArray:
     capsule, shape, dtype = buffer.__dlpack__(), tuple(buffer.shape), np.dtype(buffer.dtype)
     tensor = interop.tensor_of(capsule)
     address = (tensor.data or 0) + tensor.byte_offset
-    where = place(tensor.device_id, stream(execution))
+    where = context(tensor.device_id, stream(execution))
     return DeviceArray(address, shape, gapless(shape, dtype.itemsize), dtype, where, capsule, not buffer.writeable)
 
 
@@ -76,7 +76,7 @@ def stream(execution: Any) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def place(index: int, stream: int) -> DeviceContext:
+def context(index: int, stream: int) -> DeviceContext:
     """Return where XLA's buffers on a GPU lie; memory beside them is the pool's."""
     return DeviceContext(
         "jax", index, stream, functools.partial(interop.from_pool, index, stream), lambda result: result

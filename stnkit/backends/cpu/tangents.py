@@ -47,7 +47,7 @@ def sample_jvp(
     given = image_dot is not None, source_dot is not None
     plan = plans.jvp(layout(image), layout(source), kind, size, options, *given)
     inputs = {IMAGE: image, SOURCE: source, FILL: fill} | _given({IMAGE_DOT: image_dot, SOURCE_DOT: source_dot})
-    made = execute(plan, inputs | _twins(*plan.buffers))
+    made = execute(plan, inputs | _allocated_together(*plan.buffers))
     return made[OUT], made[OUT_DOT]
 
 
@@ -123,7 +123,7 @@ def splat_double_jvp(
     return sums
 
 
-def _twins(out: Buffer, out_dot: Buffer) -> Arrays:
+def _allocated_together(out: Buffer, out_dot: Buffer) -> Arrays:
     """Allocate a result and its tangent: in one block where they are alike, which allocators keep for the next call."""
     if out.dtype == out_dot.dtype:
         return dict(zip((OUT, OUT_DOT), np.empty((2, *out.shape), out.dtype), strict=True))
