@@ -38,7 +38,7 @@ COORDS = {"normalized": False, "pixel": True}
 UNITS = {"pixel": True, "normalized": False}
 DATA_FORMATS = {"channels_first": False, "channels_last": True}
 
-# Where a coordinate comes from: one leaf in `kernels/sources.py` for each.
+# Where a coordinate comes from: one leaf in `kernels/leaves/sources.py` for each.
 GRID, AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE = range(5)
 MAPS = (AFFINE, PROJECTIVE, THIN_PLATE_SPLINE)  # a few numbers for a whole output, and not some for each location
 

@@ -11,8 +11,14 @@ from stnkit.validation.options import flag, word
 Shape = tuple[int, ...]
 
 ORDERS = {int(name[-1]): code for name, code in MODES.items() if name.startswith("spline")}
-# What a filter takes for the padding of a sampler: the reflection at a pixel's centre, or at its edge, or the period.
-BOUNDARIES = {ZEROS: (REFLECTION, True), BORDER: (REFLECTION, False), WRAP: (WRAP, False)}
+# What a filter takes for each padding of a sampler: the period, or a reflection at a pixel's centre (True) or at its
+# edge. For a sampler that reflects, `align_corners` says at which.
+BOUNDARIES = {
+    ZEROS: (REFLECTION, True),
+    BORDER: (REFLECTION, False),
+    REFLECTION: (REFLECTION, None),
+    WRAP: (WRAP, False),
+}
 
 
 def spline(order: Any, padding_mode: Any, align_corners: Any) -> Options:
@@ -22,7 +28,8 @@ def spline(order: Any, padding_mode: Any, align_corners: Any) -> Options:
         msg = f"`order` must be one of {', '.join(map(str, ORDERS))}; got {order!r}"
         raise ValueError(msg)
     padding, align = word("padding_mode", padding_mode, PADDING_MODES), flag("align_corners", align_corners)
-    padding, align = BOUNDARIES.get(padding, (padding, align))
+    padding, own = BOUNDARIES[padding]
+    align = align if own is None else own
     return Options(ORDERS[degree], (padding,) * 3, align, pixel=False, channels_last=False)
 
 
