@@ -33,7 +33,7 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
             if is_fast and (short := _short.get(first)) is not None:
                 known = short(name, args, options)
                 if known is not None:
-                    return known(*args)  # type: ignore[no-any-return]
+                    return known(*args)  # type: ignore[no-any-return]  # as `function` does
             if (room := _found.get(first)) is not None:
                 return getattr(room, name, function)(*args, **options)
             if first is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):

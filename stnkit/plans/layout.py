@@ -44,11 +44,11 @@ class Strided(Protocol):
     """What a plan needs to know of an array, wherever it lies."""
 
     @property
-    def shape(self) -> Shape: ...  # noqa: D102
+    def shape(self) -> Shape: ...  # noqa: D102  # as NumPy has it
     @property
-    def strides(self) -> Shape: ...  # noqa: D102
+    def strides(self) -> Shape: ...  # noqa: D102  # as NumPy has it
     @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102  # as NumPy has it
 
 
 def layout(array: Strided) -> Layout:

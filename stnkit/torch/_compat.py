@@ -139,7 +139,7 @@ _node = _found("autograd.Function._backward_cls")  # a function's nodes in autog
 def straight(function: type) -> None:
     """Let a function's nodes call its `backward` themselves, without looking for it each time."""
     if _node is not None:
-        function._backward_cls.apply = function.backward  # type: ignore[attr-defined]
+        function._backward_cls.apply = function.backward  # type: ignore[attr-defined]  # torch adds it
 
 
 def on_one_level() -> Any:

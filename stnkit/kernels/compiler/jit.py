@@ -198,8 +198,15 @@ def pointer(address: int, example: Any) -> Any:
     dtype = np.dtype(type(example))
     if uncompiled.has_negative_strides and address:
         return _Signed(int(address), dtype)
-    memory = (ctypes.c_byte * (1 << 46)).from_address(int(address) or dtype.itemsize)  # 0: never dereferenced
-    return np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
+    return _memory(int(address), dtype)
+
+
+def _memory(address: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """View the memory from an address on; what lies at address 0 is never read."""
+    memory = (ctypes.c_byte * (1 << 46)).from_address(address or dtype.itemsize)
+    count = (1 << 46) // dtype.itemsize
+    view: np.ndarray = np.frombuffer(memory, dtype, count)  # type: ignore[call-overload]  # arrays of ctypes are buffers
+    return view
 
 
 class _Uncompiled(threading.local):
@@ -217,9 +224,8 @@ class _Signed:
     def __init__(self, address: int, dtype: np.dtype[Any]) -> None:
         self.dtype, self.zero = dtype, min(address, 1 << 45) // dtype.itemsize
         first = address - self.zero * dtype.itemsize
-        memory = (ctypes.c_byte * (1 << 46)).from_address(first or dtype.itemsize)
-        self.zero -= 0 if first else 1
-        self.numbers = np.frombuffer(memory, dtype, (1 << 46) // dtype.itemsize)  # type: ignore[call-overload]
+        self.zero -= 0 if first else 1  # as the view of address 0 begins one number later
+        self.numbers = _memory(first, dtype)
 
     def _shifted(self, at: Any) -> Any:
         if isinstance(at, slice):

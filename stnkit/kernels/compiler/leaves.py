@@ -40,7 +40,7 @@ class Leaf:
     @functools.cached_property
     def bitcode(self) -> bytes:
         """The code as LLVM keeps it, which is read faster than text."""
-        return llvm.parse_assembly(self.text).as_bitcode()  # type: ignore[no-any-return]
+        return llvm.parse_assembly(self.text).as_bitcode()  # type: ignore[no-any-return]  # llvmlite has no types
 
     def call(self, context: Any, builder: Any, values: Any) -> Any:
         """Write a call; return its result."""

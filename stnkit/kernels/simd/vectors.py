@@ -13,7 +13,7 @@ from stnkit.kernels.simd.gpu_words import read_words
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):  # type: ignore[misc]  # Numba has no types
     """Numba's type of `count` numbers of type `dtype`, kept in a vector register.
 
     Those that are `aligned` lie in memory where a multiple of their size is.
@@ -25,7 +25,7 @@ class Lanes(types.Type):  # type: ignore[misc]
 
 
 @register_model(Lanes)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
+class _Model(models.PrimitiveModel):  # type: ignore[misc]  # Numba has no types
     def __init__(self, manager: Any, kind: Lanes) -> None:
         super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.dtype).get_value_type(), kind.count))
 
