@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stnkit.transforms.readers import reader
+from stnkit.transforms.for_layers import reader
 
 __all__ = ["SpatialTransformer"]
 

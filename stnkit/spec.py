@@ -1,4 +1,4 @@
-"""The words of the toolkit: every choice a user can name, and the `Spec` that a kernel is compiled for.
+"""Names: every choice a user can make, and the `Spec` that a kernel is compiled for.
 
 A table maps what users write to the small integer that kernels branch on. Validation, error messages and
 the command line are generated from these tables, so a new mode is named here once.
@@ -63,7 +63,7 @@ DTYPES = {
 
 
 class Options(NamedTuple):
-    """The choices of one call, in the kernels' words."""
+    """The choices of one call, as kernels take them."""
 
     interp: int
     padding: tuple[int, int, int]  # x, y, z

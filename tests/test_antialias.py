@@ -14,7 +14,7 @@ import oracles
 import pytest
 from conftest import uncompiled
 from jax.test_util import check_grads
-from places import EPS, KINDS, OPS, SIZE, affine_as, call, control, drawn, grids
+from shrunk import EPS, KINDS, OPS, SIZE, affine_as, call, control, drawn, grids
 
 import stnkit
 

@@ -3,7 +3,7 @@
 import numpy as np
 import oracles
 import pytest
-from places import EACH, EPS, EXTENT, SIZE, call, control, drawn
+from shrunk import EACH, EPS, EXTENT, SIZE, call, control, drawn
 
 MAPS = [(op, kind) for op, kind in EACH if op in ("projective", "thin_plate_spline")]
 WIDE = (24, 40)  # an image that maps shrink

@@ -6,8 +6,8 @@ Threads run one after another, uncompiled, so nothing here depends on their orde
 import importlib
 
 import numpy as np
-import places
 import pytest
+import shrunk
 from emulation.pretended import OnHost, Pretender, lent, pretended, returned
 from ml_dtypes import bfloat16
 
@@ -498,12 +498,12 @@ MEANS = [  # axes, mode, padding, corners aligned, dtypes of image and maps, how
 ]
 
 
-@pytest.mark.parametrize(("op", "kind"), places.EACH)
+@pytest.mark.parametrize(("op", "kind"), shrunk.EACH)
 @pytest.mark.parametrize("mean", MEANS)
 def test_means_of_places(library, op, kind, mean):
     """What is antialiased has the values of the CPU: bit by bit, but for sums and splines, added otherwise."""
     d, mode, padding, align, dtype, wide, antialias = mean
-    image, source, cotangent, image_dot, source_dot = places.drawn(op, d)
+    image, source, cotangent, image_dot, source_dot = shrunk.drawn(op, d)
     few = (slice(None), slice(1), *[slice(4)] * d)  # pixels
     image, cotangent, image_dot = (np.ascontiguousarray(array[few]) for array in (image, cotangent, image_dot))
     arrays = *(a.astype(dtype) for a in (image, cotangent, image_dot)), *(a.astype(wide) for a in (source, source_dot))
@@ -513,9 +513,9 @@ def test_means_of_places(library, op, kind, mean):
 
         def function(image, cotangent, image_dot, source, source_dot, steadily=steadily):
             given = image, source, cotangent, image_dot, source_dot
-            return places.call(library, op, kind, given, **steadily, **options)
+            return shrunk.call(library, op, kind, given, **steadily, **options)
 
-        terms = int(np.prod(places.SIZE[-d:])) * (4 if mode == "bicubic" else 2) ** d + 3**d
+        terms = int(np.prod(shrunk.SIZE[-d:])) * (4 if mode == "bicubic" else 2) ** d + 3**d
         compare(function, *arrays, sums=terms if "vjp" in kind or op == "thin_plate_spline" else 1)
 
 
@@ -589,7 +589,7 @@ def test_a_call_is_planned_for_what_kernels_read(library, monkeypatch):
     tangents = importlib.import_module("stnkit.backends.cuda.tangents")
     sampling, planned = tangents.sampling, []
     monkeypatch.setattr(tangents, "sampling", lambda *given: planned.append(sampling(*given)) or planned[-1])
-    points = places.control(2)
+    points = shrunk.control(2)
     image, theta = picture(1, 2, (4, 5), False, "float32"), points[None]
     for mode in ("bilinear", "nearest"):
         library.thin_plate_spline_sample_jvp(lent(image), lent(theta), lent(image), None, points, (2, 3), mode=mode)

@@ -13,7 +13,7 @@ from stnkit.demo.align.report import image_error
 from stnkit.demo.align.task import CANVAS, LANDMARKS, alignment, displacement, distortions
 from stnkit.demo.data import load_digits
 from stnkit.demo.descent import STAGES, blurred, identities, stage_ends
-from stnkit.transforms.pixel_affine import theta_of
+from stnkit.transforms.centred_affine import theta_of
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ from stnkit.demo.layers import Adam, Chain, Linear, Tanh, cross_entropy, percept
 from stnkit.demo.learn.sheet import _stages
 from stnkit.demo.learn.task import READ, learners, learning, one_epoch, unit_digits
 from stnkit.demo.poses import EXTENT, differences, distorted
-from stnkit.transforms.pixel_affine import theta_of
+from stnkit.transforms.centred_affine import theta_of
 
 
 def test_the_network_with_the_transformer_is_clearly_ahead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

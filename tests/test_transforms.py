@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from stnkit import transforms
 from stnkit.transforms import IDENTITIES, TRANSFORMS
-from stnkit.transforms.readers import reader
+from stnkit.transforms.for_layers import reader
 
 KINDS = [(name, axes) for name, known in IDENTITIES.items() for axes in known]
 
@@ -171,7 +171,7 @@ def test_examples(name):
 
 def test_every_identity_leaves_an_image_as_it_is(plain):
     image = np.random.default_rng(0).random((1, 2, 4, 5))
-    from stnkit.transforms.readers import reader
+    from stnkit.transforms.for_layers import reader
 
     for name, known in IDENTITIES.items():
         how, parameters = reader(name), np.array([known[2]], float)

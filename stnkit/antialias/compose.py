@@ -1,8 +1,8 @@
-"""Antialiasing: a location of the output is the mean of places around it, which cover what it stands for in the image.
+"""Antialiasing: a location of the output is the mean of subsamples around it, which cover its part of the image.
 
-A place is read by the plain sampler, under the map moved there. So there is no kernel of its own, no image of another
-size, and no more memory than one more output. Derivatives are sums of the plain ones: each is the mean of what it is at
-the places, and what a place says of the moved map is carried back to the map.
+A subsample is read by the plain sampler, under the map moved there. So there is no kernel of its own, no image of
+another size, and no more memory than one more output. Derivatives are sums of the plain ones: each is the mean of what
+it is at the subsamples, and what a subsample says of the moved map is carried back to the map.
 
 The functions here do so for arrays of any framework, for which the `Tools` stand.
 """
@@ -20,7 +20,7 @@ from stnkit.antialias.footprints import FOOTPRINTS, MOST, Factors, Group, groups
 from stnkit.antialias.subsamples import MOVES, Lattice, Steps
 from stnkit.antialias.supersampling import DEVICE, NUMPY, OUTPUTS, Array, Supersampling, Tools, dtype_name
 from stnkit.backends.cuda.array import DeviceArray
-from stnkit.calls.arguments import Maybe, Words
+from stnkit.calls.arguments import Choices, Maybe
 from stnkit.calls.control_points import fixed, known
 from stnkit.calls.derivatives import NAMES, SAMPLE, Derivative
 from stnkit.calls.sampling import Form, fits_out, fits_output, fits_sums, fits_tangents, formed, run, widened
@@ -29,19 +29,19 @@ from stnkit.spec import THIN_PLATE_SPLINE
 
 
 def antialiased_here(
-    what: Derivative[Any], kind: int, views: Sequence[Array], words: Words, antialias: bool | int, into: Maybe
+    what: Derivative[Any], kind: int, views: Sequence[Array], choices: Choices, antialias: bool | int, into: Maybe
 ) -> tuple[Array, ...]:
     """Do an antialiased call on views of main memory, or of a GPU's."""
     if kind == THIN_PLATE_SPLINE:
-        words = words._replace(control_points=known(words.control_points))
+        choices = choices._replace(control_points=known(choices.control_points))
     tools = DEVICE if any(type(view) is DeviceArray for view in views) else NUMPY
     function = functools.partial(_run_here, what, kind)
     with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite are moved, too
-        return antialiased(function, what, kind, views, words._asdict(), antialias, tools, into)
+        return antialiased(function, what, kind, views, choices._asdict(), antialias, tools, into)
 
 
-def _run_here(what: Derivative[Any], kind: int, *given: Array, into: Maybe = None, **words: Any) -> tuple[Array, ...]:
-    return run(what, kind, given, Words(**words), into)
+def _run_here(what: Derivative[Any], kind: int, *given: Array, into: Maybe = None, **choices: Any) -> tuple[Array, ...]:
+    return run(what, kind, given, Choices(**choices), into)
 
 
 def antialiased(
@@ -49,21 +49,21 @@ def antialiased(
     what: Derivative[Any],
     kind: int,
     given: Sequence[Array],
-    words: dict[str, Any],
+    choices: dict[str, Any],
     antialias: Any,
     tools: Tools,
     into: Maybe = None,
 ) -> tuple[Array, ...]:
     """Do an antialiased call of a derivative of a sampler, for a kind of source.
 
-    `function` is its plain form: it takes the arrays, the words, and `into`, which is written to if there is one.
+    `function` is its plain form: it takes the arrays, the choices, and `into`, which is written to if there is one.
     """
-    antialias, words = validation.antialias(antialias, MOST), dict(words)
-    call = Supersampling(function, what, kind, given, words, tools)
+    antialias, choices = validation.antialias(antialias, MOST), dict(choices)
+    call = Supersampling(function, what, kind, given, choices, tools)
     if tools.checks():
         form = _check(call, into)
-        if words.get("size") is not None:
-            words["size"] = form.size
+        if choices.get("size") is not None:
+            choices["size"] = form.size
     lattice = call.lattice()
     lengths = None
     if antialias is True:
@@ -72,7 +72,7 @@ def antialiased(
             lengths = FOOTPRINTS[kind](numbers, lattice, call.seen_points())
     parts = groups(antialias or 1, lattice, lengths)
     if all(max(factors) == 1 for _, factors in parts):
-        results = function(*given, **words) if into is None else function(*given, **words, into=into)
+        results = function(*given, **choices) if into is None else function(*given, **choices, into=into)
         return results if isinstance(results, tuple) else (results,)
     done = [_group(call, lattice, items, factors) for items, factors in _portions(call, parts)]
     columns = zip(*done, strict=True)
@@ -80,7 +80,7 @@ def antialiased(
 
 
 def _portions(call: Supersampling, parts: list[Group]) -> list[Group]:
-    """Cut groups, so that a portion's images stay in a cache while all places of its locations are read."""
+    """Cut groups, so that a portion's images stay in a cache while all subsamples of its locations are read."""
     if call.tools.portion == 0 or call.common("image") or call.image.size == 0:
         return parts
     count = len(call.image)
@@ -95,18 +95,18 @@ def _portions(call: Supersampling, parts: list[Group]) -> list[Group]:
 
 
 def _group(call: Supersampling, lattice: Lattice, items: slice, factors: Factors) -> tuple[Array, ...]:
-    """Return the results for items of the batch that have the same number of places; of one, the location is it."""
+    """Return the results for items of the batch that have the same number of subsamples; of one, the location is it."""
     given = [
         _wide(call, role, _items(call, role, array, items))
         for role, array in zip(call.what.takes, call.given, strict=True)
     ]
-    places = itertools.product(*([(k + 0.5) / m - 0.5 for k in range(m)] for m in factors))
-    results = _mean((_beside(call, lattice, given, steps) for steps in places), math.prod(factors))
+    subsamples = itertools.product(*([(k + 0.5) / m - 0.5 for k in range(m)] for m in factors))
+    results = _mean((_beside(call, lattice, given, steps) for steps in subsamples), math.prod(factors))
     return tuple(_rounded(call, role, one) for role, one in zip(call.what.gives, results, strict=True))
 
 
 def _beside(call: Supersampling, lattice: Lattice, given: Sequence[Array], steps: Steps) -> tuple[Array, ...]:
-    """Return the results at a place beside each location; of cotangents of the source, those of the map itself."""
+    """Return the results at a subsample beside each location; of cotangents of the source, those of the map itself."""
     move, join = MOVES[call.kind], call.tools.join
     there = {"source": move.moved, "dot": move.along}
     moved = [
@@ -169,15 +169,15 @@ def _whole(call: Supersampling, role: str, column: Sequence[Array], into: np.nda
 
 def _check(call: Supersampling, into: Maybe) -> Form:
     """Refuse what the plain function would, in its words, before dtypes are changed; and means of integers."""
-    what, words = call.what, Words(**call.words)
+    what, choices = call.what, Choices(**call.keywords)
     stand_ins = [_stand_in(array) for array in call.given]
     image, source = stand_ins[what.image : what.image + 2]
     cotangent = None if what.cotangent is None else stand_ins[what.cotangent]
-    form = formed(call.kind, image, source, words, cotangent)
+    form = formed(call.kind, image, source, choices, cotangent)
     if isinstance(call.points, np.ndarray):
         fixed(call.points)
     validation.averaged(form.image_dtype)
-    asked = validation.names("wrt", words.wrt, ("image", NAMES[call.kind]))
+    asked = validation.names("wrt", choices.wrt, ("image", NAMES[call.kind]))
     if asked[0]:
         validation.differentiable("image", form.image_dtype)
     if cotangent is not None:

@@ -1,8 +1,8 @@
 """Footprints: how far apart, in pixels of the image, a map puts neighbouring locations of its output.
 
-That decides how many places a location is the mean of, along each axis of the output. It is a matter of numbers, and
-has no derivative, so NumPy works it out for every framework; for arrays on a GPU, the GPU does, and a number for each
-item and axis is copied to main memory.
+That decides how many subsamples a location is the mean of, along each axis of the output. It is a matter of numbers,
+and has no derivative, so NumPy works it out for every framework; for arrays on a GPU, the GPU does, and a number for
+each item and axis is copied to main memory.
 """
 
 import functools
@@ -20,15 +20,15 @@ from stnkit.calls.grids import GridForm, written
 from stnkit.dtypes import FLOAT64
 from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
-MOST = 16  # places along one axis
+MOST = 16  # subsamples along one axis
 SLACK = 1 / 64  # of a pixel: what rounding makes of a map that does not shrink, even in half precision
 
 Factors = tuple[int, ...]
-Group = tuple[slice, Factors]  # items of a batch, and how many places each of their locations has, in x, y, z
+Group = tuple[slice, Factors]  # items of a batch, and how many subsamples each of their locations has, in x, y, z
 
 
 def groups(antialias: bool | int, lattice: Lattice, lengths: np.ndarray | None = None) -> list[Group]:
-    """Return neighbouring items of a batch that have the same number of places, and how many, in x, y, z.
+    """Return neighbouring items of a batch that have the same number of subsamples, and how many, in x, y, z.
 
     An item's number depends on its own map alone. Beside an integer, which is the number, no lengths are needed.
     """
@@ -71,7 +71,7 @@ def _of_map(kind: int, theta: Array, lattice: Lattice, points: np.ndarray | None
     What is at or behind a horizon has no coordinates, so that no step to it counts.
     """
     items = theta if theta.ndim == 3 else theta[None]
-    items = backend(items).converted(items, FLOAT64)  # in which rounding makes no place more
+    items = backend(items).converted(items, FLOAT64)  # in which rounding makes no subsample more
     halves = np.array(lattice.halves)
     columns = []
     for ahead in 0.5 * np.eye(len(halves)):

@@ -1,7 +1,7 @@
-"""Maps moved: what a map is for the places beside the locations of its output, in the arithmetic of any framework.
+"""Maps moved: what a map is for the subsamples beside the locations of its output, in the arithmetic of any framework.
 
-A place beside a location is so many steps of the output's lattice away from it, in the order x, y, z. Each kind of map
-says what it is there (`moved`), what a tangent of it is (`along`, the linear part), and how a cotangent comes back
+A subsample beside a location is so many steps of the output's lattice away from it, in the order x, y, z. Each kind of
+map says what it is there (`moved`), what a tangent of it is (`along`, the linear part), and how a cotangent comes back
 (`pulled`, the transpose of that).
 """
 
@@ -79,7 +79,7 @@ def _moved_flow(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Arra
 
 
 def _flow_along(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
-    """Interpolate a flow between its locations, one axis after another; a place has a straight line on each.
+    """Interpolate a flow between its locations, one axis after another; a subsample has a straight line on each.
 
     Beyond the rim the line of the two outermost locations goes on, so that a flow which is an affine map stays one.
     """

@@ -14,7 +14,7 @@ from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE
 
 Array = Any
-Words = dict[str, Any]
+Keywords = dict[str, Any]
 
 MATRICES = (AFFINE, PROJECTIVE)  # whose theta has a column for each axis, and one for the shift
 OUTPUTS = ("out", "out_dot")
@@ -29,7 +29,7 @@ class Tools(NamedTuple):
     cast: Callable[[Array, Any], Array]
     see: Callable[[str, Array], np.ndarray]  # the numbers of an array, or an error that says they are not known
     checks: Callable[[], bool]  # whether shapes are known, and can be checked
-    portion: int = 0  # bytes of images whose places are read before those of others; 0 where all are read at once
+    portion: int = 0  # bytes of images whose subsamples are read before those of others; 0 where all are read at once
 
     def join(self, parts: Sequence[Array], axis: int) -> Array:
         """Put arrays one after another along an axis."""
@@ -59,7 +59,7 @@ class Supersampling:
     what: Derivative[Any]
     kind: int  # of the source
     given: Sequence[Array]
-    words: Words
+    keywords: Keywords
     tools: Tools
 
     @property
@@ -99,7 +99,7 @@ class Supersampling:
     @property
     def points(self) -> Array | None:
         """The control points of a spline: a NumPy array where a framework need not see them."""
-        return self.words.get("control_points")
+        return self.keywords.get("control_points")
 
     def seen_points(self) -> np.ndarray | None:
         """Return the control points' numbers."""
@@ -109,28 +109,28 @@ class Supersampling:
 
     def run(self, given: Sequence[Array], steps: Steps, lattice: Lattice) -> tuple[Array, ...]:
         """Call the plain function with maps that are moved; control points move here."""
-        words = self.words
+        keywords = self.keywords
         if self.points is not None:
             join = NUMPY.join if isinstance(self.points, np.ndarray) else self.tools.join
-            words = words | {"control_points": moved_points(self.points, steps, lattice, join)}
-        results = self.function(*given, **words)
+            keywords = keywords | {"control_points": moved_points(self.points, steps, lattice, join)}
+        results = self.function(*given, **keywords)
         return results if isinstance(results, tuple) else (results,)
 
     def lattice(self) -> Lattice:
         """Return the rulers of the call."""
-        last, d = self.words["data_format"] == "channels_last", self.axes
+        last, d = self.keywords["data_format"] == "channels_last", self.axes
 
         def spatial(array: Array) -> Sequence[int]:
             return tuple(array.shape[-1 - d : -1] if last else array.shape[-d:])
 
-        size = self.words.get("size")
+        size = self.keywords.get("size")
         if self.kind == FLOW:
             size = tuple(self.source.shape[-1 - d : -1])
         elif size is None:
             outputs = [array for role, array in zip(self.what.takes, self.given, strict=True) if role in OUTPUTS]
             size = spatial(outputs[0] if outputs else self.image)
-        pixel = self.words.get("units") == "pixel"
-        return rulers(spatial(self.image), size, bool(self.words["align_corners"]), pixel)
+        pixel = self.keywords.get("units") == "pixel"
+        return rulers(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
 
 
 def dtype_name(array: Array) -> str:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from stnkit.antialias.compose import antialiased_here
 from stnkit.backends import interop
-from stnkit.calls.arguments import Array, Words
+from stnkit.calls.arguments import Array, Choices
 from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
 from stnkit.calls.sampling import run
 
@@ -16,7 +16,7 @@ def sampled(
     what: Derivative[R],
     kind: int,
     given: Sequence[Array],
-    words: Words,
+    choices: Choices,
     antialias: bool | int = False,
     written: Array | None = None,
 ) -> R:
@@ -28,9 +28,9 @@ def sampled(
     views, export = interop.import_arrays(*optional(what, kind), later=later, **arrays)
     into = views.pop() if what.written else None
     if antialias is False:
-        found = run(what, kind, views, words, into)
+        found = run(what, kind, views, choices, into)
     else:
-        found = antialiased_here(what, kind, views, words, antialias, into)
+        found = antialiased_here(what, kind, views, choices, antialias, into)
     results: Any
     if what is SAMPLE:
         results = export(found[0]) if written is None else written

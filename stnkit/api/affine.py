@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stnkit._dispatch import dispatch
 from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
-from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Words, Wrt
+from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Wrt
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.spec import AFFINE
 
@@ -50,7 +50,7 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
     array([[[ 0.5,  0. ],
             [-0.5,  0. ]]])
     """
-    return on_views(grids.grid, AFFINE, Words(align_corners=align_corners, size=size), theta=theta)
+    return on_views(grids.grid, AFFINE, Choices(align_corners=align_corners, size=size), theta=theta)
 
 
 @dispatch
@@ -87,8 +87,8 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     array([[[ 0.,  0., 16.],
             [ 0.,  0., 16.]]])
     """
-    words = Words(align_corners=align_corners, deterministic=deterministic)
-    return on_views(grids.grid_vjp, AFFINE, words, cotangent=cotangent)
+    choices = Choices(align_corners=align_corners, deterministic=deterministic)
+    return on_views(grids.grid_vjp, AFFINE, choices, cotangent=cotangent)
 
 
 @dispatch
@@ -130,8 +130,8 @@ def affine_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    words = Words(align_corners=align_corners, size=size)
-    return on_views(grids.grid_jvp, AFFINE, words, theta=theta, d_theta=d_theta)
+    choices = Choices(align_corners=align_corners, size=size)
+    return on_views(grids.grid_jvp, AFFINE, choices, theta=theta, d_theta=d_theta)
 
 
 @dispatch
@@ -205,8 +205,8 @@ def affine_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
-    return sampled(SAMPLE, AFFINE, (image, theta), words, antialias, out)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(SAMPLE, AFFINE, (image, theta), choices, antialias, out)
 
 
 @dispatch
@@ -274,8 +274,8 @@ def affine_sample_vjp(
     >>> d_theta.round(6)
     array([[-5.,  0.]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
-    return sampled(VJP, AFFINE, (cotangent, image, theta), words, antialias, accumulate_into)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
+    return sampled(VJP, AFFINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
 
 @dispatch
@@ -332,8 +332,8 @@ def affine_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
-    return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), words, antialias)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), choices, antialias)
 
 
 @dispatch
@@ -396,5 +396,5 @@ def affine_sample_double_vjp(
     >>> d_image.round(6)
     array([[-1.5,  0. ,  0. ]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, deterministic=deterministic)
-    return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), words, antialias)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, deterministic=deterministic)
+    return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), choices, antialias)

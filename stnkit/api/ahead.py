@@ -14,7 +14,7 @@ from stnkit.backends.interop import framework_of, is_shared
 from stnkit.calls.arguments import Array
 
 Shape = tuple[int, ...]
-Words = dict[str, Any]
+Keywords = dict[str, Any]
 
 _WRITTEN = ("out", "accumulate_into")
 _CPU = 1  # DLPack's device type of main memory
@@ -96,8 +96,8 @@ def compile_ahead(
 
     before = time.process_time()
     with monitor.collecting() as tally, np.errstate(all="ignore"):
-        for one, words in _calls(function, _stand_ins(bound, np.dtype(dtype))):
-            one(**words)
+        for one, keywords in _calls(function, _stand_ins(bound, np.dtype(dtype))):
+            one(**keywords)
     place = threads.cache_directory()
     if place is None and not config.DISABLE_JIT:
         message = (
@@ -108,34 +108,34 @@ def compile_ahead(
     return Compiled(len(tally.kernels), tally.compiled, time.process_time() - before, place)
 
 
-def _calls(function: Callable[..., Any], words: Words) -> Iterator[tuple[Callable[..., Any], Words]]:
-    """Give the calls whose kernels a call may run: how many places it needs is not known before kernels have run."""
-    if words.get("antialias") is not True:
-        yield function, words
+def _calls(function: Callable[..., Any], keywords: Keywords) -> Iterator[tuple[Callable[..., Any], Keywords]]:
+    """Give the calls whose kernels a call may run: how many subsamples it needs is known when kernels have run."""
+    if keywords.get("antialias") is not True:
+        yield function, keywords
         return
-    yield function, words | {"antialias": False}
-    yield function, words | {"antialias": 2}
+    yield function, keywords | {"antialias": False}
+    yield function, keywords | {"antialias": 2}
     grid = GRIDS.get(function.__module__)
     if grid is not None:  # footprints are measured on grids of float64
-        own: Words = {word: words[word] for word in ("control_points", "align_corners") if word in words}
-        ndim = words["control_points"].shape[-1] if "control_points" in words else words["theta"].shape[-1] - 1
-        picture = words["cotangent" if "cotangent" in words else "image"].shape
-        size = picture[-1 - ndim : -1] if words.get("data_format") == "channels_last" else picture[-ndim:]
-        yield grid, {"theta": np.zeros(words["theta"].shape), "size": words.get("size") or size, **own}
+        own: Keywords = {word: keywords[word] for word in ("control_points", "align_corners") if word in keywords}
+        ndim = keywords["control_points"].shape[-1] if "control_points" in keywords else keywords["theta"].shape[-1] - 1
+        picture = keywords["cotangent" if "cotangent" in keywords else "image"].shape
+        size = picture[-1 - ndim : -1] if keywords.get("data_format") == "channels_last" else picture[-ndim:]
+        yield grid, {"theta": np.zeros(keywords["theta"].shape), "size": keywords.get("size") or size, **own}
 
 
-def _stand_ins(bound: inspect.BoundArguments, dtype: np.dtype[Any]) -> Words:
+def _stand_ins(bound: inspect.BoundArguments, dtype: np.dtype[Any]) -> Keywords:
     """Return arguments by name, with arrays for shapes, and others for those that would be written to."""
-    words = dict(bound.arguments)
+    keywords = dict(bound.arguments)
     for name, parameter in bound.signature.parameters.items():
-        value = words.get(name)
+        value = keywords.get(name)
         if value is None or name == "size":
             continue
         if name in _WRITTEN:
-            words[name] = value.clone() if hasattr(value, "clone") else _blank(value, dtype)
+            keywords[name] = value.clone() if hasattr(value, "clone") else _blank(value, dtype)
         elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-            words[name] = _stand_in(name, value, dtype)
-    return words
+            keywords[name] = _stand_in(name, value, dtype)
+    return keywords
 
 
 def _stand_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:

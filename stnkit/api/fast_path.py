@@ -15,7 +15,7 @@ import numpy as np
 from stnkit import validation
 from stnkit.api import affine, flow, grid
 from stnkit.backends.cpu.execute import address, allocated, readable, source_sums, walkable
-from stnkit.calls.arguments import Maybe, Words
+from stnkit.calls.arguments import Choices, Maybe
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import Call, fits_output, prepare
 from stnkit.dtypes import FLOAT32, FLOAT64
@@ -58,7 +58,7 @@ class Signature(NamedTuple):
 
 def _sampler(function: Callable[..., Any], kind: int) -> Signature:
     parameters = inspect.signature(function).parameters
-    options = {word: parameters[word].default for word in Words._fields if word in parameters and word != "size"}
+    options = {word: parameters[word].default for word in Choices._fields if word in parameters and word != "size"}
     return Signature(kind, options)
 
 
@@ -86,13 +86,13 @@ def way(memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[A
 
 
 def _call(sampler: Signature, image: np.ndarray, source: np.ndarray, options: Options, cotangent: Maybe) -> Call | None:
-    """Check a call; None if it has other words than options, or if the source would have to be converted or copied."""
-    words = {**sampler.options, **options}
-    if "deterministic" in words:  # which a CPU always is
-        validation.flag("deterministic", words.pop("deterministic"))
-    if len(words) > len(sampler.options) + ("size" in words):
+    """Check a call; None if it has other arguments than options, or if the source would have to be copied."""
+    choices = {**sampler.options, **options}
+    if "deterministic" in choices:  # which a CPU always is
+        validation.flag("deterministic", choices.pop("deterministic"))
+    if len(choices) > len(sampler.options) + ("size" in choices):
         return None
-    call = prepare(sampler.kind, image, source, Words(**words), cotangent)
+    call = prepare(sampler.kind, image, source, Choices(**choices), cotangent)
     read = readable(call.source, call.form.kind, image.dtype)
     return call if (read.dtype, read.strides) == (source.dtype, call.source.strides) else None
 
@@ -128,10 +128,10 @@ def _backward(
     """Work out the way of a sampler's vjp. Parts of a map's cotangent are summed as NumPy sums them."""
     if len(views) != 3 or (rest and memory is NUMPY) or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):
         return None
-    words = {word: value for word, value in options.items() if word != "wrt"}
+    choices = {word: value for word, value in options.items() if word != "wrt"}
     names = "image", NAMES[sampler.kind]
     wrt = tuple(rest[0]) if rest else validation.names("wrt", options.get("wrt", names), names)
-    call = None if "size" in words else _call(sampler, views[1], views[2], words, views[0])
+    call = None if "size" in choices else _call(sampler, views[1], views[2], choices, views[0])
     if call is None:
         return None
     form, fill = call.form, call.fill

@@ -3,7 +3,7 @@
 from stnkit._dispatch import dispatch
 from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
-from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units, Words, Wrt
+from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.spec import FLOW
 
@@ -41,7 +41,7 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     array([[-0.5],
            [ 1.5]])
     """
-    return on_views(grids.grid, FLOW, Words(align_corners=align_corners, units=units), flow=flow)
+    return on_views(grids.grid, FLOW, Choices(align_corners=align_corners, units=units), flow=flow)
 
 
 @dispatch
@@ -81,8 +81,8 @@ def flow_grid_vjp(
            [0.5],
            [0.5]])
     """
-    words = Words(align_corners=align_corners, units=units, deterministic=deterministic)
-    return on_views(grids.grid_vjp, FLOW, words, cotangent=cotangent)
+    choices = Choices(align_corners=align_corners, units=units, deterministic=deterministic)
+    return on_views(grids.grid_vjp, FLOW, choices, cotangent=cotangent)
 
 
 @dispatch
@@ -121,8 +121,8 @@ def flow_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    words = Words(align_corners=align_corners, units=units)
-    return on_views(grids.grid_jvp, FLOW, words, flow=flow, d_flow=d_flow)
+    choices = Choices(align_corners=align_corners, units=units)
+    return on_views(grids.grid_jvp, FLOW, choices, flow=flow, d_flow=d_flow)
 
 
 @dispatch
@@ -193,8 +193,8 @@ def flow_sample(
     >>> stnkit.flow_sample(image, flow)
     array([[0.5, 1. , 1. ]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, units=units)
-    return sampled(SAMPLE, FLOW, (image, flow), words, antialias, out)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units)
+    return sampled(SAMPLE, FLOW, (image, flow), choices, antialias, out)
 
 
 @dispatch
@@ -267,10 +267,10 @@ def flow_sample_vjp(
            [3.],
            [3.]])
     """
-    words = Words(
+    choices = Choices(
         mode, padding_mode, fill_value, align_corners, data_format, units=units, wrt=wrt, deterministic=deterministic
     )
-    return sampled(VJP, FLOW, (cotangent, image, flow), words, antialias, accumulate_into)
+    return sampled(VJP, FLOW, (cotangent, image, flow), choices, antialias, accumulate_into)
 
 
 @dispatch
@@ -323,8 +323,8 @@ def flow_sample_jvp(
     >>> stnkit.flow_sample_jvp(image, flow, None, np.ones((3, 1)))
     (array([[0.5, 1. , 1. ]]), array([[1., 3., 3.]]))
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, units=units)
-    return sampled(JVP, FLOW, (image, flow, d_image, d_flow), words, antialias)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units)
+    return sampled(JVP, FLOW, (image, flow, d_image, d_flow), choices, antialias)
 
 
 @dispatch
@@ -388,5 +388,7 @@ def flow_sample_double_vjp(
     >>> d_image
     array([[-1., -1.,  2.]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, units=units, deterministic=deterministic)
-    return sampled(DOUBLE_VJP, FLOW, (dd_image, dd_flow, cotangent, image, flow), words, antialias)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, units=units, deterministic=deterministic
+    )
+    return sampled(DOUBLE_VJP, FLOW, (dd_image, dd_flow, cotangent, image, flow), choices, antialias)

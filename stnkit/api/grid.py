@@ -2,7 +2,7 @@
 
 from stnkit._dispatch import dispatch
 from stnkit.api._sampling import sampled
-from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units, Words, Wrt
+from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.spec import GRID
 
@@ -86,8 +86,8 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords)
-    return sampled(SAMPLE, GRID, (image, grid), words, False, out)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    return sampled(SAMPLE, GRID, (image, grid), choices, False, out)
 
 
 @dispatch
@@ -157,10 +157,10 @@ def grid_sample_vjp(
     >>> d_grid
     array([[[ 3. , -2.5]]])
     """
-    words = Words(
+    choices = Choices(
         mode, padding_mode, fill_value, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic
     )
-    return sampled(VJP, GRID, (cotangent, image, grid), words, False, accumulate_into)
+    return sampled(VJP, GRID, (cotangent, image, grid), choices, False, accumulate_into)
 
 
 @dispatch
@@ -213,8 +213,8 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords)
-    return sampled(JVP, GRID, (image, grid, d_image, d_grid), words)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    return sampled(JVP, GRID, (image, grid, d_image, d_grid), choices)
 
 
 @dispatch
@@ -275,5 +275,5 @@ def grid_sample_double_vjp(
     >>> d_grid
     array([[[0., 3.]]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords, deterministic=deterministic)
-    return sampled(DOUBLE_VJP, GRID, (dd_image, dd_grid, cotangent, image, grid), words)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, deterministic=deterministic)
+    return sampled(DOUBLE_VJP, GRID, (dd_image, dd_grid, cotangent, image, grid), choices)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stnkit._dispatch import dispatch
 from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
-from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Words, Wrt
+from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Wrt
 from stnkit.calls.derivatives import JVP, SAMPLE, VJP
 from stnkit.spec import PROJECTIVE
 
@@ -49,7 +49,7 @@ def projective_grid(theta: Array, size: Sequence[int], *, align_corners: bool = 
     array([[-2.        ],
            [ 0.66666667]])
     """
-    return on_views(grids.grid, PROJECTIVE, Words(align_corners=align_corners, size=size), theta=theta)
+    return on_views(grids.grid, PROJECTIVE, Choices(align_corners=align_corners, size=size), theta=theta)
 
 
 @dispatch
@@ -90,8 +90,8 @@ def projective_grid_vjp(
     array([[ 0.,  2.],
            [-2.,  0.]])
     """
-    words = Words(align_corners=align_corners, deterministic=deterministic)
-    return on_views(grids.grid_vjp, PROJECTIVE, words, cotangent=cotangent, theta=theta)
+    choices = Choices(align_corners=align_corners, deterministic=deterministic)
+    return on_views(grids.grid_vjp, PROJECTIVE, choices, cotangent=cotangent, theta=theta)
 
 
 @dispatch
@@ -133,8 +133,8 @@ def projective_grid_jvp(
            [ 1.]]), array([[-1.],
            [-1.]]))
     """
-    words = Words(align_corners=align_corners, size=size)
-    return on_views(grids.grid_jvp, PROJECTIVE, words, theta=theta, d_theta=d_theta)
+    choices = Choices(align_corners=align_corners, size=size)
+    return on_views(grids.grid_jvp, PROJECTIVE, choices, theta=theta, d_theta=d_theta)
 
 
 @dispatch
@@ -211,8 +211,8 @@ def projective_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
-    return sampled(SAMPLE, PROJECTIVE, (image, theta), words, antialias, out)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(SAMPLE, PROJECTIVE, (image, theta), choices, antialias, out)
 
 
 @dispatch
@@ -280,8 +280,8 @@ def projective_sample_vjp(
     array([[-5.,  0.],
            [ 3.,  5.]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
-    return sampled(VJP, PROJECTIVE, (cotangent, image, theta), words, antialias, accumulate_into)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
+    return sampled(VJP, PROJECTIVE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
 
 @dispatch
@@ -338,5 +338,5 @@ def projective_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, size=size)
-    return sampled(JVP, PROJECTIVE, (image, theta, d_image, d_theta), words, antialias)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(JVP, PROJECTIVE, (image, theta, d_image, d_theta), choices, antialias)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stnkit._dispatch import dispatch
 from stnkit.api._sampling import on_views
 from stnkit.calls import splatting
-from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units, Words, Wrt
+from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 
 
 @dispatch
@@ -62,8 +62,10 @@ def grid_splat(
     >>> stnkit.grid_splat(values, grid, (4,), coords="pixel")
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
-    words = Words(mode, padding_mode, 0.0, align_corners, data_format, coords, size=size, deterministic=deterministic)
-    return on_views(splatting.splat, words, values=values, grid=grid)
+    choices = Choices(
+        mode, padding_mode, 0.0, align_corners, data_format, coords, size=size, deterministic=deterministic
+    )
+    return on_views(splatting.splat, choices, values=values, grid=grid)
 
 
 @dispatch
@@ -120,8 +122,8 @@ def grid_splat_vjp(
     (array([[0.5, 4. ]]), array([[ 1.],
            [50.]]))
     """
-    words = Words(mode, padding_mode, 0.0, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic)
-    return on_views(splatting.splat_vjp, words, cotangent=cotangent, values=values, grid=grid)
+    choices = Choices(mode, padding_mode, 0.0, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic)
+    return on_views(splatting.splat_vjp, choices, cotangent=cotangent, values=values, grid=grid)
 
 
 @dispatch
@@ -168,8 +170,8 @@ def grid_count(
     >>> stnkit.grid_count(np.array([[0.5], [2.0], [2.0]]), (4,), coords="pixel")
     array([0.5, 0.5, 2. , 0. ])
     """
-    words = Words(mode, padding_mode, 0.0, align_corners, coords=coords, size=size, deterministic=deterministic)
-    return on_views(splatting.count, words, grid=grid)
+    choices = Choices(mode, padding_mode, 0.0, align_corners, coords=coords, size=size, deterministic=deterministic)
+    return on_views(splatting.count, choices, grid=grid)
 
 
 @dispatch
@@ -215,5 +217,5 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, coords)
-    return on_views(splatting.gradient, words, image=image, grid=grid)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    return on_views(splatting.gradient, choices, image=image, grid=grid)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stnkit._dispatch import dispatch
 from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
-from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Words, Wrt
+from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Wrt
 from stnkit.calls.derivatives import JVP, SAMPLE, VJP
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -64,8 +64,8 @@ def thin_plate_spline_grid(
            [ 0.84375],
            [ 1.     ]])
     """
-    words = Words(align_corners=align_corners, size=size, control_points=control_points)
-    return on_views(grids.grid, THIN_PLATE_SPLINE, words, theta=theta)
+    choices = Choices(align_corners=align_corners, size=size, control_points=control_points)
+    return on_views(grids.grid, THIN_PLATE_SPLINE, choices, theta=theta)
 
 
 @dispatch
@@ -109,8 +109,8 @@ def thin_plate_spline_grid_vjp(
     array([[2.],
            [2.]])
     """
-    words = Words(align_corners=align_corners, control_points=control_points, deterministic=deterministic)
-    return on_views(grids.grid_vjp, THIN_PLATE_SPLINE, words, cotangent=cotangent, theta=theta)
+    choices = Choices(align_corners=align_corners, control_points=control_points, deterministic=deterministic)
+    return on_views(grids.grid_vjp, THIN_PLATE_SPLINE, choices, cotangent=cotangent, theta=theta)
 
 
 @dispatch
@@ -155,8 +155,8 @@ def thin_plate_spline_grid_jvp(
     array([[0.25],
            [0.75]])
     """
-    words = Words(align_corners=align_corners, size=size, control_points=control_points)
-    return on_views(grids.grid_jvp, THIN_PLATE_SPLINE, words, theta=theta, d_theta=d_theta)
+    choices = Choices(align_corners=align_corners, size=size, control_points=control_points)
+    return on_views(grids.grid_jvp, THIN_PLATE_SPLINE, choices, theta=theta, d_theta=d_theta)
 
 
 @dispatch
@@ -235,8 +235,10 @@ def thin_plate_spline_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size)
-    return sampled(SAMPLE, THIN_PLATE_SPLINE, (image, theta), words, antialias, out)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size
+    )
+    return sampled(SAMPLE, THIN_PLATE_SPLINE, (image, theta), choices, antialias, out)
 
 
 @dispatch
@@ -307,7 +309,7 @@ def thin_plate_spline_sample_vjp(
     array([[ 2.5],
            [-2.5]])
     """
-    words = Words(
+    choices = Choices(
         mode,
         padding_mode,
         fill_value,
@@ -317,7 +319,7 @@ def thin_plate_spline_sample_vjp(
         wrt=wrt,
         deterministic=deterministic,
     )
-    return sampled(VJP, THIN_PLATE_SPLINE, (cotangent, image, theta), words, antialias, accumulate_into)
+    return sampled(VJP, THIN_PLATE_SPLINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
 
 @dispatch
@@ -377,5 +379,7 @@ def thin_plate_spline_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    words = Words(mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size)
-    return sampled(JVP, THIN_PLATE_SPLINE, (image, theta, d_image, d_theta), words, antialias)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size
+    )
+    return sampled(JVP, THIN_PLATE_SPLINE, (image, theta, d_image, d_theta), choices, antialias)

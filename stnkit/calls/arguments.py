@@ -1,4 +1,4 @@
-"""What public functions take, in the words of users."""
+"""What public functions take, as users say it."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ DataFormat = Literal["channels_first", "channels_last"]
 Maybe = np.ndarray | None
 
 
-class Words(NamedTuple):
+class Choices(NamedTuple):
     """The options of a call. A function has those that its signature names; the others are as they are here."""
 
     mode: str = "bilinear"

@@ -6,7 +6,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.backends import backend
-from stnkit.calls.arguments import Array, Maybe, Words
+from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import widened
@@ -24,17 +24,17 @@ class GridForm(NamedTuple):
     control: bytes = b""
 
 
-def grid_form(kind: int, source: Array, words: Words, cotangent: Array = None) -> GridForm:
+def grid_form(kind: int, source: Array, choices: Choices, cotangent: Array = None) -> GridForm:
     """Return the form of a grid; its size is that of the cotangent, if there is one. Refuse what does not fit."""
     validation.coordinate_dtype(NAMES[kind], source.dtype)
-    points = entered(words.control_points) if kind == THIN_PLATE_SPLINE else None
+    points = entered(choices.control_points) if kind == THIN_PLATE_SPLINE else None
     ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
-    pixel = kind == FLOW and validation.units(words.units)
-    align = validation.flag("align_corners", words.align_corners)
+    pixel = kind == FLOW and validation.units(choices.units)
+    align = validation.flag("align_corners", choices.align_corners)
     if cotangent is not None:
         size = cotangent.shape[-1 - ndim : -1]
     else:
-        size = source.shape[-1 - ndim : -1] if kind == FLOW else validation.size(words.size, ndim)
+        size = source.shape[-1 - ndim : -1] if kind == FLOW else validation.size(choices.size, ndim)
     axes = ndim + 2 if kind == FLOW else 3
     return GridForm(kind, size, align, pixel, axes, b"" if points is None else fixed(points, source.dtype))
 
@@ -54,17 +54,17 @@ def pitches(size: tuple[int, ...], align: bool) -> np.ndarray:
     return pitch
 
 
-def slopes(array: Array, name: str, words: Words) -> Maybe:
+def slopes(array: Array, name: str, choices: Choices) -> Maybe:
     """Return d grid / d flow for an array of a flow's shape: what its pixels are in normalised coordinates, or None."""
     validation.coordinate_dtype(name, array.dtype)
     ndim = validation.grid_axes(array.shape, name)
-    align = validation.flag("align_corners", words.align_corners)
-    return pitches(array.shape[-1 - ndim : -1], align) if validation.units(words.units) else None
+    align = validation.flag("align_corners", choices.align_corners)
+    return pitches(array.shape[-1 - ndim : -1], align) if validation.units(choices.units) else None
 
 
-def grid(kind: int, words: Words, source: np.ndarray) -> np.ndarray:
+def grid(kind: int, choices: Choices, source: np.ndarray) -> np.ndarray:
     """Write out the coordinates of a source."""
-    return written(source, grid_form(kind, source, words))
+    return written(source, grid_form(kind, source, choices))
 
 
 def written(source: np.ndarray, form: GridForm) -> np.ndarray:
@@ -78,21 +78,21 @@ def written(source: np.ndarray, form: GridForm) -> np.ndarray:
     return out if batched else out[0]
 
 
-def grid_vjp(kind: int, words: Words, cotangent: np.ndarray, theta: Maybe = None) -> np.ndarray:
+def grid_vjp(kind: int, choices: Choices, cotangent: np.ndarray, theta: Maybe = None) -> np.ndarray:
     """Pull a cotangent of a grid back to its source, of which maps that are not affine need the numbers."""
-    validation.flag("deterministic", words.deterministic)
+    validation.flag("deterministic", choices.deterministic)
     bar: np.ndarray
     if kind == FLOW:
-        bar = backend(cotangent).scaled(cotangent, slopes(cotangent, "cotangent", words))
+        bar = backend(cotangent).scaled(cotangent, slopes(cotangent, "cotangent", choices))
         return bar
     if theta is None:
         validation.coordinate_dtype("cotangent", cotangent.dtype)
         batched = cotangent.ndim == validation.grid_axes(cotangent.shape, "cotangent") + 2
-        align = validation.flag("align_corners", words.align_corners)
+        align = validation.flag("align_corners", choices.align_corners)
         wide, here = widened(cotangent), backend(cotangent)
         bar = here.converted(here.grid_vjp(wide if batched else wide[None], align), cotangent.dtype)
         return bar if batched else bar[0]
-    form, wide, here = grid_form(kind, theta, words, cotangent), widened(theta), backend(theta)
+    form, wide, here = grid_form(kind, theta, choices, cotangent), widened(theta), backend(theta)
     validation.same_shape("cotangent", cotangent.shape, "the grid", (*theta.shape[:-2], *form.size, len(form.size)))
     validation.same_dtype("cotangent", cotangent.dtype, "the grid", wide.dtype)
     whole = (cotangent, wide) if theta.ndim == form.axes else (cotangent[None], wide[None])
@@ -100,13 +100,13 @@ def grid_vjp(kind: int, words: Words, cotangent: np.ndarray, theta: Maybe = None
     return bar
 
 
-def grid_jvp(kind: int, words: Words, source: np.ndarray, source_dot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def grid_jvp(kind: int, choices: Choices, source: np.ndarray, source_dot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Push a tangent of a source forward to its grid: linear in it, but for projective maps."""
     fits_source(kind, source, source_dot)
-    form = grid_form(kind, source, words)
+    form = grid_form(kind, source, choices)
     wide, dot = widened(source), widened(source_dot)
     if kind == FLOW:
-        dot = backend(dot).scaled(dot, slopes(dot, "d_flow", words))
+        dot = backend(dot).scaled(dot, slopes(dot, "d_flow", choices))
     elif kind != PROJECTIVE:
         dot = written(dot, form)
     elif source.ndim == form.axes:

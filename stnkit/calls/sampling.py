@@ -1,7 +1,7 @@
 """What every sampler does before and after the work: check, bring to one form, and undo that for results.
 
-The form is that of `backends`: views with a batch axis, coordinates in float32 or float64, and options as the kernels'
-words. Where the arrays lie says whose operations run. They are imported at the first call, and Numba with them.
+The form is that of `backends`: views with a batch axis, coordinates in float32 or float64, and options as kernels
+take them. Where the arrays lie says whose operations run. They are imported at the first call, and Numba with them.
 """
 
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.backends import backend
-from stnkit.calls.arguments import Array, Maybe, Words
+from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
 from stnkit.dtypes import FLOAT32, bar_dtype, dot_dtype, is_float
@@ -69,23 +69,23 @@ class Call(NamedTuple):
         return None if array is None else backend(array).converted(array.reshape(form.source_shape), form.source_dtype)
 
 
-def run(what: Derivative[Any], kind: int, given: Given, words: Words, into: Maybe = None) -> tuple[Maybe, ...]:
+def run(what: Derivative[Any], kind: int, given: Given, choices: Choices, into: Maybe = None) -> tuple[Maybe, ...]:
     """Do a call of a sampler or of a derivative of one on views; the result that `into` is for is written there."""
     cotangent = None if what.cotangent is None else given[what.cotangent]
-    call = prepare(kind, given[what.image], given[what.image + 1], words, cotangent)
-    return _RUN[what](call, given, words, into)
+    call = prepare(kind, given[what.image], given[what.image + 1], choices, cotangent)
+    return _RUN[what](call, given, choices, into)
 
 
-def prepare(kind: int, image: np.ndarray, source: np.ndarray, words: Words, cotangent: Maybe = None) -> Call:
+def prepare(kind: int, image: np.ndarray, source: np.ndarray, choices: Choices, cotangent: Maybe = None) -> Call:
     """Check the arrays of a call against each other and its options, and bring them to one form."""
     if kind == THIN_PLATE_SPLINE:
-        words = words._replace(control_points=entered(words.control_points))
-    form = formed(kind, image, source, words, cotangent)
+        choices = choices._replace(control_points=entered(choices.control_points))
+    form = formed(kind, image, source, choices, cotangent)
     options = form.options
-    if words.control_points is not None:
-        options = options._replace(control=fixed(words.control_points, form.source_dtype, form.image_dtype))
+    if choices.control_points is not None:
+        options = options._replace(control=fixed(choices.control_points, form.source_dtype, form.image_dtype))
     source = widened(source)
-    fill, finite = validation.fill(words.fill_value, form.channels, options.interp, form.image_dtype, source.dtype)
+    fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, form.image_dtype, source.dtype)
     if not finite:
         options = options._replace(fill_finite=False)
     return Call(
@@ -96,20 +96,22 @@ def prepare(kind: int, image: np.ndarray, source: np.ndarray, words: Words, cota
     )
 
 
-def formed(kind: int, image: Array, source: Array, words: Words, cotangent: Array = None) -> Form:
+def formed(kind: int, image: Array, source: Array, choices: Choices, cotangent: Array = None) -> Form:
     """Return what follows from the options, shapes and NumPy's dtypes of the arrays of any framework, if they fit."""
-    points = words.control_points
+    points = choices.control_points
     ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
-    own = words.coords, words.units
-    options = validation.options(ndim, words.mode, words.padding_mode, words.align_corners, words.data_format, *own)
+    own = choices.coords, choices.units
+    options = validation.options(
+        ndim, choices.mode, choices.padding_mode, choices.align_corners, choices.data_format, *own
+    )
     if kind in (GRID, FLOW):
         size = source.shape[-1 - ndim : -1]
     elif cotangent is not None:
         _, size = validation.image_shape(cotangent.shape, ndim, options.channels_last, "cotangent")
-    elif words.size is None:
+    elif choices.size is None:
         _, size = validation.image_shape(image.shape, ndim, options.channels_last)
     else:
-        size = validation.size(words.size, ndim)
+        size = validation.size(choices.size, ndim)
     dtype = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
     return form_of(image.shape, dtype, source.shape, source.dtype, kind, size, options)
 
@@ -155,7 +157,7 @@ def widened(coordinates: np.ndarray) -> np.ndarray:
     return backend(coordinates).converted(coordinates, FLOAT32) if coordinates.dtype.itemsize == 2 else coordinates
 
 
-def sample(call: Call, given: Given, words: Words, out: Maybe) -> tuple[Maybe, ...]:
+def sample(call: Call, given: Given, choices: Choices, out: Maybe) -> tuple[Maybe, ...]:
     """Interpolate, into `out` if there is one."""
     operation = backend(call.image).sample
     if out is None:
@@ -165,32 +167,32 @@ def sample(call: Call, given: Given, words: Words, out: Maybe) -> tuple[Maybe, .
     return (out,)
 
 
-def vjp(call: Call, given: Given, words: Words, into: Maybe) -> tuple[Maybe, ...]:
+def vjp(call: Call, given: Given, choices: Choices, into: Maybe) -> tuple[Maybe, ...]:
     """Return the cotangents of image and source that `wrt` names; that of the image is added to `into`, if given."""
-    asked, cotangent = validation.names("wrt", words.wrt, ("image", NAMES[call.form.kind])), given[0]
+    asked, cotangent = validation.names("wrt", choices.wrt, ("image", NAMES[call.form.kind])), given[0]
     fits_output(cotangent, call.form)
     if asked[0]:
         validation.differentiable("image", call.form.image_dtype)
     if into is not None:
         fits_sums(into, call.form, asked[0], cotangent, call.image, call.source)
     sums = None if into is None else into.reshape(call.image.shape)
-    then = asked, sums, validation.flag("deterministic", words.deterministic)
+    then = asked, sums, validation.flag("deterministic", choices.deterministic)
     image_bar, source_bar = call.run(backend(call.image).sample_vjp, call.batch(cotangent), then=then)
     return into if into is not None else call.like_image(image_bar), call.like_source(source_bar)
 
 
-def jvp(call: Call, given: Given, words: Words, _: Maybe) -> tuple[Maybe, ...]:
+def jvp(call: Call, given: Given, choices: Choices, _: Maybe) -> tuple[Maybe, ...]:
     """Return the output and its tangent."""
     out, out_dot = call.run(backend(call.image).sample_jvp, *_tangents(call, JVP, given[2], given[3]))
     return call.unbatch(out), call.unbatch(out_dot)
 
 
-def double_vjp(call: Call, given: Given, words: Words, _: Maybe) -> tuple[Maybe, ...]:
+def double_vjp(call: Call, given: Given, choices: Choices, _: Maybe) -> tuple[Maybe, ...]:
     """Return the cotangents of the arguments of `vjp`: cotangent, image and source."""
     image_dot, source_dot, cotangent = given[:3]
     dots = _tangents(call, DOUBLE_VJP, image_dot, source_dot)
     fits_output(cotangent, call.form)
-    then = (validation.flag("deterministic", words.deterministic),)
+    then = (validation.flag("deterministic", choices.deterministic),)
     bars = call.run(backend(call.image).sample_double_vjp, *dots, call.batch(cotangent), then=then)
     out_bar_bar, image_bar, source_bar = bars
     image_bar = image_bar if is_float(call.form.image_dtype) else None

@@ -7,7 +7,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.backends import backend
-from stnkit.calls.arguments import Array, Maybe, Words
+from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.sampling import prepare, vjp, widened
 from stnkit.spec import GRID, Options
 
@@ -33,13 +33,13 @@ class SplatForm(NamedTuple):
         return image if self.batched else image[0]
 
 
-def splat_form(values: Array, grid: Array, words: Words, cotangent: Array = None) -> SplatForm:
+def splat_form(values: Array, grid: Array, choices: Choices, cotangent: Array = None) -> SplatForm:
     """Return the form of a splat, of arrays of any framework. Refuse what does not fit."""
     ndim = validation.grid_axes(grid.shape)
-    own = words.align_corners, words.data_format, words.coords
-    options = validation.options(ndim, words.mode, words.padding_mode, *own)
+    own = choices.align_corners, choices.data_format, choices.coords
+    options = validation.options(ndim, choices.mode, choices.padding_mode, *own)
     if cotangent is None:
-        spatial = validation.size(words.size, ndim)
+        spatial = validation.size(choices.size, ndim)
     else:
         _, spatial = validation.image_shape(cotangent.shape, ndim, options.channels_last, "cotangent")
     validation.addable("values", values.dtype)
@@ -55,20 +55,20 @@ def splat_form(values: Array, grid: Array, words: Words, cotangent: Array = None
     return SplatForm(options, spatial, shape, batched)
 
 
-def splat(words: Words, values: np.ndarray, grid: np.ndarray) -> Array:
+def splat(choices: Choices, values: np.ndarray, grid: np.ndarray) -> Array:
     """Add values to an empty image."""
-    steady = validation.flag("deterministic", words.deterministic)
-    form = splat_form(values, grid, words)
+    steady = validation.flag("deterministic", choices.deterministic)
+    form = splat_form(values, grid, choices)
     whole, wide = form.whole(values, widened(grid))
     return form.unbatch(backend(whole).splat(whole, wide, form.shape, form.options, steady))
 
 
-def splat_vjp(words: Words, cotangent: np.ndarray, values: np.ndarray, grid: np.ndarray) -> tuple[Maybe, Maybe]:
+def splat_vjp(choices: Choices, cotangent: np.ndarray, values: np.ndarray, grid: np.ndarray) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of a splat back to values and grid."""
-    validation.flag("deterministic", words.deterministic)
-    asked = validation.names("wrt", words.wrt, ("values", "grid"))
-    form = splat_form(values, grid, words, cotangent)
-    call = prepare(GRID, cotangent, grid, words)
+    validation.flag("deterministic", choices.deterministic)
+    asked = validation.names("wrt", choices.wrt, ("values", "grid"))
+    form = splat_form(values, grid, choices, cotangent)
+    call = prepare(GRID, cotangent, grid, choices)
     values_bar, grid_bar = None, None
     if asked[0]:
         here = backend(call.image)
@@ -79,22 +79,22 @@ def splat_vjp(words: Words, cotangent: np.ndarray, values: np.ndarray, grid: np.
         values_bar = here.converted(values_bar.reshape(values.shape), values.dtype)
     if asked[1]:
         spread = np.broadcast_to(values, call.form.out_shape)
-        _, grid_bar = vjp(call, (spread,), words._replace(wrt="grid"), None)
+        _, grid_bar = vjp(call, (spread,), choices._replace(wrt="grid"), None)
     return values_bar, grid_bar
 
 
-def count(words: Words, grid: np.ndarray) -> Array:
+def count(choices: Choices, grid: np.ndarray) -> Array:
     """Count how often a grid reads each pixel."""
     ndim = validation.grid_axes(grid.shape)
     validation.coordinate_dtype("grid", grid.dtype)
     wide = widened(grid)
     ones = backend(wide).ones(wide, (*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1]))
-    return np.squeeze(splat(words, ones, wide), axis=-1 - ndim)
+    return np.squeeze(splat(choices, ones, wide), axis=-1 - ndim)
 
 
-def gradient(words: Words, image: np.ndarray, grid: np.ndarray) -> Array:
+def gradient(choices: Choices, image: np.ndarray, grid: np.ndarray) -> Array:
     """Differentiate the interpolated image along each axis."""
-    call = prepare(GRID, image, grid, words)
+    call = prepare(GRID, image, grid, choices)
     return call.unbatch(call.run(backend(call.image).sample_gradient))
 
 
@@ -102,12 +102,12 @@ def splat_double_jvp(
     values: np.ndarray, grid: np.ndarray, d_grid: np.ndarray, dd_grid: np.ndarray, size: Sequence[int], **options: Any
 ) -> Array:
     """Return the second derivative of `grid_splat` along two tangents of its grid, for adapters."""
-    words = Words(size=size, **options)
-    form = splat_form(values, grid, words)
+    choices = Choices(size=size, **options)
+    form = splat_form(values, grid, choices)
     for name, dot in (("d_grid", d_grid), ("dd_grid", dd_grid)):
         validation.same_shape(name, dot.shape, "`grid`", grid.shape)
         validation.same_dtype(name, dot.dtype, "`grid`", grid.dtype)
     whole, wide = form.whole(values, widened(grid))
     dots = [widened(dot).reshape(wide.shape) for dot in (d_grid, dd_grid)]
-    own = form.shape, form.options, words.deterministic
+    own = form.shape, form.options, choices.deterministic
     return form.unbatch(backend(whole).splat_double_jvp(whole, wide, *dots, *own))

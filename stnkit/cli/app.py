@@ -131,7 +131,7 @@ def warp(
 
     from stnkit.cli import pictures
     from stnkit.cli.warp import warped
-    from stnkit.transforms import pixel_affine
+    from stnkit.transforms import centred_affine
 
     pictures.file_format(target)
     arguments.one_of("--mode", mode, MODES)
@@ -141,13 +141,13 @@ def warp(
         raise ValueError(message)
     factors = arguments.numbers("--scale", scale, most=2)
     values = arguments.numbers("--fill", "0" if fill is None else fill, most=4)
-    seen = pixel_affine.seen(
+    seen = centred_affine.seen(
         arguments.finite("--rotate", rotate)[0],
         (factors[0], factors[-1]),
         arguments.finite("--shear", shear)[0],
         arguments.finite("--translate", *translate),
     )
-    if theta is not None and (seen != pixel_affine.seen()).any():
+    if theta is not None and (seen != centred_affine.seen()).any():
         message = "--theta is the whole transform: leave out --rotate, --scale, --shear and --translate"
         raise ValueError(message)
     canvas = None if size is None else arguments.canvas("--size", size)
@@ -159,10 +159,10 @@ def warp(
     extent = picture.pixels.shape[0], picture.pixels.shape[1]
     canvas = canvas or extent
     if theta is None:
-        matrix = pixel_affine.theta_of(seen, extent, canvas)
+        matrix = centred_affine.theta_of(seen, extent, canvas)
     else:
         matrix = np.array(arguments.finite("--theta", *theta)).reshape(2, 3)
-        pixel_affine.check_regular(matrix)
+        centred_affine.check_regular(matrix)
     pictures.write(warped(picture, matrix, canvas, mode=mode, padding=padding, fill=values), target)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stnkit.api.affine import affine_sample
 from stnkit.demo.descent import Images
-from stnkit.transforms.pixel_affine import seen, theta_of
+from stnkit.transforms.centred_affine import seen, theta_of
 
 Floats = NDArray[Any]
 

@@ -18,7 +18,7 @@ from stnkit.jax.call import signed
 from stnkit.jax.ffi import export as export  # which answers for exported programs
 from stnkit.jax.maps import JAX
 from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
-from stnkit.transforms import formulas
+from stnkit.transforms import differentiable_grids
 
 grid_sample = sampler(stnkit.grid_sample, SAMPLE, GRID)
 grid_sample_vjp = sampler(stnkit.grid_sample_vjp, VJP, GRID)
@@ -42,18 +42,20 @@ flow_grid = signed(stnkit.flow_grid, partial(grids.grid, FLOW))
 flow_grid_vjp = signed(stnkit.flow_grid_vjp, grids.flow_grid_vjp)
 flow_grid_jvp = signed(stnkit.flow_grid_jvp, partial(grids.grid_jvp, FLOW))
 
-projective_grid = signed(stnkit.projective_grid, partial(formulas.grid, JAX, PROJECTIVE))
-projective_grid_vjp = signed(stnkit.projective_grid_vjp, partial(formulas.grid_vjp, JAX, PROJECTIVE))
-projective_grid_jvp = signed(stnkit.projective_grid_jvp, partial(formulas.grid_jvp, JAX, PROJECTIVE))
+projective_grid = signed(stnkit.projective_grid, partial(differentiable_grids.grid, JAX, PROJECTIVE))
+projective_grid_vjp = signed(stnkit.projective_grid_vjp, partial(differentiable_grids.grid_vjp, JAX, PROJECTIVE))
+projective_grid_jvp = signed(stnkit.projective_grid_jvp, partial(differentiable_grids.grid_jvp, JAX, PROJECTIVE))
 projective_sample = sampler(stnkit.projective_sample, SAMPLE, PROJECTIVE)
 projective_sample_vjp = sampler(stnkit.projective_sample_vjp, VJP, PROJECTIVE)
 projective_sample_jvp = sampler(stnkit.projective_sample_jvp, JVP, PROJECTIVE)
-thin_plate_spline_grid = signed(stnkit.thin_plate_spline_grid, partial(formulas.grid, JAX, THIN_PLATE_SPLINE))
+thin_plate_spline_grid = signed(
+    stnkit.thin_plate_spline_grid, partial(differentiable_grids.grid, JAX, THIN_PLATE_SPLINE)
+)
 thin_plate_spline_grid_vjp = signed(
-    stnkit.thin_plate_spline_grid_vjp, partial(formulas.grid_vjp, JAX, THIN_PLATE_SPLINE)
+    stnkit.thin_plate_spline_grid_vjp, partial(differentiable_grids.grid_vjp, JAX, THIN_PLATE_SPLINE)
 )
 thin_plate_spline_grid_jvp = signed(
-    stnkit.thin_plate_spline_grid_jvp, partial(formulas.grid_jvp, JAX, THIN_PLATE_SPLINE)
+    stnkit.thin_plate_spline_grid_jvp, partial(differentiable_grids.grid_jvp, JAX, THIN_PLATE_SPLINE)
 )
 thin_plate_spline_sample = sampler(stnkit.thin_plate_spline_sample, SAMPLE, THIN_PLATE_SPLINE)
 thin_plate_spline_sample_vjp = sampler(stnkit.thin_plate_spline_sample_vjp, VJP, THIN_PLATE_SPLINE)

@@ -15,12 +15,12 @@ from stnkit.jax.call import signed
 from stnkit.jax.maps import JAX, constant
 from stnkit.jax.samplers import FUNCTIONS
 from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
-from stnkit.transforms import formulas
+from stnkit.transforms import differentiable_grids
 
 FORMULAS: dict[Derivative[Any], Callable[..., Any]] = {
-    SAMPLE: formulas.sample,
-    VJP: formulas.sample_vjp,
-    JVP: formulas.sample_jvp,
+    SAMPLE: differentiable_grids.sample,
+    VJP: differentiable_grids.sample_vjp,
+    JVP: differentiable_grids.sample_jvp,
 }
 
 

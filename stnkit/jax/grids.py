@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from stnkit import validation
-from stnkit.calls.arguments import Words
+from stnkit.calls.arguments import Choices
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.grids import fits_source, grid_form, slopes
 from stnkit.calls.splatting import SplatForm, splat_form
@@ -19,7 +19,7 @@ from stnkit.spec import AFFINE, GRID, NEAREST
 
 def grid(kind: int, **arguments: Any) -> Array:
     """Return the grid of affine maps or of a flow."""
-    return _grid(kind, arguments.pop(NAMES[kind]), Words(**arguments))
+    return _grid(kind, arguments.pop(NAMES[kind]), Choices(**arguments))
 
 
 def affine_grid_vjp(*, cotangent: Array, align_corners: bool, deterministic: bool) -> Array:
@@ -32,36 +32,36 @@ def affine_grid_vjp(*, cotangent: Array, align_corners: bool, deterministic: boo
     return theta_bar if cotangent.ndim == axes else theta_bar[0]
 
 
-def flow_grid_vjp(*, cotangent: Array, deterministic: bool, **words: Any) -> Array:
+def flow_grid_vjp(*, cotangent: Array, deterministic: bool, **choices: Any) -> Array:
     """Pull a cotangent of the grid back to the flow."""
     validation.flag("deterministic", deterministic)
-    return _scaled(cotangent, "cotangent", Words(**words))
+    return _scaled(cotangent, "cotangent", Choices(**choices))
 
 
 def grid_jvp(kind: int, **arguments: Any) -> tuple[Array, Array]:
     """Push a tangent of affine maps or of a flow forward."""
     name = NAMES[kind]
-    source, source_dot, words = arguments.pop(name), arguments.pop(f"d_{name}"), Words(**arguments)
+    source, source_dot, choices = arguments.pop(name), arguments.pop(f"d_{name}"), Choices(**arguments)
     fits_source(kind, source, source_dot)
-    out = _grid(kind, source, words)
-    return out, _grid(kind, source_dot, words) if kind == AFFINE else _scaled(widened(source_dot), "d_flow", words)
+    out = _grid(kind, source, choices)
+    return out, _grid(kind, source_dot, choices) if kind == AFFINE else _scaled(widened(source_dot), "d_flow", choices)
 
 
-def grid_splat(*, values: Array, grid: Array, **words: Any) -> Array:
+def grid_splat(*, values: Array, grid: Array, **choices: Any) -> Array:
     """Add values to an empty image."""
-    return _splat(values, grid, Words(**words))
+    return _splat(values, grid, Choices(**choices))
 
 
 def grid_splat_vjp(*, cotangent: Array, values: Array, grid: Array, **options: Any) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the splat back to values and grid."""
-    words, given = Words(**options), (values, grid)
-    asked = validation.names("wrt", words.wrt, ("values", "grid"))
-    form = splat_form(values, grid, words, cotangent)
+    choices, given = Choices(**options), (values, grid)
+    asked = validation.names("wrt", choices.wrt, ("values", "grid"))
+    form = splat_form(values, grid, choices, cotangent)
 
     def splat(*moved: Array) -> Array:
         rest = iter(moved)
         first, second = (next(rest) if wanted else array for array, wanted in zip(given, asked, strict=True))
-        return _splat(first, second, words, form)
+        return _splat(first, second, choices, form)
 
     back = jax.vjp(splat, *(array for array, wanted in zip(given, asked, strict=True) if wanted))[1]
     bars = iter(back(cotangent))
@@ -69,30 +69,30 @@ def grid_splat_vjp(*, cotangent: Array, values: Array, grid: Array, **options: A
     return values_bar, grid_bar
 
 
-def grid_count(*, grid: Array, **words: Any) -> Array:
+def grid_count(*, grid: Array, **choices: Any) -> Array:
     """Count how often a grid reads each pixel."""
     ndim = validation.grid_axes(grid.shape)
     validation.coordinate_dtype("grid", grid.dtype)
     ones = jnp.ones((*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1]), widened(grid).dtype)
-    return jnp.squeeze(_splat(ones, grid, Words(**words)), axis=-1 - ndim)
+    return jnp.squeeze(_splat(ones, grid, Choices(**choices)), axis=-1 - ndim)
 
 
-def _grid(kind: int, source: Array, words: Words) -> Array:
-    form, wide = grid_form(kind, source, words), widened(source)
+def _grid(kind: int, source: Array, choices: Choices) -> Array:
+    form, wide = grid_form(kind, source, choices), widened(source)
     batched = source.ndim == form.axes
     grid = operations.grid(wide if batched else wide[None], *form[:4])
     return grid if batched else grid[0]
 
 
-def _scaled(array: Array, name: str, words: Words) -> Array:
+def _scaled(array: Array, name: str, choices: Choices) -> Array:
     """Multiply by d grid / d flow."""
-    factors = slopes(array, name, words)
+    factors = slopes(array, name, choices)
     return array if factors is None else operations.scaled(array, factors)
 
 
-def _splat(values: Array, grid: Array, words: Words, form: SplatForm | None = None) -> Array:
-    steady = validation.flag("deterministic", words.deterministic)
-    form = form or splat_form(values, grid, words)
+def _splat(values: Array, grid: Array, choices: Choices, form: SplatForm | None = None) -> Array:
+    steady = validation.flag("deterministic", choices.deterministic)
+    form = form or splat_form(values, grid, choices)
     whole, wide = form.whole(values, widened(grid), jnp)
     channels = form.shape[-1 if form.options.channels_last else 1]
     dtype = arithmetic(values.dtype, wide.dtype) if form.options.interp != NEAREST else values.dtype

@@ -1,4 +1,4 @@
-"""Projective maps and thin plate splines on JAX arrays: what `transforms.formulas` takes from JAX."""
+"""Projective maps and thin plate splines on JAX arrays: what `transforms.differentiable_grids` takes from JAX."""
 
 import functools
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from stnkit.jax import samplers
 from stnkit.jax.call import Array
 from stnkit.plans import thin_plates
 from stnkit.spec import GRID
-from stnkit.transforms.formulas import Framework
+from stnkit.transforms.differentiable_grids import Framework
 
 
 def constant(control_points: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from stnkit.calls.arguments import PaddingMode
 from stnkit.jax.maps import constant
-from stnkit.transforms.readers import reader
+from stnkit.transforms.for_layers import reader
 
 __all__ = ["SpatialTransformer", "spatial_transform"]
 

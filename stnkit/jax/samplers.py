@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from stnkit import validation
-from stnkit.calls.arguments import Words
+from stnkit.calls.arguments import Choices
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
 from stnkit.calls.sampling import Form, fits_output, fits_tangents, formed
 from stnkit.dtypes import arithmetic, is_float
@@ -118,12 +118,12 @@ FUNCTIONS: dict[Derivative[Any], Callable[..., Any]] = {
 
 def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Checked:
     """Check a call, whose output has a cotangent's size if there is one, and bring it to one form."""
-    source, words = rest.pop(NAMES[kind]), Words(**rest)
-    form = formed(kind, image, source, words, cotangent)
+    source, choices = rest.pop(NAMES[kind]), Choices(**rest)
+    form = formed(kind, image, source, choices, cotangent)
     if cotangent is not None:
         fits_output(cotangent, form)
-    options, steady = form.options, validation.flag("deterministic", words.deterministic)
-    fill, finite = validation.fill(words.fill_value, form.channels, options.interp, image.dtype, source.dtype)
+    options, steady = form.options, validation.flag("deterministic", choices.deterministic)
+    fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, image.dtype, source.dtype)
     sampler = Settings(kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
     return Checked(image if image.ndim == len(form.size) + 2 else image[None], batched(source, form), sampler, form)
 

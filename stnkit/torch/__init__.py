@@ -15,7 +15,7 @@ from stnkit.torch.composed import composed, made_of
 from stnkit.torch.fast_path import repeated as repeated
 from stnkit.torch.functions import public_function
 from stnkit.torch.registration import register
-from stnkit.transforms import formulas
+from stnkit.transforms import differentiable_grids
 
 register()
 
@@ -44,15 +44,23 @@ grid_count = composed(stnkit.grid_count, parts.grid_count)
 grid_gradient = composed(stnkit.grid_gradient, parts.grid_gradient)
 spline_filter = composed(stnkit.spline_filter, prefilter.spline_filter)
 spline_filter_vjp = composed(stnkit.spline_filter_vjp, prefilter.spline_filter_vjp)
-projective_grid = made_of(formulas.grid, stnkit.projective_grid, PROJECTIVE)
-projective_grid_vjp = made_of(formulas.grid_vjp, stnkit.projective_grid_vjp, PROJECTIVE)
-projective_grid_jvp = made_of(formulas.grid_jvp, stnkit.projective_grid_jvp, PROJECTIVE)
-projective_sample = made_of(formulas.sample, stnkit.projective_sample, PROJECTIVE)
-projective_sample_vjp = made_of(formulas.sample_vjp, stnkit.projective_sample_vjp, PROJECTIVE)
-projective_sample_jvp = made_of(formulas.sample_jvp, stnkit.projective_sample_jvp, PROJECTIVE)
-thin_plate_spline_grid = made_of(formulas.grid, stnkit.thin_plate_spline_grid, THIN_PLATE_SPLINE)
-thin_plate_spline_grid_vjp = made_of(formulas.grid_vjp, stnkit.thin_plate_spline_grid_vjp, THIN_PLATE_SPLINE)
-thin_plate_spline_grid_jvp = made_of(formulas.grid_jvp, stnkit.thin_plate_spline_grid_jvp, THIN_PLATE_SPLINE)
-thin_plate_spline_sample = made_of(formulas.sample, stnkit.thin_plate_spline_sample, THIN_PLATE_SPLINE)
-thin_plate_spline_sample_vjp = made_of(formulas.sample_vjp, stnkit.thin_plate_spline_sample_vjp, THIN_PLATE_SPLINE)
-thin_plate_spline_sample_jvp = made_of(formulas.sample_jvp, stnkit.thin_plate_spline_sample_jvp, THIN_PLATE_SPLINE)
+projective_grid = made_of(differentiable_grids.grid, stnkit.projective_grid, PROJECTIVE)
+projective_grid_vjp = made_of(differentiable_grids.grid_vjp, stnkit.projective_grid_vjp, PROJECTIVE)
+projective_grid_jvp = made_of(differentiable_grids.grid_jvp, stnkit.projective_grid_jvp, PROJECTIVE)
+projective_sample = made_of(differentiable_grids.sample, stnkit.projective_sample, PROJECTIVE)
+projective_sample_vjp = made_of(differentiable_grids.sample_vjp, stnkit.projective_sample_vjp, PROJECTIVE)
+projective_sample_jvp = made_of(differentiable_grids.sample_jvp, stnkit.projective_sample_jvp, PROJECTIVE)
+thin_plate_spline_grid = made_of(differentiable_grids.grid, stnkit.thin_plate_spline_grid, THIN_PLATE_SPLINE)
+thin_plate_spline_grid_vjp = made_of(
+    differentiable_grids.grid_vjp, stnkit.thin_plate_spline_grid_vjp, THIN_PLATE_SPLINE
+)
+thin_plate_spline_grid_jvp = made_of(
+    differentiable_grids.grid_jvp, stnkit.thin_plate_spline_grid_jvp, THIN_PLATE_SPLINE
+)
+thin_plate_spline_sample = made_of(differentiable_grids.sample, stnkit.thin_plate_spline_sample, THIN_PLATE_SPLINE)
+thin_plate_spline_sample_vjp = made_of(
+    differentiable_grids.sample_vjp, stnkit.thin_plate_spline_sample_vjp, THIN_PLATE_SPLINE
+)
+thin_plate_spline_sample_jvp = made_of(
+    differentiable_grids.sample_jvp, stnkit.thin_plate_spline_sample_jvp, THIN_PLATE_SPLINE
+)

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 
 from stnkit.antialias.compose import antialiased
 from stnkit.antialias.supersampling import Tools
-from stnkit.calls.arguments import Words
+from stnkit.calls.arguments import Choices
 from stnkit.calls.derivatives import SAMPLERS
 from stnkit.torch import _compat, memory
 from stnkit.torch.autograd import stands_for_another
@@ -23,7 +23,7 @@ from stnkit.torch.unsupported import refuse_rounding
 
 Options = dict[str, Any]
 
-_WORDS = Words._fields
+_CHOICES = Choices._fields
 
 
 def composed(
@@ -37,19 +37,19 @@ def composed(
     """Do a call of the public function of a name by plain calls of it; `operation` takes its arrays."""
     if operation.rounds:
         _refuse_rounding(operation, tensors, options)
-    words = {**_defaults(operation), **({"size": rest[0]} if rest else {}), **options}
-    antialias = words.pop("antialias")
-    if "control_points" in words:
-        words["control_points"] = constant(words["control_points"])
+    choices = {**_defaults(operation), **({"size": rest[0]} if rest else {}), **options}
+    antialias = choices.pop("antialias")
+    if "control_points" in choices:
+        choices["control_points"] = constant(choices["control_points"])
     do = _uncompiled if torch.compiler.is_dynamo_compiling() and antialias is True else antialiased
-    results = do(function, *SAMPLERS[name], tensors, words, antialias, TORCH)
+    results = do(function, *SAMPLERS[name], tensors, choices, antialias, TORCH)
     return results[0] if len(results) == 1 else results
 
 
 def _defaults(operation: Operation) -> Options:
     """Return the options of a public function, but those of memory."""
     parameters = inspect.signature(operation.plain).parameters
-    return {word: parameters[word].default for word in _WORDS if word in parameters}
+    return {word: parameters[word].default for word in _CHOICES if word in parameters}
 
 
 def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Options) -> None:

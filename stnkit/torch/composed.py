@@ -18,14 +18,14 @@ from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.registration import known_size
 from stnkit.torch.run import on_torchs_threads
 from stnkit.torch.spline_basis import constant_tensor, table
-from stnkit.transforms import formulas
+from stnkit.transforms import differentiable_grids
 
 
 def _arange(like: torch.Tensor, n: Any) -> torch.Tensor:
     return torch.arange(n, dtype=like.dtype, device=like.device)
 
 
-TORCH = formulas.Framework(
+TORCH = differentiable_grids.Framework(
     xp=torch,
     arange=_arange,
     matmul=torch.matmul,
@@ -42,13 +42,13 @@ def affine_grid_jvp(
     theta: torch.Tensor, d_theta: torch.Tensor, size: Sequence[int], **options: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a grid and its tangent, which is linear in theta."""
-    formulas.alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
+    differentiable_grids.alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
     return stnkit.affine_grid(theta, size, **options), stnkit.affine_grid(d_theta, size, **options)
 
 
 def flow_grid_jvp(flow: torch.Tensor, d_flow: torch.Tensor, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a flow's grid and its tangent: the flow's, scaled."""
-    formulas.alike("d_flow", d_flow, "`flow`", flow.shape, flow.dtype)
+    differentiable_grids.alike("d_flow", d_flow, "`flow`", flow.shape, flow.dtype)
     return stnkit.flow_grid(flow, **options), stnkit.flow_grid_vjp(widened(d_flow), **options)
 
 
@@ -117,9 +117,9 @@ def composed(face: Callable[..., Any], function: Callable[..., Any], like: str =
 
 # The operation that takes and gives arrays as a formula does.
 _LIKE: dict[Callable[..., Any], str] = {
-    formulas.sample: "affine_sample",
-    formulas.sample_vjp: "affine_sample_vjp",
-    formulas.sample_jvp: "affine_sample_jvp",
+    differentiable_grids.sample: "affine_sample",
+    differentiable_grids.sample_vjp: "affine_sample_vjp",
+    differentiable_grids.sample_jvp: "affine_sample_jvp",
 }
 
 

@@ -16,8 +16,8 @@ from stnkit.antialias.footprints import MOST
 from stnkit.calls.arguments import DataFormat, PaddingMode, Units
 from stnkit.torch.unsupported import refuse_tracing
 from stnkit.transforms import IDENTITIES, axes_of, identity_parameters
-from stnkit.transforms.identities import LATTICES, SPLINE
-from stnkit.transforms.readers import Reader, reader
+from stnkit.transforms.for_layers import Reader, reader
+from stnkit.transforms.identity_parameters import LATTICES, SPLINE
 
 __all__ = ["AffineSample", "GridSample", "SpatialTransformer", "identity_", "identity_head"]
 

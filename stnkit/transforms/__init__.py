@@ -7,7 +7,8 @@ their arguments differentiates them.
 
 from stnkit.calls.control_points import control_lattice
 from stnkit.transforms.algebra import compose, identity, invert
-from stnkit.transforms.identities import IDENTITIES, axes_of, identity_parameters
+from stnkit.transforms.conventions import CONVENTIONS, affine_from_torchvision, from_pixel, to_pixel
+from stnkit.transforms.identity_parameters import IDENTITIES, axes_of, identity_parameters
 from stnkit.transforms.parameters import (
     TRANSFORMS,
     affine_from_parameters,
@@ -17,7 +18,6 @@ from stnkit.transforms.parameters import (
     similarity,
     thin_plate_spline_from_parameters,
 )
-from stnkit.transforms.pixels import CONVENTIONS, affine_from_torchvision, from_pixel, to_pixel
 
 __all__ = [
     "CONVENTIONS",

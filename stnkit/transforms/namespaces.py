@@ -62,9 +62,9 @@ def on_floats(formula: Formula) -> Formula:
     """Return a function of parameters, and of their namespace, as one of all that `entered` takes."""
 
     @functools.wraps(formula)
-    def function(parameters: Array, *rest: Any, xp: Namespace = None, **words: Any) -> Array:
+    def function(parameters: Array, *rest: Any, xp: Namespace = None, **options: Any) -> Array:
         (taken,), namespace = entered(xp, parameters=parameters)
-        return formula(taken, *rest, xp=namespace, **words)
+        return formula(taken, *rest, xp=namespace, **options)
 
     return cast(Formula, function)
 

@@ -8,7 +8,7 @@ their framework, and lists and numbers are what `numpy.asarray` makes of them.
 
 from collections.abc import Callable
 
-from stnkit.transforms.identities import SPLINE, axes_of
+from stnkit.transforms.identity_parameters import SPLINE, axes_of
 from stnkit.transforms.namespaces import Array, Namespace, on_floats, shape_of
 from stnkit.transforms.rotations import Rows, turn
 

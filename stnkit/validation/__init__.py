@@ -1,6 +1,6 @@
 """What a call may look like: options, shapes and dtypes are checked here, once, and errors are worded here.
 
-Every check is a function of hashable words and shapes, memoised, so that a repeated call pays for a
+Every check is a function of hashable options and shapes, memoised, so that a repeated call pays for a
 dictionary look-up. Messages say what is wrong, what was given and what is accepted, and the accepted names
 come from the tables of `spec`.
 """
@@ -13,9 +13,6 @@ from stnkit.validation.dtypes import image_dtype as image_dtype
 from stnkit.validation.dtypes import same_dtype as same_dtype
 from stnkit.validation.fill_values import constant as constant
 from stnkit.validation.fill_values import fill as fill
-from stnkit.validation.filters import coefficient_dtype as coefficient_dtype
-from stnkit.validation.filters import filtered_axes as filtered_axes
-from stnkit.validation.filters import spline as spline
 from stnkit.validation.options import antialias as antialias
 from stnkit.validation.options import flag as flag
 from stnkit.validation.options import lattice as lattice
@@ -35,3 +32,6 @@ from stnkit.validation.shapes import source_axes as source_axes
 from stnkit.validation.shapes import spline_axes as spline_axes
 from stnkit.validation.shapes import theta_axes as theta_axes
 from stnkit.validation.shapes import writable as writable
+from stnkit.validation.spline_filters import coefficient_dtype as coefficient_dtype
+from stnkit.validation.spline_filters import filtered_axes as filtered_axes
+from stnkit.validation.spline_filters import spline as spline

@@ -33,7 +33,7 @@ def options(
     coords: str = "normalized",
     units: str = "normalized",
 ) -> Options:
-    """Translate the words of a call on `ndim` axes to the kernels' words."""
+    """Translate the names of a call's choices on `ndim` axes to what kernels take."""
     if not isinstance(padding_mode, str):
         if not isinstance(padding_mode, Sequence):
             msg = f"`padding_mode` must be a name or a sequence of names; got {padding_mode!r}"
@@ -89,18 +89,18 @@ def flag(argument: str, given: Any) -> bool:
 
 
 def antialias(given: Any, most: int) -> bool | int:
-    """Return whether a map's footprint is to be covered, or by how many places along each axis."""
+    """Return whether a map's footprint is to be covered, or by how many subsamples along each axis."""
     if isinstance(given, BOOLEAN):
         return bool(given)
     try:
-        places = operator.index(given)
+        subsamples = operator.index(given)
     except TypeError as error:
         msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
         raise TypeError(msg) from error
-    if not 1 <= places <= most:
+    if not 1 <= subsamples <= most:
         msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
         raise ValueError(msg)
-    return places
+    return subsamples
 
 
 def word(argument: str, name: Any, table: dict[str, Any]) -> Any:

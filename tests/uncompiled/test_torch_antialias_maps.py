@@ -1,20 +1,20 @@
 """Antialiasing of projective maps and thin plate splines on tensors: composed of formulas, where anything watches."""
 
 import numpy as np
-import places
 import pytest
+import shrunk
 import torch
 
 import stnkit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
-EACH = [(op, kind) for op, kind in places.EACH if op in ("projective", "thin_plate_spline")]
+EACH = [(op, kind) for op, kind in shrunk.EACH if op in ("projective", "thin_plate_spline")]
 OPS = ("projective", "thin_plate_spline")
 
 
 def drawn(op, d=2, dtype=torch.float64):
-    return [torch.from_numpy(array).to(dtype) for array in places.drawn(op, d)]
+    return [torch.from_numpy(array).to(dtype) for array in shrunk.drawn(op, d)]
 
 
 def close(got, expected, atol=1e-11):
@@ -28,12 +28,12 @@ def close(got, expected, atol=1e-11):
 def test_numbers(op, kind, antialias):
     """Not recorded, recorded, and transformed; derivatives too, when they are asked for by name."""
     options = {"antialias": antialias, "padding_mode": "border"}
-    expected = places.call(stnkit, op, kind, places.drawn(op, 2), **options)
+    expected = shrunk.call(stnkit, op, kind, shrunk.drawn(op, 2), **options)
     given = drawn(op)
-    close(places.call(stnkit, op, kind, given, **options), expected)
+    close(shrunk.call(stnkit, op, kind, given, **options), expected)
 
     def function(theta):
-        return places.call(stnkit, op, kind, (given[0], theta, *given[2:]), **options)
+        return shrunk.call(stnkit, op, kind, (given[0], theta, *given[2:]), **options)
 
     close(function(given[1].clone().requires_grad_()), expected)
     if antialias == 2:
@@ -44,9 +44,9 @@ def test_numbers(op, kind, antialias):
 def test_half_precision_is_rounded_once(op):
     image, theta, cotangent, *_ = drawn(op)
     given = image.half(), theta.float().requires_grad_(), cotangent.half(), None, None
-    (out,) = places.call(stnkit, op, "", given, antialias=2)
+    (out,) = shrunk.call(stnkit, op, "", given, antialias=2)
     wide = given[0].float(), given[1].detach(), None, None, None
-    (expected,) = places.call(stnkit, op, "", (*wide[:2], cotangent, None, None), antialias=2)
+    (expected,) = shrunk.call(stnkit, op, "", (*wide[:2], cotangent, None, None), antialias=2)
     assert out.dtype is torch.float16
     e = torch.finfo(torch.float32).eps
     assert ((out.float() - expected).abs() <= 2.0**-11 * expected.abs() + 64 * e).all()
@@ -59,7 +59,7 @@ def test_derivatives_of_both_orders(op, d, antialias):
     image, theta, cotangent, *_ = drawn(op, d)
 
     def function(theta, image):
-        return places.call(stnkit, op, "", (image, theta, cotangent, None, None), antialias=antialias, mode="bicubic")[
+        return shrunk.call(stnkit, op, "", (image, theta, cotangent, None, None), antialias=antialias, mode="bicubic")[
             0
         ]
 
@@ -71,8 +71,8 @@ def test_derivatives_of_both_orders(op, d, antialias):
 @pytest.mark.parametrize("op", OPS)
 def test_gradients_are_those_of_the_vjp(op):
     given = image, theta, cotangent, *_ = drawn(op)
-    expected = places.call(stnkit, op, "_vjp", places.drawn(op, 2), antialias=True)
-    (out,) = places.call(stnkit, op, "", (image.requires_grad_(), theta.requires_grad_(), *given[2:]), antialias=True)
+    expected = shrunk.call(stnkit, op, "_vjp", shrunk.drawn(op, 2), antialias=True)
+    (out,) = shrunk.call(stnkit, op, "", (image.requires_grad_(), theta.requires_grad_(), *given[2:]), antialias=True)
     close(torch.autograd.grad(out, (image, theta), cotangent), expected)
 
 
@@ -99,9 +99,9 @@ def test_transforms(op):
     image, theta, cotangent, *_ = drawn(op)
 
     def sample(image, theta, antialias=2):
-        return places.call(stnkit, op, "", (image, theta, cotangent, None, None), antialias=antialias)[0]
+        return shrunk.call(stnkit, op, "", (image, theta, cotangent, None, None), antialias=antialias)[0]
 
-    (whole,) = places.call(stnkit, op, "", places.drawn(op, 2), antialias=2)
+    (whole,) = shrunk.call(stnkit, op, "", shrunk.drawn(op, 2), antialias=2)
     close([torch.vmap(sample)(image, theta)], [whole])
     for antialias in (True, 2):
         (expected,) = torch.autograd.grad(sample(image, theta.requires_grad_(), antialias).sin().sum(), theta)
@@ -122,9 +122,9 @@ def test_compile(op):
     """An integer leaves no break in the graph, for any size, and control points of either kind; True breaks it."""
     torch.compiler.reset()
     image, theta, cotangent, *_ = drawn(op)
-    (expected,) = places.call(stnkit, op, "", places.drawn(op, 2), antialias=2, padding_mode="border")
-    sample, size = getattr(stnkit, f"{op}_sample"), places.SIZE[1:]
-    points = places.control(2)
+    (expected,) = shrunk.call(stnkit, op, "", shrunk.drawn(op, 2), antialias=2, padding_mode="border")
+    sample, size = getattr(stnkit, f"{op}_sample"), shrunk.SIZE[1:]
+    points = shrunk.control(2)
     fixed = [(points,), (torch.from_numpy(points),)] if op == "thin_plate_spline" else [()]
     theta.requires_grad_()
 
@@ -139,14 +139,14 @@ def test_compile(op):
         eager = torch.autograd.grad(function(2, image, theta, *given), theta, cotangent)
         close([bar], eager)
     broken, theta = torch.compile(function, backend="eager"), theta.detach()  # torch warns of what is no leaf
-    (whole,) = places.call(stnkit, op, "", places.drawn(op, 2), antialias=True, padding_mode="border")
+    (whole,) = shrunk.call(stnkit, op, "", shrunk.drawn(op, 2), antialias=True, padding_mode="border")
     close([broken(True, image, theta, *fixed[-1])], [whole])
     torch.compiler.reset()  # which would find the broken graphs again
 
 
 def test_mistakes_are_said_in_the_words_of_the_plain_call():
     image, theta, *_ = drawn("thin_plate_spline")
-    bytes_, points = (127 * image).abs().byte(), torch.from_numpy(places.control(2))
+    bytes_, points = (127 * image).abs().byte(), torch.from_numpy(shrunk.control(2))
     for tensor in (theta, theta.clone().requires_grad_()):
         for wrong, error, says in (
             (points.clone().requires_grad_(), TypeError, r"`control_points` are constants.*\.detach\(\)"),

@@ -18,7 +18,7 @@ import stnkit
 from stnkit.torch import onnx as room
 from stnkit.torch.nn import SpatialTransformer, identity_head
 from stnkit.torch.onnx import translation_table
-from stnkit.torch.onnx.nodes import evaluated
+from stnkit.torch.onnx.coordinates import evaluated
 from stnkit.transforms import control_lattice
 
 pytestmark = pytest.mark.filterwarnings(

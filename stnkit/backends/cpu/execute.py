@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stnkit.backends import interop
-from stnkit.backends.cpu.boxes import box
+from stnkit.backends.cpu.pixels_read import box
 from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels.cpu.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, OUT, SLOTS, SOURCE, SOURCE_BAR
 from stnkit.plans import launch as plans

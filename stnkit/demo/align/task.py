@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stnkit.api.affine import affine_sample, affine_sample_vjp
 from stnkit.demo.data import load_digits
 from stnkit.demo.descent import Images, coarse_to_fine, identities
-from stnkit.transforms.pixel_affine import points_through, seen, theta_of
+from stnkit.transforms.centred_affine import points_through, seen, theta_of
 
 Floats = NDArray[Any]
 

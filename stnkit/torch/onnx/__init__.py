@@ -20,7 +20,7 @@ from onnxscript import opset20 as op20
 import stnkit.torch  # noqa: F401  (it registers the ops)
 from stnkit import validation
 from stnkit.spec import BICUBIC, BILINEAR, BORDER, NEAREST, REFLECTION, ZEROS
-from stnkit.torch.onnx.nodes import (
+from stnkit.torch.onnx.coordinates import (
     Choice,
     Sizes,
     Value,
@@ -72,8 +72,8 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {getattr(torch.ops.stnkit, name).default: function for name, function in written.items()}
 
 
-def _grid_sample(image: Value, grid: Value, *, coords: str = "normalized", **words: Any) -> Value:
-    choice = _choice(image, grid, int(grid.shape[-1]), coords=coords, **words)
+def _grid_sample(image: Value, grid: Value, *, coords: str = "normalized", **choices: Any) -> Value:
+    choice = _choice(image, grid, int(grid.shape[-1]), coords=coords, **choices)
     points = batched(choice.cast(grid), grid, choice.axes + 2)
     if choice.options.pixel:
         extent = extent_of(image, choice.axes, choice.options.channels_last)
@@ -81,14 +81,14 @@ def _grid_sample(image: Value, grid: Value, *, coords: str = "normalized", **wor
     return _read(choice, image, points, grid, choice.axes + 2)
 
 
-def _affine_sample(image: Value, theta: Value, size: Sizes, **words: Any) -> Value:
-    choice = _choice(image, theta, len(size), **words)
+def _affine_sample(image: Value, theta: Value, size: Sizes, **choices: Any) -> Value:
+    choice = _choice(image, theta, len(size), **choices)
     points = lattice(choice, batched(choice.cast(theta), theta, 3), size)
     return _read(choice, image, points, theta, 3)
 
 
-def _flow_sample(image: Value, flow: Value, *, units: str = "pixel", **words: Any) -> Value:
-    choice = _choice(image, flow, int(flow.shape[-1]), units=units, **words)
+def _flow_sample(image: Value, flow: Value, *, units: str = "pixel", **choices: Any) -> Value:
+    choice = _choice(image, flow, int(flow.shape[-1]), units=units, **choices)
     return _read(choice, image, moved(choice, flow), flow, choice.axes + 2)
 
 
@@ -131,7 +131,7 @@ def _choice(
     data_format: str = "channels_first",
     **unit: str,
 ) -> Choice:
-    """Read the words of a call, and refuse what ONNX lacks."""
+    """Read the choices of a call, and refuse what ONNX lacks."""
     padding = padding_mode[0] if len(padding_mode) == 1 else tuple(padding_mode)
     options = validation.options(axes, mode, padding, align_corners, data_format, **unit)
     if len(set(options.padding[:axes])) > 1:
@@ -176,13 +176,13 @@ def _read(choice: Choice, image: Value, points: Value, source: Value, rank: int)
 def _grid_sample_node(choice: Choice, planes: Value, points: Value) -> Value:
     """Write a GridSample, on one axis as that of an image one pixel high."""
     options = choice.options
-    words = {"align_corners": int(options.align), "padding_mode": PADDINGS[options.padding[0]]}
+    attributes = {"align_corners": int(options.align), "padding_mode": PADDINGS[options.padding[0]]}
     if choice.axes == 3:
         need_opset_20("three axes")
-        return op20.GridSample(planes, points, mode=INTERPOLATIONS_20[options.interp], **words)
+        return op20.GridSample(planes, points, mode=INTERPOLATIONS_20[options.interp], **attributes)
     if choice.axes == 2:
-        return op.GridSample(planes, points, mode=INTERPOLATIONS[options.interp], **words)
+        return op.GridSample(planes, points, mode=INTERPOLATIONS[options.interp], **attributes)
     planes = op.Unsqueeze(planes, integers([2]))
     points = op.Unsqueeze(op.Pad(points, integers([0, 0, 0, 0, 0, 1])), integers([1]))  # y = 0
-    out = op.GridSample(planes, points, mode=INTERPOLATIONS[options.interp], **words)
+    out = op.GridSample(planes, points, mode=INTERPOLATIONS[options.interp], **attributes)
     return op.Squeeze(out, integers([2]))

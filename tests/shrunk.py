@@ -1,4 +1,4 @@
-"""Antialiased calls: maps that shrink, calls of their functions, and the grid of every place beside the locations."""
+"""Antialiased calls: maps that shrink, calls of their functions, and the grid of every subsample beside locations."""
 
 import itertools
 
@@ -71,7 +71,7 @@ def call(package, op, kind, given, **options):
 
 
 def grids(op, source, factors, size, align, units):
-    """Yield the grid of each place: of the map, at coordinates beside each location's."""
+    """Yield the grid of each subsample: of the map, at coordinates beside each location's."""
     d = len(size)
     n = np.array(size[::-1], float)
     pitch = 2 / np.maximum(n - align, 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stnkit.transforms.pixel_affine import check_regular, cos_sin, points_through, seen, theta_of
+from stnkit.transforms.centred_affine import check_regular, cos_sin, points_through, seen, theta_of
 
 SIZES = ((30, 40), (17, 90))
 

@@ -22,7 +22,7 @@ BOUNDARIES = {
 
 
 def spline(order: Any, padding_mode: Any, align_corners: Any) -> Options:
-    """Translate the words of a filter to the kernels' words."""
+    """Translate a filter's choices to what kernels take."""
     degree = _integer("order", order, ", ".join(map(str, ORDERS)))
     if degree not in ORDERS:
         msg = f"`order` must be one of {', '.join(map(str, ORDERS))}; got {order!r}"

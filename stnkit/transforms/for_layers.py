@@ -9,7 +9,7 @@ from stnkit.api.affine import affine_sample, affine_sample_vjp
 from stnkit.api.projective import projective_sample, projective_sample_vjp
 from stnkit.api.thin_plate_spline import thin_plate_spline_sample, thin_plate_spline_sample_vjp
 from stnkit.calls.control_points import fixed, known
-from stnkit.transforms.identities import LATTICES, SPLINE, identity_parameters, refuse_points
+from stnkit.transforms.identity_parameters import LATTICES, SPLINE, identity_parameters, refuse_points
 from stnkit.transforms.namespaces import Array, Namespace
 from stnkit.transforms.parameters import TRANSFORMS
 
