@@ -7,31 +7,45 @@ the command line are generated from these tables, so a new mode is named here on
 from typing import NamedTuple
 
 # Interpolation: how many neighbours along one axis, and how they are weighted.
-NEAREST, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5 = range(7)
+NEAREST, SPLINE0, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5 = range(8)
 MODES = {
     "nearest": NEAREST,
     "bilinear": BILINEAR,
     "linear": BILINEAR,
     "bicubic": BICUBIC,
+    "spline0": SPLINE0,
+    "spline1": BILINEAR,
     "spline2": SPLINE2,
     "spline3": SPLINE3,
     "spline4": SPLINE4,
     "spline5": SPLINE5,
 }
-TAPS = (1, 2, 4, 3, 4, 5, 6)  # that one axis reads, by interpolation
-DEGREES = (0, 1, 3, 2, 3, 4, 5)  # of the weights, as polynomials of the coordinate, by interpolation
+TAPS = (1, 1, 2, 4, 3, 4, 5, 6)  # that one axis reads, by interpolation
+DEGREES = (0, 0, 1, 3, 2, 3, 4, 5)  # of the weights, as polynomials of the coordinate, by interpolation
 
 # Padding: what stands outside the image.    a b c d  is the image
 ZEROS = 0  #       f f f | a b c d | f f f   (f: the fill value)
 BORDER = 1  #      a a a | a b c d | d d d
 REFLECTION = 2  #  d c b | a b c d | c b a   (align_corners; otherwise c b a | a b c d | d c b)
 WRAP = 3  #        b c d | a b c d | a b c
+MASK = (
+    4  #        f f f | a b c d | f f f   (of locations outside; taps beyond the rim of others: d c b | a b c d | c b a)
+)
+PERIODIC = 5  #    b c d | a b c d | b c d   (the last pixel stands where the first does; taps as MASK has them)
+ZEROS_MARGIN = 6  #  as ZEROS and as BORDER, but beyond a margin of pixels at each end, which memory holds
+BORDER_MARGIN = 7
+MARGINS = (ZEROS_MARGIN, BORDER_MARGIN)
+MARGIN_WIDTH = 12  # powers of the poles of a spline's filter, so far from the rim, are below 5e-5
 PADDING_MODES = {
     "zeros": ZEROS,
     "constant": ZEROS,
     "border": BORDER,
     "reflection": REFLECTION,
     "wrap": WRAP,
+    "mask": MASK,
+    "periodic": PERIODIC,
+    "zeros_margin": ZEROS_MARGIN,
+    "border_margin": BORDER_MARGIN,
 }
 
 COORDS = {"normalized": False, "pixel": True}
@@ -72,6 +86,16 @@ class Options(NamedTuple):
     channels_last: bool
     fill_finite: bool = True  # no channel's fill value is NaN or infinite
     control: bytes = b""  # the control points of a thin plate spline: float64, one after the other
+
+    @property
+    def nearest(self) -> bool:
+        """Whether a location reads one pixel, as it is, whatever its coordinate is in detail."""
+        return TAPS[self.interp] == 1
+
+    def without_margin(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the size of the image, of what memory holds of it: less by the margin on axes that have one."""
+        paddings = reversed(self.padding[: len(spatial)])
+        return tuple(n - 2 * MARGIN_WIDTH if p in MARGINS else n for n, p in zip(spatial, paddings, strict=True))
 
 
 LANES = 8  # numbers that kernels do at once, at most
@@ -120,6 +144,11 @@ class Spec(NamedTuple):
     def degree(self) -> int:
         """The degree of the weights as polynomials of the coordinate."""
         return DEGREES[self.interp]
+
+    @property
+    def nearest(self) -> bool:
+        """Whether a location reads one pixel, as it is, whatever its coordinate is in detail."""
+        return self.taps == 1
 
     @property
     def spline(self) -> bool:

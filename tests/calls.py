@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_dtypes import bfloat16
 
-from stnkit.spec import BFLOAT16, DTYPES, UINT8
+from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, UINT8
 from stnkit.transforms import control_lattice
 
 SAMPLERS = ("", "_vjp", "_jvp", "_double_vjp")
@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "source": ("grid", "pixel grid", "affine", "flow", "normalized flow", "projective", "thin_plate_spline"),
     "ndim": (1, 2, 3),
     "mode": ("nearest", "bilinear", "bicubic"),
-    "padding": ("zeros", "border", "reflection", "wrap", "mixed"),
+    "padding": ("zeros", "border", "reflection", "wrap", "mask", "periodic", "zeros_margin", "border_margin", "mixed"),
     "align": (False, True),
     "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int16"),
     "coordinates": ("float32", "float64", "float16"),
@@ -84,6 +84,7 @@ def perform(
 ):  # fmt: skip
     """Do a call of the package's functions with the arrays that `make` returns."""
     extent, out_size = (_spatial(part, ndim, size) for part in SIZES[size])
+    extent = tuple(n + 2 * MARGIN_WIDTH for n in extent) if "margin" in padding else extent
     layout = {"data_format": "channels_last" if channels else "channels_first"}
     options = {"mode": mode, "padding_mode": _paddings(padding, ndim), "align_corners": align, **layout}
     options |= {} if fill is None or operation.startswith(("splat", "count")) else {"fill_value": fill}

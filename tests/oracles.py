@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import BSpline
 
+MARGIN = 12  # pixels at each end that memory holds beyond the image, with a padding that says so
+FEW_TAPS = ("nearest", "spline0", "bilinear")
+
 Axis = tuple[np.ndarray, np.ndarray, np.ndarray]  # index (-1: outside), weight and d weight / d u of each tap
 
 
@@ -67,6 +70,8 @@ def settle(x: np.ndarray, n: int, padding: str, align: bool) -> tuple[np.ndarray
 
 def _period(n: int, padding: str, align: bool) -> list[int]:
     """Return the pixels that one period of a padding that repeats consists of."""
+    if padding in ("mask", "periodic"):
+        padding, align = "reflection", True
     if padding == "reflection":
         return [*range(n), *(range(n - 2, 0, -1) if align else range(n - 1, -1, -1))]
     return [*range(n)] if padding == "wrap" else []
@@ -76,22 +81,43 @@ def pad(i: np.ndarray, n: int, padding: str, align: bool) -> np.ndarray:
     """Return the pixel that index `i`, a whole number of any size, reads; -1 outside."""
     if padding == "zeros":
         return np.where((i >= 0) & (i < n), i, -1).astype(int)
+    if padding == "border_margin":
+        return (np.clip(i, -MARGIN, n + MARGIN - 1) + MARGIN).astype(int)
+    if padding == "zeros_margin":
+        return np.where((i >= -MARGIN) & (i < n + MARGIN), i + MARGIN, -1).astype(int)
     if padding == "border":
         return np.clip(i, 0, n - 1).astype(int)
     line = _period(n, padding, align)
     return np.array(line)[np.mod(i, len(line)).astype(int)]
 
 
+def around(x: np.ndarray, n: int) -> np.ndarray:
+    """Move a coordinate that is outside by whole periods of n - 1 pixels; from below to the last pixel's side."""
+    span = max(n - 1, 1)
+    r = np.mod(x, span)
+    return np.where((x < 0) & (r == 0), span, r) if n > 1 else np.zeros_like(x)
+
+
 def axis_taps(u: np.ndarray, n: int, mode: str, padding: str, align: bool, coords: str) -> Axis:
     """Return the taps of finite coordinates on one axis, each array of shape (taps, *u.shape)."""
+    if "margin" in padding:
+        n -= 2 * MARGIN
     x, chain = locate(u, n, align, coords)
     slope = np.ones_like(x)
-    if mode in ("nearest", "bilinear") and padding in ("border", "reflection"):
+    outside = (x < 0) | (x > n - 1)
+    if padding == "mask":
+        index, weight, d_weight = axis_taps(np.where(outside, 0, x), n, mode, "reflection", True, "pixel")
+        return np.where(outside, -1, index), weight, np.where(outside, 0, d_weight * chain)
+    if padding == "periodic":
+        index, weight, d_weight = axis_taps(np.where(outside, around(x, n), x), n, mode, "reflection", True, "pixel")
+        return index, weight, d_weight * chain
+    if mode in FEW_TAPS and padding in ("border", "reflection"):
         x, slope = settle(x, n, padding, align)
     line = len(_period(n, padding, align))
-    x = np.where(np.abs(x) < 1e6, x, np.mod(x, line) if line else np.clip(x, -9, n + 9))  # so that x + 1 > x
-    if mode == "nearest":
-        return pad(np.rint(x)[None], n, padding, align), np.ones((1, *x.shape)), np.zeros((1, *x.shape))
+    x = np.where(np.abs(x) < 1e6, x, np.mod(x, line) if line else np.clip(x, -29, n + 29))  # so that x + 1 > x
+    if mode in ("nearest", "spline0"):
+        i = np.rint(x) if mode == "nearest" else np.floor(x + 0.5)
+        return pad(i[None], n, padding, align), np.ones((1, *x.shape)), np.zeros((1, *x.shape))
     if mode.startswith("spline"):
         degree = int(mode[-1])
         i = np.stack([np.floor(x - (degree - 1) / 2) + k for k in range(degree + 1)])

@@ -44,6 +44,12 @@ def axis(plain):
 
 
 @pytest.fixture(scope="module")
+def paddings(plain):
+    with uncompiled():
+        return importlib.import_module("stnkit.kernels.leaves.padding")
+
+
+@pytest.fixture(scope="module")
 def splines(plain):
     with uncompiled():
         return importlib.import_module("stnkit.kernels.leaves.splines")
@@ -135,76 +141,78 @@ def test_whole_and_is_near(axis, T):
 
 @pytest.mark.parametrize("T", FLOATS)
 @pytest.mark.parametrize("span", range(1, 13))
-def test_fold_is_exact(axis, span, T):
+def test_fold_is_exact(paddings, span, T):
     far = [Fraction(s * (2**22 - k) + j, 2) for s in (-2, 2) for k in range(15) for j in (0, 1)]
     for x in EIGHTHS + [x for x in far if abs(x) <= 2**22]:
-        assert axis.fold(T(x), span) == x % span
+        assert paddings.fold(T(x), span) == x % span
     for k, end in itertools.product(range(-40, 41), (-np.inf, np.inf)):
         x = np.nextafter(T(k * span), T(end))  # beside a seam, where a rounded quotient could cross it
         if k:
-            assert abs(Fraction(float(axis.fold(x, span))) - Fraction(float(x)) % span) <= span * np.finfo(T).eps / 2
+            assert (
+                abs(Fraction(float(paddings.fold(x, span))) - Fraction(float(x)) % span) <= span * np.finfo(T).eps / 2
+            )
     for tiny in (-1e-30, -np.finfo(T).eps / 4):
-        assert 0 <= axis.fold(T(tiny), span) < span
+        assert 0 <= paddings.fold(T(tiny), span) < span
 
 
 @pytest.mark.parametrize("T", FLOATS)
 @pytest.mark.parametrize("n", SIZES)
-def test_clip(axis, n, T):
+def test_clip(paddings, n, T):
     for x in EIGHTHS:
-        assert axis.clip(T(x), n) == (min(max(x, 0), n - 1), 1 if 0 < x < n - 1 else 0)
+        assert paddings.clip(T(x), n) == (min(max(x, 0), n - 1), 1 if 0 < x < n - 1 else 0)
 
 
 @pytest.mark.parametrize("T", FLOATS)
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("n", SIZES)
-def test_settle(axis, n, align, T):
+def test_settle(paddings, n, align, T):
     """Reflection is a triangle wave between the mirrors, and then clamped; its slope is 0 at the edge pixels."""
     for x, interp in itertools.product(EIGHTHS, [NEAREST, BILINEAR]):
         for padding in (ZEROS, WRAP):
-            assert axis.settle(T(x), n, padding, spec(interp, align)) == (x, 1)
+            assert paddings.settle(T(x), n, padding, spec(interp, align)) == (x, 1)
         inside = 0 < x < n - 1
-        assert axis.settle(T(x), n, BORDER, spec(interp, align)) == (min(max(x, 0), n - 1), int(inside))
+        assert paddings.settle(T(x), n, BORDER, spec(interp, align)) == (min(max(x, 0), n - 1), int(inside))
         low, span = (0, n - 1) if align else (Fraction(-1, 2), n)
         phase = (x - low) % (2 * span) if span else 0
         y = min(max(low + span - abs(phase - span), 0), n - 1) if span else 0
         slope = 0 if not 0 < y < n - 1 else (1 if phase < span else -1)
-        assert axis.settle(T(x), n, REFLECTION, spec(interp, align)) == (y, slope)
+        assert paddings.settle(T(x), n, REFLECTION, spec(interp, align)) == (y, slope)
     for padding in (ZEROS, BORDER, REFLECTION, WRAP):
-        assert axis.settle(T(-3.25), n, padding, spec(BICUBIC, align)) == (-3.25, 1)
+        assert paddings.settle(T(-3.25), n, padding, spec(BICUBIC, align)) == (-3.25, 1)
 
 
 @pytest.mark.parametrize("padding", [ZEROS, BORDER, REFLECTION, WRAP])
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("n", SIZES)
-def test_neighbour(axis, n, align, padding):
+def test_neighbour(paddings, n, align, padding):
     """Every tap of a footprint reads the pixel that the padded line has there."""
     for interp, reach in ((NEAREST, 1), (BILINEAR, 2), (BICUBIC, 4)):
         if interp != BICUBIC and padding == REFLECTION:
             continue  # acts on the coordinate: only pixels inside, and one beyond with weight 0, are asked for
         for i, k in itertools.product(range(-40, 41), range(reach)):
-            first = axis.base(i, n, padding, spec(interp, align))
-            got = axis.neighbour(first + k, n, padding, spec(interp, align))
+            first = paddings.base(i, n, padding, spec(interp, align))
+            got = paddings.neighbour(first + k, n, padding, spec(interp, align))
             assert got == reads(i + k, n, padding, align)
     for i in range(n + 1):
-        assert axis.neighbour(i, n, REFLECTION, spec(BILINEAR, align)) == min(i, n - 1)
+        assert paddings.neighbour(i, n, REFLECTION, spec(BILINEAR, align)) == min(i, n - 1)
 
 
 @pytest.mark.parametrize("T", FLOATS)
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("n", SIZES)
-def test_tame_reads_the_same(axis, n, align, T):
+def test_tame_reads_the_same(axis, paddings, n, align, T):
     """A far coordinate keeps its exact phase in a padding that repeats, and stays outside elsewhere."""
     for x, sign in itertools.product([*HUGE, 2.0**22 + 0.5, 4194311.5], (-1, 1)):
         x = T(sign * x)
         for padding in (REFLECTION, WRAP):
             span = len(line(n, padding, align)) if n > 1 or padding == WRAP or not align else 0
-            y = axis.tame(x, n, padding, spec(align=align))
+            y = paddings.tame(x, n, padding, spec(align=align))
             assert axis.is_near(y)
             assert Fraction(float(y)) == (Fraction(float(x)) % span if span else 0)
         for padding in (ZEROS, BORDER):
-            y = axis.tame(x, n, padding, spec(align=align))
+            y = paddings.tame(x, n, padding, spec(align=align))
             assert y == (-4 if sign < 0 else n + 3)
-    assert axis.tame(T(2**23), 2**24, BORDER, spec()) == 2**23  # far, but inside
+    assert paddings.tame(T(2**23), 2**24, BORDER, spec()) == 2**23  # far, but inside
 
 
 @pytest.mark.parametrize("T", FLOATS)
@@ -280,11 +288,11 @@ def test_spline_taps(axis, splines, n, align, padding, T):
 @pytest.mark.parametrize("padding", [ZEROS, BORDER, REFLECTION, WRAP])
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("n", SIZES)
-def test_taps(axis, n, align, padding, T):
+def test_taps(axis, paddings, n, align, padding, T):
     """Nearest rounds half to even; the weights of a footprint sum to 1 and its slopes to 0, at every eighth."""
     for x in EIGHTHS:
-        y = Fraction(float(axis.settle(T(x), n, padding, spec(BILINEAR, align))[0]))
-        slope = axis.settle(T(x), n, padding, spec(BILINEAR, align))[1]
+        y = Fraction(float(paddings.settle(T(x), n, padding, spec(BILINEAR, align))[0]))
+        slope = paddings.settle(T(x), n, padding, spec(BILINEAR, align))[1]
         (j, *_), (w, *_), (v, *_), (q, *_), scale = axis.taps(T(x), n, padding, spec(NEAREST, align))
         assert (j, w, v, q, scale) == (reads(round(y), n, padding, align), 1, 0, 0, 0)
         js, ws, vs, qs, scale = axis.taps(T(x), n, padding, spec(BILINEAR, align))

@@ -133,7 +133,7 @@ def form_of(
     channels, spatial = validation.image_shape(image, ndim, options.channels_last)
     axes = 3 if kind in MAPS else ndim + 2
     batch = validation.batch(image, source, ndim, name, axes)
-    validation.not_empty(image, spatial, size)
+    validation.not_empty(image, options.without_margin(spatial), size)
     batched = len(image) == ndim + 2 or len(source) == axes
     out_shape = (*size, channels) if options.channels_last else (channels, *size)
     return Form(

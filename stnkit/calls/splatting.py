@@ -24,7 +24,7 @@ class SplatForm(NamedTuple):
         """Give values and a grid their batch axes: values have as many items as the image."""
         axes = len(self.spatial) + 2
         grid = grid if grid.ndim == axes else grid[None]
-        validation.not_empty(self.shape, self.spatial, grid.shape[1:-1])
+        validation.not_empty(self.shape, self.options.without_margin(self.spatial), grid.shape[1:-1])
         values = values if values.ndim == axes else values[None]
         return namespace.broadcast_to(values, (self.shape[0], *values.shape[1:])), grid
 

@@ -67,12 +67,12 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     ndim = len(size)
     channels, spatial, image_strides = _image(image, options)
     full, source_strides = source_layout(source, kind, size)
-    extent = three(spatial, 1)
+    extent = three(options.without_margin(spatial), 1)
     shared = (image[0][0], source[0][0])
     batch = max(shared) if min(shared) else 0
     points = math.prod(size)
-    span = sum((n - 1) * abs(s) for n, s in zip(extent, image_strides[2:], strict=True))
-    wide = max(span, *extent) >= NARROW
+    span = sum((n - 1) * abs(s) for n, s in zip(three(spatial, 1), image_strides[2:], strict=True))
+    wide = max(span, *spatial) >= NARROW
     like = arithmetic(image[2], source[2])
     interleaved = options.channels_last and channels > 1
     spec = Spec(

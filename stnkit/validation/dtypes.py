@@ -10,7 +10,7 @@ from stnkit.dtypes import is_float
 from stnkit.spec import (
     BFLOAT16,
     DTYPES,
-    NEAREST,
+    TAPS,
     UINT8,
 )
 
@@ -28,7 +28,7 @@ def image_dtype(argument: str, given: np.dtype[Any], interp: int) -> None:
             hint = "; an object array holds no numbers that a kernel can read"
         msg = f"`{argument}` must have dtype {_listed(DTYPES)}; got {given.name}{hint}"
         raise TypeError(msg)
-    if DTYPES[given.name] > UINT8 and interp != NEAREST:
+    if DTYPES[given.name] > UINT8 and TAPS[interp] > 1:
         msg = (
             f"`{argument}` of dtype {given.name} can be sampled by mode 'nearest' alone; for other modes pass "
             f"{_listed(name for name, code in DTYPES.items() if code <= UINT8)}"

@@ -5,7 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.spec import BORDER, DTYPES, INT32, MODES, PADDING_MODES, REFLECTION, WRAP, ZEROS, Options
+from stnkit.spec import (
+    BORDER,
+    BORDER_MARGIN,
+    DTYPES,
+    INT32,
+    MASK,
+    MODES,
+    PADDING_MODES,
+    PERIODIC,
+    REFLECTION,
+    WRAP,
+    ZEROS,
+    ZEROS_MARGIN,
+    Options,
+)
 from stnkit.validation.options import flag, word
 
 Shape = tuple[int, ...]
@@ -18,6 +32,10 @@ BOUNDARIES = {
     BORDER: (REFLECTION, False),
     REFLECTION: (REFLECTION, None),
     WRAP: (WRAP, False),
+    MASK: (REFLECTION, True),
+    PERIODIC: (REFLECTION, True),
+    ZEROS_MARGIN: (REFLECTION, True),
+    BORDER_MARGIN: (REFLECTION, False),
 }
 
 

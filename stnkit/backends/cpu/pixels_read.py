@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from stnkit.dtypes import arithmetic
-from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, REFLECTION, WRAP, Options
+from stnkit.spec import AFFINE, FLOW, GRID, MARGIN_WIDTH, MARGINS, PERIODIC, PROJECTIVE, REFLECTION, WRAP, Options
 
 Shape = tuple[int, ...]
 Bounds = tuple[np.ndarray, np.ndarray]  # of coordinates, lowest and highest, one for each of the axes x, y, z
@@ -23,7 +23,7 @@ def box(
     """Return the box of an image that is read: all of an axis where its bounds are not known, or it is read around."""
     extent = shape[1:-1] if options.channels_last else shape[2:]
     with np.errstate(all="ignore"):
-        low, high = _pixels(source, kind, size, extent, options)
+        low, high = _pixels(source, kind, size, options.without_margin(extent), options)
     epsilon = float(np.finfo(arithmetic(dtype.newbyteorder("="), source.dtype)).eps)
     parts = [
         _part(float(low[k]), float(high[k]), extent[-1 - k], options.padding[k], epsilon)
@@ -39,8 +39,10 @@ def _part(low: float, high: float, n: int, padding: int, epsilon: float) -> slic
         return slice(0, n)
     if low > high:  # no coordinate is finite, so no pixel is read
         return slice(0, 1)
+    if padding in MARGINS:
+        low, high = low + MARGIN_WIDTH, high + MARGIN_WIDTH
     around = AROUND + ROUNDINGS * epsilon * max(n, abs(low), abs(high))
-    if padding in (REFLECTION, WRAP) and not (low - around >= 0 and high + around <= n - 1):
+    if padding in (REFLECTION, WRAP, PERIODIC) and not (low - around >= 0 and high + around <= n - 1):
         return slice(0, n)
     return slice(int(min(max(low - around, 0), n - 1)), int(min(max(high + around, 0), n - 1)) + 1)
 

@@ -46,7 +46,7 @@ from stnkit.kernels.leaves.scatter import scatter
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, TILE, row_stride, slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
 from stnkit.kernels.simd.neighbours import prefetch
-from stnkit.spec import NEAREST, PROJECTIVE, THIN_PLATE_SPLINE, Spec
+from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
 NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
 COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache
@@ -102,7 +102,7 @@ def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
 @leaf
 def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
-    if spec.interp == NEAREST and not spec.interleaved:
+    if spec.nearest and not spec.interleaved:
         copy_tile(out, to, image, at, raws, tile, count, cs, points, spec)
     else:
         cs = settled(cs, many, spec)
@@ -149,7 +149,7 @@ def fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec):
     p, c = position(a, b, cs, spec)
     where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
     plane = at + c * image.strides[1]
-    if spec.interp == NEAREST:
+    if spec.nearest:
         stored = channel(raws, c, many, spec)
         store(out.memory, where, pick(image.memory, plane, stored, tile, p, points, many, spec.reading))
     else:

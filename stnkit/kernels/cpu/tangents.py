@@ -29,7 +29,7 @@ from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.point import blend, directional_derivative, rows_in_order
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, unless_zero, width
-from stnkit.spec import NEAREST, Spec
+from stnkit.spec import Spec
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs
     if spec.image_dot:
         tangent, _, _, _ = blend(image_dot, spec.dot_dtype, plane, none, tile, p, in_order, points, many, spec.reading)
         value_dot = value_dot + tangent
-    if spec.interp == NEAREST:
+    if spec.nearest:
         stored = channel(raws, c, many, spec)
         store(out.memory, where, pick(image.memory, plane, stored, tile, p, points, many, spec.reading))
     else:

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
-from stnkit.kernels.leaves.axis import chain, is_near, locate, padding_slope, tame
+from stnkit.kernels.leaves.axis import chain, is_near, locate, padding_slope
 from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
+from stnkit.kernels.leaves.padding import stored, tame
 from stnkit.kernels.leaves.sources import lattice, pixel, tangent
 from stnkit.kernels.leaves.stage import TILE, row_stride, slot
 from stnkit.kernels.leaves.taps import stage_taps
@@ -266,7 +267,7 @@ def lowest(strides, extent, spec):
     total = 0
     for axis in range(spec.ndim):
         stride = strides[4 - axis]
-        total += (extent[2 - axis] - 1) * stride if stride < 0 else 0
+        total += (stored(extent[2 - axis], spec.padding[axis]) - 1) * stride if stride < 0 else 0
     return total
 
 

@@ -20,7 +20,7 @@ from stnkit.kernels.cuda.thread import hold, located, stage, task
 from stnkit.kernels.leaves.formats import narrow, widen
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import lanes, load, store, width
-from stnkit.spec import BORDER, FLOAT32, NEAREST
+from stnkit.spec import BORDER, FLOAT32
 
 HELD = 8  # channels that a thread does, at most, where it does them one by one
 
@@ -158,7 +158,7 @@ def bring(sums, tile, pixel, out_bar, to, strides, first, last, many, spec):
 @leaf
 def share(tile, pixel, strides, spec):
     """Return the weight of all taps that read a pixel, and whether there are any."""
-    if spec.interp == NEAREST:
+    if spec.nearest:
         at = pixel[0] * strides[2] + pixel[1] * strides[3] + pixel[2] * strides[4]
         return type(tile.weights[0])(1), int64(tile.rows[slot(int64(0), int64(0))]) == at
     x, reads = weight(tile, int64(0), pixel[2], strides[4], spec)

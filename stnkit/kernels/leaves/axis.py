@@ -5,10 +5,16 @@ weight; index -1 is a dead tap, which lies outside the image and reads the fill 
 its derivative, so nothing upstairs derives anything again.
 """
 
-from numpy import int32
-
 from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
-from stnkit.spec import BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
+from stnkit.kernels.leaves.padding import base, is_lost, neighbour, settle, stored
+from stnkit.spec import (
+    BILINEAR,
+    FLOW,
+    MARGIN_WIDTH,
+    SPLINE0,
+    ZEROS,
+    ZEROS_MARGIN,
+)
 
 
 @leaf
@@ -78,34 +84,6 @@ def is_near(x):
 
 
 @leaf
-def period(n, padding, spec):
-    """Return after how many pixels the padded image repeats itself, or 0 if it does not."""
-    K = type(n)
-    if padding == WRAP:
-        return n
-    if padding == REFLECTION:
-        return K(2 * (n - 1)) if spec.align else K(2 * n)
-    return K(0)
-
-
-@leaf
-def tame(x, n, padding, spec):
-    """Move a far pixel coordinate, finite, to a near one that reads the same.
-
-    `%` is exact for floating point, at any magnitude. Outside a padding that repeats, four pixels beyond
-    the rim is as good as infinitely far for every kernel's footprint, which reaches less than four pixels.
-    """
-    T = type(x)
-    span = period(n, padding, spec)
-    if span > 0:
-        return x % T(span)
-    if padding == REFLECTION:
-        return T(0)
-    low, high = T(-4), T(n + 3)
-    return low if x < low else (high if x > high else x)
-
-
-@leaf
 def whole(x, n):
     """Round down: return the index, of the type of `n`, and the same as a number.
 
@@ -118,88 +96,6 @@ def whole(x, n):
         return i, T(i)
     down = floor(x)
     return K(down), down
-
-
-@leaf
-def fold(x, span):
-    """Reduce near `x` to [0, span) by whole periods."""
-    T = type(x)
-    y = x / T(span)
-    k = T(int32(y))
-    k = k - T(1) if k > y else k
-    r = x - k * T(span)
-    r = r + T(span) if r < T(0) else r
-    return r - T(span) if r >= T(span) else r
-
-
-@leaf
-def clip(x, n):
-    """Clamp to the pixel centres; the slope is 0 from the edge outwards, the edge itself included."""
-    T = type(x)
-    last = T(n - 1)
-    inside = x > T(0) and x < last
-    y = T(0) if x <= T(0) else (last if x >= last else x)
-    return y, T(1) if inside else T(0)
-
-
-@leaf
-def settle(x, n, padding, spec):
-    """Apply a padding that acts on the coordinate: return (x, slope).
-
-    border clamps to [0, n - 1]. reflection folds about 0 and n - 1 (align_corners) or about -0.5 and
-    n - 0.5, and then clamps; its slope is +1 or -1 by the parity of the fold, 0 where it is clamped.
-    bicubic and splines, zeros and wrap act on each tap's index instead: see `neighbour`.
-    """
-    T = type(x)
-    if spec.taps > 2 or padding == ZEROS or padding == WRAP:
-        return x, T(1)
-    sign = T(1)
-    if padding == REFLECTION:
-        if spec.align:
-            if n == 1:
-                return T(0), T(0)
-            r = fold(x, 2 * (n - 1))
-            sign = T(-1) if r > T(n - 1) else T(1)
-            x = T(2 * (n - 1)) - r if r > T(n - 1) else r
-        else:
-            r = fold(x + T(0.5), 2 * n)
-            sign = T(-1) if r > T(n) else T(1)
-            x = (T(2 * n) - r if r > T(n) else r) - T(0.5)
-    y, slope = clip(x, n)
-    return y, sign * slope
-
-
-@leaf
-def base(i, n, padding, spec):
-    """Bring the index of the first tap into the period of a padding that acts on indices."""
-    if padding == WRAP or (padding == REFLECTION and spec.taps > 2):
-        span = period(n, padding, spec)
-        if span > 0:
-            i = type(n)(i % span) if (i < 0 or i >= span) else i
-    return i
-
-
-@leaf
-def neighbour(i, n, padding, spec):
-    """Return the index in the image that tap `i` reads, or -1 for a dead tap.
-
-    After `base`, a tap lies at most a footprint outside one period, so one or two steps bring it in.
-    """
-    K = type(n)
-    if padding == ZEROS:
-        return select(in_bounds(i, n), i, K(-1))
-    if padding == BORDER or (spec.taps <= 2 and padding == REFLECTION):
-        return K(0) if i < 0 else (K(n - 1) if i >= n else i)
-    span = period(n, padding, spec)
-    i = K(i + span) if i < 0 else i
-    i = K(i - span) if i >= span else i
-    i = K(i - span) if i >= span else i
-    if padding == REFLECTION:
-        if spec.align:
-            i = K(span - i) if i >= n else i
-        else:
-            i = K(span - 1 - i) if i >= n else i
-    return K(0) if n == 1 else i
 
 
 @leaf
@@ -242,14 +138,14 @@ def taps(x, n, padding, spec):
         (i, j), (alive, other), t, slope = couple(x, n, padding, spec)
         indices = (select(alive, i, dead), select(other, j, dead), dead, dead)
         return indices, (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
-    lost = x != x and not spec.near
+    lost = is_lost(x, n, padding, spec)
     y, slope = settle(select(lost, zero, x), n, padding, spec)
     i, down = whole(y, n)
     t = y - down
     slope = select(lost, zero, slope)
-    if spec.interp == NEAREST:
-        odd = (i & 1) == 1
-        i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and odd)) else i
+    if spec.nearest:
+        up = spec.interp == SPLINE0 or (i & 1) == 1  # the other rounds half to even
+        i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and up)) else i
         j = select(lost, dead, neighbour(base(i, n, padding, spec), n, padding, spec))
         return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
     i = base(K(i - 1), n, padding, spec)
@@ -274,14 +170,16 @@ def couple(x, n, padding, spec):
     The index of a dead tap may be any.
     """
     T, K = type(x), type(n)
-    lost = x != x and not spec.near
+    lost = is_lost(x, n, padding, spec)
     y, slope = settle(select(lost, T(0), x), n, padding, spec)
     i, down = whole(y, n)
     t, slope = select(lost, T(0.5), y - down), select(lost, T(0), slope)
     i = base(i, n, padding, spec)
     j = K(i + 1)
-    if padding == ZEROS:
-        return (i, j), (in_bounds(i, n) & (not lost), in_bounds(j, n) & (not lost)), t, slope
+    if padding == ZEROS or padding == ZEROS_MARGIN:
+        many = stored(n, padding)
+        i, j = (K(i + MARGIN_WIDTH), K(j + MARGIN_WIDTH)) if padding == ZEROS_MARGIN else (i, j)
+        return (i, j), (in_bounds(i, many) & (not lost), in_bounds(j, many) & (not lost)), t, slope
     return (neighbour(i, n, padding, spec), neighbour(j, n, padding, spec)), (not lost, not lost), t, slope
 
 
@@ -296,6 +194,8 @@ def padding_slope(x, n, padding, spec):
     """Return the slope of the padding at near or NaN pixel coordinate `x`; 0 if that is NaN."""
     T = type(x)
     if spec.spline:
-        return T(0) if x != x else T(1)
+        lost = is_lost(x, n, padding, spec)
+        _, slope = settle(select(lost, T(0), x), n, padding, spec)
+        return select(lost, T(0), slope)
     _, _, _, _, slope = taps(x, n, padding, spec)
     return slope

@@ -12,7 +12,6 @@ from stnkit.kernels.leaves.formats import widen
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import all_zero, finite, full, gather, living, load, same, unset
 from stnkit.kernels.simd.neighbours import pairs, quads
-from stnkit.spec import NEAREST
 
 FORTH, BACK = 64, 128  # bits: the first tap of a pair reads its second pixel, or the second its first
 MANY = 4  # lanes, which are so wide that a thread of a GPU has no registers for those of 16 taps
@@ -263,7 +262,7 @@ def blend(image, dtype, at, fill, tile, p, in_order, points, many, spec):
     number = tile.weights[0]
     T = type(number)
     none = full(T(-0.0), many)
-    if spec.interp == NEAREST:  # the weight is 1, and has no slope
+    if spec.nearest:  # the weight is 1, and has no slope
         offset = load(tile.rows, slot(int64(0), p), points)
         return living(offset, widen(gather(image.memory, at, offset, many), number, dtype), fill), none, none, none
     taps = spec.taps

@@ -6,7 +6,6 @@ from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.leaves.formats import add
 from stnkit.kernels.leaves.point import corner_offset, lines, planes, rows_in_order, tap
 from stnkit.kernels.leaves.stage import slot
-from stnkit.spec import NEAREST
 
 
 @leaf
@@ -17,7 +16,7 @@ def scatter(image_bar, at, g, tile, p, bent, spec):
     first result of `directional_derivative`: weights are differentiated along the tangent.
     """
     number = tile.weights[0]
-    if spec.interp == NEAREST:
+    if spec.nearest:
         offset = tile.rows[slot(int64(0), p)]
         if offset >= 0:
             add(image_bar.memory, at + offset, g, number, spec)

@@ -1,7 +1,8 @@
 """B-splines on one axis: the taps that are read, each with its weight, slope and curve, and further derivatives."""
 
 from stnkit.kernels.compiler.jit import leaf, select
-from stnkit.kernels.leaves.axis import base, neighbour, period, whole
+from stnkit.kernels.leaves.axis import whole
+from stnkit.kernels.leaves.padding import base, is_lost, neighbour, settle, tap_period
 from stnkit.spec import SPLINE2, SPLINE3, SPLINE4
 
 
@@ -80,8 +81,9 @@ def spline_taps(x, n, padding, spec):
     """
     T = type(x)
     zero, one = T(0), T(1)
-    lost = x != x and not spec.near
-    i, t = first_tap(select(lost, zero, x), n, spec)
+    lost = is_lost(x, n, padding, spec)
+    y, _ = settle(select(lost, zero, x), n, padding, spec)
+    i, t = first_tap(y, n, spec)
     (w0, w1, w2, w3, w4, w5), slopes, curves = spline(t, spec)
     w0, w1, w2 = select(lost, one, w0), select(lost, zero, w1), select(lost, zero, w2)
     w3, w4, w5 = select(lost, zero, w3), select(lost, zero, w4), select(lost, zero, w5)
@@ -90,9 +92,9 @@ def spline_taps(x, n, padding, spec):
 
 @leaf
 def spline_tap(first, k, lost, n, padding, spec):
-    """Return the index in the image that tap `k` of a spline reads, or -1 for a dead tap."""
+    """Return the number, in memory, of the pixel that tap `k` of a spline reads, or -1 for a dead tap."""
     K = type(n)
-    i, span = K(first + k), period(n, padding, spec)
+    i, span = K(first + k), tap_period(n, padding, spec)
     if span > 0:
         i = K(i - span) if i >= span else i  # six taps reach over so many periods of two pixels
     return select(lost, K(-1), neighbour(i, n, padding, spec))

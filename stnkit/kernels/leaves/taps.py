@@ -10,16 +10,17 @@ from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import couple, taps
+from stnkit.kernels.leaves.padding import stored
 from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
 from stnkit.kernels.leaves.splines import spline_tap, spline_taps
 from stnkit.kernels.leaves.stage import slot
-from stnkit.spec import FLOAT64, NEAREST
+from stnkit.spec import FLOAT64
 
 
 @leaf
 def stage_taps(tile, p, extent, strides, spec):
     """Stage the taps of location `p`, and whether they can be read in rows as they lie in memory."""
-    if spec.interp == NEAREST:
+    if spec.nearest:
         stage_nearest(tile, p, extent, strides, spec)
     elif spec.paired:
         stage_pairs(tile, p, extent, strides, spec)
@@ -27,7 +28,7 @@ def stage_taps(tile, p, extent, strides, spec):
         stage_spline(tile, p, extent, strides, spec)
     else:
         stage_footprint(tile, p, extent, strides, spec)
-    if not (spec.fill_finite or spec.interp == NEAREST):
+    if not (spec.fill_finite or spec.nearest):
         note_zero_weights(tile, p, extent, spec)
 
 
@@ -50,7 +51,7 @@ def nearest(tile, p, axis, n, stride, padding, spec):
     """Return what the tap of an axis adds to the offset, and a number that is negative if it is dead."""
     K = type(tile.rows[0])
     (j, _, _, _), _, _, _, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    return offset(j, n, stride), j
+    return offset(j, stored(n, padding), stride), j
 
 
 @leaf
@@ -81,18 +82,19 @@ def stage_pairs(tile, p, extent, strides, spec):
     """Stage rows of two pixels, which hold both taps of x; bits say which is dead, or reads the other pixel."""
     K = type(tile.odd[0])
     (x0, x1), _, odd = stage_pair(tile, p, int64(0), extent[2], spec.padding[0], spec)
-    last = K(extent[2] - 2)
+    width = stored(extent[2], spec.padding[0])
+    last = K(width - 2)
     first = select(x0 < last, x0, last)
     first = select(first > 0, first, K(0))
     odd = K(odd | select(x0 > first, K(FORTH), K(0)) | select(x1 == first, K(BACK), K(0)))
     y0, y1, z0, z1 = K(0), K(0), K(0), K(0)
     if spec.ndim > 1:
         js, alive, dead = stage_pair(tile, p, int64(1), extent[1], spec.padding[1], spec)
-        (y0, y1), odd = both(js, alive, extent[1], strides[3]), K(odd | dead)
+        (y0, y1), odd = both(js, alive, stored(extent[1], spec.padding[1]), strides[3]), K(odd | dead)
     if spec.ndim > 2:
         js, alive, dead = stage_pair(tile, p, int64(2), extent[0], spec.padding[2], spec)
-        (z0, z1), odd = both(js, alive, extent[0], strides[2]), K(odd | dead)
-    x = offset(first, extent[2], strides[4]) if spec.interleaved else first  # whose neighbours are next to it
+        (z0, z1), odd = both(js, alive, stored(extent[0], spec.padding[2]), strides[2]), K(odd | dead)
+    x = offset(first, width, strides[4]) if spec.interleaved else first  # whose neighbours are next to it
     for k in range(2 if spec.ndim > 2 else 1):
         for j in range(2 if spec.ndim > 1 else 1):
             tile.rows[slot(2 * k + j, p)] = K(x + (y1 if j > 0 else y0) + (z1 if k > 0 else z0))
@@ -172,7 +174,7 @@ def stage_axis(tile, p, axis, n, stride, padding, spec):
     """Stage the taps of one axis. Return 0 if none is dead, and on x if they lie side by side."""
     K = type(tile.odd[0])
     (j0, j1, j2, j3), ws, vs, qs, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    row = axis * spec.taps
+    row, n = axis * spec.taps, stored(n, padding)
     odd = stage_tap(tile, row, p, j0, n, stride, ws[0], vs[0], qs[0], spec)
     if spec.taps > 1:
         odd = K(odd | stage_tap(tile, row + 1, p, j1, n, stride, ws[1], vs[1], qs[1], spec))
@@ -189,10 +191,10 @@ def stage_spline_axis(tile, p, axis, n, stride, padding, spec):
     """Be `stage_axis` for splines, tap by tap."""
     K = type(tile.odd[0])
     i, ws, vs, qs, lost = spline_taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    odd, before = K(0), spline_tap(i, 0, lost, K(n), padding, spec)
+    odd, before, width = K(0), spline_tap(i, 0, lost, K(n), padding, spec), stored(n, padding)
     for tap in range(spec.taps):
         j = spline_tap(i, tap, lost, K(n), padding, spec)
-        dead = stage_tap(tile, axis * spec.taps + tap, p, j, n, stride, ws[tap], vs[tap], qs[tap], spec)
+        dead = stage_tap(tile, axis * spec.taps + tap, p, j, width, stride, ws[tap], vs[tap], qs[tap], spec)
         odd = K(odd | dead | (K(j - before - 1) if axis == 0 and tap > 0 else K(0)))
         before = j
     return odd

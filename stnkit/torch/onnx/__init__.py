@@ -163,7 +163,7 @@ def _read(choice: Choice, image: Value, points: Value, source: Value, rank: int)
     level = choice.constant(fill.reshape(1, -1, *[1] * axes)) if fill.any() else None
     out = _grid_sample_node(choice, planes if level is None else op.Sub(planes, level), points)
     out = out if level is None else op.Add(out, level)
-    if image.dtype == ir.DataType.UINT8 and options.interp != NEAREST:  # round half to even, and saturate
+    if image.dtype == ir.DataType.UINT8 and not options.nearest:  # round half to even, and saturate
         out = op.Clip(op.Round(out), choice.constant(0), choice.constant(255))
     if image.dtype != ir.DataType.from_numpy(choice.dtype):
         out = op.Cast(out, to=image.dtype.value)
