@@ -30,14 +30,16 @@ def grid_sample(
     grid : array of shape (N, *T, d)
         Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
         and x runs along W. Half precision is widened to float32. For lists of points see the notes.
-    mode : {"bilinear", "nearest", "bicubic", "spline2", "spline3", "spline4", "spline5"}
+    mode : {"bilinear", "nearest", "bicubic", "spline0", "spline1", "spline2", "spline3", "spline4", "spline5"}
         Interpolation along each axis; "bilinear" (also "linear") is linear in 1-D and trilinear in 3-D.
-        "nearest" rounds half to even. "bicubic" is Keys' cubic convolution with a = -0.75. Splines are
-        B-splines of that degree, of which the image has the coefficients.
-    padding_mode : {"zeros", "border", "reflection", "wrap"} or a sequence of them
+        "nearest" rounds half to even, and "spline0" up. "bicubic" is Keys' cubic convolution with a = -0.75. Splines
+        are B-splines of that degree ("spline1" is "bilinear"), of which the image has the coefficients.
+    padding_mode : {"zeros", "border", "reflection", "wrap", "mask", "periodic"} or a sequence of them
         What is read outside the image: `fill_value` ("zeros", also "constant"), the nearest edge pixel, the
-        image reflected about its edge, or the image repeated with period n. A sequence names one mode for
-        each axis, in the order x, y, z.
+        image reflected about its edge, the image repeated with period n, `fill_value` for all of a location that
+        lies outside the outermost pixels' centres ("mask"), or the image repeated with period n - 1 ("periodic").
+        "zeros_margin" and "border_margin" are for images with 12 pixels more at each end of the axis, beyond which
+        they do what their name says. A sequence names one mode for each axis, in the order x, y, z.
     fill_value : float or one for each channel
         What "zeros" padding reads outside the image, blended with the rim. It may be NaN or infinite, and does not
         count where its weight is 0, or no more than coordinates are rounded by.

@@ -34,7 +34,7 @@ def grid_sample(
         Where to read each output location, in normalised coordinates.
     mode : {"bilinear", "nearest", "bicubic"}
         Interpolation along each axis, or another of `stnkit.grid_sample`'s.
-    padding_mode : {"zeros", "border", "reflection", "wrap"} or a sequence of them
+    padding_mode : {"zeros", "border", "reflection", "wrap", "mask", "periodic"} or a sequence of them
         What is read outside the image.
     align_corners : bool, optional
         Whether -1 and 1 are the centres of the corner pixels. None warns, and is False.
