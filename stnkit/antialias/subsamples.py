@@ -46,8 +46,9 @@ def _moved_theta(theta: Array, steps: Steps, lattice: Lattice, join: Join) -> Ar
 
     The last row of a projective map moves like the others.
     """
-    d = len(steps)
-    shift = sum(theta[..., j : j + 1] * s for j, s in enumerate(_normalised(steps, lattice)))
+    d, shift = len(steps), 0
+    for j, s in enumerate(_normalised(steps, lattice)):
+        shift = shift + theta[..., j : j + 1] * s
     return join([theta[..., :d], theta[..., d:] + shift], -1)
 
 

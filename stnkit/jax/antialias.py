@@ -51,7 +51,7 @@ def _seen(given: dict[str, Any], name: str, _: Any = None) -> np.ndarray:
     if isinstance(value, jax.core.Tracer):
         msg = (
             f"`antialias=True` takes the numbers of `{name}`, which JAX does not know while it traces; pass how many "
-            "places to read along each axis, as antialias=4"
+            "subsamples to take along each axis, as antialias=4"
         )
         raise TypeError(msg)
     return np.asarray(value)

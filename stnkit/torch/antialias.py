@@ -61,7 +61,7 @@ def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Opti
 
 _UNKNOWN = (
     "`antialias=True` takes the numbers of {}, which are not known where torch compiles, exports or maps; pass how "
-    "many places to read along each axis, as antialias=4"
+    "many subsamples to take along each axis, as antialias=4"
 )
 _uncompiled = _compat.uncompiled(antialiased, _UNKNOWN.format("theta or the flow"))
 

@@ -200,7 +200,7 @@ def fetched(array: DeviceArray) -> np.ndarray:
     if runtime.is_capturing(context.stream, context.device):
         msg = (
             "`antialias=True` takes the numbers of theta or the flow, which are not known while a graph is recorded; "
-            "pass how many places to read along each axis, as antialias=4"
+            "pass how many subsamples to take along each axis, as antialias=4"
         )
         raise TypeError(msg)
     array = contiguous(aligned(array))
