@@ -1,4 +1,4 @@
-"""Antialiasing: the mean of places beside each location, how many these are, and derivatives of it all.
+"""Antialiasing: the mean of subsamples beside each location, how many these are, and derivatives of it all.
 
 Everything runs uncompiled but the last test: no kernel is of antialiasing alone.
 """

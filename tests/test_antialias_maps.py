@@ -1,4 +1,4 @@
-"""Antialiasing of maps that are no affine ones: how many places there are, horizons, and control points. Uncompiled."""
+"""Antialiasing of maps that are no affine ones: how many subsamples, horizons, and control points. Uncompiled."""
 
 import numpy as np
 import oracles

@@ -74,9 +74,9 @@ def moved_points(points: Array, steps: Steps, lattice: Lattice, join: Join) -> A
 
 def _moved_flow(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
     """Return the flow beside each location, and the way there: the kernel adds the location itself."""
-    way = steps if lattice.pixel else _normalised(steps, lattice)
+    offset = steps if lattice.pixel else _normalised(steps, lattice)
     there = _flow_along(flow, steps, lattice, join)
-    return join([there[..., j : j + 1] + s for j, s in enumerate(way)], -1)
+    return join([there[..., j : j + 1] + s for j, s in enumerate(offset)], -1)
 
 
 def _flow_along(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:

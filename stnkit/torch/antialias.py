@@ -49,7 +49,7 @@ def composed(
 def _defaults(operation: Operation) -> Options:
     """Return the options of a public function, but those of memory."""
     parameters = inspect.signature(operation.plain).parameters
-    return {word: parameters[word].default for word in _CHOICES if word in parameters}
+    return {option: parameters[option].default for option in _CHOICES if option in parameters}
 
 
 def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Options) -> None:

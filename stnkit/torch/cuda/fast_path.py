@@ -20,13 +20,13 @@ from stnkit.torch.operations import Operation
 from stnkit.torch.run import on_views
 
 Options = dict[str, Any]
-Way = Callable[..., Any]
+FastCall = Callable[..., Any]
 
 KINDS = 4096  # so many are remembered
 ALIGNED = 15  # which bits of an address a kernel may depend on
 
-_WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
-_ways: dict[tuple[Any, ...], Way] = {}
+SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
+_fast_calls: dict[tuple[Any, ...], FastCall] = {}
 
 
 class Part(NamedTuple):
@@ -79,7 +79,7 @@ class LaunchTrace:
         self.steps.append(("launch", (factory, spec, items, addresses, numbers), [self.part(a) for a in addresses]))
 
 
-def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
+def fast_call(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> FastCall | None:
     """Return what does a call on these tensors; None if there is no fast path for them."""
     if options.get("antialias") is True:
         return None  # what is done follows from numbers
@@ -89,18 +89,18 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
             return None
         key += tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.data_ptr() & ALIGNED
     key += map(tuple, rest)
-    for word, value in options.items():
-        if type(value) not in _WORDS:
+    for option, value in options.items():
+        if type(value) not in SCALARS:
             return None
-        key += word, value, type(value)
+        key += option, value, type(value)
     kind = tuple(key)
-    found = _ways.get(kind)
+    found = _fast_calls.get(kind)
     return _learned(kind, operation, tensors, rest, options) if found is None else found
 
 
 def _learned(
     kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
-) -> Way | None:
+) -> FastCall | None:
     """Do a call, remember its trace, and return what gives its results, once.
 
     None is for a call that is checked and planned in full, which also says what is wrong with it.
@@ -120,14 +120,14 @@ def _learned(
         results = on_views(operation, tensors, views, rest, options)
     except (TypeError, ValueError):
         return None
-    if len(_ways) >= KINDS:
-        _ways.clear()
-    _ways[kind] = _replay(trace, results, where)
+    if len(_fast_calls) >= KINDS:
+        _fast_calls.clear()
+    _fast_calls[kind] = _replay(trace, results, where)
     made = [None if r is None else interop.own(r) for r in (results if type(results) is tuple else (results,))]
     return lambda *_: tuple(made) if type(results) is tuple else made[0]  # which this call has done
 
 
-def _replay(trace: LaunchTrace, results: Any, where: torch.device) -> Way:
+def _replay(trace: LaunchTrace, results: Any, where: torch.device) -> FastCall:
     """Return what does the steps of a trace with other tensors."""
     index = where.index or 0
     steps: list[tuple[Any, ...]] = []
