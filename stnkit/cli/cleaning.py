@@ -28,19 +28,7 @@ class Removed(NamedTuple):
 
 
 def clean() -> Removed:
-    """Remove the kernels of other versions of stnkit's sources, for CPUs and for GPUs, from where they are kept.
-
-    Returns
-    -------
-    Removed
-        How many files there were, and how large they were together.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be removed.
-
-    """
+    """Remove the kernels of other versions of stnkit's sources, for CPUs and for GPUs, from where they are kept."""
     old = [*_old(), *_old_on_gpus()]
     size = sum(path.stat().st_size for path in old)
     for path in old:

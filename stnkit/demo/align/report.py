@@ -14,19 +14,7 @@ from stnkit.demo.descent import Images
 
 @contextmanager
 def progress(steps: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on standard error, if that is a terminal.
-
-    Parameters
-    ----------
-    steps : int
-        How many steps there will be.
-
-    Yields
-    ------
-    callable
-        To be called after each step.
-
-    """
+    """Show a progress bar of steps on standard error, if that is a terminal; yield what is called after each."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda: None
@@ -42,36 +30,12 @@ def progress(steps: int) -> Iterator[Callable[[], None]]:
 
 
 def image_error(images: Images, originals: Images) -> float:
-    """Return the root mean square difference of two sets of images.
-
-    Parameters
-    ----------
-    images, originals : ndarray of float32
-        Of the same shape.
-
-    Returns
-    -------
-    float
-        In units of full ink.
-
-    """
+    """Return the root mean square difference of two sets of images, in units of full ink."""
     return float(np.sqrt(np.mean((images - originals) ** 2)))
 
 
 def outcome(result: Result) -> Table:
-    """Put the outcome in a table.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-
-    Returns
-    -------
-    rich.table.Table
-        Errors before and after, and speed.
-
-    """
+    """Put errors before and after, and speed, in a table."""
     count, steps = len(result.labels), len(result.history) - 1
     table = Table(title=f"{count} digits, {steps} steps of gradient descent", title_justify="left")
     table.add_column()

@@ -21,16 +21,7 @@ DASHES = (0.0, (3.0, 3.0))
 
 
 def draw(result: Result, file: IO[bytes]) -> None:
-    """Draw the contact sheet.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-    file : binary file
-        Where the PNG goes.
-
-    """
+    """Draw the contact sheet, as a PNG, into a binary file."""
     shown = min(SHOWN, len(result.labels))
     rows = (shown + 1) // 2
     height = HEAD + CELL * rows + FOOT

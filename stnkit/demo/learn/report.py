@@ -12,18 +12,9 @@ from stnkit.demo.learn.task import Result
 
 @contextmanager
 def progress(epochs: int) -> Iterator[Callable[[float, float], None]]:
-    """Show a progress bar with both test errors on standard error, if that is a terminal.
+    """Show a progress bar of epochs with both test errors on standard error, if that is a terminal.
 
-    Parameters
-    ----------
-    epochs : int
-        How many epochs there will be.
-
-    Yields
-    ------
-    callable
-        To be called after each epoch, with the last measured errors.
-
+    Yield what is called after each epoch, with the last measured errors.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -41,19 +32,7 @@ def progress(epochs: int) -> Iterator[Callable[[float, float], None]]:
 
 
 def outcome(result: Result) -> Table:
-    """Put the outcome in a table.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-
-    Returns
-    -------
-    rich.table.Table
-        Errors and times of both networks.
-
-    """
+    """Put errors and times of both networks in a table."""
     title = f"two networks on turned, scaled and moved digits, {result.epochs} epochs"
     table = Table(title=title, title_justify="left")
     table.add_column()

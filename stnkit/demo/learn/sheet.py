@@ -20,16 +20,7 @@ CORNERS = np.array([[-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0,
 
 
 def draw(result: Result, file: IO[bytes]) -> None:
-    """Draw the picture.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-    file : binary file
-        Where the PNG goes.
-
-    """
+    """Draw the picture, as a PNG, into a binary file."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=140, facecolor="white")
     FigureCanvasAgg(figure)
     _headline(figure, result)
