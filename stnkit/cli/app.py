@@ -283,16 +283,17 @@ def learn(
 
     """
     from stnkit.cli.pictures import replacing
-    from stnkit.demo.learn.report import outcome, progress
+    from stnkit.demo.learn.report import errors, outcome
     from stnkit.demo.learn.sheet import draw
     from stnkit.demo.learn.task import learning
+    from stnkit.demo.terminal import progress
 
     arguments.within("--seed", seed, 0)
     arguments.within("--epochs", epochs, 1)
     arguments.png(out, "the picture")
     with replacing(out) as file:  # refuses before the work what it would refuse after it
         with progress(epochs) as advance:
-            result = learning(epochs, seed, advance)
+            result = learning(epochs, seed, lambda *both: advance(errors(*both)))
         draw(result, file)
     Console().print(outcome(result))
     print(f"picture: {out}")
@@ -322,9 +323,10 @@ def align(
 
     """
     from stnkit.cli.pictures import replacing
-    from stnkit.demo.align.report import outcome, progress
+    from stnkit.demo.align.report import outcome
     from stnkit.demo.align.sheet import draw
     from stnkit.demo.align.task import alignment
+    from stnkit.demo.terminal import progress
 
     arguments.within("--seed", seed, 0)
     arguments.within("--count", count, 1, 1000)
@@ -332,7 +334,7 @@ def align(
     arguments.png(out, "the contact sheet")
     with replacing(out) as file:  # refuses before the work what it would refuse after it
         with progress(steps) as advance:
-            result = alignment(count, steps, seed, advance)
+            result = alignment(count, steps, seed, lambda: advance("gradient descent"))
         draw(result, file)
     Console().print(outcome(result))
     print(f"contact sheet: {out}")

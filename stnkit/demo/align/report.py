@@ -1,32 +1,10 @@
-"""What the alignment demo says on the terminal: a progress bar while it runs, and a table of the outcome."""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+"""What the alignment demo says on the terminal in the end: a table of the outcome."""
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from stnkit.demo.align.task import Result
 from stnkit.demo.descent import Images
-
-
-@contextmanager
-def progress(steps: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar of steps on standard error, if that is a terminal; yield what is called after each."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("compiling kernels", total=steps)
-
-        def advance() -> None:
-            bar.update(task, advance=1, description="gradient descent")
-
-        yield advance
 
 
 def image_error(images: Images, originals: Images) -> float:

@@ -1,34 +1,13 @@
 """What the learning demo says on the terminal: both errors while it runs, and a table of the outcome."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from stnkit.demo.learn.task import Result
 
 
-@contextmanager
-def progress(epochs: int) -> Iterator[Callable[[float, float], None]]:
-    """Show a progress bar of epochs with both test errors on standard error, if that is a terminal.
-
-    Yield what is called after each epoch, with the last measured errors.
-    """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda plain, transformed: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("compiling kernels", total=epochs)
-
-        def advance(plain: float, transformed: float) -> None:
-            said = f"test error: plain {plain:6.1%}, with a transformer {transformed:6.1%}"
-            bar.update(task, advance=1, description=said)
-
-        yield advance
+def errors(plain: float, transformed: float) -> str:
+    """Return the last measured test errors of both networks in words."""
+    return f"test error: plain {plain:6.1%}, with a transformer {transformed:6.1%}"
 
 
 def outcome(result: Result) -> Table:
