@@ -30,11 +30,11 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **options: P.kwargs) -> R:
         if args:
             first = type(args[0])
-            if is_fast and (short := _short.get(first)) is not None:
-                known = short(name, args, options)
+            if is_fast and (look_up := _fast_paths.get(first)) is not None:
+                known = look_up(name, args, options)
                 if known is not None:
                     return known(*args)  # type: ignore[no-any-return]  # as `function` does
-            if (package := _found.get(first)) is not None:
+            if (package := _packages.get(first)) is not None:
                 return getattr(package, name, function)(*args, **options)
             if first is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
                 return function(*args, **options)
@@ -95,10 +95,10 @@ def _learned(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
 
 def implementation(kind: type) -> ModuleType | None:
     """Return the package that takes arrays of a type, or of one that it is derived from; None if there is none."""
-    if kind not in _found:
-        _found[kind] = package = _found_for(kind)
-        _short[kind] = getattr(package, "repeated", None)
-    return _found[kind]
+    if kind not in _packages:
+        _packages[kind] = package = _found_for(kind)
+        _fast_paths[kind] = getattr(package, "repeated", None)
+    return _packages[kind]
 
 
 def _found_for(kind: type) -> ModuleType | None:
@@ -128,5 +128,5 @@ SCALARS = frozenset((str, bool, int, float))  # types of options that can be a p
 LISTS = frozenset((tuple, list))
 
 _known: dict[tuple[Any, ...], Callable[..., Any] | None] = {}  # by kinds of calls; None where there is no fast path
-_found: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)
-_short: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what looks a sampler's call up
+_packages: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)
+_fast_paths: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what looks a sampler's call up

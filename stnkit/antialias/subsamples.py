@@ -16,7 +16,7 @@ Join = Callable[[Sequence[Array], int], Array]
 
 
 class Lattice(NamedTuple):
-    """The rulers of a call, in the order x, y, z, the unit of its flow, and of which output they are."""
+    """The lattice of an output: lengths in the order x, y, z, and the unit of a flow."""
 
     halves: tuple[float, ...]  # pixels of the image in a normalised unit
     pitches: tuple[float, ...]  # normalised units in a step of the output; 0 where it has no length
@@ -33,8 +33,8 @@ class Move(NamedTuple):
     pulled: Callable[[Array, Steps, Lattice, Join], Array]
 
 
-def rulers(extent: Sequence[int], size: Sequence[int], align: bool, pixel: bool) -> Lattice:
-    """Return the rulers for an image and an output of these spatial sizes."""
+def lattice_of(extent: Sequence[int], size: Sequence[int], align: bool, pixel: bool) -> Lattice:
+    """Return the lattice of an output beside an image, of these spatial sizes."""
     edges = int(align)  # torch's compiler subtracts no truth value from a size that it does not know
     lengths = [n - edges for n in reversed(size)]
     halves = tuple((n - edges) / 2 for n in reversed(extent))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stnkit.antialias.subsamples import Lattice, Steps, moved_points, rulers
+from stnkit.antialias.subsamples import Lattice, Steps, lattice_of, moved_points
 from stnkit.backends import backend
 from stnkit.calls.derivatives import Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64
@@ -117,7 +117,7 @@ class Supersampling:
         return results if isinstance(results, tuple) else (results,)
 
     def lattice(self) -> Lattice:
-        """Return the rulers of the call."""
+        """Return the lattice of the call."""
         last, d = self.keywords["data_format"] == "channels_last", self.axes
 
         def spatial(array: Array) -> Sequence[int]:
@@ -130,7 +130,7 @@ class Supersampling:
             outputs = [array for role, array in zip(self.derivative.takes, self.given, strict=True) if role in OUTPUTS]
             size = spatial(outputs[0] if outputs else self.image)
         pixel = self.keywords.get("units") == "pixel"
-        return rulers(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
+        return lattice_of(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
 
 
 def dtype_name(array: Array) -> str:

@@ -108,9 +108,9 @@ class Sampled(Recorded):
             if cotangent.layout is torch.strided and not (cotangent.is_contiguous() or interop.on_gpu(cotangent)):
                 cotangent = cotangent.contiguous()  # that of a sum is one number; on a GPU any strides are walked
             given = cotangent, *tensors
-            short = _pull(ctx.known, given, ctx.needs_input_grad[1:])
-            if short is not None:
-                return None, *short(*given)
+            fast = _pull(ctx.known, given, ctx.needs_input_grad[1:])
+            if fast is not None:
+                return None, *fast(*given)
         return pulled(ctx, (cotangent,), tensors)
 
 
