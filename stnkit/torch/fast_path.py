@@ -6,17 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from stnkit._dispatch import KINDS, SCALARS
 from stnkit.api import fast_path
-from stnkit.api.fast_path import SAMPLERS, FastCall, Memory, Options
+from stnkit.api.fast_path import FastCall, Memory, Options
 from stnkit.plans.layout import Shape
 from stnkit.torch import memory
 from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, straight
 from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
-
-KINDS = 4096  # so many are remembered
-FAST = frozenset(name + end for name in SAMPLERS for end in ("", "_vjp"))
 
 Kind = tuple[Any, ...]
 
@@ -32,7 +30,6 @@ class Known(NamedTuple):
     pulls: dict[Kind, Any]  # and what does its vjps; None where there is no fast path
 
 
-SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 _LISTS = frozenset((tuple, list, torch.Size))
 _WHOLE = frozenset((int,))
 
@@ -140,7 +137,7 @@ def _elsewhere(name: str, args: Sequence[Any], options: Options) -> FastCall | N
     operation, tensors, rest, options = _split(name, args, options)
     if not (isinstance(tensors[0], torch.Tensor) and interop.on_gpu(tensors[0]) and _LISTS.issuperset(map(type, rest))):
         return None
-    from stnkit.torch.cuda import fast_path  # which needs the kernels' room for GPUs
+    from stnkit.torch.cuda import fast_path  # which imports the kernels for GPUs
 
     recording = torch.is_grad_enabled() and any(getattr(tensor, "requires_grad", False) for tensor in tensors)
     if operation.chosen and recording:

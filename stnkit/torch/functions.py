@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from stnkit import validation
+from stnkit._dispatch import FAST
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
-from stnkit.torch.fast_path import FAST, repeated
+from stnkit.torch.fast_path import repeated
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.run import axes, run
 

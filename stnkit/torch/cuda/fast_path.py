@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from stnkit._dispatch import KINDS, SCALARS
 from stnkit.backends.cuda.array import DeviceArray, Shape, reach
 from stnkit.backends.cuda.memory import constant
 from stnkit.kernels.cuda import runtime
@@ -22,15 +23,13 @@ from stnkit.torch.run import on_views
 Options = dict[str, Any]
 FastCall = Callable[..., Any]
 
-KINDS = 4096  # so many are remembered
 ALIGNED = 15  # which bits of an address a kernel may depend on
 
-SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 _fast_calls: dict[tuple[Any, ...], FastCall] = {}
 
 
-class Part(NamedTuple):
-    """A place in one of the buffers of a call; buffer 0 is nowhere."""
+class BufferOffset(NamedTuple):
+    """An address, by the buffer of a call that holds it; buffer 0 is none."""
 
     buffer: int
     offset: int
@@ -49,12 +48,12 @@ class LaunchTrace:
         self.spans += [(start, end - start) for start, end in spans]
         return not any(a[0] < b[1] and b[0] < a[1] for a, b in itertools.combinations(spans, 2))
 
-    def part(self, address: int) -> Part:
+    def offset_of(self, address: int) -> BufferOffset:
         """Return where an address is, in the newest buffer that holds it."""
         for number in reversed(range(len(self.spans))):
             start, size = self.spans[number]
             if start <= address < start + max(size, 1):
-                return Part(number, address - start)
+                return BufferOffset(number, address - start)
         msg = f"address {address} is in no buffer of the call"
         raise LookupError(msg)
 
@@ -70,13 +69,15 @@ class LaunchTrace:
 
     def cleared(self, address: int, size: int) -> None:
         """Remember zeros."""
-        self.steps.append(("clear", self.part(address), size))
+        self.steps.append(("clear", self.offset_of(address), size))
 
     def launched(
         self, factory: Any, spec: Any, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...]
     ) -> None:
         """Remember a kernel."""
-        self.steps.append(("launch", (factory, spec, items, addresses, numbers), [self.part(a) for a in addresses]))
+        self.steps.append(
+            ("launch", (factory, spec, items, addresses, numbers), [self.offset_of(a) for a in addresses])
+        )
 
 
 def fast_call(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> FastCall | None:
@@ -109,8 +110,8 @@ def _learned(
     if any(tensor.device != where for tensor in tensors) or interop.is_capturing(where):
         return None
     trace = LaunchTrace()
-    place = interop.context(where, interop.stream(where.index or 0))._replace(trace=trace)
-    views: list[Any] = [interop.at(place, tensor) for tensor in tensors]
+    context = interop.context(where, interop.stream(where.index or 0))._replace(trace=trace)
+    views: list[Any] = [interop.at(context, tensor) for tensor in tensors]
     if not trace.given(views):
         return None
     if operation.chosen and rest:
@@ -175,8 +176,8 @@ def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
     last.update(enumerate(made, len(trace.spans) - len(made)))
     arguments = len(trace.spans) - len(made)
     for at, step in enumerate(trace.steps):
-        parts = step[2] if step[0] == "launch" else step[1:2] if step[0] == "clear" else ()
-        last.update((part.buffer, at) for part in parts)
+        addresses = step[2] if step[0] == "launch" else step[1:2] if step[0] == "clear" else ()
+        last.update((address.buffer, at) for address in addresses)
     finished: list[list[int]] = [[] for _ in trace.steps]
     for buffer, at in last.items():
         if buffer >= arguments and buffer not in kept:
@@ -186,10 +187,10 @@ def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
 
 def _final(trace: LaunchTrace, result: DeviceArray) -> tuple[int, int, Shape, Shape]:
     """Return where a result is in its buffer, with its shape and strides."""
-    part = trace.part(result.address)
+    at = trace.offset_of(result.address)
     return (
-        part.buffer,
-        part.offset // result.itemsize,
+        at.buffer,
+        at.offset // result.itemsize,
         result.shape,
         tuple(s // result.itemsize for s in result.strides),
     )
