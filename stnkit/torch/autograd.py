@@ -112,8 +112,9 @@ def traced(public: Callable[..., Any], args: Sequence[Any], options: Options) ->
     if torch.compiler.is_compiling():
         return None
     given = (*args, *options.values())
-    if any(isinstance(argument, Proxy) for argument in given):
-        return handle_torch_function(public, given, *args, **options)
+    for argument in given:
+        if isinstance(argument, Proxy):
+            return handle_torch_function(public, given, *args, **options)
     return None
 
 

@@ -41,7 +41,7 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
         results = traced(public, (*tensors, *rest), options)
         if results is not None:
             return results
-        if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
+        if not (isinstance(tensors[0], torch.Tensor) or any(isinstance(tensor, torch.Tensor) for tensor in tensors)):
             return operation.plain(*args, **options)  # the tensor is elsewhere, where it has no gradient
         alone = no_transforms_active(operation, tensors)
         if alone and options and any(options.get(option) is not None for option in _WRITTEN):
