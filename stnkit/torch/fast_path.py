@@ -92,7 +92,7 @@ class Sampled(Recorded):
     @staticmethod
     def forward(ctx: Any, known: Known, image: Any, source: Any) -> Any:  # type: ignore[override]  # called by torch alone
         """Run the sampler, and keep what its derivatives need."""
-        ctx.known = known
+        ctx.recorded_call = known
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(image, source)
         return known.run(image, source)
@@ -105,7 +105,7 @@ class Sampled(Recorded):
             if cotangent.layout is torch.strided and not (cotangent.is_contiguous() or interop.on_gpu(cotangent)):
                 cotangent = cotangent.contiguous()  # that of a sum is one number; on a GPU any strides are walked
             given = cotangent, *tensors
-            fast = _pull(ctx.known, given, ctx.needs_input_grad[1:])
+            fast = _pull(ctx.recorded_call, given, ctx.needs_input_grad[1:])
             if fast is not None:
                 return None, *fast(*given)
         return pulled(ctx, (cotangent,), tensors)
