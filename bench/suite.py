@@ -50,7 +50,7 @@ def cases(op: str, shapes: tuple[Shape, ...], **choices: str) -> tuple[Case, ...
 
 
 def shrunk(shape: Shape, times: int) -> Case:
-    """Build a case whose output is smaller, and antialiased by as many places along each axis."""
+    """Build a case whose output is smaller, and antialiased by as many subsamples along each axis."""
     batch, channels, *extent = shape
     size = tuple(n // times for n in extent)
     name = "/".join(["affine_sample", "x".join(map(str, shape)), f"antialias={times}"])

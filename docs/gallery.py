@@ -41,8 +41,7 @@ def panels(name: str) -> list[Panel]:
 
 
 def deformable_attention(m: Made) -> list[Panel]:
-    start, end = (m["centres"] + shift.detach() for shift in (m["start"], m["offsets"]))
-    weights = m["weights"].detach()
+    start, end, weights = m["start"], m["end"], m["weights"]
 
     def reads(level: int, side: int, axes: Axes) -> None:
         for query, color in enumerate(shades(3).reshape(-1, 3)):
@@ -58,10 +57,10 @@ def deformable_attention(m: Made) -> list[Panel]:
 
     def starts(axes: Axes) -> None:
         for query, color in enumerate(shades(3).reshape(-1, 3)):
-            places = 112 * start[0, query].reshape(-1, 2).numpy() - 0.5
+            places = 28 * start[0, query].reshape(-1, 2).numpy() - 0.5
             axes.plot(*places.T, "o", ms=3, color=color, mew=0)
 
-    panels = [Panel("nine queries, at first", m["page"][0, 0].numpy(), starts)]
+    panels = [Panel("nine queries, at first", m["values"][0][0, 0].numpy(), starts)]
     for level, value in enumerate(m["values"]):
         side = value.shape[-1]
         title = f"{side} × {side}, after learning"
@@ -75,10 +74,10 @@ def flow(m: Made) -> list[Panel]:
     colours[~m["inside"]] = to_rgb(SIGNAL.orange)
 
     def arrows(axes: Axes) -> None:
-        at = np.s_[12::24, 16::32]
-        shift = m["forward"][at]
+        y, x = np.mgrid[12:120:24, 16:160:32]
+        shift = m["forward"][y, x]
         axes.quiver(
-            m["x"][at], m["y"][at], *np.moveaxis(shift, -1, 0), color=SIGNAL.teal, angles="xy", scale_units="xy",
+            x, y, *np.moveaxis(shift, -1, 0), color=SIGNAL.teal, angles="xy", scale_units="xy",
             scale=2.5, width=0.008,
         )  # fmt: skip
 
@@ -144,7 +143,7 @@ def rectification(m: Made) -> list[Panel]:
 
 
 def registration(m: Made) -> list[Panel]:
-    fixed, before, after = (volume[24] for volume in (m["fixed"], m["moving"], m["warped"][0, 0]))
+    fixed, before, after = (volume[24] for volume in (*m["volumes"], m["warped"][0, 0]))
     return [
         Panel("fixed", fixed, None, (0, 1.3)),
         Panel("moving", before, None, (0, 1.3)),
@@ -176,7 +175,7 @@ def triplanes(m: Made) -> list[Panel]:
     with torch.no_grad():
         learnt = m["decoder"](m["triplane"](m["planes"], points)).sigmoid()
         features = m["planes"].norm(dim=1).numpy()
-    solids = [_lit(inside.numpy().reshape(x.shape)) for inside in (m["rings"](points), learnt)]
+    solids = [_lit(inside.numpy().reshape(x.shape)) for inside in (m["linked_rings"](points).float(), learnt)]
     titles = ("two rings", "learnt", "plane x y", "plane x z", "plane y z")
     return [Panel(title, image) for title, image in zip(titles, [*solids, *features / features.max()], strict=True)]
 

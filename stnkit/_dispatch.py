@@ -30,18 +30,18 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **options: P.kwargs) -> R:
         if args:
             first = type(args[0])
-            if is_fast and (short := _short.get(first)) is not None:
-                known = short(name, args, options)
+            if is_fast and (look_up := _fast_paths.get(first)) is not None:
+                known = look_up(name, args, options)
                 if known is not None:
                     return known(*args)  # type: ignore[no-any-return]  # as `function` does
-            if (room := _found.get(first)) is not None:
-                return getattr(room, name, function)(*args, **options)
+            if (package := _packages.get(first)) is not None:
+                return getattr(package, name, function)(*args, **options)
             if first is np.ndarray and PLAIN.issuperset(map(type, (*args, *options.values()))):
                 return function(*args, **options)
         for argument in (*args, *options.values()):
-            room = implementation(type(argument))
-            if room is not None:
-                return getattr(room, function.__name__, function)(*args, **options)
+            package = implementation(type(argument))
+            if package is not None:
+                return getattr(package, function.__name__, function)(*args, **options)
         return function(*args, **options)
 
     return call
@@ -61,12 +61,12 @@ def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
             key += tuple(given), tuple(map(type, given))
         elif given is not None:
             return None
-    for word, value in options.items():
+    for option, value in options.items():
         kind = type(value)
-        if kind in WORDS:
-            key += word, value, kind
+        if kind in SCALARS:
+            key += option, value, kind
         elif kind in LISTS:
-            key += word, tuple(value), tuple(map(type, value))
+            key += option, tuple(value), tuple(map(type, value))
         else:
             return None
     try:
@@ -85,7 +85,7 @@ def _learned(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
     from stnkit.api import fast_path
 
     views = [given for given in args if type(given) is np.ndarray]
-    return fast_path.way(fast_path.NUMPY, name, views, args[len(views) :], options)
+    return fast_path.fast_call(fast_path.NUMPY, name, views, args[len(views) :], options)
 
 
 # torch's compiler follows these functions, that of torch 2.8 too: it can read a dictionary of types, an import
@@ -95,10 +95,10 @@ def _learned(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
 
 def implementation(kind: type) -> ModuleType | None:
     """Return the package that takes arrays of a type, or of one that it is derived from; None if there is none."""
-    if kind not in _found:
-        _found[kind] = package = _found_for(kind)
-        _short[kind] = getattr(package, "repeated", None)
-    return _found[kind]
+    if kind not in _packages:
+        _packages[kind] = package = _found_for(kind)
+        _fast_paths[kind] = getattr(package, "repeated", None)
+    return _packages[kind]
 
 
 def _found_for(kind: type) -> ModuleType | None:
@@ -124,9 +124,9 @@ def _jax() -> ModuleType:
 # The package that defines an array's type, and what imports the package here that takes such arrays.
 FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
 
-WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
+SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 LISTS = frozenset((tuple, list))
 
 _known: dict[tuple[Any, ...], Callable[..., Any] | None] = {}  # by kinds of calls; None where there is no fast path
-_found: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)
-_short: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what looks a sampler's call up
+_packages: dict[type, ModuleType | None] = dict.fromkeys(PLAIN)
+_fast_paths: dict[type, Callable[..., Any] | None] = {np.ndarray: repeated}  # what looks a sampler's call up

@@ -1,4 +1,4 @@
-"""Antialiasing: the mean of places beside each location, how many these are, and derivatives of it all.
+"""Antialiasing: the mean of subsamples beside each location, how many these are, and derivatives of it all.
 
 Everything runs uncompiled but the last test: no kernel is of antialiasing alone.
 """
@@ -115,10 +115,10 @@ def test_a_map_that_is_an_affine_one_is_that_map(plain, op, atol):
 
 def test_places_are_counted_by_the_jacobian(plain):
     from stnkit.antialias.footprints import FOOTPRINTS, MOST, groups
-    from stnkit.antialias.subsamples import rulers
+    from stnkit.antialias.subsamples import lattice_of
     from stnkit.spec import AFFINE, FLOW
 
-    lattice = rulers((40, 30), (20, 10), False, True)  # H, W: a step is 3 pixels along x and 2 along y
+    lattice = lattice_of((40, 30), (20, 10), False, True)  # H, W: a step is 3 pixels along x and 2 along y
     maps = np.array([
         [[1, 0, 0], [0, 1, 0]],
         [[1.3, 0, 5], [0, 0.5, 5]],
@@ -129,7 +129,7 @@ def test_places_are_counted_by_the_jacobian(plain):
     counted = [factors for _, factors in groups(True, lattice, FOOTPRINTS[AFFINE](maps, lattice))]
     assert counted == [(3, 2), (4, 1), (4, 2), (3, 2), (MOST, 1)]
     assert groups(3, lattice) == [(slice(None), (3, 3))]
-    assert groups(3, rulers((4, 4), (1, 4), True, False)) == [(slice(None), (3, 1))]  # a line has no length across
+    assert groups(3, lattice_of((4, 4), (1, 4), True, False)) == [(slice(None), (3, 1))]  # a line has no length across
     same = np.array([[2.5, 1], [2.5, 1], [1, 1], [2.1, 0.1]])
     assert groups(True, lattice, same) == [(slice(0, 2), (3, 1)), (slice(2, 3), (1, 1)), (slice(3, 4), (3, 1))]
     flow = np.zeros((2, 20, 10, 2))

@@ -1,4 +1,4 @@
-"""Antialiasing of maps that are no affine ones: how many places there are, horizons, and control points. Uncompiled."""
+"""Antialiasing of maps that are no affine ones: how many subsamples, horizons, and control points. Uncompiled."""
 
 import numpy as np
 import oracles
@@ -12,11 +12,11 @@ WIDE = (24, 40)  # an image that maps shrink
 def lengths(plain, op, theta, size, align=False):
     """Return how long the steps of the output are, in pixels of the image."""
     from stnkit.antialias.footprints import FOOTPRINTS
-    from stnkit.antialias.subsamples import rulers
+    from stnkit.antialias.subsamples import lattice_of
     from stnkit.calls.derivatives import SAMPLERS
 
     points = control(2) if op == "thin_plate_spline" else None
-    return FOOTPRINTS[SAMPLERS[f"{op}_sample"][1]](theta, rulers(WIDE, size, align, False), points)
+    return FOOTPRINTS[SAMPLERS[f"{op}_sample"][1]](theta, lattice_of(WIDE, size, align, False), points)
 
 
 def grid(op, theta, size, align, way):

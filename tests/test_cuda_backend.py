@@ -489,7 +489,7 @@ def test_a_cotangent_is_summed_in_the_image_s_dtype_whatever_the_source_s(librar
     compare(getattr(library, f"{name}_double_vjp"), image, source, cotangent, image, source, sums=400)
 
 
-MEANS = [  # axes, mode, padding, corners aligned, dtypes of image and maps, how many places
+MEANS = [  # axes, mode, padding, corners aligned, dtypes of image and maps, how many subsamples
     (1, "bilinear", "zeros", False, "float64", "float64", True),
     (2, "bilinear", "border", True, "float64", "float64", True),
     (2, "bicubic", "reflection", False, "float32", "float32", 2),
@@ -500,7 +500,7 @@ MEANS = [  # axes, mode, padding, corners aligned, dtypes of image and maps, how
 
 @pytest.mark.parametrize(("op", "kind"), shrunk.EACH)
 @pytest.mark.parametrize("mean", MEANS)
-def test_means_of_places(library, op, kind, mean):
+def test_means_of_subsamples(library, op, kind, mean):
     """What is antialiased has the values of the CPU: bit by bit, but for sums and splines, added otherwise."""
     d, mode, padding, align, dtype, wide, antialias = mean
     image, source, cotangent, image_dot, source_dot = shrunk.drawn(op, d)
@@ -577,7 +577,7 @@ def test_no_number_of_a_map_is_known_while_a_graph_is_recorded(library, monkeypa
     expected = library.affine_sample(image, theta, (2, 3), antialias=2)
     monkeypatch.setattr(device, "is_capturing", lambda stream, at: True)
     for function, source, size in ((library.affine_sample, theta, ((2, 3),)), (library.flow_sample, flow, ())):
-        with pytest.raises(TypeError, match=r"while a graph is recorded; pass how many places.*antialias=4"):
+        with pytest.raises(TypeError, match=r"while a graph is recorded; pass how many subsamples.*antialias=4"):
             function(lent(image), lent(source), *size, antialias=True)
     np.testing.assert_array_equal(
         returned(library.affine_sample(lent(image), lent(theta), (2, 3), antialias=2)), expected

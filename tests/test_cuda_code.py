@@ -145,7 +145,7 @@ MEANS = [  # of antialiased calls: where coordinates come from, the image's dtyp
 
 @pytest.mark.parametrize(("name", "image", "coordinates"), MEANS)
 def test_kernels_of_means(compiler, name, image, coordinates):
-    """While a graph is recorded, it is refused to find out how many places there are."""
+    """While a graph is recorded, it is refused to find out how many subsamples there are."""
     place, shape = nowhere(), {"flow": (2, 3, 4, 2), "affine": (2, 2, 3)}[name]
     picture = phantom((2, 3, 6, 7), bfloat16 if image == "bfloat16" else image, place)
     arrays = picture, phantom(shape, coordinates, place)
@@ -153,7 +153,7 @@ def test_kernels_of_means(compiler, name, image, coordinates):
     function = getattr(stnkit, f"{name}_sample")
     with recorded() as kernels:
         function(*arrays, antialias=2, **size)
-        with pytest.raises(TypeError, match=r"while a graph is recorded; pass how many places.*antialias=4"):
+        with pytest.raises(TypeError, match=r"while a graph is recorded; pass how many subsamples.*antialias=4"):
             function(*arrays, antialias=True, **size)
     own = {kernel for kernel in kernels if kernel.factory in (elementwise.combination, elementwise.longest)}
     measured = {elementwise.longest} if name == "flow" else set()  # affine maps are read as they are

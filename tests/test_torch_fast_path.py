@@ -1,4 +1,4 @@
-"""The short lane of torch: the same bits as the NumPy functions, call after call; what is special goes the long way."""
+"""The fast path of torch: the same bits as the NumPy functions, call after call; what is special goes the long way."""
 
 import numpy as np
 import pytest

@@ -10,43 +10,71 @@ The functions here do so for arrays of any framework, for which the `Tools` stan
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from stnkit import validation
+from stnkit._dispatch import FAST, repeated
 from stnkit.antialias.footprints import FOOTPRINTS, MOST, Factors, Group, groups
 from stnkit.antialias.subsamples import MOVES, Lattice, Steps
 from stnkit.antialias.supersampling import DEVICE, NUMPY, OUTPUTS, Array, Supersampling, Tools, dtype_name
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Choices, Maybe
 from stnkit.calls.control_points import fixed, known
-from stnkit.calls.derivatives import NAMES, SAMPLE, Derivative
+from stnkit.calls.derivatives import NAMES, SAMPLE, SAMPLERS, VJP, Derivative
 from stnkit.calls.sampling import Form, fits_out, fits_output, fits_sums, fits_tangents, formed, run, widened
 from stnkit.dtypes import bfloat16
-from stnkit.spec import THIN_PLATE_SPLINE
+from stnkit.spec import FLOW, THIN_PLATE_SPLINE
+
+_FUNCTIONS = {derivative: name for name, derivative in SAMPLERS.items()}
+_OPTIONS = ("mode", "padding_mode", "fill_value", "align_corners", "data_format")  # of every sampler
 
 
 def antialiased_here(
-    what: Derivative[Any], kind: int, views: Sequence[Array], choices: Choices, antialias: bool | int, into: Maybe
+    derivative: Derivative[Any], kind: int, views: Sequence[Array], choices: Choices, antialias: bool | int, into: Maybe
 ) -> tuple[Array, ...]:
     """Do an antialiased call on views of main memory, or of a GPU's."""
     if kind == THIN_PLATE_SPLINE:
         choices = choices._replace(control_points=known(choices.control_points))
     tools = DEVICE if any(type(view) is DeviceArray for view in views) else NUMPY
-    function = functools.partial(_run_here, what, kind)
+    function = functools.partial(_run_here, derivative, kind, *_fast_path(derivative, kind, choices))
     with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite are moved, too
-        return antialiased(function, what, kind, views, choices._asdict(), antialias, tools, into)
+        return antialiased(function, derivative, kind, views, choices._asdict(), antialias, tools, into)
 
 
-def _run_here(what: Derivative[Any], kind: int, *given: Array, into: Maybe = None, **choices: Any) -> tuple[Array, ...]:
-    return run(what, kind, given, Choices(**choices), into)
+def _run_here(
+    derivative: Derivative[Any],
+    kind: int,
+    name: str,
+    options: dict[str, Any],
+    *given: Array,
+    into: Maybe = None,
+    **choices: Any,
+) -> Any:
+    """Do a plain call, which is the same for every subsample but for its numbers: by the fast path, if there is one."""
+    if name and into is None and (known := repeated(name, given, options)) is not None:
+        return known(*given)
+    return run(derivative, kind, given, Choices(**choices), into)
+
+
+def _fast_path(derivative: Derivative[Any], kind: int, choices: Choices) -> tuple[str, dict[str, Any]]:
+    """Return the public function that has a fast path for a call, or "", and the options that it has."""
+    name = _FUNCTIONS[derivative, kind]
+    if name not in FAST:
+        return "", {}
+    names = [
+        *_OPTIONS,
+        *(("units",) if kind == FLOW else ()),
+        *(("wrt", "deterministic") if derivative is VJP else ("size",)),
+    ]
+    return name, {option: getattr(choices, option) for option in names if option != "size" or choices.size is not None}
 
 
 def antialiased(
     function: Callable[..., Any],
-    what: Derivative[Any],
+    derivative: Derivative[Any],
     kind: int,
     given: Sequence[Array],
     choices: dict[str, Any],
@@ -59,7 +87,7 @@ def antialiased(
     `function` is its plain form: it takes the arrays, the choices, and `into`, which is written to if there is one.
     """
     antialias, choices = validation.antialias(antialias, MOST), dict(choices)
-    call = Supersampling(function, what, kind, given, choices, tools)
+    call = Supersampling(function, derivative, kind, given, choices, tools)
     if tools.checks():
         form = _check(call, into)
         if choices.get("size") is not None:
@@ -70,23 +98,23 @@ def antialiased(
         numbers = widened(tools.see(NAMES[kind], call.source))
         with np.errstate(invalid="ignore", over="ignore"):  # of maps that are not finite
             lengths = FOOTPRINTS[kind](numbers, lattice, call.seen_points())
-    parts = groups(antialias or 1, lattice, lengths)
-    if all(max(factors) == 1 for _, factors in parts):
+    alike = groups(antialias or 1, lattice, lengths)
+    if all(max(factors) == 1 for _, factors in alike):
         results = function(*given, **choices) if into is None else function(*given, **choices, into=into)
         return results if isinstance(results, tuple) else (results,)
-    done = [_group(call, lattice, items, factors) for items, factors in _portions(call, parts)]
+    done = [_group(call, lattice, items, factors) for items, factors in _portions(call, alike)]
     columns = zip(*done, strict=True)
-    return tuple([_whole(call, role, column, into) for role, column in zip(what.gives, columns, strict=True)])
+    return tuple([_whole(call, role, column, into) for role, column in zip(derivative.gives, columns, strict=True)])
 
 
-def _portions(call: Supersampling, parts: list[Group]) -> list[Group]:
+def _portions(call: Supersampling, alike: list[Group]) -> list[Group]:
     """Cut groups, so that a portion's images stay in a cache while all subsamples of its locations are read."""
     if call.tools.portion == 0 or call.common("image") or call.image.size == 0:
-        return parts
+        return alike
     count = len(call.image)
     each = max(1, call.tools.portion * count // call.image.nbytes)
     portions: list[Group] = []
-    for items, factors in parts:
+    for items, factors in alike:
         start, stop, _ = items.indices(count)
         cuts = range(start, stop, each)
         whole = max(factors) == 1 or len(cuts) == 1
@@ -98,30 +126,29 @@ def _group(call: Supersampling, lattice: Lattice, items: slice, factors: Factors
     """Return the results for items of the batch that have the same number of subsamples; of one, the location is it."""
     given = [
         _wide(call, role, _items(call, role, array, items))
-        for role, array in zip(call.what.takes, call.given, strict=True)
+        for role, array in zip(call.derivative.takes, call.given, strict=True)
     ]
-    subsamples = itertools.product(*([(k + 0.5) / m - 0.5 for k in range(m)] for m in factors))
-    results = _mean((_beside(call, lattice, given, steps) for steps in subsamples), math.prod(factors))
-    return tuple(_rounded(call, role, one) for role, one in zip(call.what.gives, results, strict=True))
+    total: Sequence[Array] = ()
+    for steps in itertools.product(*[[(k + 0.5) / m - 0.5 for k in range(m)] for m in factors]):
+        results = _beside(call, lattice, given, steps)
+        total = [*map(_plus, total, results)] if total else results
+    count = math.prod(factors)
+    means = [None if one is None else one / count for one in total]
+    return tuple([_rounded(call, role, mean) for role, mean in zip(call.derivative.gives, means, strict=True)])
 
 
-def _beside(call: Supersampling, lattice: Lattice, given: Sequence[Array], steps: Steps) -> tuple[Array, ...]:
+def _beside(call: Supersampling, lattice: Lattice, given: Sequence[Array], steps: Steps) -> list[Array]:
     """Return the results at a subsample beside each location; of cotangents of the source, those of the map itself."""
     move, join = MOVES[call.kind], call.tools.join
     there = {"source": move.moved, "dot": move.along}
     moved = [
         there[role](array, steps, lattice, join) if role in there and array is not None else array
-        for role, array in zip(call.what.takes, given, strict=True)
+        for role, array in zip(call.derivative.takes, given, strict=True)
     ]
-    return tuple(
+    return [
         move.pulled(one, steps, lattice, join) if role == "source" and one is not None else one
-        for role, one in zip(call.what.gives, call.run(moved, steps, lattice), strict=True)
-    )
-
-
-def _mean(terms: Iterable[tuple[Array, ...]], count: int) -> tuple[Array, ...]:
-    total = functools.reduce(lambda before, term: tuple(map(_plus, before, term)), terms)
-    return tuple(None if one is None else one / count for one in total)
+        for role, one in zip(call.derivative.gives, call.run(moved, steps, lattice), strict=True)
+    ]
 
 
 def _plus(total: Array, term: Array) -> Array:
@@ -169,10 +196,10 @@ def _whole(call: Supersampling, role: str, column: Sequence[Array], into: np.nda
 
 def _check(call: Supersampling, into: Maybe) -> Form:
     """Refuse what the plain function would, in its words, before dtypes are changed; and means of integers."""
-    what, choices = call.what, Choices(**call.keywords)
+    derivative, choices = call.derivative, Choices(**call.keywords)
     stand_ins = [_stand_in(array) for array in call.given]
-    image, source = stand_ins[what.image : what.image + 2]
-    cotangent = None if what.cotangent is None else stand_ins[what.cotangent]
+    image, source = stand_ins[derivative.image : derivative.image + 2]
+    cotangent = None if derivative.cotangent is None else stand_ins[derivative.cotangent]
     form = formed(call.kind, image, source, choices, cotangent)
     if isinstance(call.points, np.ndarray):
         fixed(call.points)
@@ -182,9 +209,9 @@ def _check(call: Supersampling, into: Maybe) -> Form:
         validation.differentiable("image", form.image_dtype)
     if cotangent is not None:
         fits_output(cotangent, form)
-    if what.dots is not None:
-        fits_tangents(what, stand_ins[what.dots], stand_ins[what.dots + 1], form)
-    if into is not None and what is SAMPLE:
+    if derivative.dots is not None:
+        fits_tangents(derivative, stand_ins[derivative.dots], stand_ins[derivative.dots + 1], form)
+    if into is not None and derivative is SAMPLE:
         fits_out(into, form, call.image, call.source)
     elif into is not None:
         fits_sums(into, form, asked[0], *call.given)

@@ -16,7 +16,7 @@ Join = Callable[[Sequence[Array], int], Array]
 
 
 class Lattice(NamedTuple):
-    """The rulers of a call, in the order x, y, z, the unit of its flow, and of which output they are."""
+    """The lattice of an output: lengths in the order x, y, z, and the unit of a flow."""
 
     halves: tuple[float, ...]  # pixels of the image in a normalised unit
     pitches: tuple[float, ...]  # normalised units in a step of the output; 0 where it has no length
@@ -33,8 +33,8 @@ class Move(NamedTuple):
     pulled: Callable[[Array, Steps, Lattice, Join], Array]
 
 
-def rulers(extent: Sequence[int], size: Sequence[int], align: bool, pixel: bool) -> Lattice:
-    """Return the rulers for an image and an output of these spatial sizes."""
+def lattice_of(extent: Sequence[int], size: Sequence[int], align: bool, pixel: bool) -> Lattice:
+    """Return the lattice of an output beside an image, of these spatial sizes."""
     edges = int(align)  # torch's compiler subtracts no truth value from a size that it does not know
     lengths = [n - edges for n in reversed(size)]
     halves = tuple((n - edges) / 2 for n in reversed(extent))
@@ -46,8 +46,9 @@ def _moved_theta(theta: Array, steps: Steps, lattice: Lattice, join: Join) -> Ar
 
     The last row of a projective map moves like the others.
     """
-    d = len(steps)
-    shift = sum(theta[..., j : j + 1] * s for j, s in enumerate(_normalised(steps, lattice)))
+    d, shift = len(steps), 0
+    for j, s in enumerate(_normalised(steps, lattice)):
+        shift = shift + theta[..., j : j + 1] * s
     return join([theta[..., :d], theta[..., d:] + shift], -1)
 
 
@@ -73,9 +74,9 @@ def moved_points(points: Array, steps: Steps, lattice: Lattice, join: Join) -> A
 
 def _moved_flow(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
     """Return the flow beside each location, and the way there: the kernel adds the location itself."""
-    way = steps if lattice.pixel else _normalised(steps, lattice)
+    offset = steps if lattice.pixel else _normalised(steps, lattice)
     there = _flow_along(flow, steps, lattice, join)
-    return join([there[..., j : j + 1] + s for j, s in enumerate(way)], -1)
+    return join([there[..., j : j + 1] + s for j, s in enumerate(offset)], -1)
 
 
 def _flow_along(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stnkit.antialias.subsamples import Lattice, Steps, moved_points, rulers
+from stnkit.antialias.subsamples import Lattice, Steps, lattice_of, moved_points
 from stnkit.backends import backend
 from stnkit.calls.derivatives import Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64
@@ -31,9 +31,9 @@ class Tools(NamedTuple):
     checks: Callable[[], bool]  # whether shapes are known, and can be checked
     portion: int = 0  # bytes of images whose subsamples are read before those of others; 0 where all are read at once
 
-    def join(self, parts: Sequence[Array], axis: int) -> Array:
+    def join(self, arrays: Sequence[Array], axis: int) -> Array:
         """Put arrays one after another along an axis."""
-        return parts[0] if len(parts) == 1 else self.module.concatenate(list(parts), axis=axis)
+        return arrays[0] if len(arrays) == 1 else self.module.concatenate(list(arrays), axis=axis)
 
 
 NUMPY = Tools(np, lambda array, dtype: array.astype(dtype, copy=False), lambda _, array: array, lambda: True, CACHED)
@@ -56,7 +56,7 @@ class Supersampling:
     """An antialiased call: what it takes, and which plain function it is made of."""
 
     function: Callable[..., Any]
-    what: Derivative[Any]
+    derivative: Derivative[Any]
     kind: int  # of the source
     given: Sequence[Array]
     keywords: Keywords
@@ -65,12 +65,12 @@ class Supersampling:
     @property
     def image(self) -> Array:
         """The image itself."""
-        return self.given[self.what.image]
+        return self.given[self.derivative.image]
 
     @property
     def source(self) -> Array:
         """Theta or the flow itself."""
-        return self.given[self.what.image + 1]
+        return self.given[self.derivative.image + 1]
 
     @property
     def axes(self) -> int:
@@ -117,7 +117,7 @@ class Supersampling:
         return results if isinstance(results, tuple) else (results,)
 
     def lattice(self) -> Lattice:
-        """Return the rulers of the call."""
+        """Return the lattice of the call."""
         last, d = self.keywords["data_format"] == "channels_last", self.axes
 
         def spatial(array: Array) -> Sequence[int]:
@@ -127,10 +127,10 @@ class Supersampling:
         if self.kind == FLOW:
             size = tuple(self.source.shape[-1 - d : -1])
         elif size is None:
-            outputs = [array for role, array in zip(self.what.takes, self.given, strict=True) if role in OUTPUTS]
+            outputs = [array for role, array in zip(self.derivative.takes, self.given, strict=True) if role in OUTPUTS]
             size = spatial(outputs[0] if outputs else self.image)
         pixel = self.keywords.get("units") == "pixel"
-        return rulers(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
+        return lattice_of(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
 
 
 def dtype_name(array: Array) -> str:

@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def sampled(
-    what: Derivative[R],
+    derivative: Derivative[R],
     kind: int,
     given: Sequence[Array],
     choices: Choices,
@@ -21,22 +21,22 @@ def sampled(
     written: Array | None = None,
 ) -> R:
     """Do a call of a sampler or of a derivative of one; `written` is the array that its first result is to be in."""
-    arrays = dict(zip(array_names(what, kind), given, strict=True))
-    if what.written:
-        arrays[what.written] = written
-    later = "image" if what is SAMPLE and antialias is False else ""
-    views, export = interop.import_arrays(*optional(what, kind), later=later, **arrays)
-    into = views.pop() if what.written else None
+    arrays = dict(zip(array_names(derivative, kind), given, strict=True))
+    if derivative.written:
+        arrays[derivative.written] = written
+    later = "image" if derivative is SAMPLE and antialias is False else ""
+    views, export = interop.import_arrays(*optional(derivative, kind), later=later, **arrays)
+    into = views.pop() if derivative.written else None
     if antialias is False:
-        found = run(what, kind, views, choices, into)
+        found = run(derivative, kind, views, choices, into)
     else:
-        found = antialiased_here(what, kind, views, choices, antialias, into)
+        found = antialiased_here(derivative, kind, views, choices, antialias, into)
     results: Any
-    if what is SAMPLE:
+    if derivative is SAMPLE:
         results = export(found[0]) if written is None else written
     else:
         results = tuple([None if one is None else written if one is into else export(one) for one in found])
-    return results  # type: ignore[no-any-return]  # of the type that `what` says
+    return results  # type: ignore[no-any-return]  # of the type that `derivative` says
 
 
 def on_views(function: Callable[..., R], *before: Any, **arrays: Array) -> R:

@@ -98,14 +98,14 @@ def compile_ahead(
     with monitor.collecting() as tally, np.errstate(all="ignore"):
         for one, keywords in _calls(function, _stand_ins(bound, np.dtype(dtype))):
             one(**keywords)
-    place = threads.cache_directory()
-    if place is None and not config.DISABLE_JIT:
+    directory = threads.cache_directory()
+    if directory is None and not config.DISABLE_JIT:
         message = (
             "there is no directory to keep kernels in, so that each process compiles them: set NUMBA_CACHE_DIR to a "
             "directory that can be written to"
         )
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-    return Compiled(len(tally.kernels), tally.compiled, time.process_time() - before, place)
+    return Compiled(len(tally.kernels), tally.compiled, time.process_time() - before, directory)
 
 
 def _calls(function: Callable[..., Any], keywords: Keywords) -> Iterator[tuple[Callable[..., Any], Keywords]]:

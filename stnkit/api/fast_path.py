@@ -28,7 +28,7 @@ from stnkit.spec import AFFINE, FLOW, GRID, MAPS
 
 Options = dict[str, Any]
 Run = Callable[..., None]  # takes as many addresses as there are slots
-Way = Callable[..., Any]  # does a call on arrays of one kind; a result that is not asked for is None
+FastCall = Callable[..., Any]  # does a call on arrays of one kind; a result that is not asked for is None
 
 
 class Memory(NamedTuple):
@@ -58,7 +58,9 @@ class Signature(NamedTuple):
 
 def _sampler(function: Callable[..., Any], kind: int) -> Signature:
     parameters = inspect.signature(function).parameters
-    options = {word: parameters[word].default for word in Choices._fields if word in parameters and word != "size"}
+    options = {
+        option: parameters[option].default for option in Choices._fields if option in parameters and option != "size"
+    }
     return Signature(kind, options)
 
 
@@ -69,7 +71,9 @@ SAMPLERS = {
 }
 
 
-def way(memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options) -> Way | None:
+def fast_call(
+    memory: Memory, name: str, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
+) -> FastCall | None:
     """Return what does calls like this one, on a framework's arrays; None if there is no fast path for them.
 
     `views` show the arrays, and `rest` are the arguments after them.
@@ -99,8 +103,8 @@ def _call(sampler: Signature, image: np.ndarray, source: np.ndarray, options: Op
 
 def _forward(
     memory: Memory, sampler: Signature, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
-) -> Way | None:
-    """Work out the way of a sampler."""
+) -> FastCall | None:
+    """Work out the fast path of a sampler."""
     sized = sampler.kind in MAPS
     if len(rest) > sized or len(views) != 2 or ("size" in options and not sized):
         return None
@@ -124,11 +128,11 @@ def _forward(
 
 def _backward(
     memory: Memory, sampler: Signature, views: Sequence[np.ndarray], rest: Sequence[Any], options: Options
-) -> Way | None:
-    """Work out the way of a sampler's vjp. Parts of a map's cotangent are summed as NumPy sums them."""
+) -> FastCall | None:
+    """Work out the fast path of a sampler's vjp. Partial sums of a map's cotangent are added up as NumPy does."""
     if len(views) != 3 or (rest and memory is NUMPY) or not {FLOAT32, FLOAT64}.issuperset(view.dtype for view in views):
         return None
-    choices = {word: value for word, value in options.items() if word != "wrt"}
+    choices = {option: value for option, value in options.items() if option != "wrt"}
     names = "image", NAMES[sampler.kind]
     wrt = tuple(rest[0]) if rest else validation.names("wrt", options.get("wrt", names), names)
     call = None if "size" in choices else _call(sampler, views[1], views[2], choices, views[0])
@@ -157,15 +161,15 @@ def _backward(
             image_bar = image_zeros()
             image_bar_at = where(image_bar)
         if summed:
-            parts = allocated(bars)
-            source_bar_at = address(parts)
+            partial_sums = allocated(bars)
+            source_bar_at = address(partial_sums)
         elif wrt[1]:
             source_bar = source_zeros()
             source_bar_at = where(source_bar)
         run = ask if monitor.ahead else start
         run(0, 0, where(g), where(image), 0, image_bar_at, where(source), 0, source_bar_at, fill_at)
         if summed:
-            source_bar = own(source_sums(parts, like, form.kind).reshape(shape))
+            source_bar = own(source_sums(partial_sums, like, form.kind).reshape(shape))
         return image_bar, source_bar
 
     return pull

@@ -145,8 +145,8 @@ def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Ex
     if kind in _GPU:
         from stnkit.backends.cuda import interop
 
-        lent = interop.import_array(name, array)
-        return lent, framework, lent.context.export
+        on_gpu = interop.import_array(name, array)
+        return on_gpu, framework, on_gpu.context.export
     try:
         if kind != _CPU:
             msg = (

@@ -1,7 +1,7 @@
-"""The operations that every backend has, by the room that holds them: names and signatures are the same in each.
+"""The operations that every backend has, by the module that holds them: names and signatures are the same in each.
 
-A backend is a package with these rooms. A room is imported when one of its operations is first asked for: Numba takes a
-second to import, and kernels of tangents are needed by few.
+A backend is a package with these modules. A module is imported when one of its operations is first asked for: Numba
+takes a second to import, and kernels of tangents are needed by few.
 """
 
 import functools
@@ -16,7 +16,7 @@ OPERATIONS = {
     "prefilter": ("spline_filter",),
     "tangents": ("sample_double_vjp", "sample_gradient", "sample_jvp", "splat_double_jvp"),
 }
-_ROOMS = {name: room for room, names in OPERATIONS.items() for name in names}
+_MODULES = {name: module for module, names in OPERATIONS.items() for name in names}
 
 
 def operations(backend: str) -> Callable[[str], Any]:
@@ -24,8 +24,8 @@ def operations(backend: str) -> Callable[[str], Any]:
 
     @functools.cache
     def operation(name: str) -> Any:
-        if name in _ROOMS:
-            return getattr(importlib.import_module(f"{backend}.{_ROOMS[name]}"), name)
+        if name in _MODULES:
+            return getattr(importlib.import_module(f"{backend}.{_MODULES[name]}"), name)
         msg = f"module {backend!r} has no attribute {name!r}"
         raise AttributeError(msg)
 

@@ -58,7 +58,7 @@ DOUBLE_VJP: Derivative[tuple[Any, Any, Any]] = Derivative(
 )
 
 SAMPLERS = {  # by the names of public functions
-    name + end: (what, kind)
+    name + end: (derivative, kind)
     for name, kind in (
         ("grid_sample", GRID),
         ("affine_sample", AFFINE),
@@ -66,18 +66,18 @@ SAMPLERS = {  # by the names of public functions
         ("projective_sample", PROJECTIVE),
         ("thin_plate_spline_sample", THIN_PLATE_SPLINE),
     )
-    for end, what in (("", SAMPLE), ("_vjp", VJP), ("_jvp", JVP), ("_double_vjp", DOUBLE_VJP))
+    for end, derivative in (("", SAMPLE), ("_vjp", VJP), ("_jvp", JVP), ("_double_vjp", DOUBLE_VJP))
 }
 
 
 @functools.cache
-def array_names(what: Derivative[Any], kind: int) -> tuple[str, ...]:
+def array_names(derivative: Derivative[Any], kind: int) -> tuple[str, ...]:
     """Return the names of the arrays that a derivative takes, for a kind of source."""
-    return tuple(name.format(NAMES[kind]) for name in what.names)
+    return tuple(name.format(NAMES[kind]) for name in derivative.names)
 
 
 @functools.cache
-def optional(what: Derivative[Any], kind: int) -> tuple[str, ...]:
+def optional(derivative: Derivative[Any], kind: int) -> tuple[str, ...]:
     """Return the names of arrays that may be None: tangents, which are zero then, and what is written to."""
-    dots = () if what.dots is None else array_names(what, kind)[what.dots : what.dots + 2]
-    return (*dots, what.written) if what.written else dots
+    dots = () if derivative.dots is None else array_names(derivative, kind)[derivative.dots : derivative.dots + 2]
+    return (*dots, derivative.written) if derivative.written else dots

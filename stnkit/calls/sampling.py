@@ -69,11 +69,13 @@ class Call(NamedTuple):
         return None if array is None else backend(array).converted(array.reshape(form.source_shape), form.source_dtype)
 
 
-def run(what: Derivative[Any], kind: int, given: Given, choices: Choices, into: Maybe = None) -> tuple[Maybe, ...]:
+def run(
+    derivative: Derivative[Any], kind: int, given: Given, choices: Choices, into: Maybe = None
+) -> tuple[Maybe, ...]:
     """Do a call of a sampler or of a derivative of one on views; the result that `into` is for is written there."""
-    cotangent = None if what.cotangent is None else given[what.cotangent]
-    call = prepare(kind, given[what.image], given[what.image + 1], choices, cotangent)
-    return _RUN[what](call, given, choices, into)
+    cotangent = None if derivative.cotangent is None else given[derivative.cotangent]
+    call = prepare(kind, given[derivative.image], given[derivative.image + 1], choices, cotangent)
+    return _RUN[derivative](call, given, choices, into)
 
 
 def prepare(kind: int, image: np.ndarray, source: np.ndarray, choices: Choices, cotangent: Maybe = None) -> Call:
@@ -202,8 +204,8 @@ def double_vjp(call: Call, given: Given, choices: Choices, _: Maybe) -> tuple[Ma
 _RUN = {SAMPLE: sample, VJP: vjp, JVP: jvp, DOUBLE_VJP: double_vjp}
 
 
-def _tangents(call: Call, what: Derivative[Any], image_dot: Maybe, source_dot: Maybe) -> tuple[Maybe, Maybe]:
-    fits_tangents(what, image_dot, source_dot, call.form)
+def _tangents(call: Call, derivative: Derivative[Any], image_dot: Maybe, source_dot: Maybe) -> tuple[Maybe, Maybe]:
+    fits_tangents(derivative, image_dot, source_dot, call.form)
     if image_dot is not None:
         image_dot = image_dot[None] if image_dot.ndim < call.image.ndim else image_dot
     if source_dot is not None:
@@ -212,18 +214,18 @@ def _tangents(call: Call, what: Derivative[Any], image_dot: Maybe, source_dot: M
     return image_dot, source_dot
 
 
-def fits_tangents(what: Derivative[Any], image_dot: Array, source_dot: Array, form: Form) -> None:
+def fits_tangents(derivative: Derivative[Any], image_dot: Array, source_dot: Array, form: Form) -> None:
     """Refuse tangents that are not of the shape and dtype of what they belong to."""
     if image_dot is not None:
-        validation.differentiable(f"{what.prefix}image", form.image_dtype)
-        _alike(what, "image", image_dot, form.image_shape, form.image_dtype)
+        validation.differentiable(f"{derivative.prefix}image", form.image_dtype)
+        _alike(derivative, "image", image_dot, form.image_shape, form.image_dtype)
     if source_dot is not None:
-        _alike(what, NAMES[form.kind], source_dot, form.source_shape, form.source_dtype)
+        _alike(derivative, NAMES[form.kind], source_dot, form.source_shape, form.source_dtype)
 
 
-def _alike(what: Derivative[Any], name: str, dot: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    validation.same_shape(f"{what.prefix}{name}", dot.shape, f"`{name}`", shape)
-    validation.same_dtype(f"{what.prefix}{name}", dot.dtype, f"`{name}`", dtype)
+def _alike(derivative: Derivative[Any], name: str, dot: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    validation.same_shape(f"{derivative.prefix}{name}", dot.shape, f"`{name}`", shape)
+    validation.same_dtype(f"{derivative.prefix}{name}", dot.dtype, f"`{name}`", dtype)
 
 
 def fits_output(cotangent: Array, form: Form) -> None:

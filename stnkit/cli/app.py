@@ -1,7 +1,7 @@
 """The command line: `stnkit warp`, `stnkit info`, `stnkit compile` and `stnkit demo`.
 
 A command does its work or raises; `run` turns what a user can do wrong into one line and the exit status 2.
-Heavy rooms are imported by the command that needs them, so that `--help` is quick.
+Heavy modules are imported by the command that needs them, so that `--help` is quick.
 """
 
 import json
@@ -32,12 +32,12 @@ Numbers = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Theta = tuple[float, float, float, float, float, float]
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run one command line.
 
     Parameters
     ----------
-    words : sequence of str
+    arguments : sequence of str
         The words after the program's name.
 
     Returns
@@ -48,7 +48,7 @@ def run(words: Sequence[str]) -> int:
 
     """
     try:
-        command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        command, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
         with interrupts.kept(), notices.shown():
             command(*bound.args, **bound.kwargs)
     except KeyboardInterrupt:
@@ -233,9 +233,9 @@ def compile_kernels(
     from stnkit.cli import compiling, environment, selection
     from stnkit.cli.cleaning import clean as cleaned
 
-    place = environment.cache()
-    if "kernels" not in place:
-        message = f"kernels cannot be kept; the directory for them: {place['directory']}"
+    cache = environment.cache()
+    if "kernels" not in cache:
+        message = f"kernels cannot be kept; the directory for them: {cache['directory']}"
         raise ValueError(message)
     if clean:
         removed = cleaned()
@@ -258,8 +258,8 @@ def compile_kernels(
         message = "these choices need no kernels, or are refused: integers but uint8 are read by --modes nearest alone"
         raise ValueError(message)
     Console().print(compiling.outcome(done))
-    place = environment.cache()
-    print(f"{place['kernels']} kernels, {place['size']}, in {place['directory']}")
+    cache = environment.cache()
+    print(f"{cache['kernels']} kernels, {cache['size']}, in {cache['directory']}")
 
 
 def learn(
@@ -283,16 +283,17 @@ def learn(
 
     """
     from stnkit.cli.pictures import replacing
-    from stnkit.demo.learn.report import outcome, progress
+    from stnkit.demo.learn.report import errors, outcome
     from stnkit.demo.learn.sheet import draw
     from stnkit.demo.learn.task import learning
+    from stnkit.demo.terminal import progress
 
     arguments.within("--seed", seed, 0)
     arguments.within("--epochs", epochs, 1)
     arguments.png(out, "the picture")
     with replacing(out) as file:  # refuses before the work what it would refuse after it
         with progress(epochs) as advance:
-            result = learning(epochs, seed, advance)
+            result = learning(epochs, seed, lambda *both: advance(errors(*both)))
         draw(result, file)
     Console().print(outcome(result))
     print(f"picture: {out}")
@@ -322,9 +323,10 @@ def align(
 
     """
     from stnkit.cli.pictures import replacing
-    from stnkit.demo.align.report import outcome, progress
+    from stnkit.demo.align.report import outcome
     from stnkit.demo.align.sheet import draw
     from stnkit.demo.align.task import alignment
+    from stnkit.demo.terminal import progress
 
     arguments.within("--seed", seed, 0)
     arguments.within("--count", count, 1, 1000)
@@ -332,7 +334,7 @@ def align(
     arguments.png(out, "the contact sheet")
     with replacing(out) as file:  # refuses before the work what it would refuse after it
         with progress(steps) as advance:
-            result = alignment(count, steps, seed, advance)
+            result = alignment(count, steps, seed, lambda: advance("gradient descent"))
         draw(result, file)
     Console().print(outcome(result))
     print(f"contact sheet: {out}")

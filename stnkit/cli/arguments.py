@@ -10,50 +10,16 @@ from PIL import Image
 
 
 def one_of(option: str, name: str, table: Collection[str]) -> None:
-    """Refuse a name that is not in a table of `stnkit.spec`.
-
-    Parameters
-    ----------
-    option : str
-        As the user writes it.
-    name : str
-        What was given.
-    table : collection of str
-        What is accepted.
-
-    Raises
-    ------
-    ValueError
-        If the name is not in the table.
-
-    """
+    """Refuse a name that is not in a table of `stnkit.spec`, by ValueError."""
     if name not in table:
         message = f"{option} must be one of {', '.join(table)}; got {name}"
         raise ValueError(message)
 
 
 def several(option: str, text: str, table: Mapping[str, Any]) -> list[str]:
-    """Read names that are separated by commas, or "all".
+    """Read names of a table that are separated by commas, or "all"; refuse others by ValueError.
 
-    Parameters
-    ----------
-    option : str
-        As the user writes it.
-    text : str
-        What was given.
-    table : mapping of str
-        What is accepted, and what it means.
-
-    Returns
-    -------
-    list of str
-        The first name of each meaning that was given, in the order of the table.
-
-    Raises
-    ------
-    ValueError
-        If one of them is not in the table.
-
+    Return the first name of each meaning that was given, in the order of the table.
     """
     names = list(table) if text == "all" else text.split(",")
     if not set(names) <= set(table):
@@ -67,26 +33,7 @@ def several(option: str, text: str, table: Mapping[str, Any]) -> list[str]:
 
 
 def finite(option: str, *values: float) -> tuple[float, ...]:
-    """Return numbers that are all finite.
-
-    Parameters
-    ----------
-    option : str
-        As the user writes it.
-    *values : float
-        What was given.
-
-    Returns
-    -------
-    tuple of float
-        `values`.
-
-    Raises
-    ------
-    ValueError
-        If one of them is infinite or no number.
-
-    """
+    """Return numbers that are all finite; ValueError if one is not."""
     if not all(math.isfinite(value) for value in values):
         message = f"{option} takes finite numbers; got {' '.join(format(value, 'g') for value in values)}"
         raise ValueError(message)
@@ -94,28 +41,7 @@ def finite(option: str, *values: float) -> tuple[float, ...]:
 
 
 def numbers(option: str, text: str, most: int) -> tuple[float, ...]:
-    """Read numbers that are separated by commas.
-
-    Parameters
-    ----------
-    option : str
-        As the user writes it.
-    text : str
-        What was given.
-    most : int
-        How many numbers there may be.
-
-    Returns
-    -------
-    tuple of float
-        1 to `most` finite numbers.
-
-    Raises
-    ------
-    ValueError
-        If there are more, or a part is not a finite number.
-
-    """
+    """Read 1 to `most` finite numbers that are separated by commas; ValueError if there are more, or others."""
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
@@ -127,26 +53,7 @@ def numbers(option: str, text: str, most: int) -> tuple[float, ...]:
 
 
 def canvas(option: str, text: str) -> tuple[int, int]:
-    """Read the size of a picture.
-
-    Parameters
-    ----------
-    option : str
-        As the user writes it.
-    text : str
-        What was given, WIDTHxHEIGHT.
-
-    Returns
-    -------
-    (int, int)
-        Height and width, as arrays have them.
-
-    Raises
-    ------
-    ValueError
-        If it is no size, or one that no file may have here.
-
-    """
+    """Read the size of a picture, WIDTHxHEIGHT, as (height, width); ValueError if no file may have it here."""
     match = re.fullmatch(r"([1-9][0-9]{0,8})[xX]([1-9][0-9]{0,8})", text)
     if match is None:
         message = f"{option} must be WIDTHxHEIGHT in pixels, as in 640x480; got {text}"
@@ -160,28 +67,7 @@ def canvas(option: str, text: str) -> tuple[int, int]:
 
 
 def within(option: str, value: int, least: int, most: float = math.inf) -> int:
-    """Return an integer that lies in a range.
-
-    Parameters
-    ----------
-    option : str
-        As the user writes it.
-    value : int
-        What was given.
-    least, most : int
-        The range, both ends included.
-
-    Returns
-    -------
-    int
-        `value`.
-
-    Raises
-    ------
-    ValueError
-        If it lies outside.
-
-    """
+    """Return an integer that lies in a range, both ends included; ValueError if it does not."""
     if not least <= value <= most:
         accepted = f"at least {least}" if most == math.inf else f"from {least} to {most}"
         message = f"{option} must be {accepted}; got {value}"
@@ -190,26 +76,7 @@ def within(option: str, value: int, least: int, most: float = math.inf) -> int:
 
 
 def png(path: Path, what: str) -> Path:
-    """Return the name of a PNG file.
-
-    Parameters
-    ----------
-    path : Path
-        What was given.
-    what : str
-        What the file will hold.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ValueError
-        If it ends otherwise.
-
-    """
+    """Return the name of a PNG file, which will hold `what`; ValueError if it ends otherwise."""
     if path.suffix.lower() != ".png":
         message = f"{path}: {what} is a .png file"
         raise ValueError(message)

@@ -1,4 +1,4 @@
-"""Old machine code: files in the places of kernels that no kernel of this stnkit will be read from again."""
+"""Old machine code: files of kernels that no kernel of this stnkit will be read from again."""
 
 import ast
 import re
@@ -13,8 +13,8 @@ from stnkit.kernels.compiler import digests
 from stnkit.kernels.cpu import threads
 from stnkit.kernels.cuda import cubin_cache
 
-# What Numba calls the files of a kernel: room, name, digest (which was not always there), Spec, line, Python's release.
-# What starts kernels has no Spec.
+# What Numba calls the files of a kernel: module, name, digest (which was not always there), Spec, line, Python's
+# release. What starts kernels has no Spec.
 NAMES = r"[^.]+\.[a-z_]+?_(?:([0-9a-f]{14})(?:_[0-9a-f]{16})?|[0-9a-f]{16})-\d+\.py\w+" + (
     r"\.(?:nbi|\d+\.nbc)(?:\.tmp\.\w+)?"
 )
@@ -28,19 +28,7 @@ class Removed(NamedTuple):
 
 
 def clean() -> Removed:
-    """Remove the kernels of other versions of stnkit's sources, for CPUs and for GPUs, from where they are kept.
-
-    Returns
-    -------
-    Removed
-        How many files there were, and how large they were together.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be removed.
-
-    """
+    """Remove the kernels of other versions of stnkit's sources, for CPUs and for GPUs, from where they are kept."""
     old = [*_old(), *_old_on_gpus()]
     size = sum(path.stat().st_size for path in old)
     for path in old:
@@ -49,17 +37,17 @@ def clean() -> Removed:
 
 
 def _old() -> Iterator[Path]:
-    place = threads.cache_directory()
+    folder = threads.cache_directory()
     todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.cpu.threads"))]
-    for path in sorted(Path(place).iterdir()) if place else ():
+    for path in sorted(Path(folder).iterdir()) if folder else ():
         found = re.fullmatch(NAMES, path.name)
         if found and found[1] not in todays:
             yield path
 
 
 def _old_on_gpus() -> Iterator[Path]:
-    place = cubin_cache.directory(numba.config.CACHE_DIR)
-    for path in sorted(place.glob("*.cubin")) if place else ():
+    folder = cubin_cache.directory(numba.config.CACHE_DIR)
+    for path in sorted(folder.glob("*.cubin")) if folder else ():
         key = cubin_cache.key_of(path)
         if key is None or not _is_todays(key):
             yield path
@@ -69,8 +57,8 @@ def _is_todays(key: str) -> bool:
     """Tell whether a kernel for GPUs is of this stnkit and this Numba, from its key, which `runtime` writes."""
     try:
         name, spec, _, _, _, version, _ = ast.literal_eval(key)
-        room = name.rpartition(".")[0]
-        there = find_spec(room) is not None
+        module = name.rpartition(".")[0]
+        there = find_spec(module) is not None
     except (ValueError, SyntaxError, ImportError):
         return False
-    return there and spec[-1] == digests.digest(room, "stnkit.kernels.cuda.runtime") and version == numba.__version__
+    return there and spec[-1] == digests.digest(module, "stnkit.kernels.cuda.runtime") and version == numba.__version__

@@ -33,16 +33,7 @@ class Outcome(NamedTuple):
 def compiled(choice: Choice) -> Outcome:
     """Compile the kernels of one choice that are not there.
 
-    Parameters
-    ----------
-    choice : Choice
-        What is to be compiled.
-
-    Returns
-    -------
-    Outcome
-        How much there was to do. There is nothing where stnkit refuses a dtype, as it refuses to blend most integers.
-
+    There is nothing to do where stnkit refuses a dtype, as it refuses to blend most integers.
     """
     before = time.process_time()
     with monitor.collecting() as tally, contextlib.suppress(TypeError):
@@ -52,25 +43,9 @@ def compiled(choice: Choice) -> Outcome:
 
 
 def outcomes(choices: Sequence[Choice], jobs: int) -> Iterator[Outcome]:
-    """Compile the kernels of choices.
+    """Compile the kernels of choices in so many processes at once, of which one is this process.
 
-    Parameters
-    ----------
-    choices : sequence of Choice
-        What is to be compiled.
-    jobs : int
-        In how many processes at once; one is this process.
-
-    Yields
-    ------
-    Outcome
-        Of each choice, once it is done.
-
-    Raises
-    ------
-    ValueError
-        If a process ended before its work was done.
-
+    Yield the outcome of each choice once it is done; ValueError if a process ended before its work was done.
     """
     jobs = min(jobs, len(choices))
     if jobs < 2:
@@ -98,21 +73,7 @@ def _interruptible() -> None:
 
 @contextlib.contextmanager
 def progress(done: Iterable[Outcome], total: int) -> Iterator[Iterator[Outcome]]:
-    """Show a progress bar on standard error, if that is a terminal.
-
-    Parameters
-    ----------
-    done : iterable of Outcome
-        What is done, one after another.
-    total : int
-        How many there will be.
-
-    Yields
-    ------
-    iterator of Outcome
-        The same.
-
-    """
+    """Show a progress bar on standard error, if that is a terminal, for an iteration over so many outcomes."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -120,19 +81,7 @@ def progress(done: Iterable[Outcome], total: int) -> Iterator[Iterator[Outcome]]
 
 
 def outcome(done: Sequence[Outcome]) -> Table:
-    """Put the outcome in a table.
-
-    Parameters
-    ----------
-    done : sequence of Outcome
-        What each choice came to.
-
-    Returns
-    -------
-    rich.table.Table
-        Kernels and processor time of each operation. One that several share is counted once for all.
-
-    """
+    """Put kernels and processor time of each operation in a table. One that several share is counted once for all."""
     table = Table(title="kernels ahead of time", title_justify="left")
     table.add_column("operation")
     for name in ("kernels", "compiled now", "CPU seconds"):

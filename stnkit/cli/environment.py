@@ -35,14 +35,9 @@ VECTORS = (
 
 
 def facts() -> dict[str, Facts]:
-    """Gather the facts, importing no framework.
+    """Gather the facts, importing no framework: sections of named values, all of which JSON can hold.
 
-    Returns
-    -------
-    dict of str to dict
-        Sections of named values, all of which JSON can hold. A device that cannot be asked is described by
-        the reason.
-
+    A device that cannot be asked is described by the reason.
     """
     return {
         "versions": {
@@ -63,14 +58,7 @@ def facts() -> dict[str, Facts]:
 
 
 def processor() -> Facts:
-    """Describe the processor as the compiler sees it.
-
-    Returns
-    -------
-    dict
-        Its name, LLVM's name for it, and its vector instruction sets.
-
-    """
+    """Describe the processor as the compiler sees it: its name, LLVM's name for it, and its vector instruction sets."""
     features = llvm.get_host_cpu_features()
     return {
         "name": _processor_name(),
@@ -89,14 +77,7 @@ def _processor_name() -> str:
 
 
 def threads() -> Facts:
-    """Describe Numba's threads.
-
-    Returns
-    -------
-    dict
-        Processors, threads in use and at most, the threading layer and how its threads wait, or why there is none.
-
-    """
+    """Describe Numba's threads: how many, the threading layer and how its threads wait, or why there is none."""
     found: Facts = {"processors": usable(), "at most": numba.config.NUMBA_NUM_THREADS}
     try:
         found["in use"] = numba.get_num_threads()  # starts the layer, so that it can be named
@@ -108,31 +89,12 @@ def threads() -> Facts:
 
 
 def usable() -> int:
-    """Return how many processors this process may use.
-
-    Returns
-    -------
-    int
-        One or more.
-
-    """
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def waiting(layer: str) -> str:
-    """Tell how threads without work wait: GNU OpenMP's keep their cores busy at first, unless told otherwise.
-
-    Parameters
-    ----------
-    layer : str
-        Numba's name for the threading layer.
-
-    Returns
-    -------
-    str
-        What the settings in the environment mean for that layer.
-
-    """
+    """Tell how a threading layer's threads wait: GNU OpenMP's keep their cores busy at first, unless told otherwise."""
     if layer != "omp":
         return "the layer's own"
     policy, spins = os.environ.get("OMP_WAIT_POLICY", ""), os.environ.get("GOMP_SPINCOUNT", "")
@@ -145,14 +107,7 @@ def waiting(layer: str) -> str:
 
 
 def cache() -> Facts:
-    """Describe where compiled kernels are kept.
-
-    Returns
-    -------
-    dict
-        The directory, with the number of kernels in it and their size.
-
-    """
+    """Describe where compiled kernels are kept: the directory, with the number of kernels in it and their size."""
     if numba.config.DISABLE_JIT:
         return {"directory": "none: NUMBA_DISABLE_JIT is set, and nothing is compiled"}
     path = cache_directory()
@@ -164,14 +119,7 @@ def cache() -> Facts:
 
 
 def cuda() -> Facts:
-    """Describe the CUDA devices.
-
-    Returns
-    -------
-    dict
-        One entry per device, or the reason why there is none.
-
-    """
+    """Describe the CUDA devices, or say why there is none."""
     try:
         version = metadata.version("numba-cuda")
     except metadata.PackageNotFoundError:
@@ -196,14 +144,7 @@ def cuda() -> Facts:
 
 
 def frameworks() -> Facts:
-    """Name the array frameworks that are installed, without importing one.
-
-    Returns
-    -------
-    dict
-        The version of each, by the name of its distribution.
-
-    """
+    """Return the versions of the array frameworks that are installed, without importing one."""
     providers = metadata.packages_distributions()
     names = sorted({name for module in FRAMEWORKS for name in providers.get(module, [])})
     return {name: metadata.version(name) for name in names}

@@ -15,14 +15,7 @@ AGAIN = 0.05  # seconds, for the callback to return
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Raise every interrupt in the main thread, those too that a callback from C drops.
-
-    Yields
-    ------
-    None
-        To the code that may be interrupted.
-
-    """
+    """Raise every interrupt in the main thread, those too that a callback from C drops."""
     report = sys.unraisablehook
 
     def notice(dropped: "sys.UnraisableHookArgs") -> None:

@@ -16,14 +16,7 @@ class _Screen(logging.Handler):
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Show the log on standard error, if that is a terminal.
-
-    Yields
-    ------
-    None
-        To the code that logs.
-
-    """
+    """Show the log on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

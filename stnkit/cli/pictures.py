@@ -47,25 +47,11 @@ class Picture(NamedTuple):
 
 
 def read(path: Path) -> Picture:
-    """Read an image file: a PNG, a JPEG or a TIFF, upright as its EXIF orientation says.
+    """Read an image file: a PNG, a JPEG or a TIFF, its first page, upright as its EXIF orientation says.
 
-    Parameters
-    ----------
-    path : Path
-        The file; of several pages the first is read.
-
-    Returns
-    -------
-    Picture
-        Palettes, bilevel and other colour spaces become gray or RGB, with alpha where there is transparency.
-
-    Raises
-    ------
-    OSError
-        If there is no such file, or it may not be read.
-    ValueError
-        If it is no such image, is damaged, or is too large to be trusted.
-
+    Palettes, bilevel and other colour spaces become gray or RGB, with alpha where there is transparency. OSError if
+    there is no such file, or it may not be read; ValueError if it is no such image, is damaged, or is too large to be
+    trusted.
     """
     with path.open("rb") as file, warnings.catch_warnings():
         # Pillow warns of damaged EXIF blocks, which do no harm here, and of pictures above half of the size
@@ -111,25 +97,9 @@ def _picture(image: Image.Image, deep: bool, path: Path) -> Picture:
 
 
 def file_format(path: Path, kind: str | None = None) -> str:
-    """Return the format that a file's name asks for.
+    """Return the format that a file's name asks for, of those in `HOLDS`.
 
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    kind : str, optional
-        The kind of picture that it has to hold.
-
-    Returns
-    -------
-    str
-        One of the names in `HOLDS`.
-
-    Raises
-    ------
-    ValueError
-        If the ending is not one of `FORMATS`, or the format cannot hold such a picture.
-
+    ValueError if the ending is not one of `FORMATS`, or the format cannot hold a picture of this kind.
     """
     name = FORMATS.get(path.suffix.lower())
     if name is None:
@@ -144,22 +114,9 @@ def file_format(path: Path, kind: str | None = None) -> str:
 
 
 def write(picture: Picture, path: Path) -> None:
-    """Write an image file in the format of its name; the file appears whole or not at all.
+    """Write an image file in the format of its name; the file appears whole or not at all, and replaces another.
 
-    Parameters
-    ----------
-    picture : Picture
-        What to write.
-    path : Path
-        The file, which is replaced if it exists.
-
-    Raises
-    ------
-    OSError
-        If the file may not be written.
-    ValueError
-        If the format is unknown or cannot hold the picture.
-
+    OSError if the file may not be written; ValueError if the format is unknown or cannot hold the picture.
     """
     name = file_format(path, picture.kind)
     pixels = picture.pixels[..., 0] if picture.pixels.shape[-1] == 1 else picture.pixels
@@ -174,21 +131,8 @@ def write(picture: Picture, path: Path) -> None:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of `path` once all is written, and is removed if anything fails.
 
-    Parameters
-    ----------
-    path : Path
-        The file to make or to replace; a link is followed.
-
-    Yields
-    ------
-    binary file
-        Beside the target, so that it can be renamed to it in one step.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be made there, or `path` is a folder.
-
+    It is beside the target, a link being followed, so that it can be renamed to it in one step. OSError if a file
+    cannot be made there, or `path` is a folder.
     """
     target = Path(os.path.realpath(path))
     partial = target.with_name(f".stnkit-{secrets.token_hex(4)}.part")

@@ -41,26 +41,10 @@ def choices(
     channels: Sequence[int],
     **options: Sequence[Any],
 ) -> list[Choice]:
-    """List every choice once.
+    """List every choice once, in the order of the operations, which are names of public functions.
 
-    Parameters
-    ----------
-    operations : sequence of str
-        Names of public functions.
-    axes : sequence of int
-        Numbers of spatial axes, 1 to 3.
-    dtypes : sequence of str
-        Of images; coordinates are float64 beside float64, and float32 else.
-    channels : sequence of int
-        Numbers of channels.
-    **options : sequence
-        What each option of the functions is to be; functions that lack one are taken without.
-
-    Returns
-    -------
-    list of Choice
-        In the order of the operations.
-
+    Dtypes are those of images; coordinates are float64 beside float64, and float32 else. Functions that lack one of the
+    options are taken without.
     """
     found: dict[Choice, None] = {}
     for operation in operations:
@@ -74,20 +58,9 @@ def choices(
 
 
 def calls(choice: Choice) -> Iterator[tuple[list[Any], dict[str, Any]]]:
-    """Give the calls whose kernels are all that a choice needs.
+    """Yield the calls whose kernels are all that a choice needs: stand-ins of positional arguments, and options.
 
-    Parameters
-    ----------
-    choice : Choice
-        One of `choices`.
-
-    Yields
-    ------
-    arguments : list of Form, tuple of int, or None
-        What stands for the positional arguments; None for the tangent of an image that has none.
-    options : dict
-        The options.
-
+    The stand-in is None for the tangent of an image that has none.
     """
     image_dtype = bfloat16("image") if choice.dtype == "bfloat16" else np.dtype(choice.dtype)
     wide = FLOAT64 if image_dtype == FLOAT64 else FLOAT32

@@ -24,31 +24,10 @@ def warped(
     padding: str,
     fill: Sequence[float],
 ) -> Picture:
-    """Sample a picture under an affine map.
+    """Sample a picture under an affine map, (2, 3), and return one of the same kind and value range.
 
-    Parameters
-    ----------
-    picture : Picture
-        What to read.
-    theta : ndarray of float64, shape (2, 3)
-        Output to input, in normalised coordinates; double precision keeps whole-pixel maps exact.
-    size : (int, int)
-        The output's height and width.
-    mode, padding : str
-        As in `stnkit.affine_sample`.
-    fill : sequence of float
-        What "zeros" padding reads, in the file's value range: one number, or one per channel.
-
-    Returns
-    -------
-    Picture
-        Of the same kind and value range; integers are rounded half to even and saturated.
-
-    Raises
-    ------
-    ValueError
-        If `fill` has not one number or one per channel, or is outside the file's value range.
-
+    The map is of double precision, which keeps whole-pixel maps exact. Padding "zeros" reads `fill`, in the file's
+    value range: one number, or one per channel, or else ValueError. Integers are rounded half to even and saturated.
     """
     peak = picture.peak
     values = _fill(picture, fill)

@@ -24,58 +24,21 @@ MEMORY = 0.99  # of Adam
 
 
 def identities(count: int) -> NDArray[np.float32]:
-    """Return the maps that a descent starts from.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-
-    Returns
-    -------
-    ndarray of float32, shape (count, 2, 3)
-        Identities.
-
-    """
+    """Return the maps that a descent starts from, (count, 2, 3)."""
     return np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1))
 
 
 def stage_ends(steps: int) -> list[int]:
-    """Share steps out among the stages.
-
-    Parameters
-    ----------
-    steps : int
-        How many steps in all.
-
-    Returns
-    -------
-    list of int
-        0, and the number of steps that are done when each stage ends.
-
-    """
+    """Share steps out among the stages: 0, and the number of steps that are done when each stage ends."""
     return [steps * stage // len(STAGES) for stage in range(len(STAGES) + 1)]
 
 
 def coarse_to_fine(
     theta: NDArray[np.float32], images: Images, targets: Images, steps: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Go down through all the stages.
+    """Go down through all the stages from theta, (N, 2, 3), and yield theta after each step.
 
-    Parameters
-    ----------
-    theta : ndarray of float32, shape (N, 2, 3)
-        Where to start.
-    images, targets : ndarray of float32, shape (N, 1, H, W)
-        What is read, and what it should look like then.
-    steps : int
-        How many steps in all.
-
-    Yields
-    ------
-    ndarray of float32, shape (N, 2, 3)
-        theta after each step.
-
+    Images are read, and look like the targets then; both are (N, 1, H, W).
     """
     ends = stage_ends(steps)
     for (sigma, rate), first, last in zip(STAGES, ends, ends[1:], strict=False):
@@ -89,22 +52,7 @@ def descent(
 ) -> Iterator[NDArray[np.float32]]:
     """Follow the gradient of the squared difference with Adam, the step size falling to nothing on a cosine.
 
-    Parameters
-    ----------
-    theta : ndarray of float32, shape (N, 2, 3)
-        Where to start.
-    images, targets : ndarray of float32, shape (N, 1, H, W)
-        What is read, and what it should look like then.
-    rate : float
-        The first step size, in units of theta.
-    steps : int
-        How many steps.
-
-    Yields
-    ------
-    ndarray of float32, shape (N, 2, 3)
-        theta after each step.
-
+    Arrays are those of `coarse_to_fine`; the first step size, `rate`, is in units of theta.
     """
     weight = 2.0 / np.sum(targets**2, axis=(1, 2, 3), keepdims=True)
     moments = Moments(theta, MEMORY)
@@ -116,21 +64,7 @@ def descent(
 
 
 def blurred(images: Images, sigma: float) -> Images:
-    """Blur images by a Gaussian, one axis after the other.
-
-    Parameters
-    ----------
-    images : ndarray of float32, shape (N, 1, H, W)
-        What to blur; there is paper outside.
-    sigma : float
-        Standard deviation in pixels; 0 leaves the images as they are.
-
-    Returns
-    -------
-    ndarray of float32, shape (N, 1, H, W)
-        The blurred images.
-
-    """
+    """Blur images (N, 1, H, W), with paper around, by a Gaussian of a standard deviation in pixels, axis by axis."""
     if sigma == 0.0:
         return images
     radius = math.ceil(3.0 * sigma)

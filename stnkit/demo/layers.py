@@ -86,22 +86,10 @@ class Chain:
 
 
 def perceptron(sizes: Sequence[int], rng: np.random.Generator, last: Sequence[float] | None = None) -> Chain:
-    """Make fully connected layers with tanh between them.
+    """Make fully connected layers with tanh between them, in float32, from the numbers per image at each.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Numbers per image: of the input, of each hidden layer, of the output.
-    rng : numpy.random.Generator
-        Draws the weights, as Glorot and Bengio did in 2010; biases are zero.
-    last : sequence of float, optional
-        What the network outputs at first, whatever it sees: the last layer's weight is then zero.
-
-    Returns
-    -------
-    Chain
-        In float32.
-
+    Weights are drawn as Glorot and Bengio did in 2010; biases are zero. `last` is what the network outputs at first,
+    whatever it sees: the last layer's weight is then zero.
     """
     layers: list[Layer] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
@@ -115,22 +103,9 @@ def perceptron(sizes: Sequence[int], rng: np.random.Generator, last: Sequence[fl
 
 
 def cross_entropy(scores: Floats, labels: NDArray[Any]) -> tuple[float, Floats]:
-    """Measure how unlikely a softmax makes the right classes.
+    """Measure how unlikely a softmax of scores, (N, classes), makes the right classes, (N,).
 
-    Parameters
-    ----------
-    scores : ndarray, shape (N, classes)
-        What a network says.
-    labels : ndarray of integers, shape (N,)
-        What is right.
-
-    Returns
-    -------
-    loss : float
-        The mean over the batch.
-    cotangent : ndarray, shape (N, classes)
-        The derivative of the loss with respect to the scores.
-
+    Return the mean over the batch, and its derivative with respect to the scores.
     """
     rows = np.arange(len(scores))
     shifted = scores - scores.max(axis=1, keepdims=True)

@@ -27,22 +27,10 @@ class Poses(NamedTuple):
 
 
 def distorted(digits: Images, rng: np.random.Generator) -> tuple[Images, Floats]:
-    """Turn, scale and move digits at random.
+    """Turn, scale and move digits (N, 28, 28) at random, within ROTATION, SCALE and SHIFT.
 
-    Parameters
-    ----------
-    digits : ndarray of float32, shape (N, 28, 28)
-        1 is ink.
-    rng : numpy.random.Generator
-        Draws the distortions, within ROTATION, SCALE and SHIFT.
-
-    Returns
-    -------
-    images : ndarray of float32, shape (N, 1, CANVAS, CANVAS)
-        The digits on a larger canvas.
-    maps : ndarray of float64, shape (N, 2, 3)
-        Digit to canvas, in pixels about the centres.
-
+    Return images of a larger canvas, (N, 1, CANVAS, CANVAS), and the maps from digit to canvas, (N, 2, 3), in pixels
+    about the centres.
     """
     count = len(digits)
     factor = np.exp(rng.uniform(np.log(SCALE[0]), np.log(SCALE[1]), count))
@@ -57,20 +45,10 @@ def distorted(digits: Images, rng: np.random.Generator) -> tuple[Images, Floats]
 
 
 def differences(maps: Floats, theta: Floats) -> Poses:
-    """Measure how much the poses of digits differ in what is read.
+    """Measure how much the poses of digits differ in what theta, (N, 2, 3), reads of the canvas, which is square.
 
-    Parameters
-    ----------
-    maps : ndarray, shape (N, 2, 3)
-        Digit to canvas, in pixels about the centres.
-    theta : ndarray, shape (N, 2, 3)
-        What is read of the canvas, which is square.
-
-    Returns
-    -------
-    Poses
-        0 if all digits were brought to one pose, whichever it is.
-
+    Maps lead from digit to canvas, in pixels about the centres. All is 0 if all digits were brought to one pose,
+    whichever it is.
     """
     back = np.linalg.pinv(theta[..., :2].astype(np.float64))  # canvas to what is read
     through = back @ maps[..., :2]

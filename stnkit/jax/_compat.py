@@ -60,8 +60,10 @@ def vary_alike(*arrays: Any) -> tuple[Any, ...]:
 
     The cotangent of an array that did not differ is then summed over the devices.
     """
-    axes = [_varying(array) for array in arrays]
+    axes = [*map(_varying, arrays)]
     every = frozenset().union(*axes)
+    if all(map(every.__eq__, axes)):
+        return arrays
     return tuple(
         _vary(array, tuple(every - own)) if every - own else array for array, own in zip(arrays, axes, strict=True)
     )

@@ -24,11 +24,15 @@ FORMULAS: dict[Derivative[Any], Callable[..., Any]] = {
 }
 
 
-def sampler(face: Callable[..., Any], what: Derivative[Any], kind: int) -> Callable[..., Any]:
+def sampler(public: Callable[..., Any], derivative: Derivative[Any], kind: int) -> Callable[..., Any]:
     """Return a sampler, or a derivative of one, as `signed` does; with antialiasing, if its public function has it."""
     formula = kind in (PROJECTIVE, THIN_PLATE_SPLINE)
-    rule = functools.partial(FORMULAS[what], JAX, kind) if formula else functools.partial(FUNCTIONS[what], kind)
-    names = array_names(what, kind)
+    rule = (
+        functools.partial(FORMULAS[derivative], JAX, kind)
+        if formula
+        else functools.partial(FUNCTIONS[derivative], kind)
+    )
+    names = array_names(derivative, kind)
 
     def either(*, antialias: Any = False, **arguments: Any) -> Any:
         if antialias is False:
@@ -37,10 +41,10 @@ def sampler(face: Callable[..., Any], what: Derivative[Any], kind: int) -> Calla
         if "control_points" in arguments:
             arguments["control_points"] = constant(arguments["control_points"])
         tools = TOOLS._replace(see=functools.partial(_seen, arrays))
-        results = antialiased(call, what, kind, [*arrays.values()], arguments, antialias, tools)
-        return results[0] if what is SAMPLE else results
+        results = antialiased(call, derivative, kind, [*arrays.values()], arguments, antialias, tools)
+        return results[0] if derivative is SAMPLE else results
 
-    call = signed(face, either)
+    call = signed(public, either)
     return call
 
 
@@ -51,7 +55,7 @@ def _seen(given: dict[str, Any], name: str, _: Any = None) -> np.ndarray:
     if isinstance(value, jax.core.Tracer):
         msg = (
             f"`antialias=True` takes the numbers of `{name}`, which JAX does not know while it traces; pass how many "
-            "places to read along each axis, as antialias=4"
+            "subsamples to take along each axis, as antialias=4"
         )
         raise TypeError(msg)
     return np.asarray(value)

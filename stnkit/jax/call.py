@@ -17,20 +17,20 @@ Array = Any
 Maybe = Array | None
 
 
-def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
+def signed(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:
     """Return a rule with the name, the signature and the defaults of the public function that it stands for.
 
     The rule gets all arguments by name, and no array that would be written to. Where JAX's arrays are elsewhere, as
     control points or a fill value, the call is NumPy's.
     """
-    signature, names = inspect.signature(face), array_names(face)
+    signature, names = inspect.signature(public), array_names(public)
 
-    @functools.wraps(face)
+    @functools.wraps(public)
     def call(*args: Any, **options: Any) -> Any:
         try:
             bound = signature.bind(*args, **options)
         except TypeError as error:
-            msg = f"{face.__name__}() {error}"
+            msg = f"{public.__name__}() {error}"
             raise TypeError(msg) from None
         bound.apply_defaults()
         arguments = bound.arguments
@@ -39,7 +39,7 @@ def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., 
             raise TypeError(msg)
         given = {name: arguments[name] for name in names}
         if not any(isinstance(array, jax.Array) for array in given.values()):
-            return inspect.unwrap(face)(*args, **options)
+            return inspect.unwrap(public)(*args, **options)
         misfit("JAX", given, jax.Array)
         for name in ("out", "accumulate_into"):
             if arguments.pop(name, None) is not None:
@@ -57,9 +57,9 @@ def signed(face: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., 
     return call
 
 
-def array_names(face: Callable[..., Any]) -> list[str]:
+def array_names(public: Callable[..., Any]) -> list[str]:
     """Return which arguments of a public function are arrays that have derivatives, or are derivatives."""
-    parameters = inspect.signature(face).parameters.values()
+    parameters = inspect.signature(public).parameters.values()
     others = "size", "control_points"
     return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in others]
 

@@ -1,1 +1,1 @@
-"""Compiled rooms: how things are compiled, one axis, one location, tiles, and loops."""
+"""Compiled modules: how things are compiled, one axis, one location, tiles, and loops."""

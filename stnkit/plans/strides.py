@@ -1,4 +1,4 @@
-"""Strides of arrays without gaps. Nothing here needs a compiler, so that any room may ask."""
+"""Strides of arrays without gaps. Nothing here needs a compiler, so that any module may ask."""
 
 import functools
 

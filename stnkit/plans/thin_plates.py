@@ -31,16 +31,16 @@ def points(control: bytes, ndim: int) -> np.ndarray:
     return np.frombuffer(control, FLOAT64).reshape(-1, ndim)
 
 
-def squares(places: np.ndarray, control: np.ndarray) -> np.ndarray:
-    """Return the squared distance of every place from every control point."""
-    apart: np.ndarray = sum((p[:, None] - c) ** 2 for p, c in zip(places.T, control.T, strict=True))
+def squares(locations: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Return the squared distance of every location from every control point."""
+    apart: np.ndarray = sum((p[:, None] - c) ** 2 for p, c in zip(locations.T, control.T, strict=True))
     return apart
 
 
-def basis(places: np.ndarray, control: np.ndarray) -> np.ndarray:
-    """Return [U(|p - c_1|), ..., U(|p - c_K|), p, 1] for every place p: of shape (P, K + d + 1)."""
-    bent = radial(squares(places, control), control.shape[-1])
-    return np.concatenate([bent, places, np.ones((len(places), 1))], axis=1)
+def basis(locations: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Return [U(|p - c_1|), ..., U(|p - c_K|), p, 1] for every location p: of shape (P, K + d + 1)."""
+    bent = radial(squares(locations, control), control.shape[-1])
+    return np.concatenate([bent, locations, np.ones((len(locations), 1))], axis=1)
 
 
 def solution(control: bytes, ndim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -200,9 +200,9 @@ def _table(control: bytes, size: Shape, align: bool) -> np.ndarray:
     lattice = points(control, len(size))
     first, second = solution(control, len(size))
     lines = [(2 * np.arange(n) + (0 if align else 1) - (n - 1 if align else n)) / max(n - align, 1) for n in size]
-    places = np.stack([axis.ravel() for axis in np.meshgrid(*lines, indexing="ij")[::-1]], axis=-1)
-    matrix = np.empty((len(places), len(lattice)))
+    locations = np.stack([axis.ravel() for axis in np.meshgrid(*lines, indexing="ij")[::-1]], axis=-1)
+    matrix = np.empty((len(locations), len(lattice)))
     step = max(BLOCK // len(lattice), 1)
-    for start in range(0, len(places), step):
-        np.matmul(basis(places[start : start + step], lattice) @ second, first, out=matrix[start : start + step])
+    for start in range(0, len(locations), step):
+        np.matmul(basis(locations[start : start + step], lattice) @ second, first, out=matrix[start : start + step])
     return matrix

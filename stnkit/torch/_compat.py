@@ -81,7 +81,7 @@ ORDINARY = _ordinary(torch.device("cpu"))
 
 def is_ordinary(tensor: Any) -> bool:
     """Tell whether an argument is a tensor that has nothing about it but its numbers, in main memory."""
-    return type(tensor) in PLAIN and keys_of(tensor) in ORDINARY
+    return type(tensor) in PLAIN and key_set(key_set_of(tensor)) in ORDINARY
 
 
 def is_ordinary_anywhere(tensor: torch.Tensor) -> bool:

@@ -49,7 +49,7 @@ def composed(
 def _defaults(operation: Operation) -> Options:
     """Return the options of a public function, but those of memory."""
     parameters = inspect.signature(operation.plain).parameters
-    return {word: parameters[word].default for word in _CHOICES if word in parameters}
+    return {option: parameters[option].default for option in _CHOICES if option in parameters}
 
 
 def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Options) -> None:
@@ -61,7 +61,7 @@ def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Opti
 
 _UNKNOWN = (
     "`antialias=True` takes the numbers of {}, which are not known where torch compiles, exports or maps; pass how "
-    "many places to read along each axis, as antialias=4"
+    "many subsamples to take along each axis, as antialias=4"
 )
 _uncompiled = _compat.uncompiled(antialiased, _UNKNOWN.format("theta or the flow"))
 

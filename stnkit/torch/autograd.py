@@ -107,13 +107,14 @@ def recorded(tensors: Sequence[Any]) -> bool:
     return False
 
 
-def traced(face: Callable[..., Any], args: Sequence[Any], options: Options) -> Any:
+def traced(public: Callable[..., Any], args: Sequence[Any], options: Options) -> Any:
     """Record a call of a public function as one step, where `torch.fx` traces symbols; otherwise return None."""
     if torch.compiler.is_compiling():
         return None
     given = (*args, *options.values())
-    if any(isinstance(argument, Proxy) for argument in given):
-        return handle_torch_function(face, given, *args, **options)
+    for argument in given:
+        if isinstance(argument, Proxy):
+            return handle_torch_function(public, given, *args, **options)
     return None
 
 
@@ -121,9 +122,9 @@ class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not
     """An operation that has been run, and can be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, what: tuple[Operation, Sequence[Any], Options, Run], *tensors: Any) -> Any:
+    def forward(ctx: Any, recorded_call: tuple[Operation, Sequence[Any], Options, Run], *tensors: Any) -> Any:
         """Run the operation, and keep what its derivatives need."""
-        operation, rest, options, run = ctx.what = what
+        operation, rest, options, run = ctx.recorded_call = recorded_call
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
@@ -142,7 +143,7 @@ class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Any) -> Any:
         """Push tangents of the arguments forward to the results."""
-        (operation, rest, options, _run), tensors = ctx.what, ctx.saved_tensors
+        (operation, rest, options, _run), tensors = ctx.recorded_call, ctx.saved_tensors
         if operation.rounds:
             refuse_rounding("has a tangent", operation, tensors, options)
         dots = RULES[operation.name].push(tangents, tensors, rest, options)
@@ -151,7 +152,7 @@ class Recorded(_compat.Function):  # type: ignore[misc]  # torch's types are not
 
 def pulled(ctx: Any, cotangents: Bars, tensors: Sequence[Any]) -> Bars:
     """Pull cotangents back by an operation's rule. Tensors were unpacked once, which is all that checkpoints allow."""
-    operation, rest, options = ctx.what[:3]
+    operation, rest, options = ctx.recorded_call[:3]
     if all(cotangent is None for cotangent in cotangents):  # `==` would compare numbers
         return (None,) * (1 + len(tensors))
     return None, *RULES[operation.name].pull(ctx.needs_input_grad[1:], cotangents, tensors, rest, options)

@@ -68,12 +68,12 @@ def grid_gradient(image: torch.Tensor, grid: torch.Tensor, **options: Any) -> to
     return torch.stack(slopes, dim=-1)
 
 
-def composed(face: Callable[..., Any], function: Callable[..., Any], like: str = "") -> Callable[..., Any]:
+def composed(public: Callable[..., Any], function: Callable[..., Any], like: str = "") -> Callable[..., Any]:
     """Return a public function that is composed only where it must be, and is one call otherwise.
 
     `function` takes all arguments by name. One that antialiases has the arrays of the operation that it is `like`.
     """
-    plain = inspect.unwrap(face)
+    plain = inspect.unwrap(public)
     parameters = inspect.signature(plain).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
@@ -82,7 +82,7 @@ def composed(face: Callable[..., Any], function: Callable[..., Any], like: str =
 
     @functools.wraps(plain)
     def call(*args: Any, **options: Any) -> Any:
-        step = traced(face, args, options)
+        step = traced(public, args, options)
         if step is not None:
             return step
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
@@ -123,6 +123,6 @@ _LIKE: dict[Callable[..., Any], str] = {
 }
 
 
-def made_of(formula: Callable[..., Any], face: Callable[..., Any], kind: int) -> Callable[..., Any]:
+def made_of(formula: Callable[..., Any], public: Callable[..., Any], kind: int) -> Callable[..., Any]:
     """Return a public function of projective maps or thin plate splines."""
-    return composed(face, functools.partial(formula, TORCH, kind), _LIKE.get(formula, ""))
+    return composed(public, functools.partial(formula, TORCH, kind), _LIKE.get(formula, ""))

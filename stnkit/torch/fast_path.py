@@ -6,17 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from stnkit._dispatch import KINDS, SCALARS
 from stnkit.api import fast_path
-from stnkit.api.fast_path import SAMPLERS, Memory, Options, Way
+from stnkit.api.fast_path import FastCall, Memory, Options
 from stnkit.plans.layout import Shape
 from stnkit.torch import memory
 from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, straight
 from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
-
-KINDS = 4096  # so many are remembered
-FAST = frozenset(name + end for name in SAMPLERS for end in ("", "_vjp"))
 
 Kind = tuple[Any, ...]
 
@@ -27,12 +25,11 @@ class Known(NamedTuple):
     operation: Operation
     rest: tuple[Any, ...]
     options: Options
-    run: Way
-    record: Way | None  # of a sampler: what runs it for autograd
+    run: FastCall
+    record: FastCall | None  # of a sampler: what runs it for autograd
     pulls: dict[Kind, Any]  # and what does its vjps; None where there is no fast path
 
 
-_WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 _LISTS = frozenset((tuple, list, torch.Size))
 _WHOLE = frozenset((int,))
 
@@ -58,7 +55,7 @@ TORCH = Memory(
 )
 
 
-def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
+def repeated(name: str, args: Sequence[Any], options: Options) -> FastCall | None:
     """Return what runs or records a call of a sampler or its vjp; None if there is no fast path for them.
 
     It takes the call's arguments, which are tensors and lists, but no options.
@@ -77,10 +74,10 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> Way | None:
             kind = kind, tuple(given)
         else:
             return None
-    for word, value in options.items():
-        if type(value) not in _WORDS:
+    for option, value in options.items():
+        if type(value) not in SCALARS:
             return None
-        kind = kind, word, value, type(value)
+        kind = kind, option, value, type(value)
     found: Known | None = _known.get(kind, _NEW)
     if found is _NEW:
         found = _remember(_known, kind, _learned(name, args, options))
@@ -93,12 +90,12 @@ class Sampled(Recorded):
     """A sampler that has been run on the fast path; there is no forward mode about."""
 
     @staticmethod
-    def forward(ctx: Any, what: Known, image: Any, source: Any) -> Any:  # type: ignore[override]  # called by torch alone
+    def forward(ctx: Any, known: Known, image: Any, source: Any) -> Any:  # type: ignore[override]  # called by torch alone
         """Run the sampler, and keep what its derivatives need."""
-        ctx.what = what
+        ctx.recorded_call = known
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(image, source)
-        return what.run(image, source)
+        return known.run(image, source)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Any) -> Any:
@@ -108,16 +105,16 @@ class Sampled(Recorded):
             if cotangent.layout is torch.strided and not (cotangent.is_contiguous() or interop.on_gpu(cotangent)):
                 cotangent = cotangent.contiguous()  # that of a sum is one number; on a GPU any strides are walked
             given = cotangent, *tensors
-            short = _pull(ctx.what, given, ctx.needs_input_grad[1:])
-            if short is not None:
-                return None, *short(*given)
+            fast = _pull(ctx.recorded_call, given, ctx.needs_input_grad[1:])
+            if fast is not None:
+                return None, *fast(*given)
         return pulled(ctx, (cotangent,), tensors)
 
 
 straight(Sampled)
 
 
-def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Way | None:
+def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> FastCall | None:
     """Return what does the vjp of a sampler's call on a cotangent, an image and a source; None as above.
 
     What autograd has kept need not look as it did when it was sampled: hooks may unpack another tensor, and `.data` may
@@ -128,24 +125,24 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Way 
         if type(tensor) not in PLAIN or key_set(key_set_of(tensor)) not in ORDINARY or not tensor.is_contiguous():
             return _elsewhere(f"{sampled.operation.name}_vjp", (*tensors, wrt), sampled.options)
         kind = kind, tensor.shape, tensor.dtype, tensor.data_ptr() & 7
-    found: Way | None = sampled.pulls.get(kind, _NEW)
+    found: FastCall | None = sampled.pulls.get(kind, _NEW)
     if found is _NEW:
         operation = OPERATIONS[f"{sampled.operation.name}_vjp"]
         found = _remember(sampled.pulls, kind, _worked_out(operation, tensors, (wrt,), sampled.options))
     return found
 
 
-def _elsewhere(name: str, args: Sequence[Any], options: Options) -> Way | None:
+def _elsewhere(name: str, args: Sequence[Any], options: Options) -> FastCall | None:
     """Return what does a call on tensors that lie on a GPU."""
     operation, tensors, rest, options = _split(name, args, options)
     if not (isinstance(tensors[0], torch.Tensor) and interop.on_gpu(tensors[0]) and _LISTS.issuperset(map(type, rest))):
         return None
-    from stnkit.torch.cuda import fast_path  # which needs the kernels' room for GPUs
+    from stnkit.torch.cuda import fast_path  # which imports the kernels for GPUs
 
     recording = torch.is_grad_enabled() and any(getattr(tensor, "requires_grad", False) for tensor in tensors)
     if operation.chosen and recording:
         return None
-    run = fast_path.way(operation, tensors, rest, options)
+    run = fast_path.fast_call(operation, tensors, rest, options)
     if run is None:
         return None
     found = _made(operation, rest, options, lambda *given: run(*given[: len(tensors)]))  # which takes no lists
@@ -167,11 +164,11 @@ def _split(
     """Tell tensors from other arguments, and leave out the option that says what is so without it."""
     operation = OPERATIONS[name]
     count = len(operation.arrays)
-    options = {word: value for word, value in options.items() if word != "antialias" or value is not False}
+    options = {option: value for option, value in options.items() if option != "antialias" or value is not False}
     return operation, args[:count], tuple(args[count:]), options
 
 
-def _made(operation: Operation, rest: tuple[Any, ...], options: Options, run: Way) -> Known:
+def _made(operation: Operation, rest: tuple[Any, ...], options: Options, run: FastCall) -> Known:
     def record(image: Any, source: Any, *_: Any) -> Any:
         return Sampled.apply(known, image, source)
 
@@ -179,12 +176,12 @@ def _made(operation: Operation, rest: tuple[Any, ...], options: Options, run: Wa
     return known
 
 
-def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
+def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> FastCall | None:
     """Return what does calls like this one; None if there is no fast path for them."""
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors[0].is_floating_point():
         return None
     views = [memory.as_array(tensor) for tensor in tensors]
-    return fast_path.way(TORCH, operation.name, views, rest, options)
+    return fast_path.fast_call(TORCH, operation.name, views, rest, options)
 
 
 def _remember(kinds: dict[Kind, Any], kind: Kind, found: Any) -> Any:

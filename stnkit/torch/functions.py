@@ -10,18 +10,19 @@ from typing import Any
 import torch
 
 from stnkit import validation
+from stnkit._dispatch import FAST
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
-from stnkit.torch.fast_path import FAST, repeated
+from stnkit.torch.fast_path import repeated
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.run import axes, run
 
 _WRITTEN = ("out", "accumulate_into")
 
 
-def public_function(face: Callable[..., Any]) -> Callable[..., Any]:
+def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
     """Return what a public function does with tensors: the operation of its name."""
-    operation = OPERATIONS[face.__name__]
+    operation = OPERATIONS[public.__name__]
     count = len(operation.arrays)
 
     @functools.wraps(operation.plain)
@@ -37,18 +38,18 @@ def public_function(face: Callable[..., Any]) -> Callable[..., Any]:
         tensors, rest = args[:count], args[count:]
         if options.get("antialias") is False:
             del options["antialias"]
-        results = traced(face, (*tensors, *rest), options)
+        results = traced(public, (*tensors, *rest), options)
         if results is not None:
             return results
-        if not any(isinstance(tensor, torch.Tensor) for tensor in tensors):
+        if not (isinstance(tensors[0], torch.Tensor) or any(isinstance(tensor, torch.Tensor) for tensor in tensors)):
             return operation.plain(*args, **options)  # the tensor is elsewhere, where it has no gradient
         alone = no_transforms_active(operation, tensors)
-        if alone and options and any(options.get(word) is not None for word in _WRITTEN):
+        if alone and options and any(options.get(option) is not None for option in _WRITTEN):
             return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if "antialias" in options:
-            return composed(face, operation.name, operation, tensors, rest, unwritten(options))
+            return composed(public, operation.name, operation, tensors, rest, unwritten(options))
         return performed(operation, tensors, rest, options, alone)
 
     return function
@@ -74,13 +75,13 @@ def performed(
 
 def unwritten(options: dict[str, Any]) -> dict[str, Any]:
     """Return options without those of memory, which is not written to here."""
-    for word in _WRITTEN:
-        if options.get(word) is not None:
-            msg = f"`{word}` cannot be written to where calls are recorded, transformed or compiled; leave it out"
+    for option in _WRITTEN:
+        if options.get(option) is not None:
+            msg = f"`{option}` cannot be written to where calls are recorded, transformed or compiled; leave it out"
             raise TypeError(msg)
     if "deterministic" in options:
         validation.flag("deterministic", options["deterministic"])
-    return {word: value for word, value in options.items() if word not in _WRITTEN}
+    return {option: value for option, value in options.items() if option not in _WRITTEN}
 
 
 def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict[str, Any]) -> list[Any]:

@@ -80,7 +80,7 @@ def registered(operation: Operation, end: str = "") -> Any:
 
 
 def _operation(
-    face: Callable[..., Any],
+    public: Callable[..., Any],
     source: str,
     arrays: tuple[str, ...],
     results: tuple[str, ...],
@@ -91,12 +91,12 @@ def _operation(
     chosen: bool = False,
     name: str = "",
 ) -> Operation:
-    plain = inspect.unwrap(face)
+    plain = inspect.unwrap(public)
     name = name or plain.__name__
-    options = {word: p.default for word, p in inspect.signature(plain).parameters.items() if word in _TYPES}
+    options = {option: p.default for option, p in inspect.signature(plain).parameters.items() if option in _TYPES}
     takes = [f"Tensor{'?' if array in optional else ''} {array}" for array in arrays]
     takes += ["SymInt[] size"] * sized + ["bool[2] wrt"] * chosen + ["*"]
-    takes += [_TYPES[word] + " " + word + _default(_TYPES[word], given) for word, given in options.items()]
+    takes += [_TYPES[option] + " " + option + _default(_TYPES[option], given) for option, given in options.items()]
     gives = "Tensor" if len(results) == 1 else f"({', '.join(['Tensor'] * len(results))})"
     schema = f"{name}({', '.join(takes)}) -> {gives}"
     pictures = [array for array in ("values", "image") if array in arrays]
@@ -147,12 +147,12 @@ def grid_splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Seq
     So its tangent along a grid's is what the second order of sampling gives an image, of which nothing is read.
     """
     out = grid_splat(values, grid, size, **options)
-    parts = [] if d_values is None else [grid_splat(d_values, grid, size, **options)]
+    terms = [] if d_values is None else [grid_splat(d_values, grid, size, **options)]
     if d_grid is not None:
         shared = out.shape[: -1 - grid.shape[-1]]
         cotangent = np.broadcast_to(values, (*shared, *values.shape[-1 - grid.shape[-1] :]))
-        parts.append(grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
-    return out, backend(out).added(out, parts)
+        terms.append(grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
+    return out, backend(out).added(out, terms)
 
 
 for _function in (grid_splat_jvp, splat_double_jvp):
@@ -192,7 +192,9 @@ def to_schema(operation: Operation, options: Options) -> Options:
 
 def from_schema(schema: Options) -> Options:
     """Return options as the public functions take them."""
-    return {word: _one(value) if word in ("padding_mode", "fill_value") else value for word, value in schema.items()}
+    return {
+        option: _one(value) if option in ("padding_mode", "fill_value") else value for option, value in schema.items()
+    }
 
 
 def _one(values: Sequence[Any]) -> Any:

@@ -1,8 +1,8 @@
 """Theta in the units of other libraries, and back.
 
-A ruler is an affine map too, from normalised coordinates to a library's: along an axis of n pixels a coordinate u lies
-at h u + c, where h is n / 2, or (n - 1) / 2 with align_corners, and c is where the image's centre is. So a map between
-two images, between rulers, is a composition.
+The change of units is an affine map too, from normalised coordinates to a library's: along an axis of n pixels a
+coordinate u lies at h u + c, where h is n / 2, or (n - 1) / 2 with align_corners, and c is where the image's centre is.
+So theta in other units is a composition.
 """
 
 import math
@@ -13,7 +13,7 @@ from stnkit import validation
 from stnkit.transforms.algebra import axes_of_map, compose
 from stnkit.transforms.namespaces import Array, Namespace, constant, entered
 
-Ruler = tuple[list[list[float]], list[list[float]]]  # there and back
+UnitMap = tuple[list[list[float]], list[list[float]]]  # from normalised coordinates, and back
 
 CONVENTIONS = {"opencv": (False, False), "scipy": (True, False), "torchvision": (False, True)}
 """The names that `to_pixel` and `from_pixel` accept.
@@ -79,7 +79,7 @@ def to_pixel(
            [ 0.,  1.,  0.]])
     """
     (theta,), namespace = entered(xp, theta=theta)
-    ours, theirs = _rulers(axes_of_map(theta), size, out_size, convention, align_corners)
+    ours, theirs = _unit_maps(axes_of_map(theta), size, out_size, convention, align_corners)
     to, back = constant(ours[0], theta, namespace), constant(theirs[1], theta, namespace)
     return compose(to, theta, back, xp=namespace)
 
@@ -138,7 +138,7 @@ def from_pixel(
     """
     (matrix,), namespace = entered(xp, matrix=matrix)
     axes = axes_of_map(matrix, "matrix")
-    ours, theirs = _rulers(axes, size, out_size, convention, align_corners)
+    ours, theirs = _unit_maps(axes, size, out_size, convention, align_corners)
     if align_corners and 1 in validation.size(size, axes):
         msg = f"with `align_corners` an axis of one pixel has no length to measure by; got an image of {tuple(size)}"
         raise ValueError(msg)
@@ -207,8 +207,8 @@ def affine_from_torchvision(
     return from_pixel(matrix, size, convention="torchvision", xp=namespace)
 
 
-def _rulers(axes: int, size: Any, out_size: Any, convention: str, align_corners: bool) -> tuple[Ruler, Ruler]:
-    """Return the rulers of the image and of the output."""
+def _unit_maps(axes: int, size: Any, out_size: Any, convention: str, align_corners: bool) -> tuple[UnitMap, UnitMap]:
+    """Return the changes of units of the image and of the output."""
     if convention not in CONVENTIONS:
         msg = f"`convention` must be one of {', '.join(map(repr, CONVENTIONS))}; got {convention!r}"
         raise ValueError(msg)
@@ -217,11 +217,11 @@ def _rulers(axes: int, size: Any, out_size: Any, convention: str, align_corners:
     if min(map(min, sizes)) < 1:
         msg = f"sizes must be at least 1 along every axis; got {sizes[0]} and {sizes[1]}"
         raise ValueError(msg)
-    ours, theirs = (_ruler(one, convention, align) for one in sizes)
+    ours, theirs = (_unit_map(one, convention, align) for one in sizes)
     return ours, theirs
 
 
-def _ruler(size: tuple[int, ...], convention: str, align: bool) -> Ruler:
+def _unit_map(size: tuple[int, ...], convention: str, align: bool) -> UnitMap:
     """Return the map from normalised coordinates to a library's, and the way back.
 
     With align_corners an axis of one location has h = 0: every coordinate is that location, and back comes 0.

@@ -47,7 +47,7 @@ class Framework(NamedTuple):
 class Maps:
     """How the maps of a call make a grid of theta. Theta is in the dtype of the arithmetic."""
 
-    own: Framework
+    framework: Framework
     ndim: int
     control: Maybe  # of splines
     align: bool
@@ -55,94 +55,96 @@ class Maps:
     def grid(self, theta: Array, size: Size) -> Array:
         """Return the grid."""
         if self.control is None:
-            return projective(self.own, theta, size, self.align)
-        flat = self.own.matmul(self.own.table(self.control, size, self.align, theta), theta)
+            return projective(self.framework, theta, size, self.align)
+        flat = self.framework.matmul(self.framework.table(self.control, size, self.align, theta), theta)
         return flat.reshape((*theta.shape[:-2], *size, self.ndim))
 
     def push(self, theta: Array, theta_dot: Array, size: Size) -> Array:
         """Return the grid's tangent."""
         if self.control is None:
-            return projective_jvp(self.own, theta, theta_dot, size, self.align)
+            return projective_jvp(self.framework, theta, theta_dot, size, self.align)
         return self.grid(theta_dot, size)
 
     def pull(self, theta: Array, grid_bar: Array) -> Array:
         """Return the cotangent of theta."""
         if self.control is None:
-            return projective_vjp(self.own, grid_bar, theta, self.align)
-        weights = self.own.table(self.control, grid_bar.shape[-1 - self.ndim : -1], self.align, grid_bar)
-        return self.own.matmul(weights.T, grid_bar.reshape((*theta.shape[:-2], -1, self.ndim)))
+            return projective_vjp(self.framework, grid_bar, theta, self.align)
+        weights = self.framework.table(self.control, grid_bar.shape[-1 - self.ndim : -1], self.align, grid_bar)
+        return self.framework.matmul(weights.T, grid_bar.reshape((*theta.shape[:-2], -1, self.ndim)))
 
 
 def maps_of(
-    own: Framework, kind: int, theta: Array, *, control_points: Any = None, align_corners: bool = False, **_: Any
+    framework: Framework, kind: int, theta: Array, *, control_points: Any = None, align_corners: bool = False, **_: Any
 ) -> Maps:
     """Check maps. A compiler may have symbols for the sizes that say on how many axes they act; these are numbers."""
     if dtype_name(theta) not in FLOATS:
         validation.coordinate_dtype("theta", np.dtype(dtype_name(theta)))
-    control = None if kind == PROJECTIVE else own.control(control_points)
+    control = None if kind == PROJECTIVE else framework.control(control_points)
     shapes = [(*a.shape[:-2], *map(int, a.shape[-2:])) for a in ((theta,) if control is None else (theta, control))]
     found = _projective_axes(*shapes) if control is None else _spline_axes(*shapes)
     ndim = next(number for number in (1, 2, 3) if number == found)
-    return Maps(own, ndim, control, validation.flag("align_corners", align_corners))
+    return Maps(framework, ndim, control, validation.flag("align_corners", align_corners))
 
 
-def grid(own: Framework, kind: int, *, theta: Array, size: Size, **options: Any) -> Array:
+def grid(framework: Framework, kind: int, *, theta: Array, size: Size, **options: Any) -> Array:
     """Return the grid of maps."""
-    maps = maps_of(own, kind, theta, **options)
-    return maps.grid(widened(theta, own.xp), own.size(size, maps.ndim))
+    maps = maps_of(framework, kind, theta, **options)
+    return maps.grid(widened(theta, framework.xp), framework.size(size, maps.ndim))
 
 
 def grid_vjp(
-    own: Framework, kind: int, *, cotangent: Array, theta: Array, deterministic: bool = False, **options: Any
+    framework: Framework, kind: int, *, cotangent: Array, theta: Array, deterministic: bool = False, **options: Any
 ) -> Array:
     """Pull a cotangent of the grid back to theta."""
     validation.flag("deterministic", deterministic)
-    maps, wide = maps_of(own, kind, theta, **options), widened(theta, own.xp)
+    maps, wide = maps_of(framework, kind, theta, **options), widened(theta, framework.xp)
     size = cotangent.shape[-1 - maps.ndim : -1]
     alike("cotangent", cotangent, "the grid", (*theta.shape[:-2], *size, maps.ndim), wide.dtype)
-    return converted(maps.pull(wide, cotangent), theta.dtype, own.xp)
+    return converted(maps.pull(wide, cotangent), theta.dtype, framework.xp)
 
 
 def grid_jvp(
-    own: Framework, kind: int, *, theta: Array, d_theta: Array, size: Size, **options: Any
+    framework: Framework, kind: int, *, theta: Array, d_theta: Array, size: Size, **options: Any
 ) -> tuple[Array, Array]:
     """Push a tangent of theta forward to the grid."""
     alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
-    maps, wide = maps_of(own, kind, theta, **options), widened(theta, own.xp)
-    size = own.size(size, maps.ndim)
-    return maps.grid(wide, size), maps.push(wide, widened(d_theta, own.xp), size)
+    maps, wide = maps_of(framework, kind, theta, **options), widened(theta, framework.xp)
+    size = framework.size(size, maps.ndim)
+    return maps.grid(wide, size), maps.push(wide, widened(d_theta, framework.xp), size)
 
 
-def sample(own: Framework, kind: int, *, image: Array, theta: Array, size: Size | None = None, **options: Any) -> Array:
+def sample(
+    framework: Framework, kind: int, *, image: Array, theta: Array, size: Size | None = None, **options: Any
+) -> Array:
     """Interpolate an image under maps."""
-    maps = maps_of(own, kind, theta, **options)
+    maps = maps_of(framework, kind, theta, **options)
     size = _size(maps, image, theta, size, options)
-    return own.sample(image, maps.grid(_wide(own, theta, image), size), **_others(options))
+    return framework.sample(image, maps.grid(_wide(framework, theta, image), size), **_others(options))
 
 
 def sample_vjp(
-    own: Framework, kind: int, *, cotangent: Array, image: Array, theta: Array, wrt: Any = PAIR, **options: Any
+    framework: Framework, kind: int, *, cotangent: Array, image: Array, theta: Array, wrt: Any = PAIR, **options: Any
 ) -> tuple[Maybe, Maybe]:
     """Pull a cotangent of the output back to image and theta."""
-    maps, wide = maps_of(own, kind, theta, **options), _wide(own, theta, image)
+    maps, wide = maps_of(framework, kind, theta, **options), _wide(framework, theta, image)
     _size(maps, image, theta, None, options)
     grid = maps.grid(wide, _spatial(maps, "cotangent", cotangent, options))
     asked = zip(("image", "grid"), validation.names("wrt", wrt, PAIR), strict=True)
     wrt = tuple([name for name, wanted in asked if wanted])
-    image_bar, grid_bar = own.sample_vjp(cotangent, image, grid, wrt=wrt, **_others(options))
-    return image_bar, None if grid_bar is None else converted(maps.pull(wide, grid_bar), theta.dtype, own.xp)
+    image_bar, grid_bar = framework.sample_vjp(cotangent, image, grid, wrt=wrt, **_others(options))
+    return image_bar, None if grid_bar is None else converted(maps.pull(wide, grid_bar), theta.dtype, framework.xp)
 
 
 def sample_jvp(
-    own: Framework, kind: int, *, image: Array, theta: Array, d_image: Maybe, d_theta: Maybe, **options: Any
+    framework: Framework, kind: int, *, image: Array, theta: Array, d_image: Maybe, d_theta: Maybe, **options: Any
 ) -> tuple[Array, Array]:
     """Push tangents of image and theta forward to the output."""
-    maps, wide, grid_dot = maps_of(own, kind, theta, **options), _wide(own, theta, image), None
+    maps, wide, grid_dot = maps_of(framework, kind, theta, **options), _wide(framework, theta, image), None
     size = _size(maps, image, theta, options.pop("size", None), options)
     if d_theta is not None:
         alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
-        grid_dot = maps.push(wide, _wide(own, d_theta, image), size)
-    return own.sample_jvp(image, maps.grid(wide, size), d_image, grid_dot, **_others(options))
+        grid_dot = maps.push(wide, _wide(framework, d_theta, image), size)
+    return framework.sample_jvp(image, maps.grid(wide, size), d_image, grid_dot, **_others(options))
 
 
 def alike(name: str, array: Array, other: str, shape: Size, dtype: Any) -> None:
@@ -156,16 +158,20 @@ def _others(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "control_points"}
 
 
-def _wide(own: Framework, theta: Array, image: Array) -> Array:
+def _wide(framework: Framework, theta: Array, image: Array) -> Array:
     """Return theta in the dtype of the arithmetic."""
-    return converted(theta, own.xp.float64, own.xp) if dtype_name(image) == "float64" else widened(theta, own.xp)
+    return (
+        converted(theta, framework.xp.float64, framework.xp)
+        if dtype_name(image) == "float64"
+        else widened(theta, framework.xp)
+    )
 
 
 def _size(maps: Maps, image: Array, theta: Array, size: Size | None, options: dict[str, Any]) -> tuple[Any, ...]:
     """Return the output's size; that of the image if none is given. Refuse an image that does not fit theta."""
     spatial = _spatial(maps, "image", image, options)
     _batch(tuple(image.shape), tuple(theta.shape), maps.ndim, "theta", 3)
-    return spatial if size is None else maps.own.size(size, maps.ndim)
+    return spatial if size is None else maps.framework.size(size, maps.ndim)
 
 
 def _spatial(maps: Maps, name: str, array: Array, options: dict[str, Any]) -> tuple[Any, ...]:
@@ -181,25 +187,25 @@ class Rows(NamedTuple):
     lost: Array  # at or behind the horizon, or not finite
 
 
-def lattice(own: Framework, theta: Array, size: Size, align: bool) -> list[Array]:
+def lattice(framework: Framework, theta: Array, size: Size, align: bool) -> list[Array]:
     """Return the normalised coordinates of an output along x, y, z, which broadcast over it and over theta's batch."""
     rank = theta.ndim - 2 + len(size)
     lines = []
     for axis, n in enumerate(reversed(size)):
-        steps = 2 * own.arange(theta, n)
+        steps = 2 * framework.arange(theta, n)
         line = (steps - (n - 1)) / max(n - 1, 1) if align else (steps + (1 - n)) / n
         lines.append(line.reshape((*(1,) * (rank - 1 - axis), -1, *(1,) * axis)))
     return lines
 
 
-def projective(own: Framework, theta: Array, size: Size, align: bool) -> Array:
+def projective(framework: Framework, theta: Array, size: Size, align: bool) -> Array:
     """Return the grid of projective maps, of shape (..., *T, d)."""
-    return own.xp.stack(_rows(theta, lattice(own, theta, size, align), own.xp).coordinates, -1)
+    return framework.xp.stack(_rows(theta, lattice(framework, theta, size, align), framework.xp).coordinates, -1)
 
 
-def projective_jvp(own: Framework, theta: Array, theta_dot: Array, size: Size, align: bool) -> Array:
+def projective_jvp(framework: Framework, theta: Array, theta_dot: Array, size: Size, align: bool) -> Array:
     """Return the grid's tangent: u' = (r' - u w') / w."""
-    xp, lines = own.xp, lattice(own, theta, size, align)
+    xp, lines = framework.xp, lattice(framework, theta, size, align)
     found = _rows(theta, lines, xp)
     *rows_dot, depth_dot = (_line(theta_dot, row, lines) for row in range(len(size) + 1))
     pairs = zip(found.coordinates, rows_dot, strict=True)
@@ -207,10 +213,10 @@ def projective_jvp(own: Framework, theta: Array, theta_dot: Array, size: Size, a
     return xp.stack([xp.where(found.lost, 0.0, u_dot) for u_dot in moved], -1)
 
 
-def projective_vjp(own: Framework, bar: Array, theta: Array, align: bool) -> Array:
+def projective_vjp(framework: Framework, bar: Array, theta: Array, align: bool) -> Array:
     """Return the cotangent of theta: r_bar = u_bar / w and w_bar = -(sum of r_bar u), times the locations."""
-    xp, ndim = own.xp, theta.shape[-1] - 1
-    lines = lattice(own, theta, bar.shape[-1 - ndim : -1], align)
+    xp, ndim = framework.xp, theta.shape[-1] - 1
+    lines = lattice(framework, theta, bar.shape[-1 - ndim : -1], align)
     found = _rows(theta, lines, xp)
     bars = [xp.where(found.lost, 0.0, bar[..., axis]) / found.depth for axis in range(ndim)]
     pulled = [r * _finite(found, u, xp) for r, u in zip(bars, found.coordinates, strict=True)]

@@ -69,14 +69,14 @@ def _options(
             f"got {len(names)} names: {names!r}"
         )
         raise ValueError(msg)
-    paddings = [word("padding_mode", name, PADDING_MODES) for name in names]
+    paddings = [choice("padding_mode", name, PADDING_MODES) for name in names]
     x, y, z = (paddings + paddings[:1] * 3)[:3]
     return Options(
-        interp=word("mode", mode, MODES),
+        interp=choice("mode", mode, MODES),
         padding=(x, y, z),
         align=flag("align_corners", align_corners),
-        pixel=word("coords", coords, COORDS) or word("units", units, UNITS),
-        channels_last=word("data_format", data_format, DATA_FORMATS),
+        pixel=choice("coords", coords, COORDS) or choice("units", units, UNITS),
+        channels_last=choice("data_format", data_format, DATA_FORMATS),
     )
 
 
@@ -103,7 +103,7 @@ def antialias(given: Any, most: int) -> bool | int:
     return subsamples
 
 
-def word(argument: str, name: Any, table: dict[str, Any]) -> Any:
+def choice(argument: str, name: Any, table: dict[str, Any]) -> Any:
     """Return what a name stands for in a table."""
     if not isinstance(name, str):
         msg = f"`{argument}` must be a name; got {name!r}"
@@ -130,7 +130,7 @@ def names(argument: str, given: str | Iterable[str], accepted: tuple[str, str]) 
 
 def units(given: str) -> bool:
     """Return whether a flow is in pixels."""
-    return bool(word("units", given, UNITS))
+    return bool(choice("units", given, UNITS))
 
 
 def lattice(given: Any) -> Shape:

@@ -7,7 +7,7 @@ import numpy as np
 
 from stnkit.spec import AFFINE, DATA_FORMATS, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.validation import hints
-from stnkit.validation.options import word
+from stnkit.validation.options import choice
 
 Shape = tuple[int, ...]
 
@@ -102,8 +102,8 @@ def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image
     if len(shape) not in (ndim + 1, ndim + 2):
         axes = ", ".join(_AXES[ndim])
         layout = f"(N, {axes}, C)" if channels_last else f"(N, C, {axes})"
-        word = "channels_last" if channels_last else "channels_first"
-        msg = f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {word}; got {shape}"
+        order = "channels_last" if channels_last else "channels_first"
+        msg = f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {order}; got {shape}"
         raise ValueError(msg + hints.to_image(name, shape, ndim, channels_last))
     if channels_last:
         return shape[-1], shape[-1 - ndim : -1]
@@ -112,7 +112,7 @@ def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image
 
 def output_size(cotangent: Shape, ndim: int, data_format: str) -> Shape:
     """Return the spatial size of an output from the shape of its cotangent."""
-    last = word("data_format", data_format, DATA_FORMATS)
+    last = choice("data_format", data_format, DATA_FORMATS)
     return image_shape(cotangent, ndim, last, "cotangent")[1]
 
 

@@ -20,7 +20,7 @@ from stnkit.spec import (
     ZEROS_MARGIN,
     Options,
 )
-from stnkit.validation.options import flag, word
+from stnkit.validation.options import choice, flag
 
 Shape = tuple[int, ...]
 
@@ -45,7 +45,7 @@ def spline(order: Any, padding_mode: Any, align_corners: Any) -> Options:
     if degree not in ORDERS:
         msg = f"`order` must be one of {', '.join(map(str, ORDERS))}; got {order!r}"
         raise ValueError(msg)
-    padding, align = word("padding_mode", padding_mode, PADDING_MODES), flag("align_corners", align_corners)
+    padding, align = choice("padding_mode", padding_mode, PADDING_MODES), flag("align_corners", align_corners)
     padding, own = BOUNDARIES[padding]
     align = align if own is None else own
     return Options(ORDERS[degree], (padding,) * 3, align, pixel=False, channels_last=False)

@@ -118,10 +118,10 @@ def test_export():
 
 
 def test_a_first_call_may_be_a_compiled_one():
-    """The door opens while torch's compiler reads the call."""
+    """The package for torch is found while torch's compiler reads the call."""
     from stnkit import _dispatch
 
-    _dispatch._found.clear()
+    _dispatch._packages.clear()
     compiled = torch.compile(lambda x, u: stnkit.grid_sample(x, u), fullgraph=True, backend="aot_eager")
     image, grid = uniform(1, 1, 3, 4), uniform(1, 2, 3, 2)
     close([compiled(image, grid)], [stnkit.grid_sample(image, grid)])

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated
 def on_gpu(monkeypatch):
     """Take every tensor for one on a GPU; return what is launched."""
     record = []
-    fast_path._ways.clear()  # which launch what another test records
+    fast_path._fast_calls.clear()  # which launch what another test records
 
     def turn(on=True):
         monkeypatch.setattr(interop, "on_gpu", lambda tensor: on)
@@ -126,10 +126,10 @@ def test_a_repeated_call_is_done_from_its_trace(on_gpu, name, end, mode, monkeyp
         tensors = [tensor * (1 - seed / 8) for tensor in tensors]
         rest = rest if operation.sized else ()
         calls.append((tensors, rest, options))
-    fast_path._ways.clear()
+    fast_path._fast_calls.clear()
     expected = [run(operation, *call) for call in calls]
     function(*calls[0][0], *calls[0][1], **calls[0][2])
-    assert len(fast_path._ways) == 1
+    assert len(fast_path._fast_calls) == 1
     monkeypatch.setattr(fast_path, "on_views", None)  # the long way is closed
     for (tensors, rest, options), wanted in zip(calls, expected, strict=True):
         results = function(*tensors, *rest, **options)
@@ -153,7 +153,7 @@ def test_a_trace_lets_go_of_what_it_has_read(on_gpu, name, monkeypatch):
 
     tensors, _, options = draw(name, 2, channels=2)
     first = getattr(stnkit, name)(*tensors, deterministic=True, **options)  # kernels and constants come to be
-    fast_path._ways.clear()
+    fast_path._fast_calls.clear()
     monkeypatch.setattr(torch, "empty", counted)
     most = []
     for _ in range(2):
@@ -293,21 +293,21 @@ def test_means_of_places(on_gpu, op, recorded, antialias, monkeypatch):
 def test_a_number_of_places_is_kept_on_the_trace_and_true_is_not(on_gpu):
     image, (theta, _) = torch.rand(2, 2, 7, 9, dtype=torch.float64), shrinking("affine")
     for antialias, kept in ((2, 1), (True, 0)):
-        fast_path._ways.clear()
+        fast_path._fast_calls.clear()
         for scale in (1.0, 3.0):
             there = stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)
             on_gpu[0](False)
             close([there], [stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)])
             on_gpu[0](True)
-        assert len(fast_path._ways) == kept
+        assert len(fast_path._fast_calls) == kept
 
 
 def test_tensors_that_share_memory_go_the_long_way(on_gpu):
     image = torch.rand(1, 2, 4, 4, dtype=torch.float64)
     grid = image.view(1, 4, 4, 2)
-    fast_path._ways.clear()
+    fast_path._fast_calls.clear()
     close(*both(on_gpu, lambda: stnkit.grid_sample(image, grid)))
-    assert not fast_path._ways
+    assert not fast_path._fast_calls
 
 
 def test_tensors_to_write_into(on_gpu):

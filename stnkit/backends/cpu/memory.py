@@ -23,11 +23,11 @@ def scaled(array: np.ndarray, factors: np.ndarray | None) -> np.ndarray:
     return array.copy() if factors is None else np.asarray(array * factors, array.dtype)
 
 
-def added(like: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
+def added(like: np.ndarray, terms: Sequence[np.ndarray]) -> np.ndarray:
     """Return the sum of arrays, or zeros, in the shape and dtype of one."""
     total = np.zeros(like.shape, like.dtype)
-    for part in parts:
-        total += part
+    for term in terms:
+        total += term
     return total
 
 

@@ -1,6 +1,6 @@
 """Whose memory on a GPU: arrays of any framework as addresses, shapes and strides, and results in their framework.
 
-What NumPy arrays are to the floors above for main memory, these are for a GPU's. They know no arithmetic but by its
+What NumPy arrays are to the folders above for main memory, these are for a GPU's. They know no arithmetic but by its
 names: see `ARITHMETIC`.
 """
 
@@ -14,7 +14,7 @@ from stnkit.plans.strides import gapless, is_gapless
 
 Shape = tuple[int, ...]
 
-# What takes kernels, by NumPy's names: the room that launches them adds them when it is opened.
+# What takes kernels, by NumPy's names: the module that launches them adds them when it is imported.
 ARITHMETIC: dict[Any, Callable[..., Any]] = {}
 
 LEGACY = 1  # the stream that all others but those that say so wait for

@@ -18,7 +18,7 @@ from stnkit.dtypes import bfloat16
 from stnkit.kernels.cuda import runtime
 from stnkit.plans.strides import gapless
 
-# How arrays of some frameworks are lent, by package: a framework's own room adds itself when it is opened.
+# How arrays of some frameworks are imported, by package: the module for a framework adds itself when it is imported.
 IMPORTERS: dict[str, Callable[[Any], DeviceArray]] = {}
 
 

@@ -120,7 +120,7 @@ def _sums(cotangent: DeviceArray, source: int, strides: Shape, kind: int, align:
         return zeros(cotangent.context, (batch, entries), cotangent.dtype)
     cotangent, points = contiguous(aligned(cotangent)), math.prod(size)
     rows = points + -points % runtime.WARP
-    parts = cotangent.context.empty((batch, rows // runtime.WARP, entries), cotangent.dtype)
-    addresses = parts.address, cotangent.address, source
+    partial_sums = cotangent.context.empty((batch, rows // runtime.WARP, entries), cotangent.dtype)
+    addresses = partial_sums.address, cotangent.address, source
     run(cotangent.context, kernels.grid_vjp, spec, batch * rows, addresses, rows, three(tuple(size), 1), strides)
-    return theta_sums(parts, (batch, entries))
+    return theta_sums(partial_sums, (batch, entries))

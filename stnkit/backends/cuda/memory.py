@@ -75,11 +75,11 @@ def scaled(array: DeviceArray, factors: np.ndarray | None) -> DeviceArray:
     return product(array, broadcast_to(constant(array.context, factors), array.shape))
 
 
-def added(like: DeviceArray, parts: Sequence[DeviceArray]) -> DeviceArray:
+def added(like: DeviceArray, terms: Sequence[DeviceArray]) -> DeviceArray:
     """Return the sum of arrays, or zeros, in the shape and dtype of one."""
-    stack = like.context.empty((len(parts), *like.shape), like.dtype)
-    for k, part in enumerate(parts):
-        product(part, out=stack[k])
+    stack = like.context.empty((len(terms), *like.shape), like.dtype)
+    for k, term in enumerate(terms):
+        product(term, out=stack[k])
     return total(stack)[0]
 
 
@@ -143,14 +143,14 @@ def _sum(first: DeviceArray, other: DeviceArray | float, out: DeviceArray | None
     return first if other == 0 else combined(first, shift=float(other))
 
 
-def joined(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
+def joined(arrays: Sequence[DeviceArray], axis: int) -> DeviceArray:
     """Return arrays of one dtype one after another along an axis."""
-    first, axis = parts[0], axis % parts[0].ndim
-    ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
+    first, axis = arrays[0], axis % arrays[0].ndim
+    ends = np.cumsum([array.shape[axis] for array in arrays]).tolist()
     out = first.context.empty((*first.shape[:axis], ends[-1], *first.shape[axis + 1 :]), first.dtype)
-    for part, end in zip(parts, ends, strict=True):
+    for array, end in zip(arrays, ends, strict=True):
         whole = [slice(None)] * axis
-        combined(part, out=out[(*whole, slice(end - part.shape[axis], end), ...)])
+        combined(array, out=out[(*whole, slice(end - array.shape[axis], end), ...)])
     return out
 
 
@@ -200,7 +200,7 @@ def fetched(array: DeviceArray) -> np.ndarray:
     if runtime.is_capturing(context.stream, context.device):
         msg = (
             "`antialias=True` takes the numbers of theta or the flow, which are not known while a graph is recorded; "
-            "pass how many places to read along each axis, as antialias=4"
+            "pass how many subsamples to take along each axis, as antialias=4"
         )
         raise TypeError(msg)
     array = contiguous(aligned(array))

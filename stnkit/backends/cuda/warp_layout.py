@@ -65,14 +65,14 @@ class WarpLayout(NamedTuple):
 
 
 def warp_layout(call: Sampling, spec: Spec, source: DeviceArray) -> WarpLayout:
-    """Return how threads are numbered, and where they write: a grid's cotangent, or warps' parts of theta's."""
+    """Return how threads are numbered, and where they write: a grid's cotangent, or warps' partial sums of theta's."""
     points, ndim = math.prod(call.size), spec.ndim
     rows = points + -points % runtime.WARP
     if spec.mapped:
-        parts, entries = rows * spec.group // runtime.WARP, map_entries(spec, call.source)
-        memory = source.context.empty((call.batch, parts, entries), call.like)
+        warps, entries = rows * spec.group // runtime.WARP, map_entries(spec, call.source)
+        memory = source.context.empty((call.batch, warps, entries), call.like)
         shape = (len(source), entries)
-        return WarpLayout(shape, memory, call.batch * rows * spec.group, 1, rows, (parts * entries, entries))
+        return WarpLayout(shape, memory, call.batch * rows * spec.group, 1, rows, (warps * entries, entries))
     shared = len(source)
     memory = source.context.empty(source.shape, source.dtype)
     return WarpLayout(
@@ -86,16 +86,16 @@ def map_entries(spec: Spec, strides: Shape) -> int:
     return bent + spec.lines * (spec.ndim + 1)
 
 
-def theta_sums(parts: DeviceArray, shape: Shape) -> DeviceArray:
-    """Return the cotangents of maps from the warps' parts, in a shape and the parts' dtype."""
-    batch, rows, entries = parts.shape
+def theta_sums(partial_sums: DeviceArray, shape: Shape) -> DeviceArray:
+    """Return the cotangents of maps from the warps' partial sums, in a shape and their dtype."""
+    batch, rows, entries = partial_sums.shape
     maps = shape[0]
-    out = parts.context.empty(shape, parts.dtype)
+    out = partial_sums.context.empty(shape, partial_sums.dtype)
     if out.size:
-        code = DTYPES[parts.dtype.name]
+        code = DTYPES[partial_sums.dtype.name]
         spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
         run(
-            *(parts.context, kernels.theta_sums, spec, maps * entries * runtime.WARP),
-            *((out.address, parts.address), batch // maps * rows, entries),
+            *(partial_sums.context, kernels.theta_sums, spec, maps * entries * runtime.WARP),
+            *((out.address, partial_sums.address), batch // maps * rows, entries),
         )
     return out

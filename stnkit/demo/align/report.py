@@ -1,77 +1,19 @@
-"""What the alignment demo says on the terminal: a progress bar while it runs, and a table of the outcome."""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+"""What the alignment demo says on the terminal in the end: a table of the outcome."""
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from stnkit.demo.align.task import Result
 from stnkit.demo.descent import Images
 
 
-@contextmanager
-def progress(steps: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on standard error, if that is a terminal.
-
-    Parameters
-    ----------
-    steps : int
-        How many steps there will be.
-
-    Yields
-    ------
-    callable
-        To be called after each step.
-
-    """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("compiling kernels", total=steps)
-
-        def advance() -> None:
-            bar.update(task, advance=1, description="gradient descent")
-
-        yield advance
-
-
 def image_error(images: Images, originals: Images) -> float:
-    """Return the root mean square difference of two sets of images.
-
-    Parameters
-    ----------
-    images, originals : ndarray of float32
-        Of the same shape.
-
-    Returns
-    -------
-    float
-        In units of full ink.
-
-    """
+    """Return the root mean square difference of two sets of images, in units of full ink."""
     return float(np.sqrt(np.mean((images - originals) ** 2)))
 
 
 def outcome(result: Result) -> Table:
-    """Put the outcome in a table.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-
-    Returns
-    -------
-    rich.table.Table
-        Errors before and after, and speed.
-
-    """
+    """Put errors before and after, and speed, in a table."""
     count, steps = len(result.labels), len(result.history) - 1
     table = Table(title=f"{count} digits, {steps} steps of gradient descent", title_justify="left")
     table.add_column()

@@ -11,26 +11,17 @@ from matplotlib.patches import Patch, Polygon
 from numpy.typing import NDArray
 
 from stnkit.demo.align.task import CANVAS, LANDMARKS, Result
+from stnkit.demo.charts import DASHES, FOUND, INK, SOFT, TRUE, framed, open_corner
 from stnkit.demo.descent import STAGES, stage_ends
 
 COLUMNS = ("original", "distorted", "recovered", "difference")
 SHOWN = 10  # digits on the sheet, in two blocks side by side
 WIDTH, HEAD, CELL, FOOT = 11.0, 1.85, 1.21, 2.3  # inches
-INK, SOFT, TRUE, FOUND, RED, BLUE = "#1d2b3a", "#7f8c99", "#2a9d8f", "#e76f51", "#b2182b", "#2166ac"
-DASHES = (0.0, (3.0, 3.0))
+RED, BLUE = "#b2182b", "#2166ac"
 
 
 def draw(result: Result, file: IO[bytes]) -> None:
-    """Draw the contact sheet.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-    file : binary file
-        Where the PNG goes.
-
-    """
+    """Draw the contact sheet, as a PNG, into a binary file."""
     shown = min(SHOWN, len(result.labels))
     rows = (shown + 1) // 2
     height = HEAD + CELL * rows + FOOT
@@ -81,10 +72,7 @@ def _digit(axes: list[Axes], result: Result, index: int) -> None:
         one.imshow(picture, cmap="gray_r", vmin=0.0, vmax=1.0)
     axes[3].imshow(recovered - original, cmap="RdBu", vmin=-0.5, vmax=0.5)
     for one in axes:
-        one.set_xticks([])
-        one.set_yticks([])
-        for spine in one.spines.values():
-            spine.set_color("#d5dbe1")
+        framed(one)
     axes[0].set_ylabel(str(result.labels[index]), rotation=0, size=13, color=INK, labelpad=10, va="center")
     _outline(axes[0], LANDMARKS, color=TRUE)
     _outline(axes[1], result.truth[index], color=TRUE)
@@ -120,6 +108,4 @@ def _descent(axes: Axes, result: Result) -> None:
         axes.axvline(first, color="#d5dbe1", linewidth=0.8, zorder=0)
         blur = f"blur {sigma:g} px" if sigma else "no blur"
         axes.text((first + last) / 2, 0.97, blur, transform=above, size=8, color=SOFT, ha="center", va="top")
-    axes.tick_params(labelsize=8, colors=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    open_corner(axes)

@@ -55,24 +55,9 @@ class Result(NamedTuple):
 
 
 def alignment(count: int, steps: int, seed: int, advance: Callable[[], None]) -> Result:
-    """Distort digits, find the distortions, and measure how well.
+    """Distort 1 to 1000 digits, find the distortions, and measure how well.
 
-    Parameters
-    ----------
-    count : int
-        How many digits, 1 to 1000.
-    steps : int
-        Steps of gradient descent, at least 1.
-    seed : int
-        Chooses the digits and the distortions, at least 0.
-    advance : callable
-        Called after each step.
-
-    Returns
-    -------
-    Result
-        All that the table and the contact sheet show.
-
+    `seed` chooses digits and distortions. `advance` is called after each of at least one step of gradient descent.
     """
     start = time.perf_counter()
     rng = np.random.default_rng(seed)
@@ -107,20 +92,7 @@ def alignment(count: int, steps: int, seed: int, advance: Callable[[], None]) ->
 def choose_digits(count: int, rng: np.random.Generator) -> tuple[Images, NDArray[np.uint8]]:
     """Choose digits at random, the classes 0 to 9 in turn.
 
-    Parameters
-    ----------
-    count : int
-        How many, at most 1000.
-    rng : numpy.random.Generator
-        Chooses among the digits of a class.
-
-    Returns
-    -------
-    images : ndarray of float32, shape (N, 1, CANVAS, CANVAS)
-        0 is paper and 1 is ink.
-    labels : ndarray of uint8, shape (N,)
-        The digit on each.
-
+    Return images (N, 1, CANVAS, CANVAS), where 1 is ink, and labels (N,).
     """
     images, labels = load_digits()
     classes = [rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
@@ -131,20 +103,9 @@ def choose_digits(count: int, rng: np.random.Generator) -> tuple[Images, NDArray
 
 
 def distortions(count: int, rng: np.random.Generator) -> Floats:
-    """Draw affine maps, in pixels about the centre, original to distorted.
+    """Draw affine maps (count, 2, 3) within ROTATION, SCALE, SHEAR and SHIFT, in pixels about the centre.
 
-    Parameters
-    ----------
-    count : int
-        How many.
-    rng : numpy.random.Generator
-        Draws them, within ROTATION, SCALE, SHEAR and SHIFT.
-
-    Returns
-    -------
-    ndarray of float64, shape (count, 2, 3)
-        One scale for both axes; shear makes them differ.
-
+    They lead from original to distorted. There is one scale for both axes; shear makes them differ.
     """
     factor = SCALE ** rng.uniform(-1.0, 1.0, count)
     return seen(
@@ -156,20 +117,10 @@ def distortions(count: int, rng: np.random.Generator) -> Floats:
 
 
 def displacement(theta: Floats, truth: Floats) -> Floats:
-    """Measure how far maps carry the landmarks from where they went.
+    """Return by how many pixels each map carries the worst of the four landmarks from where it went, (N,).
 
-    Parameters
-    ----------
-    theta : ndarray, shape (N, 2, 3)
-        The maps, original to distorted, in normalised coordinates.
-    truth : ndarray, shape (N, 4, 2)
-        Where the landmarks went, in pixels about the centre.
-
-    Returns
-    -------
-    ndarray of float64, shape (N,)
-        The distance of the worst of the four landmarks, in pixels.
-
+    theta, (N, 2, 3), leads from original to distorted in normalised coordinates; `truth`, (N, 4, 2), says where the
+    landmarks went, in pixels about the centre.
     """
     offset = points_through(theta, LANDMARKS, EXTENT, EXTENT) - truth
     worst: Floats = np.sqrt((offset**2).sum(axis=-1)).max(axis=-1)
@@ -177,21 +128,7 @@ def displacement(theta: Floats, truth: Floats) -> Floats:
 
 
 def seconds_of(call: Callable[[], object], times: int = 5) -> float:
-    """Return the median time of a call.
-
-    Parameters
-    ----------
-    call : callable
-        What to time, already compiled.
-    times : int
-        How often.
-
-    Returns
-    -------
-    float
-        Seconds.
-
-    """
+    """Return the median time of a call that is compiled already, in seconds."""
     spent = []
     for _ in range(times):
         start = time.perf_counter()

@@ -1,59 +1,17 @@
 """What the learning demo says on the terminal: both errors while it runs, and a table of the outcome."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from stnkit.demo.learn.task import Result
 
 
-@contextmanager
-def progress(epochs: int) -> Iterator[Callable[[float, float], None]]:
-    """Show a progress bar with both test errors on standard error, if that is a terminal.
-
-    Parameters
-    ----------
-    epochs : int
-        How many epochs there will be.
-
-    Yields
-    ------
-    callable
-        To be called after each epoch, with the last measured errors.
-
-    """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda plain, transformed: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("compiling kernels", total=epochs)
-
-        def advance(plain: float, transformed: float) -> None:
-            said = f"test error: plain {plain:6.1%}, with a transformer {transformed:6.1%}"
-            bar.update(task, advance=1, description=said)
-
-        yield advance
+def errors(plain: float, transformed: float) -> str:
+    """Return the last measured test errors of both networks in words."""
+    return f"test error: plain {plain:6.1%}, with a transformer {transformed:6.1%}"
 
 
 def outcome(result: Result) -> Table:
-    """Put the outcome in a table.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-
-    Returns
-    -------
-    rich.table.Table
-        Errors and times of both networks.
-
-    """
+    """Put errors and times of both networks in a table."""
     title = f"two networks on turned, scaled and moved digits, {result.epochs} epochs"
     table = Table(title=title, title_justify="left")
     table.add_column()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 
-from stnkit.demo.align.sheet import FOUND, INK, SOFT, TRUE
+from stnkit.demo.charts import FOUND, INK, SOFT, TRUE, curve, framed, open_corner
 from stnkit.demo.learn.task import Result
 from stnkit.demo.poses import CANVAS
 
@@ -20,16 +20,7 @@ CORNERS = np.array([[-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0,
 
 
 def draw(result: Result, file: IO[bytes]) -> None:
-    """Draw the picture.
-
-    Parameters
-    ----------
-    result : Result
-        What the demo found.
-    file : binary file
-        Where the PNG goes.
-
-    """
+    """Draw the picture, as a PNG, into a binary file."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=140, facecolor="white")
     FigureCanvasAgg(figure)
     _headline(figure, result)
@@ -79,10 +70,7 @@ def _stages(measured: list[int]) -> list[int]:
 
 def _picture(axes: Axes, pixels: NDArray[Any]) -> None:
     axes.imshow(pixels, cmap="gray_r", vmin=0.0, vmax=1.0)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color("#d5dbe1")
+    framed(axes)
 
 
 def _frame(axes: Axes, theta: NDArray[Any]) -> None:
@@ -97,11 +85,7 @@ def _errors(axes: Axes, result: Result) -> None:
         (result.plain, PLAIN, "plain"),
         (result.transformed, TRANSFORMED, "with a transformer"),
     ):
-        axes.plot(result.measured, errors, color=color, linewidth=1.8)
-        axes.annotate(
-            f"{name} {errors[-1]:.1%}", (result.measured[-1], errors[-1]), (5, 0), textcoords="offset points",
-            color=color, va="center", fontsize=9, weight="bold",
-        )  # fmt: skip
+        curve(axes, result.measured, errors, color, f"{name} {errors[-1]:.1%}")
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     _finish(axes, "Test error", result.epochs)
 
@@ -110,11 +94,7 @@ def _poses(axes: Axes, result: Result) -> None:
     first = result.poses[0]
     for name, color, above in (("turn", FOUND, 5), ("size", TRUE, -5), ("place", SOFT, 0)):
         ratios = [getattr(pose, name) / getattr(first, name) for pose in result.poses]
-        axes.plot(result.measured, ratios, color=color, linewidth=1.8)
-        axes.annotate(
-            f"{name} {ratios[-1]:.0%}", (result.measured[-1], ratios[-1]), (5, above), textcoords="offset points",
-            color=color, va="center", fontsize=9, weight="bold",
-        )  # fmt: skip
+        curve(axes, result.measured, ratios, color, f"{name} {ratios[-1]:.0%}", above)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     _finish(axes, "How much the poses of digits differ in what is read", result.epochs)
 
@@ -126,6 +106,4 @@ def _finish(axes: Axes, title: str, last: int) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("epoch", fontsize=9, color=INK)
     axes.set_title(title, size=10, color=INK, loc="left", pad=8)
-    axes.tick_params(labelsize=8, colors=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    open_corner(axes)

@@ -83,19 +83,7 @@ class Learner:
 
 
 def learners(seed: int) -> tuple[Learner, Learner]:
-    """Make the plain network and the one with a transformer in front, which looks at the whole canvas at first.
-
-    Parameters
-    ----------
-    seed : int
-        Draws their weights.
-
-    Returns
-    -------
-    plain, transformed : Learner
-        Before any step.
-
-    """
+    """Make the plain network and the one with a transformer in front, which looks at the whole canvas at first."""
     rng = np.random.default_rng((seed, 0))
     plain = Learner(perceptron((math.prod(EXTENT), *HIDDEN, 10), rng))
     identity = identity_parameters(TRANSFORM)
@@ -105,22 +93,10 @@ def learners(seed: int) -> tuple[Learner, Learner]:
 
 
 def learning(epochs: int, seed: int, advance: Callable[[float, float], None]) -> Result:
-    """Train both networks side by side, and measure them on the way.
+    """Train both networks side by side for at least one epoch, and measure them on the way.
 
-    Parameters
-    ----------
-    epochs : int
-        How often every digit is learnt, at least 1.
-    seed : int
-        Draws weights, order and distortions, at least 0.
-    advance : callable
-        Called after each epoch, with the last measured errors of the plain network and of the other.
-
-    Returns
-    -------
-    Result
-        All that the table and the picture show.
-
+    `seed` draws weights, order and distortions. `advance` is called after each epoch, with the last measured errors of
+    the plain network and of the other.
     """
     start = time.perf_counter()
     digits, labels = unit_digits("train")
@@ -177,21 +153,9 @@ def one_epoch(
     done: float,
     share: float,
 ) -> None:
-    """Let both networks learn every digit once, from the same images.
+    """Let both networks learn every digit, (N, 28, 28), once, from the same images.
 
-    Parameters
-    ----------
-    learners : pair of Learner
-        Both networks.
-    digits : ndarray of float32, shape (N, 28, 28)
-        What to learn.
-    labels : ndarray of uint8, shape (N,)
-        The digit on each.
-    rng : numpy.random.Generator
-        Draws the order and the distortions.
-    done, share : float
-        The share of the whole training that is done, and that this epoch is.
-
+    `done` is the share of the whole training that is done, and `share` that of this epoch.
     """
     order = rng.permutation(len(digits))
     for first in range(0, len(order), BATCH):
@@ -203,40 +167,15 @@ def one_epoch(
 
 
 def unit_digits(split: str) -> tuple[Images, Labels]:
-    """Load digits, where 1 is ink.
-
-    Parameters
-    ----------
-    split : {"train", "test"}
-        As for `load_digits`.
-
-    Returns
-    -------
-    images : ndarray of float32, shape (N, 28, 28)
-        0 is paper.
-    labels : ndarray of uint8, shape (N,)
-        The digit on each.
-
-    """
+    """Load digits of a split, (N, 28, 28) in float32, where 1 is ink, and their labels, (N,)."""
     images, labels = load_digits(split)
     return (images / np.float32(255)).astype(np.float32), labels
 
 
 def sampling_share(learner: Learner, images: Images, labels: Labels) -> float:
-    """Measure which share of a step sampling takes, forwards and backwards.
+    """Measure which share of a step sampling takes, forwards and backwards, by median times of one batch.
 
-    Parameters
-    ----------
-    learner : Learner
-        The network with the transformer; it is not changed.
-    images, labels : ndarray
-        One batch.
-
-    Returns
-    -------
-    float
-        A ratio of median times.
-
+    The learner, which has the transformer, is not changed.
     """
     assert learner.transformer is not None
     theta = learner.transformer.theta(learner.transformer.localization.forward(images))
@@ -250,14 +189,8 @@ def sampling_share(learner: Learner, images: Images, labels: Labels) -> float:
 def one_thread() -> Iterator[None]:
     """Sample and multiply matrices on one thread.
 
-    Batches this small gain little by more, and lose tenfold where another program runs, as threads wait for each
-    other. And sums of products then have one order on every machine with the same BLAS.
-
-    Yields
-    ------
-    None
-        To the code that samples.
-
+    Batches this small gain little by more, and lose tenfold where another program runs, as threads wait for each other.
+    And sums of products then have one order on every machine with the same BLAS.
     """
     before = numba.get_num_threads()
     numba.set_num_threads(1)

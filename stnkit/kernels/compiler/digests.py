@@ -1,6 +1,6 @@
 """What a kernel's machine code was made of, as a number: Numba's cache does not see a change in a function it calls.
 
-A kernel is made of the room it stands in, and of what that imports from this package. So an edit compiles anew what
+A kernel is made of the module it stands in, and of what that imports from this package. So an edit compiles anew what
 depends on it, and kernels for GPUs do not compile those for CPUs anew.
 """
 
@@ -14,25 +14,25 @@ from types import CodeType
 from typing import Any
 
 PACKAGE = __name__.partition(".")[0] + "."
-CPU = tuple(f"{PACKAGE}kernels.cpu.{room}" for room in ("loops", "grids", "order", "prefilter", "tangents"))
+CPU = tuple(f"{PACKAGE}kernels.cpu.{module}" for module in ("loops", "grids", "order", "prefilter", "tangents"))
 IMPORT = re.compile(r"^\s*(?:from|import) (.*\([^)]*\)|.*)", re.MULTILINE)  # what follows the first word
 
 
 @functools.cache
-def digest(*rooms: str) -> int:
-    """Hash all that is compiled into the kernels of some rooms, or of all rooms with kernels for CPUs.
+def digest(*modules: str) -> int:
+    """Hash all that is compiled into the kernels of some modules, or of all modules with kernels for CPUs.
 
-    That is the text of these rooms and of what they import from this package, or its byte code where that alone is
+    That is the text of these modules and of what they import from this package, or its byte code where that alone is
     installed.
     """
-    text = "".join(map(_text, sorted(reached(rooms or CPU))))
+    text = "".join(map(_text, sorted(reached(modules or CPU))))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
-def reached(rooms: Iterable[str]) -> set[str]:
-    """Return those of some rooms that are of this package, what they import from it, what that imports, and so on."""
+def reached(modules: Iterable[str]) -> set[str]:
+    """Return those of some modules that are of this package, what they import from it, what that imports, and so on."""
     found: set[str] = set()
-    coming = {room for room in rooms if room.startswith(PACKAGE)}
+    coming = {module for module in modules if module.startswith(PACKAGE)}
     while coming:
         found |= coming
         coming = set().union(*map(_imported, coming)) - found
@@ -40,12 +40,12 @@ def reached(rooms: Iterable[str]) -> set[str]:
 
 
 @functools.cache
-def _imported(room: str) -> frozenset[str]:
-    """Return the rooms that a room imports, from the words of its imports: `a.b`, or `a` and then `b`."""
-    loader = _loader(room)
-    text = loader.get_source(room)
-    if text is None:  # a room more than is imported does no harm
-        statements = [_named(loader.get_code(room))]
+def _imported(module: str) -> frozenset[str]:
+    """Return the modules that a module imports, from the words of its imports: `a.b`, or `a` and then `b`."""
+    loader = _loader(module)
+    text = loader.get_source(module)
+    if text is None:  # one module too many does no harm
+        statements = [_named(loader.get_code(module))]
     else:
         statements = [set(re.findall(r"[\w.]+", statement)) for statement in IMPORT.findall(text)]
     found = {
@@ -60,9 +60,9 @@ def _imported(room: str) -> frozenset[str]:
 
 @functools.cache
 def _inside(name: str) -> frozenset[str]:
-    """Return the rooms and packages in a package; none where the name is that of a room."""
-    places = importlib.util.find_spec(name).submodule_search_locations  # type: ignore[union-attr]  # as it exists
-    return frozenset(f"{name}.{room.name}" for room in pkgutil.iter_modules(places or ()))
+    """Return the modules and packages in a package; none where the name is that of a module."""
+    folders = importlib.util.find_spec(name).submodule_search_locations  # type: ignore[union-attr]  # as it exists
+    return frozenset(f"{name}.{module.name}" for module in pkgutil.iter_modules(folders or ()))
 
 
 def _named(code: CodeType) -> set[str]:
@@ -71,14 +71,14 @@ def _named(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _loader(room: str) -> Any:
-    """Return what a room was read by, as a room need not be a file: it may stand in a zip, or in a frozen program."""
-    return importlib.util.find_spec(room).loader  # type: ignore[union-attr]  # as it exists
+def _loader(module: str) -> Any:
+    """Return what a module was read by, as it need not be a file: it may stand in a zip, or in a frozen program."""
+    return importlib.util.find_spec(module).loader  # type: ignore[union-attr]  # as it exists
 
 
-def _text(room: str) -> str:
-    loader = _loader(room)
-    return loader.get_source(room) or _constant(loader.get_code(room))
+def _text(module: str) -> str:
+    loader = _loader(module)
+    return loader.get_source(module) or _constant(loader.get_code(module))
 
 
 def _constant(value: Any) -> str:

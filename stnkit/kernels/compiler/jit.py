@@ -129,8 +129,8 @@ def cache_directory_of(function: Callable[..., Any]) -> str | None:
     was imported from stands for it: one of byte code, or a zip.
     """
     code = function.__code__
-    room = Path(function.__globals__["__file__"])
-    files = [path for path in (Path(code.co_filename), room, *room.parents) if path.is_file()]
+    module_file = Path(function.__globals__["__file__"])
+    files = [path for path in (Path(code.co_filename), module_file, *module_file.parents) if path.is_file()]
     function.__code__ = code.replace(co_filename=str(files[0])) if files else code  # no file: in a frozen program
     return monitor.cache_directory_of(function)
 

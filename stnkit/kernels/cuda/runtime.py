@@ -1,4 +1,4 @@
-"""The one room that knows numba-cuda and cuda.core: what one thread does is compiled, loaded and launched here.
+"""The one module that knows numba-cuda and cuda.core: what one thread does is compiled, loaded and launched here.
 
 A factory returns, for a `Spec`, a Python function `thread(i, *arguments)` that captures the spec and zeros that carry
 types. Its arguments are integers of 64 bits and tuples of them. The kernel around it lets each thread of the GPU take
@@ -52,7 +52,7 @@ class Loaded(NamedTuple):
 
 @functools.cache
 def tools() -> SimpleNamespace:
-    """Import what this room knows, when the first array on a GPU comes.
+    """Import what this module needs, when the first array on a GPU comes.
 
     Raises
     ------
@@ -155,10 +155,10 @@ def ready(
         else:
             flat.append(given)
 
-    def go(stream: int, places: Sequence[int]) -> None:
+    def go(stream: int, addresses: Sequence[int]) -> None:
         pushed = _push(device)
         try:
-            start(_stream(stream), config, kernel, items, *places, *flat)
+            start(_stream(stream), config, kernel, items, *addresses, *flat)
         finally:
             if pushed:
                 _pop()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from stnkit._dispatch import KINDS, SCALARS
 from stnkit.backends.cuda.array import DeviceArray, Shape, reach
 from stnkit.backends.cuda.memory import constant
 from stnkit.kernels.cuda import runtime
@@ -20,17 +21,15 @@ from stnkit.torch.operations import Operation
 from stnkit.torch.run import on_views
 
 Options = dict[str, Any]
-Way = Callable[..., Any]
+FastCall = Callable[..., Any]
 
-KINDS = 4096  # so many are remembered
 ALIGNED = 15  # which bits of an address a kernel may depend on
 
-_WORDS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
-_ways: dict[tuple[Any, ...], Way] = {}
+_fast_calls: dict[tuple[Any, ...], FastCall] = {}
 
 
-class Part(NamedTuple):
-    """A place in one of the buffers of a call; buffer 0 is nowhere."""
+class BufferOffset(NamedTuple):
+    """An address, by the buffer of a call that holds it; buffer 0 is none."""
 
     buffer: int
     offset: int
@@ -49,12 +48,12 @@ class LaunchTrace:
         self.spans += [(start, end - start) for start, end in spans]
         return not any(a[0] < b[1] and b[0] < a[1] for a, b in itertools.combinations(spans, 2))
 
-    def part(self, address: int) -> Part:
+    def offset_of(self, address: int) -> BufferOffset:
         """Return where an address is, in the newest buffer that holds it."""
         for number in reversed(range(len(self.spans))):
             start, size = self.spans[number]
             if start <= address < start + max(size, 1):
-                return Part(number, address - start)
+                return BufferOffset(number, address - start)
         msg = f"address {address} is in no buffer of the call"
         raise LookupError(msg)
 
@@ -70,16 +69,18 @@ class LaunchTrace:
 
     def cleared(self, address: int, size: int) -> None:
         """Remember zeros."""
-        self.steps.append(("clear", self.part(address), size))
+        self.steps.append(("clear", self.offset_of(address), size))
 
     def launched(
         self, factory: Any, spec: Any, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...]
     ) -> None:
         """Remember a kernel."""
-        self.steps.append(("launch", (factory, spec, items, addresses, numbers), [self.part(a) for a in addresses]))
+        self.steps.append(
+            ("launch", (factory, spec, items, addresses, numbers), [self.offset_of(a) for a in addresses])
+        )
 
 
-def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> Way | None:
+def fast_call(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> FastCall | None:
     """Return what does a call on these tensors; None if there is no fast path for them."""
     if options.get("antialias") is True:
         return None  # what is done follows from numbers
@@ -89,18 +90,18 @@ def way(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], optio
             return None
         key += tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.data_ptr() & ALIGNED
     key += map(tuple, rest)
-    for word, value in options.items():
-        if type(value) not in _WORDS:
+    for option, value in options.items():
+        if type(value) not in SCALARS:
             return None
-        key += word, value, type(value)
+        key += option, value, type(value)
     kind = tuple(key)
-    found = _ways.get(kind)
+    found = _fast_calls.get(kind)
     return _learned(kind, operation, tensors, rest, options) if found is None else found
 
 
 def _learned(
     kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
-) -> Way | None:
+) -> FastCall | None:
     """Do a call, remember its trace, and return what gives its results, once.
 
     None is for a call that is checked and planned in full, which also says what is wrong with it.
@@ -109,8 +110,8 @@ def _learned(
     if any(tensor.device != where for tensor in tensors) or interop.is_capturing(where):
         return None
     trace = LaunchTrace()
-    place = interop.context(where, interop.stream(where.index or 0))._replace(trace=trace)
-    views: list[Any] = [interop.at(place, tensor) for tensor in tensors]
+    context = interop.context(where, interop.stream(where.index or 0))._replace(trace=trace)
+    views: list[Any] = [interop.at(context, tensor) for tensor in tensors]
     if not trace.given(views):
         return None
     if operation.chosen and rest:
@@ -120,14 +121,14 @@ def _learned(
         results = on_views(operation, tensors, views, rest, options)
     except (TypeError, ValueError):
         return None
-    if len(_ways) >= KINDS:
-        _ways.clear()
-    _ways[kind] = _replay(trace, results, where)
+    if len(_fast_calls) >= KINDS:
+        _fast_calls.clear()
+    _fast_calls[kind] = _replay(trace, results, where)
     made = [None if r is None else interop.own(r) for r in (results if type(results) is tuple else (results,))]
     return lambda *_: tuple(made) if type(results) is tuple else made[0]  # which this call has done
 
 
-def _replay(trace: LaunchTrace, results: Any, where: torch.device) -> Way:
+def _replay(trace: LaunchTrace, results: Any, where: torch.device) -> FastCall:
     """Return what does the steps of a trace with other tensors."""
     index = where.index or 0
     steps: list[tuple[Any, ...]] = []
@@ -175,8 +176,8 @@ def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
     last.update(enumerate(made, len(trace.spans) - len(made)))
     arguments = len(trace.spans) - len(made)
     for at, step in enumerate(trace.steps):
-        parts = step[2] if step[0] == "launch" else step[1:2] if step[0] == "clear" else ()
-        last.update((part.buffer, at) for part in parts)
+        addresses = step[2] if step[0] == "launch" else step[1:2] if step[0] == "clear" else ()
+        last.update((address.buffer, at) for address in addresses)
     finished: list[list[int]] = [[] for _ in trace.steps]
     for buffer, at in last.items():
         if buffer >= arguments and buffer not in kept:
@@ -186,10 +187,10 @@ def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
 
 def _final(trace: LaunchTrace, result: DeviceArray) -> tuple[int, int, Shape, Shape]:
     """Return where a result is in its buffer, with its shape and strides."""
-    part = trace.part(result.address)
+    at = trace.offset_of(result.address)
     return (
-        part.buffer,
-        part.offset // result.itemsize,
+        at.buffer,
+        at.offset // result.itemsize,
         result.shape,
         tuple(s // result.itemsize for s in result.strides),
     )

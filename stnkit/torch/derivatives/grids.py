@@ -80,9 +80,9 @@ def of_flow(
     flow: torch.Tensor, dots: Sequence[Maybe], rest: Any, options: Options
 ) -> tuple[torch.Tensor, list[Maybe], Options]:
     """Return the grid of a flow, and its tangents."""
-    own = {word: options[word] for word in ("units", "align_corners") if word in options}
+    own = {option: options[option] for option in ("units", "align_corners") if option in options}
     grids = [None if array is None else call("flow_grid_vjp", widened(array), **own) for array in dots]
-    others = {word: value for word, value in options.items() if word != "units"}
+    others = {option: value for option, value in options.items() if option != "units"}
     return call("flow_grid", flow, **own), grids, others
 
 
