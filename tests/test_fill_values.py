@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import oracles
 import pytest
-from samplers import MODES, SPLINES
+from samplers import FILTERS, MODES, SPLINES
 
 EXTENTS = {1: (5,), 2: (3, 5), 3: (1, 2, 3)}  # at the rim of 3 and 5 pixels, coordinates are rounded outwards
 SAMPLERS = ("grid", "affine", "flow", "projective", "thin_plate_spline")

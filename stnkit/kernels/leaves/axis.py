@@ -148,7 +148,7 @@ def settle(x, n, padding, spec):
 
     border clamps to [0, n - 1]. reflection folds about 0 and n - 1 (align_corners) or about -0.5 and
     n - 0.5, and then clamps; its slope is +1 or -1 by the parity of the fold, 0 where it is clamped.
-    bicubic and splines, zeros and wrap act on each tap's index instead: see `neighbour`.
+    bicubic, splines and filters, zeros and wrap act on each tap's index instead: see `neighbour`.
     """
     T = type(x)
     if spec.taps > 2 or padding == ZEROS or padding == WRAP:
@@ -230,10 +230,10 @@ def cubic(t):
 def taps(x, n, padding, spec):
     """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, curves, padding's slope).
 
-    Of all modes but splines, for which there are `spline_taps`. Four of each; those past `spec.taps` are not used.
-    Slopes are d weight / d pixel, and curves are d slope / d pixel. At a knot the fraction is 0, so both are the
-    right-hand ones. A coordinate that is not finite reads dead taps only, in equal shares, which sum to the fill value
-    without rounding, and passes no gradient.
+    Of all modes but splines and filters, for which there are `looped_taps`. Four of each; those past `spec.taps` are
+    not used. Slopes are d weight / d pixel, and curves are d slope / d pixel. At a knot the fraction is 0, so both are
+    the right-hand ones. A coordinate that is not finite reads dead taps only, in equal shares, which sum to the fill
+    value without rounding, and passes no gradient.
     """
     T, K = type(x), type(n)
     zero, one, dead = T(0), T(1), K(-1)
@@ -295,7 +295,7 @@ def weight_or_quarter(lost, w):
 def padding_slope(x, n, padding, spec):
     """Return the slope of the padding at near or NaN pixel coordinate `x`; 0 if that is NaN."""
     T = type(x)
-    if spec.spline:
+    if spec.looped:
         return T(0) if x != x else T(1)
     _, _, _, _, slope = taps(x, n, padding, spec)
     return slope
