@@ -61,6 +61,7 @@ def _lanczos3(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.sinc(s / a), np.where(s == 0, 0, (np.cos(np.pi * where / a) - np.sinc(where / a)) / where)
 
     (wave, d_wave), (window, d_window) = sinc(1), sinc(3)
+    wave = np.where(s == np.rint(s), s == 0, wave)  # sin(pi s) is rounded
     return wave * window, d_wave * window + wave * d_window
 
 

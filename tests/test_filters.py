@@ -83,6 +83,20 @@ def test_derivatives_of_higher_order(looped):
     assert np.isnan(looped.derivatives(0.25, 3, Spec(1, LANCZOS3))).all()
 
 
+def test_lanczos_of_jax(plain):
+    """It divides by the sum as well, of the taps that lie inside."""
+    import jax
+    from jax.image import scale_and_translate
+
+    line, scale, shift = np.random.default_rng(0).random(24), np.array([1.3]), np.array([0.37])
+    with jax.enable_x64(True):
+        expected = scale_and_translate(line, (24,), (0,), scale, shift, method="lanczos3", antialias=False)
+    x = (np.arange(24) + 0.5 - shift) / scale - 0.5
+    out = plain.grid_sample(line[None], x[:, None], mode="lanczos3", coords="pixel")[0]
+    inside = (x > 2) & (x < 21)
+    np.testing.assert_allclose(out[inside], np.asarray(expected)[inside], rtol=0, atol=36 * np.finfo(float).eps)
+
+
 @pytest.mark.parametrize("mode", ["mitchell", "lanczos3"])
 def test_constants_and_pixels(plain, mode):
     """Both keep a constant; lanczos3 reads a pixel at its centre, exactly, and mitchell blurs it."""
