@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_dtypes import bfloat16
 
-from stnkit.spec import BFLOAT16, DTYPES, UINT8
+from stnkit.spec import BFLOAT16, DTYPES, MODES, UINT8
 from stnkit.transforms import control_lattice
 
 SAMPLERS = ("", "_vjp", "_jvp", "_double_vjp")
@@ -21,7 +21,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "operation": (*SAMPLERS, "splat", "splat twice", "make", "make_vjp", "make_jvp"),
     "source": ("grid", "pixel grid", "affine", "flow", "normalized flow", "projective", "thin_plate_spline"),
     "ndim": (1, 2, 3),
-    "mode": ("nearest", "bilinear", "bicubic"),
+    "mode": tuple(mode for mode in MODES if mode != "linear"),
     "padding": ("zeros", "border", "reflection", "wrap", "mixed"),
     "align": (False, True),
     "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int16"),
