@@ -17,12 +17,14 @@ BUSY = 1 << 19  # threads that keep any GPU busy
 def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
     """Return a call's spec for a GPU: channels that lie side by side are taken as many as fit one access.
 
-    Of halves that are computed in float64 fewer are taken: eight of these in each sum are too many registers.
+    Where large footprints are computed in float64, fewer are taken: four or eight numbers in each sum are too many
+    registers.
     """
     spec = call.spec._replace(lanes=1, packed=False)
     if not (spec.interleaved and call.spec.packed):
         return spec
-    widest = 8 if spec.arithmetic_dtype == FLOAT64 else max(picture.itemsize for picture in pictures)
+    large = spec.taps > 2 and spec.arithmetic_dtype == FLOAT64
+    widest = 8 if large else max(picture.itemsize for picture in pictures)
     lanes = VECTOR // widest
     while lanes > 1 and not all(fits(picture, call.channels, lanes) for picture in pictures):
         lanes //= 2
