@@ -31,9 +31,7 @@ from stnkit.spec import FLOAT64, GRID
 SEED = 12
 PARTS = 16  # of the work
 CAPABILITIES = ((8, 0), (9, 0))
-MOST_SPILLED = (
-    512  # bytes, of second derivatives of large footprints on three axes in float64: more than registers hold
-)
+SPILLED = 512  # bytes, at most, of second derivatives of more than 16 pixels in float64: no thread has the registers
 WORD = 4  # bytes, of which numbers are read side by side if they are shorter
 
 PLAIN = {
@@ -193,8 +191,8 @@ def compiled(kernel: Kernel, capability):
         return
     taps = spec.taps**spec.ndim
     assert ".local" not in ptx, about
-    many = double and spec.ndim == 3 and spec.taps > 2 and name == "sample_double_vjp"
-    assert code.spilled <= (MOST_SPILLED if many else 0), about
+    many = double and taps > 16 and name == "sample_double_vjp"
+    assert code.spilled <= (SPILLED if many else 0), about
     few = taps <= 8 and not double and name in ("sample", "sample_jvp", "scatter")
     assert not few or code.registers <= 128, about  # so that two blocks fit; backward passes keep more, and one does
     adds = name in ("scatter", "scatter_rest") or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
