@@ -4,9 +4,9 @@ Prints tables, and writes what it has measured to `bench/results` after every ca
 writes the documentation's page. A case that is not known, and a peer that is not, are one line of standard error and
 the exit status 2. An interrupt keeps the cases that are done, and gives 130.
 
-`python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, and
-`python -m bench bits` tells whether results have the bits that they had: see `compile_times.py`, `call_costs.py`,
-`busy.py` and `bits.py`.
+`python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, `groups` how fast
+every section is beside another checkout, and `bits` tells whether results have the bits that they had: see
+`compile_times.py`, `call_costs.py`, `busy.py`, `groups.py` and `bits.py`.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from bench import (
     compile_times,
     compiled,
     derivatives,
+    groups,
     harness,
     in_cuda,
     peers,
@@ -45,7 +46,13 @@ from bench.suite import Section
 
 COMPILING = 35.0  # seconds of a quick run's minute that its kernels may take
 
-OTHERS = {"bits": bits.main, "busy": busy.main, "calls": call_costs.main, "compile": compile_times.main}
+OTHERS = {
+    "bits": bits.main,
+    "busy": busy.main,
+    "calls": call_costs.main,
+    "compile": compile_times.main,
+    "groups": groups.main,
+}
 
 Advance = Callable[[str], None]
 

@@ -98,6 +98,10 @@ def stnkit(case: Case, inputs: Inputs) -> Side:
     if case.derivative in ("vjp_image", "vjp_source"):
         source = _SOURCES[case.op]
         options |= {"wrt": "image" if case.derivative == "vjp_image" else _WORDS.get(source, source)}
+    if case.prefilter:
+        found = {name: case.options[name] for name in ("padding_mode", "align_corners")} | {"order": int(case.mode[-1])}
+        image, *rest = given
+        return Side(lambda: last(library.spline_filter(image, **found), *rest, **options), results)
     if not before:
         return Side(lambda: last(*given, **options), results)
     forward = before[0]

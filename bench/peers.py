@@ -24,10 +24,11 @@ class Peer(NamedTuple):
     prepare: Callable[[Case, Inputs], Side | None]
     tolerances: dict[str, Tolerance]  # by the dtype of the image; a case of another dtype is left out
     compiles: bool = False  # for seconds, at the first call of every case
+    paddings: tuple[str, ...] = ("zeros",)
 
     def side(self, case: Case, inputs: Inputs) -> Side | None:
         """Return the peer's way to compute a case, or None."""
-        plain = (case.padding_mode, case.align_corners, case.coords) == ("zeros", False, "normalized")
+        plain = case.padding_mode in self.paddings and not case.align_corners and case.coords == "normalized"
         return self.prepare(case, inputs) if plain and case.dtype in self.tolerances else None
 
 
@@ -132,16 +133,28 @@ def _opencv(case: Case, inputs: Inputs) -> Side | None:
     return calls._replace(arrays=lambda answer: [np.stack(answer).reshape(case.planes(case.size))])
 
 
+_ORDERS = {"nearest": 0, "bilinear": 1, **{f"spline{order}": order for order in range(2, 6)}}  # of SciPy
+_BOUNDARIES = {"zeros": "grid-constant", "wrap": "grid-wrap"}  # its sums of a reflection are wrong on short lines
+
+
 def _scipy(case: Case, inputs: Inputs) -> Side | None:
-    if not _linear(case, "grid_sample", "affine_sample") or case.last:
+    known = case.op in ("grid_sample", "affine_sample", "spline_filter") and case.mode in _ORDERS
+    if not known or case.derivative != "forward" or case.antialias or case.last:
         return None
     from scipy import ndimage
 
-    image = inputs["image"]
+    image, boundary = inputs["image"], _BOUNDARIES[case.padding_mode]
     out = np.empty(case.planes(case.size), case.dtype)
     items = [(n, c) for n in range(case.batch) for c in range(case.channels)]
-    options = {"order": 1, "mode": "grid-constant", "prefilter": False}
-    if case.op == "grid_sample":
+    options = {"order": _ORDERS[case.mode], "mode": boundary, "prefilter": case.prefilter}
+    if case.op == "spline_filter":
+
+        def call() -> np.ndarray:
+            for n, c in items:
+                ndimage.spline_filter(image[n, c], 3, out[n, c], boundary)
+            return out
+
+    elif case.op == "grid_sample":
         points = [np.ascontiguousarray(np.moveaxis(one, -1, 0)[::-1]) for one in inputs["pixels"]]
 
         def call() -> np.ndarray:
@@ -204,7 +217,16 @@ PEERS = {
                 "uint8": Tolerance(3e-2, 16, f"{_FIXED}, and its weights to 1/32; a few levels"),
             },
         ),
-        Peer("scipy", "scipy", _scipy, {"float32": ROUNDING._replace(reason="its coordinates are float64, ours not")}),
+        Peer(
+            "scipy",
+            "scipy",
+            _scipy,
+            {
+                "float32": ROUNDING._replace(reason="its coordinates are float64, ours not"),
+                "float64": Tolerance(1e-11, 0, "both round coordinates to float64, in a few steps"),
+            },
+            paddings=("zeros", "wrap"),
+        ),
         Peer("jax", "jax", _jax, {"float32": ROUNDING}),
         Peer("kornia", "kornia", _kornia, {"float32": Tolerance(1e-6, 256, "it inverts the map, in float32")}),
     )

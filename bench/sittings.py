@@ -1,4 +1,6 @@
-"""Figures of this checkout of stnkit, and of one before it, measured in one sitting: for `compile`, `calls` and `busy`.
+"""Figures of this checkout of stnkit, and of one before it, measured in one sitting.
+
+For `compile`, `calls`, `busy` and `groups`.
 
 What is measured runs in processes of their own, that import stnkit from a checkout.
 """
@@ -72,24 +74,33 @@ def shown(run: results.Run, source: str, table: Callable[[Any], Table]) -> str:
 
 def main(
     name: str,
-    measure: Callable[[Trees], dict[str, Any]],
+    measure: Callable[..., dict[str, Any]],
     table: Callable[[dict[str, Any]], Table],
     words: Sequence[str] | None = None,
+    page: bool = True,
+    **choices: str,
 ) -> int:
-    """Measure, print, keep and show what one command line asks for, and return the exit status."""
+    """Measure, print, keep and show what one command line asks for, and return the exit status.
+
+    `choices` are further words of the command line, each with its help, which `measure` takes by their names; one that
+    is not there is left out. Without a `page`, the documentation shows nothing of it.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}")
     parser.add_argument("--before", metavar="PATH", type=Path, help="a checkout to measure in turn with this one")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write JSON there, and leave the documentation's page")
+    for choice, text in choices.items():
+        parser.add_argument(f"--{choice}", help=text, default=argparse.SUPPRESS)
     options = parser.parse_args(words)
+    chosen = {choice: value for choice, value in vars(options).items() if choice in choices}
     trees = ({"before": options.before.resolve()} if options.before else {}) | {"now": HERE}
     versions = {one: metadata.version(one) for one in ("torch", "jax") if importlib.util.find_spec(one)}
     run = results.started(min(2, threads.usable()), versions, whole=False, quick=False)
-    run |= {"revisions": {side: revision(tree) for side, tree in trees.items()}, "sides": measure(trees)}
+    run |= {"revisions": {side: revision(tree) for side, tree in trees.items()}, "sides": measure(trees, **chosen)}
     run["complete"] = True
     path = options.out or results.FOLDER / f"{name}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}.json"
     results.save(run, path)
     report.printed([table(run["sides"])], report.where(run))
-    if not options.out:
+    if page and not options.out:
         put(name, shown(run, path.name, table))
     print(f"results: {path}")
     return 0

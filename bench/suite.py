@@ -1,5 +1,6 @@
 """What the benchmark runs, in sections, and what groups of its cases are to reach."""
 
+import itertools
 from fnmatch import fnmatch
 from typing import NamedTuple
 
@@ -55,6 +56,17 @@ def shrunk(shape: Shape, times: int) -> Case:
     size = tuple(n // times for n in extent)
     name = "/".join(["affine_sample", "x".join(map(str, shape)), f"antialias={times}"])
     return Case(name, batch, channels, (*extent,), size, op="affine_sample", antialias=times)
+
+
+def of_scipy(op: str, *modes: str) -> tuple[Case, ...]:
+    """Build cases of a plane and a volume, as SciPy has them: order 3 with its filter, on periodic images."""
+    found = itertools.product(modes, ((1, 1, 2048, 2048), (1, 1, 128, 128, 128)), ("float32", "float64"))
+    return tuple(
+        case(op, shape, mode=mode, dtype=dtype)
+        if mode in ("nearest", "bilinear")
+        else case(op, shape, mode=mode, padding_mode="wrap", dtype=dtype)._replace(prefilter=op.endswith("sample"))
+        for mode, shape, dtype in found
+    )
 
 
 LAST = "channels_last"
@@ -120,6 +132,11 @@ SECTIONS = (
             )
         ),
         ("opencv",),
+    ),
+    Section(  # the functions of SciPy's names, as they come, stand here too
+        "Orders 0, 1 and 3, as SciPy takes them",
+        of_scipy("affine_sample", "nearest", "bilinear", "spline3") + of_scipy("spline_filter", "spline3"),
+        ("scipy",),
     ),
     Section(
         "Half precision",

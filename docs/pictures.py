@@ -221,6 +221,40 @@ def interpolation(theme: Theme) -> Figure:
     return figure
 
 
+def smoother(theme: Theme) -> Figure:
+    """Draw the weights of splines and filters, and their passage through a step: of splines by coefficients, too."""
+    figure = blank(8.2, 4.4)
+    rows = figure.subplots(2, 3)
+    impulse, step = np.zeros((1, 13)), np.array([[0.0] * 7 + [1.0] * 7])
+    impulse[0, 6] = 1.0
+    s, x = np.linspace(-3.2, 3.2, 1281), np.linspace(3.8, 9.2, 1081)
+    columns = (
+        ("spline2 to spline5", ("spline2", "spline3", "spline4", "spline5"), theme.blue),
+        ("mitchell", ("mitchell",), theme.teal),
+        ("lanczos3", ("lanczos3",), theme.rose),
+    )
+    for (weights, edge), (title, modes, color) in zip(rows.T, columns, strict=True):
+        for mode in modes:
+            whole = mode in ("spline5", "mitchell", "lanczos3")  # of splines, the others are drawn thinner
+            sample = functools.partial(stnkit.grid_sample, coords="pixel", mode=mode, padding_mode="reflection")
+            if whole:
+                curve(weights, theme, s, sample(impulse, s[:, None] + 6)[0], color, fill=True)
+                edge.plot(x, sample(step, x[:, None])[0], color=color, ls="--" if mode == "spline5" else "-")
+            else:
+                weights.plot(s, sample(impulse, s[:, None] + 6)[0], color=color, lw=0.9)
+            if mode == "spline5":
+                found = stnkit.spline_filter(step, order=5, padding_mode="reflection", axes=-1)
+                edge.plot(x, sample(found, x[:, None])[0], color=color)
+        edge.axhline(0, color=theme.line, lw=1, zorder=0)
+        edge.plot(np.arange(4, 10), step[0, 4:10], "o", ms=5, color=theme.ink, zorder=5)
+        ticks(edge, theme)
+        weights.set(xlim=(-3.3, 3.3), ylim=(-0.22, 1.12), xticks=range(-3, 4), yticks=(0, 1))
+        weights.set_title(title, color=color, family="DejaVu Sans Mono", fontsize=10)
+        edge.set(xlim=(3.7, 9.3), ylim=(-0.22, 1.22), xticks=range(4, 10), yticks=(0, 1))
+    rows[1, 0].text(7.05, 0.16, "of coefficients\n(solid), of pixels\n(dashed)", color=theme.soft, fontsize=8)
+    return figure
+
+
 def knots(theme: Theme) -> Figure:
     """Draw the bilinear value and its slope, and what the slope is at each knot."""
     image = np.array([[1.0, 2.0, 4.0, 3.0]])
@@ -446,6 +480,7 @@ PICTURES: dict[str, Callable[[Theme], Figure]] = {
         theta,
         padding,
         interpolation,
+        smoother,
         knots,
         floors,
         call,

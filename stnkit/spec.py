@@ -7,7 +7,7 @@ the command line are generated from these tables, so a new mode is named here on
 from typing import NamedTuple
 
 # Interpolation: how many neighbours along one axis, and how they are weighted.
-NEAREST, SPLINE0, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5 = range(8)
+NEAREST, SPLINE0, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5, MITCHELL, LANCZOS3 = range(10)
 MODES = {
     "nearest": NEAREST,
     "bilinear": BILINEAR,
@@ -19,9 +19,11 @@ MODES = {
     "spline3": SPLINE3,
     "spline4": SPLINE4,
     "spline5": SPLINE5,
+    "mitchell": MITCHELL,
+    "lanczos3": LANCZOS3,
 }
-TAPS = (1, 1, 2, 4, 3, 4, 5, 6)  # that one axis reads, by interpolation
-DEGREES = (0, 0, 1, 3, 2, 3, 4, 5)  # of the weights, as polynomials of the coordinate, by interpolation
+TAPS = (1, 1, 2, 4, 3, 4, 5, 6, 4, 6)  # that one axis reads, by interpolation
+DEGREES = (0, 0, 1, 3, 2, 3, 4, 5, 3, None)  # of the weights, as polynomials of the coordinate, if they are such
 
 # Padding: what stands outside the image.    a b c d  is the image
 ZEROS = 0  #       f f f | a b c d | f f f   (f: the fill value)
@@ -141,8 +143,8 @@ class Spec(NamedTuple):
         return TAPS[self.interp]
 
     @property
-    def degree(self) -> int:
-        """The degree of the weights as polynomials of the coordinate."""
+    def degree(self) -> int | None:
+        """The degree of the weights as polynomials of the coordinate, if they are such."""
         return DEGREES[self.interp]
 
     @property
@@ -152,8 +154,18 @@ class Spec(NamedTuple):
 
     @property
     def spline(self) -> bool:
-        """Whether weights are those of B-splines."""
+        """Whether weights are those of B-splines, whose taps are coefficients."""
+        return SPLINE2 <= self.interp <= SPLINE5
+
+    @property
+    def looped(self) -> bool:
+        """Whether the taps of an axis are staged and read in loops, as those of splines and filters are."""
         return self.interp >= SPLINE2
+
+    @property
+    def contact(self) -> int:
+        """As which power of the distance, at least, a weight leaves 0 where it has none."""
+        return self.taps - 1 if self.spline else 2 if self.interp == MITCHELL else 1
 
     @property
     def rows(self) -> int:

@@ -9,7 +9,8 @@ products: its error, at most (d + 1) e sum |theta|, comes on top, as n times tha
 
 Taps. Of one axis, for bilinear and bicubic: W bounds the sum of the weights' magnitudes (1; 1.375, at t = 1/2),
 S that of their slopes (2; 3, at t = 1/2), S2 that of their second derivatives (0; 12, at t = 0). The weights of
-splines sum to 1 and none is negative, and derivatives are differences of those of a lower degree: 1, 2, 4. Weights and
+splines sum to 1 and none is negative, and derivatives are differences of those of a lower degree: 1, 2, 4. Those of
+filters are 1.139, 2.334, 9.334 of mitchell and 1.544, 3.164, 9.680 of lanczos3, all rounded up. Weights and
 slopes are evaluated with an absolute error of `taps` e (1; below 16 by running error analysis of the cubic's
 Horner form, whose intermediates are below 6, and of splines, at most five roundings for each degree: checked in exact
 arithmetic in `test_leaves.py`).
@@ -49,6 +50,8 @@ _TAPS = {
     "bilinear": (2, 1.0, 2.0, 0.0, 1.0),
     "bicubic": (4, 1.375, 3.0, 12.0, 16.0),
     **{f"spline{degree}": (degree + 1, 1.0, 2.0, 4.0, 16.0) for degree in range(2, 6)},
+    "mitchell": (4, 1.14, 2.34, 9.34, 16.0),
+    "lanczos3": (6, 1.55, 3.17, 9.7, 16.0),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_dtypes import bfloat16
 
-from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, UINT8
+from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, MODES, UINT8
 from stnkit.transforms import control_lattice
 
 SAMPLERS = ("", "_vjp", "_jvp", "_double_vjp")
@@ -21,7 +21,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "operation": (*SAMPLERS, "splat", "splat twice", "make", "make_vjp", "make_jvp"),
     "source": ("grid", "pixel grid", "affine", "flow", "normalized flow", "projective", "thin_plate_spline"),
     "ndim": (1, 2, 3),
-    "mode": ("nearest", "bilinear", "bicubic"),
+    "mode": tuple(mode for mode in MODES if mode not in ("linear", "spline1")),
     "padding": ("zeros", "border", "reflection", "wrap", "mask", "periodic", "zeros_margin", "border_margin", "mixed"),
     "align": (False, True),
     "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int16"),
@@ -48,6 +48,7 @@ SPECS = [  # mode, padding, align_corners: what tests of machine code on two axe
     ("bicubic", "reflection", True),
 ]
 PADDINGS = ("zeros", "border", "reflection", "wrap")
+NEAREST = ("nearest", "spline0")  # which move pixels as they are
 POINTS = {ndim: control_lattice((3,) * ndim) for ndim in (1, 2, 3)}
 
 Call = dict[str, Any]
@@ -64,17 +65,17 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
     if operation.startswith("make"):
         return "grid" not in source
     if operation.startswith("splat"):
-        return "grid" in source and not integers and (operation, mode) != ("splat twice", "nearest")
+        return "grid" in source and not integers and (operation != "splat twice" or mode not in NEAREST)
     if operation in ("count", "gradient"):
-        refused = DTYPES[image] > UINT8 or mode == "nearest" or (integers and fill != fill)
+        refused = DTYPES[image] > UINT8 or mode in NEAREST or (integers and fill != fill)
         return "grid" in source and (operation == "count" or not refused)
     if operation == "_double_vjp" and source in ("projective", "thin_plate_spline"):
         return False
-    if operation in ("_vjp", "_double_vjp") and mode == "nearest" and not asked[0]:
+    if operation in ("_vjp", "_double_vjp") and mode in NEAREST and not asked[0]:
         return False
     if integers and (fill != fill or (operation and asked[0])):  # a NaN is no integer
         return False
-    return DTYPES[image] <= UINT8 or mode == "nearest"
+    return DTYPES[image] <= UINT8 or mode in NEAREST
 
 
 def perform(

@@ -46,6 +46,35 @@ def b_spline(s: np.ndarray, degree: int, times: int = 0) -> np.ndarray:
     return np.nan_to_num(_basis(degree, times)(s))
 
 
+def mitchell(s: np.ndarray, times: int = 0) -> np.ndarray:
+    """Return Mitchell and Netravali's kernel with B = C = 1/3 at distance `s` from a pixel, or its slope."""
+    b = c = 1 / 3
+    near = np.poly1d([12 - 9 * b - 6 * c, -18 + 12 * b + 6 * c, 0, 6 - 2 * b]) / 6
+    far = np.poly1d([-b - 6 * c, 6 * b + 30 * c, -12 * b - 48 * c, 8 * b + 24 * c]) / 6
+    r = np.abs(s)
+    inside = np.where(r < 1, near.deriv(times)(r), np.where(r < 2, far.deriv(times)(r), 0))
+    return np.sign(s) ** times * inside
+
+
+def _lanczos3(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sinc(s) sinc(s / 3) and its slope, of distances below 3 or equal."""
+    where = np.where(s == 0, 1, s)
+
+    def sinc(a: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.sinc(s / a), np.where(s == 0, 0, (np.cos(np.pi * where / a) - np.sinc(where / a)) / where)
+
+    (wave, d_wave), (window, d_window) = sinc(1), sinc(3)
+    wave = np.where(s == np.rint(s), s == 0, wave)  # sin(pi s) is rounded
+    return wave * window, d_wave * window + wave * d_window
+
+
+def lanczos3(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of six taps at distances `s`, along the first axis, and their slopes; weights sum to 1."""
+    weight, slope = _lanczos3(s)
+    total = weight.sum(axis=0)
+    return weight / total, (slope * total - weight * slope.sum(axis=0)) / total**2
+
+
 def locate(u: np.ndarray, n: int, align: bool, coords: str) -> tuple[np.ndarray, float]:
     """Return pixel coordinates, computed in the dtype of `u`, and d pixel / d unit."""
     u = np.clip(u, -(2.0**90), 2.0**90)
@@ -123,10 +152,14 @@ def axis_taps(u: np.ndarray, n: int, mode: str, padding: str, align: bool, coord
         i = np.stack([np.floor(x - (degree - 1) / 2) + k for k in range(degree + 1)])
         weight, d_weight = b_spline(x - i, degree), b_spline(x - i, degree, 1)
         return pad(i, n, padding, align), weight, d_weight * slope * chain
-    reach = [0, 1] if mode == "bilinear" else [-1, 0, 1, 2]
+    reach = {"bilinear": [0, 1], "lanczos3": [-2, -1, 0, 1, 2, 3]}.get(mode, [-1, 0, 1, 2])
     i = np.stack([np.floor(x) + k for k in reach])
     if mode == "bilinear":
         weight, d_weight = 1 - np.abs(x - i), np.stack([-np.ones_like(x), np.ones_like(x)])
+    elif mode == "mitchell":
+        weight, d_weight = mitchell(x - i), mitchell(x - i, 1)
+    elif mode == "lanczos3":
+        weight, d_weight = lanczos3(x - i)
     else:
         weight, d_weight = keys(x - i), keys_slope(x - i)
     return pad(i, n, padding, align), weight, d_weight * slope * chain

@@ -9,16 +9,22 @@ from cases import margin, unit
 SOURCES = {"grid": "grid", "affine": "theta", "flow": "flow"}
 MODES = ("nearest", "bilinear", "bicubic")
 SPLINES = ("spline2", "spline3", "spline4", "spline5")
+FILTERS = ("mitchell", "lanczos3")
 EACH = [  # number of axes, and mode
     *((d, mode) for d in (1, 2, 3) for mode in MODES),
-    *((1, mode) for mode in SPLINES),
+    *((1, mode) for mode in (*SPLINES, *FILTERS)),
 ]
 PADDINGS = ("zeros", "border", "reflection", "wrap")
 REACH = 0.04  # pixels that a tangent of 1 may move a location, and still meet no knot
 
-_SUM = {"nearest": (1.0, 0.0), "bilinear": (1.0, 2.0), "bicubic": (1.375, 3.0)} | {
-    f"spline{degree}": (1.0, 2.0) for degree in range(2, 6)
-}  # of weights, of slopes, per axis
+_SUM = {  # of weights, of slopes, per axis
+    "nearest": (1.0, 0.0),
+    "bilinear": (1.0, 2.0),
+    "bicubic": (1.375, 3.0),
+    **dict.fromkeys(SPLINES, (1.0, 2.0)),
+    "mitchell": (1.14, 2.34),
+    "lanczos3": (1.55, 3.2),
+}
 
 
 class Given(NamedTuple):

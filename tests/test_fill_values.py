@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import oracles
 import pytest
-from samplers import MODES, SPLINES
+from samplers import FILTERS, MODES, SPLINES
 
 EXTENTS = {1: (5,), 2: (3, 5), 3: (1, 2, 3)}  # at the rim of 3 and 5 pixels, coordinates are rounded outwards
 SAMPLERS = ("grid", "affine", "flow", "projective", "thin_plate_spline")
@@ -79,7 +79,11 @@ RESULTS = {  # the arguments and the results of each function
 @pytest.mark.parametrize("name", RESULTS)
 @pytest.mark.parametrize(
     ("d", "mode"),
-    [*itertools.product(EXTENTS, ("bilinear", "bicubic")), *((1, mode) for mode in SPLINES), (2, "spline3")],
+    [
+        *itertools.product(EXTENTS, ("bilinear", "bicubic")),
+        *((1, mode) for mode in (*SPLINES, *FILTERS)),
+        (2, "spline3"),
+    ],
 )
 def test_results_are_those_of_a_finite_fill(plain, d, mode, name):
     """Where no location reads the fill value with a weight, results have the bits that they have for a fill of 0.
@@ -117,10 +121,10 @@ def test_results_are_those_of_a_finite_fill(plain, d, mode, name):
 @pytest.mark.parametrize("padding", ["border", "reflection", "wrap"])
 def test_other_paddings_read_it_where_coordinates_are_not_finite(plain, padding):
     image, grid = np.ones((1, 1, 3, 3)), np.array([[[[1.0, 9.0], [np.nan, 1.0], [2.0, 2.0], [0.5, -np.inf]]]])
-    for mode, fill in itertools.product((*MODES, *SPLINES), (np.nan, np.inf)):
+    for mode, fill in itertools.product((*MODES, *SPLINES, *FILTERS), (np.nan, np.inf)):
         options = {"mode": mode, "padding_mode": padding, "fill_value": fill, "coords": "pixel"}
         out = plain.grid_sample(image, grid, **options)
-        rounded = 36 * np.finfo(float).eps if mode in SPLINES else 0  # a spline's weights are no fractions of two
+        rounded = 0 if mode in MODES else 36 * np.finfo(float).eps  # weights of others are no fractions of two
         np.testing.assert_allclose(out.ravel(), [1, fill, 1, fill], rtol=rounded, atol=0)
         d_image, d_grid = plain.grid_sample_vjp(np.ones_like(out), image, grid, **options)
         assert d_image.sum() == pytest.approx(2)

@@ -68,10 +68,10 @@ def test_derivatives_to_the_third_order(op, ndim, plain):
 @pytest.mark.parametrize(
     ("ndim", "mode", "padding"),
     [(1, "bicubic", "reflection"), (2, "bicubic", "wrap"), *((1, f"spline{n}", "border") for n in (2, 3, 4, 5)),
-     (2, "spline3", "zeros")],
+     (2, "spline3", "zeros"), (1, "mitchell", "wrap")],
 )  # fmt: skip
 def test_derivatives_of_smooth_modes(ndim, mode, padding, plain):
-    """Of splines to the degree in one coordinate, beyond which they vanish; of bicubic it is 3."""
+    """Of splines to the degree in one coordinate, beyond which they vanish; of bicubic and mitchell it is 3."""
     import stnkit
 
     image, grid = draw((1, 1, *SPATIAL[:ndim])), pixels((1, *POINTS[:ndim], ndim))
@@ -90,6 +90,25 @@ def test_derivatives_of_smooth_modes(ndim, mode, padding, plain):
         assert abs(float(last(1.3))) > 0.01
         assert float(last(1.3)) == pytest.approx(float(last(1.4)), rel=1e-9)  # between knots, constant
         assert float(jax.grad(last)(1.3)) == 0
+
+
+def test_derivatives_of_lanczos(plain):
+    """No polynomial: to the second order along one axis, and refused beyond."""
+    import stnkit
+
+    image, grid = jnp.asarray(draw((1, 1, *SPATIAL[:2]))), jnp.asarray(pixels((1, *POINTS[:2], 2)))
+
+    def function(x, u):
+        return stnkit.grid_sample(x, u, coords="pixel", mode="lanczos3", padding_mode="reflection")
+
+    check_grads(function, (image, grid), order=2, modes=("fwd", "rev"), eps=STEP)
+
+    def along(s):
+        return function(image, grid.at[0, 0, 0, 0].add(s)).sum()
+
+    second = jax.grad(jax.grad(along))
+    with pytest.raises(NotImplementedError, match="third derivatives of `mode` 'lanczos3' along one axis are not"):
+        jax.grad(second)(0.1)
 
 
 SHAPES = {

@@ -15,6 +15,8 @@ from stnkit.spec import (
     BILINEAR,
     BORDER,
     FLOW,
+    LANCZOS3,
+    MITCHELL,
     NEAREST,
     REFLECTION,
     SPLINE2,
@@ -28,6 +30,7 @@ from stnkit.spec import (
 
 FLOATS = [np.float32, np.float64]
 SPLINES = [SPLINE2, SPLINE3, SPLINE4, SPLINE5]
+FILTERS = [MITCHELL, LANCZOS3]
 SIZES = range(1, 7)
 EIGHTHS = [Fraction(k, 8) for k in range(-160, 161)]  # exact in both types, knots and ties among them
 HUGE = [2.0**22 + 1, 3e9, 1e20, 2.0**90]
@@ -50,9 +53,9 @@ def paddings(plain):
 
 
 @pytest.fixture(scope="module")
-def splines(plain):
+def looped(plain):
     with uncompiled():
-        return importlib.import_module("stnkit.kernels.leaves.splines")
+        return importlib.import_module("stnkit.kernels.leaves.looped")
 
 
 def pixel(u, n, align):
@@ -246,7 +249,7 @@ def b_spline(x, degree, times=0):
 
 @pytest.mark.parametrize("T", FLOATS)
 @pytest.mark.parametrize("interp", SPLINES)
-def test_spline(splines, interp, T):
+def test_spline(looped, interp, T):
     """Weights, slopes, curves and all further derivatives to 16 epsilon; weights sum to 1, and derivatives to 0."""
     choices, e = spec(interp), float(np.finfo(T).eps)
     degree = choices.degree
@@ -254,8 +257,8 @@ def test_spline(splines, interp, T):
         t = Fraction(k, 64) if k < 64 else 1 - Fraction(1, 2**20)
         distances = [t + Fraction(degree - 1, 2) - tap for tap in range(degree + 1)]
         found = [
-            *splines.spline(T(t), choices),
-            *(splines.spline_slopes(T(t), times, choices) for times in range(1, 7)),
+            *looped.weigh(T(t), choices),
+            *(looped.derivatives(T(t), times, choices) for times in range(1, 7)),
         ]
         for got, times in zip(found, (0, 1, 2, *range(1, 7)), strict=True):
             exact = [b_spline(s, degree, times) if times <= degree else 0 for s in distances]
@@ -268,18 +271,18 @@ def test_spline(splines, interp, T):
 @pytest.mark.parametrize("padding", [ZEROS, BORDER, REFLECTION, WRAP])
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("n", SIZES)
-def test_spline_taps(axis, splines, n, align, padding, T):
+def test_looped_taps(axis, looped, n, align, padding, T):
     """A footprint is centred at the coordinate; a lost one has dead taps, and sums to the fill value exactly."""
-    for interp in SPLINES:
+    for interp in SPLINES + FILTERS:
         choices = spec(interp, align)
         for x in EIGHTHS:
-            first, _, _, _, lost = splines.spline_taps(T(x), n, padding, choices)
-            js = [splines.spline_tap(first, k, lost, n, padding, choices) for k in range(choices.taps)]
-            begin = math.floor(x - Fraction(choices.degree - 1, 2))
+            first, _, _, _, lost = looped.looped_taps(T(x), n, padding, choices)
+            js = [looped.looped_tap(first, k, lost, n, padding, choices) for k in range(choices.taps)]
+            begin = math.floor(x - Fraction(choices.taps - 2, 2))
             assert js == [reads(begin + k, n, padding, align) for k in range(choices.taps)]
             assert axis.padding_slope(T(x), n, padding, choices) == 1
-        first, ws, _, _, lost = splines.spline_taps(T(np.nan), n, padding, choices)
-        assert [splines.spline_tap(first, k, lost, n, padding, choices) for k in range(6)] == [-1] * 6
+        first, ws, _, _, lost = looped.looped_taps(T(np.nan), n, padding, choices)
+        assert [looped.looped_tap(first, k, lost, n, padding, choices) for k in range(6)] == [-1] * 6
         assert ws == (1, 0, 0, 0, 0, 0)
         assert axis.padding_slope(T(np.nan), n, padding, choices) == 0
 

@@ -18,6 +18,7 @@ from stnkit.kernels.cpu import threads
 
 MINE = CHOICES | {
     "operation": (*CHOICES["operation"], "count", "gradient"),
+    "mode": ("nearest", "bilinear", "bicubic"),  # of the others there is machine code in `test_splines.py`
     "channels": (0, 1, 3, 8, 11),  # one number, fewer than lanes, lanes, and some over
     "size": ("tiny",),
     "deterministic": (False,),

@@ -1,4 +1,4 @@
-"""Splines compiled: footprints of every width, read in pieces, in lanes of locations and of channels."""
+"""Splines and filters compiled: footprints of every width, read in pieces, in lanes of locations and of channels."""
 
 import bounds
 import numpy as np
@@ -12,6 +12,8 @@ CASES = [  # axes, mode, channels, last, dtype
     (2, "spline3", 3, False, "float32"),
     (2, "spline4", 3, True, "float64"),
     (3, "spline5", 9, True, "float32"),
+    (1, "mitchell", 9, True, "float64"),
+    (2, "lanczos3", 3, False, "float32"),
 ]
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 def has(d: int, mode: str, padding: str) -> bool:
     """Tell whether torch has a case. It has 1-D only as an image one pixel high."""
-    return not mode.startswith("spline") and padding != "wrap" and not (d == 3 and mode == "bicubic")
+    return mode in ("nearest", "bilinear", "bicubic") and padding != "wrap" and not (d == 3 and mode == "bicubic")
 
 
 def grid_sample(

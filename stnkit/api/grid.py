@@ -30,10 +30,12 @@ def grid_sample(
     grid : array of shape (N, *T, d)
         Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
         and x runs along W. Half precision is widened to float32. For lists of points see the notes.
-    mode : {"bilinear", "nearest", "bicubic", "spline0", "spline1", "spline2", "spline3", "spline4", "spline5"}
+    mode : {"bilinear", "nearest", "bicubic", "mitchell", "lanczos3", "spline0", "spline1", ..., "spline5"}
         Interpolation along each axis; "bilinear" (also "linear") is linear in 1-D and trilinear in 3-D.
-        "nearest" rounds half to even, and "spline0" up. "bicubic" is Keys' cubic convolution with a = -0.75. Splines
-        are B-splines of that degree ("spline1" is "bilinear"), of which the image has the coefficients.
+        "nearest" rounds half to even, and "spline0" up. "bicubic" is Keys' cubic convolution with a = -0.75.
+        "mitchell" is Mitchell and Netravali's cubic with B = C = 1/3, and "lanczos3" Lanczos' filter of six taps, whose
+        weights are divided by their sum. Splines are B-splines of that degree ("spline1" is "bilinear"), of which the
+        image has the coefficients.
     padding_mode : {"zeros", "border", "reflection", "wrap", "mask", "periodic"} or a sequence of them
         What is read outside the image: `fill_value` ("zeros", also "constant"), the nearest edge pixel, the
         image reflected about its edge, the image repeated with period n, `fill_value` for all of a location that

@@ -74,7 +74,10 @@ def no_order(sampler: Settings) -> Shape:
 def higher(sampler: Settings, order: Shape) -> list[tuple[int, Shape]]:
     """Return the axes along which the derivative of S[order] is not 0, each with its order."""
     degree = DEGREES[sampler.options.interp]  # above it, derivatives are 0
-    axes = [axis for axis, times in enumerate(order) if times < degree]
+    if degree is None and max(order) > 1:
+        msg = "third derivatives of `mode` 'lanczos3' along one axis are not implemented; differentiate at most twice"
+        raise NotImplementedError(msg)
+    axes = [axis for axis, times in enumerate(order) if degree is None or times < degree]
     return [(axis, tuple(times + (i == axis) for i, times in enumerate(order))) for axis in axes]
 
 

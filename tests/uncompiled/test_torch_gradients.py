@@ -30,7 +30,7 @@ def cases(names):
         cubic = 0 if OPERATIONS[name].picture is None else 1 if name.endswith("jvp") else 2
         yield from ((name, d, "bilinear") for d in (1, 2, 3) if d < 3 or not name.endswith("_jvp"))
         yield from ((name, d, "bicubic") for d in (1, 2)[:cubic])
-        yield from ((name, 1, mode) for mode in ("spline2", "spline5")[: 2 * cubic])
+        yield from ((name, 1, mode) for mode in ("spline2", "spline5", "lanczos3")[: 3 * cubic])
 
 
 @pytest.mark.parametrize(("name", "d", "mode"), list(cases(FIRST)))

@@ -9,17 +9,22 @@ from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import kernels, runtime
 from stnkit.kernels.cuda.thread import VECTOR
 from stnkit.plans.layout import Sampling, Shape
-from stnkit.spec import DTYPES, THIN_PLATE_SPLINE, Spec
+from stnkit.spec import DTYPES, FLOAT64, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
 
 
 def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
-    """Return a call's spec for a GPU: channels that lie side by side are taken as many as fit one access."""
+    """Return a call's spec for a GPU: channels that lie side by side are taken as many as fit one access.
+
+    Where large footprints are computed in float64, fewer are taken: four or eight numbers in each sum are too many
+    registers.
+    """
     spec = call.spec._replace(lanes=1, packed=False)
     if not (spec.interleaved and call.spec.packed):
         return spec
-    widest = max(picture.itemsize for picture in pictures)
+    large = spec.taps > 2 and spec.arithmetic_dtype == FLOAT64
+    widest = 8 if large else max(picture.itemsize for picture in pictures)
     lanes = VECTOR // widest
     while lanes > 1 and not all(fits(picture, call.channels, lanes) for picture in pictures):
         lanes //= 2

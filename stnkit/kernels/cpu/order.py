@@ -17,7 +17,7 @@ from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import steepness
 from stnkit.kernels.leaves.axis import chain, cubic
 from stnkit.kernels.leaves.formats import zero
-from stnkit.kernels.leaves.splines import first_tap, spline_slopes
+from stnkit.kernels.leaves.looped import derivatives, first_tap
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.leaves.taps import drop
 from stnkit.kernels.simd.lanes import lanes
@@ -90,8 +90,8 @@ def differentiate_axis(tile, axis, padding, count, times, size, extent, like, sp
             factor = T(1)
             for _ in range(times):
                 factor *= step
-            if spec.spline:
-                differentiate_spline(tile, axis, p, extent[2 - axis], times, factor, spec)
+            if spec.looped:
+                differentiate_looped(tile, axis, p, extent[2 - axis], times, factor, spec)
             else:
                 for tap in range(spec.taps):
                     at = slot(axis * spec.taps + tap, p)
@@ -100,11 +100,11 @@ def differentiate_axis(tile, axis, padding, count, times, size, extent, like, sp
 
 
 @leaf
-def differentiate_spline(tile, axis, p, n, times, factor, spec):
-    """Replace the weights of one axis of one location of a spline, which is finite if the factor is not 0."""
+def differentiate_looped(tile, axis, p, n, times, factor, spec):
+    """Be `differentiate_axis` for one location of a spline or filter, which is finite if the factor is not 0."""
     x = tile.coords[slot(axis, p)]
     _, t = first_tap(select(x != x, type(x)(0), x), type(tile.odd[0])(n), spec)
-    weights = spline_slopes(t, times, spec)
+    weights = derivatives(t, times, spec)
     for tap in range(spec.taps):
         tile.weights[slot(axis * spec.taps + tap, p)] = weights[tap] * factor
 

@@ -126,10 +126,10 @@ def cubic(t):
 def taps(x, n, padding, spec):
     """Return the taps of near or NaN pixel coordinate `x`: (indices, weights, slopes, curves, padding's slope).
 
-    Of all modes but splines, for which there are `spline_taps`. Four of each; those past `spec.taps` are not used.
-    Slopes are d weight / d pixel, and curves are d slope / d pixel. At a knot the fraction is 0, so both are the
-    right-hand ones. A coordinate that is not finite reads dead taps only, in equal shares, which sum to the fill value
-    without rounding, and passes no gradient.
+    Of all modes but splines and filters, for which there are `looped_taps`. Four of each; those past `spec.taps` are
+    not used. Slopes are d weight / d pixel, and curves are d slope / d pixel. At a knot the fraction is 0, so both are
+    the right-hand ones. A coordinate that is not finite reads dead taps only, in equal shares, which sum to the fill
+    value without rounding, and passes no gradient.
     """
     T, K = type(x), type(n)
     zero, one, dead = T(0), T(1), K(-1)
@@ -193,7 +193,7 @@ def weight_or_quarter(lost, w):
 def padding_slope(x, n, padding, spec):
     """Return the slope of the padding at near or NaN pixel coordinate `x`; 0 if that is NaN."""
     T = type(x)
-    if spec.spline:
+    if spec.looped:
         lost = is_lost(x, n, padding, spec)
         _, slope = settle(select(lost, T(0), x), n, padding, spec)
         return select(lost, T(0), slope)

@@ -33,7 +33,7 @@ def planes(spec):
     """Return how many planes of taps a location reads."""
     if spec.ndim < 3:
         return int64(1)
-    rolled = is_rolled(spec) or (spec.spline and not on_gpu())
+    rolled = is_rolled(spec) or (spec.looped and not on_gpu())
     return int64(opaque(spec.taps)) if rolled else int64(spec.taps)
 
 
@@ -42,7 +42,7 @@ def lines(spec):
     """Return how many rows of taps a plane has."""
     if spec.ndim < 2:
         return int64(1)
-    rolled = spec.spline if not on_gpu() else is_rolled(spec) and (spec.spline or spec.lanes >= MANY)
+    rolled = spec.looped if not on_gpu() else is_rolled(spec) and (spec.looped or spec.lanes >= MANY)
     return int64(opaque(spec.taps)) if rolled else int64(spec.taps)
 
 

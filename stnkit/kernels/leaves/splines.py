@@ -1,18 +1,7 @@
-"""B-splines on one axis: the taps that are read, each with its weight, slope and curve, and further derivatives."""
+"""B-splines on one axis: the weights of the taps, their slopes and curves, and further derivatives."""
 
-from stnkit.kernels.compiler.jit import leaf, select
-from stnkit.kernels.leaves.axis import whole
-from stnkit.kernels.leaves.padding import base, is_lost, neighbour, settle, tap_period
+from stnkit.kernels.compiler.jit import leaf
 from stnkit.spec import SPLINE2, SPLINE3, SPLINE4
-
-
-@leaf
-def first_tap(x, n, spec):
-    """Return the index of a spline's first tap for near `x`, of the type of `n`, and the fraction past its knot."""
-    T, K = type(x), type(n)
-    half = T(0.5) if spec.degree % 2 == 0 else T(0)
-    i, down = whole(x + half, n)
-    return K(i - spec.degree // 2), (x - down) + half
 
 
 @leaf
@@ -70,31 +59,3 @@ def spline_slopes(t, times, spec):
     for _ in range(times):
         w0, w1, w2, w3, w4, w5 = -w0, w0 - w1, w1 - w2, w2 - w3, w3 - w4, w4 - w5
     return w0, w1, w2, w3, w4, w5
-
-
-@leaf
-def spline_taps(x, n, padding, spec):
-    """Return the taps of a spline at near or NaN pixel coordinate `x`: (first index, weights, slopes, curves, lost).
-
-    Six of each; those past `spec.taps` are not used. The index of tap k is `spline_tap` of the first's. A coordinate
-    that is not finite reads dead taps only, of which one has all weight, and passes no gradient.
-    """
-    T = type(x)
-    zero, one = T(0), T(1)
-    lost = is_lost(x, n, padding, spec)
-    y, _ = settle(select(lost, zero, x), n, padding, spec)
-    i, t = first_tap(y, n, spec)
-    (w0, w1, w2, w3, w4, w5), slopes, curves = spline(t, spec)
-    w0, w1, w2 = select(lost, one, w0), select(lost, zero, w1), select(lost, zero, w2)
-    w3, w4, w5 = select(lost, zero, w3), select(lost, zero, w4), select(lost, zero, w5)
-    return base(i, n, padding, spec), (w0, w1, w2, w3, w4, w5), slopes, curves, lost
-
-
-@leaf
-def spline_tap(first, k, lost, n, padding, spec):
-    """Return the number, in memory, of the pixel that tap `k` of a spline reads, or -1 for a dead tap."""
-    K = type(n)
-    i, span = K(first + k), tap_period(n, padding, spec)
-    if span > 0:
-        i = K(i - span) if i >= span else i  # six taps reach over so many periods of two pixels
-    return select(lost, K(-1), neighbour(i, n, padding, spec))

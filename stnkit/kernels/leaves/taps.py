@@ -10,9 +10,9 @@ from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import couple, taps
+from stnkit.kernels.leaves.looped import looped_tap, looped_taps
 from stnkit.kernels.leaves.padding import stored
 from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
-from stnkit.kernels.leaves.splines import spline_tap, spline_taps
 from stnkit.kernels.leaves.stage import slot
 from stnkit.spec import FLOAT64
 
@@ -24,8 +24,8 @@ def stage_taps(tile, p, extent, strides, spec):
         stage_nearest(tile, p, extent, strides, spec)
     elif spec.paired:
         stage_pairs(tile, p, extent, strides, spec)
-    elif spec.spline:
-        stage_spline(tile, p, extent, strides, spec)
+    elif spec.looped:
+        stage_looped(tile, p, extent, strides, spec)
     else:
         stage_footprint(tile, p, extent, strides, spec)
     if not (spec.fill_finite or spec.nearest):
@@ -60,7 +60,7 @@ def note_zero_weights(tile, p, extent, spec):
 
     A normalised coordinate at the rim is half of the axis' n pixels away from 0, so each of the few roundings that it
     has seen moves it by up to n / 2 epsilons of pixels, and a weight by no more than that. The outermost weight of a
-    spline is t**p / p! where it reaches t pixels far.
+    spline is t**p / p! where it reaches t pixels far, and that of `mitchell` is less than t**2 / 2.
     """
     K, T = type(tile.odd[0]), type(tile.weights[0])
     epsilon = T(2.0**-52) if spec.source_dtype == FLOAT64 else T(2.0**-23)
@@ -68,9 +68,8 @@ def note_zero_weights(tile, p, extent, spec):
     for axis in range(spec.ndim):
         shift = T(8) * epsilon * T(extent[2 - axis])
         slack = shift
-        if spec.spline:
-            for below in range(1, spec.degree):
-                slack = slack * shift / T(below + 1)
+        for below in range(1, spec.contact):
+            slack = slack * shift / T(below + 1)
         for tap in range(spec.taps):
             weight = tile.weights[slot(axis * spec.taps + tap, p)]
             bits = K(bits | select(weight <= slack and weight >= -slack, K(zero_weight_bit(axis, tap)), K(0)))
@@ -151,13 +150,13 @@ def stage_footprint(tile, p, extent, strides, spec):
 
 
 @leaf
-def stage_spline(tile, p, extent, strides, spec):
-    """Be `stage_footprint` for splines."""
-    odd = stage_spline_axis(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+def stage_looped(tile, p, extent, strides, spec):
+    """Be `stage_footprint` for splines and filters."""
+    odd = stage_looped_axis(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
-        odd |= stage_spline_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+        odd |= stage_looped_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
-        odd |= stage_spline_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+        odd |= stage_looped_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
     note_order(tile, p, odd, spec)
 
 
@@ -187,13 +186,13 @@ def stage_axis(tile, p, axis, n, stride, padding, spec):
 
 
 @leaf
-def stage_spline_axis(tile, p, axis, n, stride, padding, spec):
-    """Be `stage_axis` for splines, tap by tap."""
+def stage_looped_axis(tile, p, axis, n, stride, padding, spec):
+    """Be `stage_axis` for splines and filters, tap by tap."""
     K = type(tile.odd[0])
-    i, ws, vs, qs, lost = spline_taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    odd, before, width = K(0), spline_tap(i, 0, lost, K(n), padding, spec), stored(n, padding)
+    i, ws, vs, qs, lost = looped_taps(tile.coords[slot(axis, p)], K(n), padding, spec)
+    odd, before, width = K(0), looped_tap(i, 0, lost, K(n), padding, spec), stored(n, padding)
     for tap in range(spec.taps):
-        j = spline_tap(i, tap, lost, K(n), padding, spec)
+        j = looped_tap(i, tap, lost, K(n), padding, spec)
         dead = stage_tap(tile, axis * spec.taps + tap, p, j, width, stride, ws[tap], vs[tap], qs[tap], spec)
         odd = K(odd | dead | (K(j - before - 1) if axis == 0 and tap > 0 else K(0)))
         before = j
