@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -284,11 +285,12 @@ def script(rooms, monkeypatch, room, *words):
     if room == "traffic_signs":
         parser.add_argument("--network", nargs="+", default=("CNN", "ST-CNN"))
     parser.set_defaults(threads=1)
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), numba.get_num_threads()
     try:
         return rooms.command.run(getattr(rooms, room).main, parser)
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
 
 
 def test_every_network_is_trained_and_put_beside_the_paper(rooms, mnist, monkeypatch, capsys):

@@ -64,8 +64,8 @@ def test_derivatives_of_both_orders(op, d, antialias):
         ]
 
     tensors = theta.requires_grad_(), image[:, :1].requires_grad_()
-    assert torch.autograd.gradcheck(function, tensors, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(function, tensors, check_fwd_over_rev=True)
+    assert torch.autograd.gradcheck(function, tensors, check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, tensors, check_fwd_over_rev=True, fast_mode=True)
 
 
 @pytest.mark.parametrize("op", OPS)
