@@ -16,7 +16,7 @@ import pytest
 from conftest import uncompiled
 
 import stnkit
-from docs.blocks import run
+from docs.blocks import BLOCK, run
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
@@ -123,6 +123,12 @@ def test_every_picture_is_drawn_and_shown(pictures: ModuleType) -> None:
 def test_code_of_recipe_and_the_pictures_of_what_it_makes(name: str, pictures: ModuleType) -> None:
     for size in ("", "_small"):
         assert len(pictures.svg(f"gallery_{Path(name).stem}{size}", "light")) < 60_000
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_short(name: str) -> None:
+    code = "".join(block["code"] for block in BLOCK.finditer(PAGES[name].read_text(encoding="utf-8")))
+    assert 0 < sum(map(bool, code.splitlines())) <= 16  # data and training come from the file beside the page
 
 
 @pytest.mark.parametrize("name", ["coordinates", "floors"])
