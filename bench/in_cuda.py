@@ -1,9 +1,9 @@
 """What a GPU gives: `python -m bench --device cuda [--quick] [--seconds N]`, on a machine that has one.
 
 Samplers and their derivatives stand beside torch's CUDA kernels, beside CuPy's `map_coordinates` where CuPy is there,
-and beside what `torch.compile` makes of torch's formula; affine transforms of orders 0, 1 and 3 beside CuPy's own; and each
-beside the bandwidth of a copy on the same device. Sides are compared first, and then timed in turn by CUDA events, so
-that what Python costs does not count; that is measured by itself. Writes what it has measured to JSON in
+and beside what `torch.compile` makes of torch's formula; affine transforms of orders 0, 1 and 3 beside CuPy's own; and
+each beside the bandwidth of a copy on the same device. Sides are compared first, and then timed in turn by CUDA
+events, so that what Python costs does not count; that is measured by itself. Writes what it has measured to JSON in
 `bench/results` after every case, from the most telling to the least, and what takes a compiler long at the end; then
 prints a table, and writes it to the documentation's page on CUDA, if all was measured. `--page FILE` writes that page
 from a JSON file.
