@@ -1,11 +1,12 @@
 """What a GPU gives: `python -m bench --device cuda [--quick] [--seconds N]`, on a machine that has one.
 
 Samplers and their derivatives stand beside torch's CUDA kernels, beside CuPy's `map_coordinates` where CuPy is there,
-and beside what `torch.compile` makes of torch's formula; and each beside the bandwidth of a copy on the same device.
-Sides are compared first, and then timed in turn by CUDA events, so that what Python costs does not count; that is
-measured by itself. Writes what it has measured to JSON in `bench/results` after every case, from the most telling to
-the least, and what takes a compiler long at the end; then prints a table, and writes it to the documentation's page on
-CUDA, if all was measured. `--page FILE` writes that page from a JSON file.
+and beside what `torch.compile` makes of torch's formula; affine transforms of orders 0, 1 and 3 beside CuPy's own; and
+each beside the bandwidth of a copy on the same device. Sides are compared first, and then timed in turn by CUDA
+events, so that what Python costs does not count; that is measured by itself. Writes what it has measured to JSON in
+`bench/results` after every case, from the most telling to the least, and what takes a compiler long at the end; then
+prints a table, and writes it to the documentation's page on CUDA, if all was measured. `--page FILE` writes that page
+from a JSON file.
 """
 
 import argparse
@@ -61,6 +62,13 @@ Key = tuple[Picture, bool, str]  # of a case: its shapes, whether channels come 
 
 QUICK = (Picture(2, 8, (32, 32)),)
 OPERATIONS = ("backward to image and theta", "affine_sample", "grid_sample", "backward to image and grid")
+# What CuPy has as functions of SciPy's names, and torch has not; those of `stnkit` with these names stand here, too.
+SCIPY_PICTURES = (Picture(1, 1, (2048, 2048)), Picture(1, 1, (128, 128, 128)))
+SCIPY_OPERATIONS = {  # the order, of which 3 has its filter, and the dtype
+    f"affine_transform, order {order}, {dtype}": (order, dtype)
+    for order in (0, 1, 3)
+    for dtype in ("float32", "float64")
+}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -86,7 +94,8 @@ def main(words: list[str] | None = None) -> int:
     run["overhead"] = overhead()
     results.save(run, path)
     done: dict[Key, dict[str, Any]] = {}
-    for key, compiled in ordered(QUICK if options.quick else PICTURES):
+    cases = ordered(QUICK) if options.quick else sorted([*ordered(PICTURES), *of_scipy()], key=lambda case: case[1])
+    for key, compiled in cases:
         if time.monotonic() - start > options.seconds:
             print(f"bench: stopped after {options.seconds:.0f} s", file=sys.stderr)
             break
@@ -113,6 +122,12 @@ def ordered(pictures: Sequence[Picture]) -> Iterator[tuple[Key, bool]]:
     for operation in OPERATIONS:
         if "backward" not in operation:
             yield from (((picture, False, operation), True) for picture in pictures)
+
+
+def of_scipy() -> Iterator[tuple[Key, bool]]:
+    """Return the cases that CuPy takes part in as SciPy would."""
+    for operation in SCIPY_OPERATIONS:
+        yield from (((picture, False, operation), False) for picture in SCIPY_PICTURES)
 
 
 def attempted(
@@ -207,11 +222,11 @@ def measure(picture: Picture, last: bool, operation: str, copied: float, rounds:
     record["floor"] = record["bytes"] / copied
     sides, failures = {}, {}
     found = sides_of(inputs, operation, compiled)
-    expected = flat(found["torch"]())
+    expected = flat(found["torch" if "torch" in found else "stnkit"]())
     for name, call in found.items():
         try:
             answers = flat(call())
-            worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(answers, expected, strict=True))
+            worst = max(apart(a, b, "order 0" in operation) for a, b in zip(answers, expected, strict=True))
             if worst > TOLERANCE:
                 failures[name] = f"differs by {worst:.1e}"
                 continue
@@ -225,6 +240,12 @@ def measure(picture: Picture, last: bool, operation: str, copied: float, rounds:
         name: statistics.quantiles(samples, n=4, method="inclusive")[::2] for name, samples in times.items()
     }
     return record | {"failures": failures}
+
+
+def apart(one: Any, other: Any, jumps: bool) -> float:
+    """Return the largest difference, or the mean one where few coordinates are rounded to another pixel."""
+    gap = (one - other).abs()
+    return float((gap.mean() if jumps else gap.max()) / other.abs().max())
 
 
 def flat(results: Any) -> tuple[Any, ...]:
@@ -251,8 +272,9 @@ class Inputs:
 
     def bytes(self, operation: str) -> int:
         """Return the bytes of a case: each input read once, each output written once."""
-        image = self.image.numel() * 4
-        coordinates = 4 * (self.grid if "grid" in operation else self.theta).numel()
+        size = 8 if "float64" in operation else 4
+        image = self.image.numel() * size
+        coordinates = size * (self.grid if "grid" in operation else self.theta).numel()
         return 3 * image + 2 * coordinates if "backward" in operation else 2 * image + coordinates
 
 
@@ -263,6 +285,8 @@ def sides_of(inputs: Inputs, operation: str, compiled: bool) -> dict[str, Call]:
 
     import stnkit
 
+    if operation in SCIPY_OPERATIONS:
+        return as_scipy(inputs, *SCIPY_OPERATIONS[operation])
     shape, size = inputs.image.shape, inputs.picture.extent
 
     def torch_grid(image: Any, grid: Any) -> Any:
@@ -319,6 +343,46 @@ def map_coordinates(inputs: Inputs) -> Call:
             for channel, plane in zip(item, there, strict=True):
                 map_coordinates(channel, points, output=plane, order=1, mode="grid-constant")
         return torch.as_tensor(out, device="cuda")
+
+    return call
+
+
+def as_scipy(inputs: Inputs, order: int, dtype: str) -> dict[str, Call]:
+    """Return the calls of an affine transform of a periodic image, order 3 with its filter, of one plane."""
+    import torch
+
+    import stnkit
+
+    image, theta = (given.detach().to(getattr(torch, dtype)) for given in (inputs.image, inputs.theta))
+    mode = {0: "nearest", 1: "bilinear", 3: "spline3"}[order]
+    words = {"mode": mode, "padding_mode": "wrap"}
+
+    def ours() -> Any:
+        given = stnkit.spline_filter(image, order=order, padding_mode="wrap") if order > 1 else image
+        return stnkit.affine_sample(given, theta, inputs.picture.extent, **words)
+
+    sides: dict[str, Call] = {"stnkit": ours}
+    if importlib.util.find_spec("cupy") is not None:
+        sides["CuPy"] = affine_transform(image, theta, order)
+    return sides
+
+
+def affine_transform(image: Any, theta: Any, order: int) -> Call:
+    """Return CuPy's affine transform of one plane; its matrix is that of theta in pixels, in the order z, y, x."""
+    import cupy
+    import torch
+    from cupyx.scipy.ndimage import affine_transform
+
+    n = torch.tensor(image.shape[:1:-1], dtype=torch.float64)
+    linear, shift = theta[0, :, :-1].cpu().double(), theta[0, :, -1].cpu().double()
+    matrix = linear * n[:, None] / n
+    offset = n / 2 * (linear @ (1 / n - 1) + shift + 1) - 0.5
+    plane, there = cupy.asarray(image[0, 0]), cupy.empty(image.shape[2:], cupy.dtype(str(image.dtype)[6:]))
+    given = cupy.asarray(matrix.flip(0, 1).numpy()), cupy.asarray(offset.flip(0).numpy())
+
+    def call() -> Any:
+        affine_transform(plane, *given, output=there, order=order, mode="grid-wrap", prefilter=True)
+        return torch.as_tensor(there, device=image.device)[None, None]
 
     return call
 

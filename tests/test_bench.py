@@ -21,6 +21,7 @@ from bench import (
     cases,
     compile_times,
     compiled,
+    groups,
     harness,
     memory,
     peers,
@@ -487,6 +488,39 @@ def test_two_checkouts_are_measured_in_one_sitting(name, monkeypatch, tmp_path, 
     assert set(SHOWN[name]) <= set(SITTINGS[name].table(run["sides"]).rows)
     assert f"commit `of {tmp_path.name}`" in sittings.shown(run, "run.json", SITTINGS[name].table)
     capsys.readouterr()
+
+
+def test_groups_are_compared_with_another_checkout(monkeypatch, tmp_path, capsys):
+    """Checkouts take turns, a group's figure is the geometric mean, and what one has not is left out."""
+    asked = []
+
+    def answer(script, tree, place, names, root):
+        asked.append(tree)
+        assert (place, root) == (str(sittings.HERE), str(tree))
+        before, found = tree == tmp_path, dict.fromkeys(json.loads(names), 1.0)
+        assert len(found) == groups.FEW
+        first, second, *others = found
+        late = asked.count(tree) == 2  # one process of three, which does not count
+        return found | ({first: 4.0, second: 90.0 if late else 2.25} if before else {others[0]: 1.0, "new": 1.0})
+
+    monkeypatch.setattr(sittings, "answer", answer)
+    monkeypatch.setattr(sittings, "revision", lambda tree: tree.name)
+    words = ["groups", "--before", str(tmp_path), "--out", str(tmp_path / "run.json")]
+    assert program.main([*words, "--groups", "Bicubic"]) == 0
+    now = sittings.HERE
+    assert asked == [tmp_path, now, now, tmp_path, tmp_path, now]
+    sides = results.load(tmp_path / "run.json")["sides"]
+    assert groups.table(sides).rows == [("Bicubic", "1.73", "1.00", "4.00", "4")]
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="give --before PATH"):
+        groups.measure({"now": now})
+    with pytest.raises(SystemExit, match="some of: Sampling at a grid;"):
+        groups.measure({"before": tmp_path, "now": now}, groups="none")
+
+
+def test_cases_of_a_group_stand_apart():
+    assert groups.picked(suite.SECTIONS[0].cases[:3]) == suite.SECTIONS[0].cases[:3]
+    assert groups.picked(range(10), most=4) == (0, 2, 5, 7)
 
 
 def test_a_part_of_a_page_is_written_anew(tmp_path):
