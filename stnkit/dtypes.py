@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.spec import BFLOAT16, DTYPES, UINT8
+from stnkit.spec import BFLOAT16, BILINEAR, DTYPES, LONG, NEAREST, UINT8
 
 DType = np.dtype[Any]
 
@@ -16,14 +16,15 @@ def is_float(given: DType) -> bool:
     return DTYPES.get(given.name, UINT8) <= BFLOAT16
 
 
-def arithmetic(*dtypes: DType) -> DType:
-    """Return the dtype in which a call computes: float64 if any of its arrays is, else float32."""
-    return FLOAT64 if FLOAT64 in dtypes else FLOAT32
+def arithmetic(image: DType, source: DType, interp: int = BILINEAR) -> DType:
+    """Return the dtype in which a call computes: float64 if an array is, or if integers of 32 bits are blended."""
+    long = DTYPES[image.name] in LONG and interp != NEAREST
+    return FLOAT64 if long or FLOAT64 in (image, source) else FLOAT32
 
 
 def dot_dtype(image: DType, source: DType) -> DType:
-    """Return the dtype of tangents and cotangents: the image's, or the arithmetic's beside integers."""
-    return image if is_float(image) else arithmetic(image, source)
+    """Return the dtype of tangents and cotangents: the image's, or that of the coordinates beside integers."""
+    return image if is_float(image) else arithmetic(source, source)
 
 
 def bar_dtype(image: DType, source: DType) -> DType:

@@ -42,24 +42,26 @@ DATA_FORMATS = {"channels_first": False, "channels_last": True}
 GRID, AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE = range(5)
 MAPS = (AFFINE, PROJECTIVE, THIN_PLATE_SPLINE)  # a few numbers for a whole output, and not some for each location
 
-# Storage formats that kernels read, by NumPy name. Integers but uint8 are only moved, by nearest.
+# Storage formats that kernels read, by NumPy name.
 FLOAT32, FLOAT64, FLOAT16, BFLOAT16, UINT8 = range(5)
-INT32, INT64 = 9, 11
+BOOL, INT8, INT16, UINT16, INT32, UINT32, INT64, UINT64 = range(5, 13)
 DTYPES = {
     "float32": FLOAT32,
     "float64": FLOAT64,
     "float16": FLOAT16,
     "bfloat16": BFLOAT16,
     "uint8": UINT8,
-    "bool": 5,
-    "int8": 6,
-    "int16": 7,
-    "uint16": 8,
+    "bool": BOOL,
+    "int8": INT8,
+    "int16": INT16,
+    "uint16": UINT16,
     "int32": INT32,
-    "uint32": 10,
+    "uint32": UINT32,
     "int64": INT64,
-    "uint64": 12,
+    "uint64": UINT64,
 }
+LONG = (INT32, UINT32)  # integers of more digits than float32 has
+MOVED = (BOOL, INT64, UINT64)  # what has no fractions, or more digits than float64: nearest alone reads it
 
 
 class Options(NamedTuple):
@@ -97,7 +99,7 @@ class Spec(NamedTuple):
     source: int = GRID
     dense: bool = False  # the coordinates of a row of locations have no gaps
     image_dtype: int = FLOAT32
-    dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the arithmetic's beside integers
+    dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the coordinates' beside integers
     source_dtype: int = FLOAT32
     fill_finite: bool = True  # else a fill value of weight 0 must not count, as 0 times it would be NaN
     wide: bool = False  # offsets within one plane need 64 bits
@@ -170,7 +172,8 @@ class Spec(NamedTuple):
     @property
     def arithmetic_dtype(self) -> int:
         """The format that is computed in."""
-        return FLOAT64 if FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
+        long = self.image_dtype in LONG and self.interp != NEAREST
+        return FLOAT64 if long or FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
 
     @property
     def image_bar_dtype(self) -> int:

@@ -73,7 +73,6 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     points = math.prod(size)
     span = sum((n - 1) * abs(s) for n, s in zip(extent, image_strides[2:], strict=True))
     wide = max(span, *extent) >= NARROW
-    like = arithmetic(image[2], source[2])
     interleaved = options.channels_last and channels > 1
     spec = Spec(
         ndim=ndim,
@@ -104,7 +103,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         extent=extent,
         image=image_strides,
         source=source_strides,
-        like=like,
+        like=arithmetic(image[2], source[2], options.interp),
     )
 
 

@@ -10,8 +10,8 @@ from stnkit.dtypes import is_float
 from stnkit.spec import (
     BFLOAT16,
     DTYPES,
+    MOVED,
     NEAREST,
-    UINT8,
 )
 
 Shape = tuple[int, ...]
@@ -28,10 +28,10 @@ def image_dtype(argument: str, given: np.dtype[Any], interp: int) -> None:
             hint = "; an object array holds no numbers that a kernel can read"
         msg = f"`{argument}` must have dtype {_listed(DTYPES)}; got {given.name}{hint}"
         raise TypeError(msg)
-    if DTYPES[given.name] > UINT8 and interp != NEAREST:
+    if DTYPES[given.name] in MOVED and interp != NEAREST:
         msg = (
             f"`{argument}` of dtype {given.name} can be sampled by mode 'nearest' alone; for other modes pass "
-            f"{_listed(name for name, code in DTYPES.items() if code <= UINT8)}"
+            f"{_listed(name for name, code in DTYPES.items() if code not in MOVED)}"
         )
         raise TypeError(msg)
 
@@ -69,8 +69,8 @@ def differentiable(argument: str, given: np.dtype[Any]) -> None:
 
 
 def averaged(given: np.dtype[Any]) -> None:
-    """Refuse to average an image of integers, but of uint8."""
-    if DTYPES[given.name] > UINT8:
+    """Refuse to average an image that has no means."""
+    if DTYPES[given.name] in MOVED:
         msg = f"`antialias` takes means, which an image of dtype {given.name} cannot hold; convert it to floating point"
         raise TypeError(msg)
 

@@ -90,7 +90,7 @@ def sample_gradient(
     image: np.ndarray, source: np.ndarray, kind: int, size: Shape, options: Options, fill: np.ndarray
 ) -> np.ndarray:
     """Return the derivatives of `sample` with respect to its coordinates, one for each axis."""
-    source = readable(source, kind, image.dtype, options.control)
+    source = readable(source, kind, image.dtype, options.control, options.interp)
     plan = plans.gradient(layout(image), layout(source), kind, size, options)
     return execute(plan, {IMAGE: image, SOURCE: source, FILL: fill})[OUT]
 
@@ -146,5 +146,8 @@ def _read(
     source: np.ndarray, source_dot: Maybe, kind: int, image_dtype: np.dtype[Any], options: Options
 ) -> tuple[np.ndarray, Maybe]:
     """Return what kernels read of a source and its tangent, laid out alike."""
-    read = readable(source, kind, image_dtype, options.control)
-    return _alike(read, None if source_dot is None else readable(source_dot, kind, image_dtype, options.control))
+    read, read_dot = (
+        None if array is None else readable(array, kind, image_dtype, options.control, options.interp)
+        for array in (source, source_dot)
+    )
+    return _alike(read, read_dot)
