@@ -146,8 +146,5 @@ def _read(
     source: np.ndarray, source_dot: Maybe, kind: int, image_dtype: np.dtype[Any], options: Options
 ) -> tuple[np.ndarray, Maybe]:
     """Return what kernels read of a source and its tangent, laid out alike."""
-    read, read_dot = (
-        None if array is None else readable(array, kind, image_dtype, options.control, options.interp)
-        for array in (source, source_dot)
-    )
-    return _alike(read, read_dot)
+    rest = kind, image_dtype, options.control, options.interp
+    return _alike(readable(source, *rest), None if source_dot is None else readable(source_dot, *rest))
