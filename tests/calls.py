@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_dtypes import bfloat16
 
-from stnkit.spec import BFLOAT16, DTYPES, UINT8
+from stnkit.spec import BFLOAT16, DTYPES, MOVED
 from stnkit.transforms import control_lattice
 
 SAMPLERS = ("", "_vjp", "_jvp", "_double_vjp")
@@ -24,7 +24,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "mode": ("nearest", "bilinear", "bicubic"),
     "padding": ("zeros", "border", "reflection", "wrap", "mixed"),
     "align": (False, True),
-    "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int16"),
+    "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int32"),
     "coordinates": ("float32", "float64", "float16"),
     "channels": (0, 1, 2, 3, 8, 64, 512),  # the last but for 0, where three come first
     "gaps": (False, True),  # between numbers of the source, and between channels
@@ -66,7 +66,7 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
     if operation.startswith("splat"):
         return "grid" in source and not integers and (operation, mode) != ("splat twice", "nearest")
     if operation in ("count", "gradient"):
-        refused = DTYPES[image] > UINT8 or mode == "nearest" or (integers and fill != fill)
+        refused = DTYPES[image] in MOVED or mode == "nearest" or (integers and fill != fill)
         return "grid" in source and (operation == "count" or not refused)
     if operation == "_double_vjp" and source in ("projective", "thin_plate_spline"):
         return False
@@ -74,7 +74,7 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
         return False
     if integers and (fill != fill or (operation and asked[0])):  # a NaN is no integer
         return False
-    return DTYPES[image] <= UINT8 or mode == "nearest"
+    return DTYPES[image] not in MOVED or mode == "nearest"
 
 
 def perform(

@@ -105,7 +105,7 @@ def test_affine_maps_are_fused_and_pulled_back():
     np.testing.assert_allclose(theta_bar, expected[1], rtol=2**-23)  # partial sums of 64 bits, rounded once
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "uint8"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "uint8", "int32"])
 def test_formats(dtype):
     image, grid = draw((2, 6, 3), jnp.dtype(dtype)), points()[:, 0, :, :1]
     mine = jax.jit(sample)(image, grid)

@@ -255,7 +255,9 @@ def compile_kernels(
     with compiling.progress(compiling.outcomes(chosen, jobs), len(chosen)) as arriving:
         done = list(arriving)
     if not any(one.kernels for one in done):
-        message = "these choices need no kernels, or are refused: integers but uint8 are read by --modes nearest alone"
+        message = (
+            "these choices need no kernels, or are refused: bool and 64-bit integers are read by --modes nearest alone"
+        )
         raise ValueError(message)
     Console().print(compiling.outcome(done))
     place = environment.cache()

@@ -41,7 +41,7 @@ def compiled(choice: Choice) -> Outcome:
     Returns
     -------
     Outcome
-        How much there was to do. There is nothing where stnkit refuses a dtype, as it refuses to blend most integers.
+        How much there was to do. There is nothing where stnkit refuses a dtype, as it refuses to blend 64-bit integers.
 
     """
     before = time.process_time()
