@@ -16,20 +16,24 @@ def is_float(given: DType) -> bool:
     return DTYPES.get(given.name, UINT8) <= BFLOAT16
 
 
-def arithmetic(image: DType, source: DType, interp: int = BILINEAR) -> DType:
-    """Return the dtype in which a call computes: float64 if an array is, or if integers of 32 bits are blended."""
-    long = DTYPES[image.name] in LONG and interp != NEAREST
-    return FLOAT64 if long or FLOAT64 in (image, source) else FLOAT32
+def arithmetic(*dtypes: DType) -> DType:
+    """Return the dtype in which a call computes: float64 if any of its arrays is, else float32."""
+    return FLOAT64 if FLOAT64 in dtypes else FLOAT32
+
+
+def blending(image: DType, source: DType, interp: int = BILINEAR) -> DType:
+    """Return the dtype in which pixels are blended: the arithmetic's, or float64 for integers of 32 bits."""
+    return FLOAT64 if DTYPES[image.name] in LONG and interp != NEAREST else arithmetic(image, source)
 
 
 def dot_dtype(image: DType, source: DType) -> DType:
-    """Return the dtype of tangents and cotangents: the image's, or that of the coordinates beside integers."""
-    return image if is_float(image) else arithmetic(source, source)
+    """Return the dtype of tangents and cotangents: the image's, or the arithmetic's beside integers."""
+    return image if is_float(image) else arithmetic(image, source)
 
 
 def bar_dtype(image: DType, source: DType) -> DType:
     """Return the dtype in which an image's cotangent is summed: the image's, or the arithmetic's for halves."""
-    return image if image in (FLOAT32, FLOAT64) else arithmetic(image, source)
+    return image if image in (FLOAT32, FLOAT64) else blending(image, source)
 
 
 def bfloat16(name: str) -> np.dtype[Any]:

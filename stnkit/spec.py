@@ -171,7 +171,7 @@ class Spec(NamedTuple):
 
     @property
     def arithmetic_dtype(self) -> int:
-        """The format that is computed in."""
+        """The format that is computed in: float64 if an array has it, or if integers of 32 bits are blended."""
         long = self.image_dtype in LONG and self.interp != NEAREST
         return FLOAT64 if long or FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
 

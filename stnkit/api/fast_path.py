@@ -93,7 +93,7 @@ def _call(sampler: Signature, image: np.ndarray, source: np.ndarray, options: Op
     if len(choices) > len(sampler.options) + ("size" in choices):
         return None
     call = prepare(sampler.kind, image, source, Choices(**choices), cotangent)
-    read = readable(call.source, call.form.kind, image.dtype, interp=call.form.options.interp)
+    read = readable(call.source, call.form.kind, image.dtype)
     return call if (read.dtype, read.strides) == (source.dtype, call.source.strides) else None
 
 

@@ -9,7 +9,7 @@ from stnkit import validation
 from stnkit.backends import interop
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Array
-from stnkit.dtypes import FLOAT32, FLOAT64
+from stnkit.dtypes import FLOAT32, FLOAT64, arithmetic
 
 
 def control_lattice(shape: Sequence[int]) -> np.ndarray:
@@ -63,17 +63,17 @@ def entered(control_points: Array) -> np.ndarray:
     return view
 
 
-def fixed(control: np.ndarray, computed: np.dtype[Any] | None = None) -> bytes:
+def fixed(control: np.ndarray, *dtypes: np.dtype[Any]) -> bytes:
     """Return control points as what their lattice is known by; refuse those that determine no spline.
 
-    If the dtype of the arithmetic is given, those are refused too for which the kernels would need more digits.
+    If dtypes are given, of theta and of an image, those are refused too for which the kernels would need more digits.
     """
     from stnkit.plans import thin_plates
 
     validation.coordinate_dtype("control_points", control.dtype)
     key = np.ascontiguousarray(control, FLOAT64).tobytes()
     thin_plates.solution(key, control.shape[-1])
-    if computed == FLOAT32:
+    if dtypes and arithmetic(*dtypes) == FLOAT32:
         thin_plates.refuse_float32(key, control.shape[-1])
     return key
 

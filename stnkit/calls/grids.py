@@ -10,7 +10,6 @@ from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import widened
-from stnkit.dtypes import arithmetic
 from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
 
@@ -37,8 +36,7 @@ def grid_form(kind: int, source: Array, choices: Choices, cotangent: Array = Non
     else:
         size = source.shape[-1 - ndim : -1] if kind == FLOW else validation.size(choices.size, ndim)
     axes = ndim + 2 if kind == FLOW else 3
-    control = b"" if points is None else fixed(points, arithmetic(source.dtype, source.dtype))
-    return GridForm(kind, size, align, pixel, axes, control)
+    return GridForm(kind, size, align, pixel, axes, b"" if points is None else fixed(points, source.dtype))
 
 
 def fits_source(kind: int, source: Array, source_dot: Array) -> None:

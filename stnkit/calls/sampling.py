@@ -15,7 +15,7 @@ from stnkit.backends import backend
 from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
-from stnkit.dtypes import FLOAT32, arithmetic, bar_dtype, dot_dtype, is_float
+from stnkit.dtypes import FLOAT32, bar_dtype, dot_dtype, is_float
 from stnkit.spec import FLOW, GRID, MAPS, THIN_PLATE_SPLINE, Options
 
 Given = Sequence[Any]  # the arrays of a call, in the order of its derivative
@@ -83,8 +83,7 @@ def prepare(kind: int, image: np.ndarray, source: np.ndarray, choices: Choices, 
     form = formed(kind, image, source, choices, cotangent)
     options = form.options
     if choices.control_points is not None:
-        computed = arithmetic(form.image_dtype, form.source_dtype, options.interp)
-        options = options._replace(control=fixed(choices.control_points, computed))
+        options = options._replace(control=fixed(choices.control_points, form.source_dtype, form.image_dtype))
     source = widened(source)
     fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, form.image_dtype, source.dtype)
     if not finite:

@@ -131,7 +131,4 @@ def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) ->
 def batched(source: Array, form: Form) -> Array:
     """Return a source, or its tangent, with a batch axis and in the dtype that kernels read."""
     source = source if source.ndim == form.axes else source[None]
-    if form.kind != AFFINE:
-        return widened(source)
-    dtype = arithmetic(form.image_dtype, form.source_dtype, form.options.interp)
-    return source.astype(jax.dtypes.canonicalize_dtype(dtype))  # kernels read either
+    return source.astype(arithmetic(form.image_dtype, form.source_dtype)) if form.kind == AFFINE else widened(source)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from stnkit.dtypes import arithmetic, dot_dtype
+from stnkit.dtypes import blending, dot_dtype
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.leaves.stage import TILE
 from stnkit.plans.strides import gapless
@@ -103,7 +103,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         extent=extent,
         image=image_strides,
         source=source_strides,
-        like=arithmetic(image[2], source[2], options.interp),
+        like=blending(image[2], source[2], options.interp),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.dtypes import arithmetic, is_float
+from stnkit.dtypes import blending, is_float
 from stnkit.spec import (
     NEAREST,
 )
@@ -20,7 +20,7 @@ def fill(
 
     It comes in the type of the arithmetic; for nearest, which moves pixels as they are, in the image's.
     """
-    like = image if interp == NEAREST else arithmetic(image, source)
+    like = image if interp == NEAREST else blending(image, source)
     if type(given) is float or type(given) is int:
         return _constant(given, channels, like, image, interp)
     constant(given)

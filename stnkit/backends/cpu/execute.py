@@ -17,7 +17,7 @@ from stnkit.plans import launch as plans
 from stnkit.plans import thin_plates
 from stnkit.plans.launch import Buffer, Plan
 from stnkit.plans.layout import Shape, contiguous, cotangent_strides, layout
-from stnkit.spec import BILINEAR, GRID, MAPS, NEAREST, THIN_PLATE_SPLINE, Options
+from stnkit.spec import GRID, MAPS, NEAREST, THIN_PLATE_SPLINE, Options
 
 Arrays = dict[int, np.ndarray]  # by their slots
 Bars = tuple[np.ndarray | None, np.ndarray | None]
@@ -58,7 +58,7 @@ def sample(
     """
     if not (image.flags.aligned and image.dtype.isnative):
         image = interop.boxed(image, box(image.shape, image.dtype, source, kind, size, options))
-    source = readable(source, kind, image.dtype, options.control, options.interp)
+    source = readable(source, kind, image.dtype, options.control)
     plan = plans.forward(layout(image), layout(source), kind, size, options)
     given = {IMAGE: image, SOURCE: source, FILL: fill}
     return execute(plan, given if out is None else given | {OUT: out})[OUT]
@@ -81,7 +81,7 @@ def sample_vjp(
     That of the image is added to `into` if there is one. For half precision images it is summed in memory of
     the arithmetic's dtype, as large as the image, and rounded once.
     """
-    read = readable(source, kind, image.dtype, options.control, options.interp)
+    read = readable(source, kind, image.dtype, options.control)
     cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp != NEAREST, planar=True)
     plan = plans.backward(layout(image), contiguous(image), layout(read), kind, size, options, wrt, strides)
     given = {COTANGENT: cotangent, IMAGE: image, SOURCE: read, FILL: fill}
@@ -142,14 +142,12 @@ def source_sums(source_bar: np.ndarray, source: np.ndarray, kind: int, control: 
     return np.asarray(sums, source.dtype).reshape(source.shape)
 
 
-def readable(
-    source: np.ndarray, kind: int, image_dtype: np.dtype[Any], control: bytes = b"", interp: int = BILINEAR
-) -> np.ndarray:
+def readable(source: np.ndarray, kind: int, image_dtype: np.dtype[Any], control: bytes = b"") -> np.ndarray:
     """Return a grid as it is, and the few numbers of a map contiguous, in the type of the arithmetic."""
     if kind not in MAPS:
         return source
     numbers = thin_plates.block(source, control) if kind == THIN_PLATE_SPLINE else source
-    return np.ascontiguousarray(numbers, arithmetic(image_dtype, source.dtype, interp))
+    return np.ascontiguousarray(numbers, arithmetic(image_dtype, source.dtype))
 
 
 def walkable(

@@ -24,7 +24,7 @@ def box(
     extent = shape[1:-1] if options.channels_last else shape[2:]
     with np.errstate(all="ignore"):
         low, high = _pixels(source, kind, size, extent, options)
-    epsilon = float(np.finfo(arithmetic(dtype.newbyteorder("="), source.dtype, options.interp)).eps)
+    epsilon = float(np.finfo(arithmetic(dtype.newbyteorder("="), source.dtype)).eps)
     parts = [
         _part(float(low[k]), float(high[k]), extent[-1 - k], options.padding[k], epsilon)
         for k in reversed(range(len(extent)))

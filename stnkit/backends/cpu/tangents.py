@@ -90,7 +90,7 @@ def sample_gradient(
     image: np.ndarray, source: np.ndarray, kind: int, size: Shape, options: Options, fill: np.ndarray
 ) -> np.ndarray:
     """Return the derivatives of `sample` with respect to its coordinates, one for each axis."""
-    source = readable(source, kind, image.dtype, options.control, options.interp)
+    source = readable(source, kind, image.dtype, options.control)
     plan = plans.gradient(layout(image), layout(source), kind, size, options)
     return execute(plan, {IMAGE: image, SOURCE: source, FILL: fill})[OUT]
 
@@ -146,5 +146,5 @@ def _read(
     source: np.ndarray, source_dot: Maybe, kind: int, image_dtype: np.dtype[Any], options: Options
 ) -> tuple[np.ndarray, Maybe]:
     """Return what kernels read of a source and its tangent, laid out alike."""
-    rest = kind, image_dtype, options.control, options.interp
-    return _alike(readable(source, *rest), None if source_dot is None else readable(source_dot, *rest))
+    read = readable(source, kind, image_dtype, options.control)
+    return _alike(read, None if source_dot is None else readable(source_dot, kind, image_dtype, options.control))

@@ -47,7 +47,7 @@ def sample_order(
     order: Shape,
 ) -> DeviceArray:
     """Return `sample` differentiated in the coordinates, `order` times on each axis."""
-    image, source = aligned(image), readable(source, kind, image.dtype, options.control, options.interp)
+    image, source = aligned(image), readable(source, kind, image.dtype, options.control)
     call = sampling(layout(image), layout(source), kind, size, options)
     out = image.context.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
@@ -90,7 +90,7 @@ def sample_vjp(
     That of the image is added to `into` if there is one. For half precision images it is summed in memory of the
     arithmetic's dtype, as large as the image, and rounded once. Where it is gathered, theta's is another kernel.
     """
-    image, read = aligned(image), readable(source, kind, image.dtype, options.control, options.interp)
+    image, read = aligned(image), readable(source, kind, image.dtype, options.control)
     cotangent, strides = walkable(cotangent, options)
     slopes = wrt[1] and options.interp != NEAREST  # the slope of nearest is 0 everywhere
     image_bar, source_bar = into, None

@@ -12,17 +12,15 @@ from stnkit.dtypes import FLOAT64, arithmetic
 from stnkit.kernels.cuda import kernels, runtime
 from stnkit.plans import thin_plates
 from stnkit.plans.layout import Shape, grid_spec, layout, source_layout, three
-from stnkit.spec import AFFINE, BILINEAR, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
 
 
-def readable(
-    source: DeviceArray, kind: int, image_dtype: np.dtype[Any], control: bytes = b"", interp: int = BILINEAR
-) -> DeviceArray:
+def readable(source: DeviceArray, kind: int, image_dtype: np.dtype[Any], control: bytes = b"") -> DeviceArray:
     """Return a grid as it is, and the few numbers of a map contiguous, in the type of the arithmetic."""
     source = aligned(source)
     if kind not in MAPS:
         return source
-    like = arithmetic(image_dtype, source.dtype, interp)
+    like = arithmetic(image_dtype, source.dtype)
     if kind == THIN_PLATE_SPLINE:
         return block(source, control, like)
     return contiguous(converted(source, like))

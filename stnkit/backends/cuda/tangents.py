@@ -183,8 +183,8 @@ def _alike(
 ) -> tuple[DeviceArray, Maybe, DeviceArray, Maybe]:
     """Return image and source in a form that kernels read, each with a tangent that is laid out as it is."""
     pair = _pair(aligned(image), None if image_dot is None else aligned(image_dot))
-    dot: Any = None if source_dot is None else readable(source_dot, kind, image.dtype, options.control, options.interp)
-    return *pair, *_pair(readable(source, kind, image.dtype, options.control, options.interp), dot)
+    dot: Any = None if source_dot is None else readable(source_dot, kind, image.dtype, options.control)
+    return *pair, *_pair(readable(source, kind, image.dtype, options.control), dot)
 
 
 def _pair(array: DeviceArray, dot: Maybe) -> tuple[DeviceArray, Maybe]:
