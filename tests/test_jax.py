@@ -200,7 +200,7 @@ ERRORS = {
     "theta": lambda a: stnkit.affine_sample(a((1, 1, 4, 4)), a((1, 2, 2))),
     "size": lambda a: stnkit.affine_grid(a((1, 2, 3)), (4,)),
     "empty": lambda a: stnkit.grid_sample(a((1, 1, 0, 4)), a((1, 2, 2, 2))),
-    "dtype": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)).astype(np.int32), a((1, 2, 2, 2))),
+    "dtype": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)).astype(bool), a((1, 2, 2, 2))),
     "complex": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)).astype(np.complex64), a((1, 2, 2, 2))),
     "cotangent": lambda a: stnkit.grid_sample_vjp(a((1, 1, 2, 3)), a((1, 1, 4, 4)), a((1, 2, 2, 2))),
     "wrt": lambda a: stnkit.grid_sample_vjp(a((1, 1, 2, 2)), a((1, 1, 4, 4)), a((1, 2, 2, 2)), wrt="theta"),

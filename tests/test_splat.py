@@ -286,7 +286,7 @@ REFUSED = [
     (lambda p: p.grid_count(G.astype(int), (3, 3)), TypeError, ["`grid`", "int64"]),
     (lambda p: p.grid_count(G[0, 0], (3, 3)), ValueError, ["`grid`"]),
     (lambda p: p.grid_gradient(V[0, 0], G), ValueError, ["`image`", "(N, C, H, W)"]),
-    (lambda p: p.grid_gradient(V.astype(np.int32), G), TypeError, ["`image`", "int32", "'nearest'"]),
+    (lambda p: p.grid_gradient(V.astype(np.int64), G), TypeError, ["`image`", "int64", "'nearest'"]),
 ]
 
 
