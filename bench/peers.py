@@ -189,6 +189,7 @@ def _kornia(case: Case, inputs: Inputs) -> Side | None:
     )
 
 
+_WIDE = ROUNDING._replace(reason="its coordinates are float64, ours not")
 _FIXED = "its coordinates are rounded to 1/32 pixel before version 5"
 PEERS = {
     peer.name: peer
@@ -202,9 +203,10 @@ PEERS = {
             {
                 "float32": Tolerance(2e-2, 16, _FIXED),
                 "uint8": Tolerance(3e-2, 16, f"{_FIXED}, and its weights to 1/32; a few levels"),
+                "uint16": Tolerance(2e-2, 16, _FIXED),
             },
         ),
-        Peer("scipy", "scipy", _scipy, {"float32": ROUNDING._replace(reason="its coordinates are float64, ours not")}),
+        Peer("scipy", "scipy", _scipy, {"float32": _WIDE, "uint16": _WIDE}),
         Peer("jax", "jax", _jax, {"float32": ROUNDING}),
         Peer("kornia", "kornia", _kornia, {"float32": Tolerance(1e-6, 256, "it inverts the map, in float32")}),
     )

@@ -25,8 +25,8 @@ def grid_sample(
     Parameters
     ----------
     image : array of shape (N, C, *S) or (N, *S, C)
-        The input, with 1 to 3 spatial axes S = (W,), (H, W) or (D, H, W). float16, bfloat16,
-        float32, float64 or uint8; any integer or bool with mode "nearest".
+        The input, with 1 to 3 spatial axes S = (W,), (H, W) or (D, H, W). float16, bfloat16, float32,
+        float64, or integers of 8 to 32 bits, signed or not; with mode "nearest", int64, uint64 and bool too.
     grid : array of shape (N, *T, d)
         Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
         and x runs along W. Half precision is widened to float32. For lists of points see the notes.
@@ -54,7 +54,7 @@ def grid_sample(
     -------
     array of shape (N, C, *T) or (N, *T, C)
         In the dtype, the framework and the channel order of `image`. float16 and bfloat16 are rounded once, to
-        nearest even; uint8 is rounded half to even and saturated.
+        nearest even; integers are rounded half to even and saturated.
 
     Raises
     ------
@@ -69,8 +69,9 @@ def grid_sample(
     all items, and without one on both sides the result has none. So a grid of shape (N, P, 2) is one of N x P locations
     that all images share, and gives (N, C, N, P); for P points in each image pass `grid[:, None]`, which gives
     (N, C, 1, P), and for P points in all of them `grid[None, None]` of (P, 2). A coordinate that is not finite reads
-    `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is. A large image that is
-    not aligned, or not of native byte order, is copied: the box between the lowest and the highest coordinates.
+    `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is, or the
+    image is of 32-bit integers. A large image that is not aligned, or not of native byte order, is copied: the box
+    between the lowest and the highest coordinates.
 
     References
     ----------
@@ -111,8 +112,8 @@ def grid_sample_vjp(
     Parameters
     ----------
     cotangent : array
-        Of the shape of the output, and of the dtype of `image`; beside an image of integers, of the
-        dtype of the arithmetic.
+        Of the shape of the output, and of the dtype of `image`; beside an image of integers,
+        float64 if `grid` is, else float32.
     image, grid : array
         The arguments of `grid_sample`.
     wrt : {"image", "grid"} or a sequence of them
@@ -193,7 +194,7 @@ def grid_sample_jvp(
     -------
     out, d_out : array
         The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
-        integers, that of the arithmetic.
+        integers, float64 if `grid` is, else float32.
 
     Raises
     ------
