@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.spec import BFLOAT16, BILINEAR, DTYPES, LONG, NEAREST, UINT8
+from stnkit.spec import BFLOAT16, BILINEAR, CHOOSING, DTYPES, LONG, UINT8
 
 DType = np.dtype[Any]
 
@@ -23,7 +23,7 @@ def arithmetic(*dtypes: DType) -> DType:
 
 def blending(image: DType, source: DType, interp: int = BILINEAR) -> DType:
     """Return the dtype in which pixels are blended: the arithmetic's, or float64 for integers of 32 bits."""
-    return FLOAT64 if DTYPES[image.name] in LONG and interp != NEAREST else arithmetic(image, source)
+    return FLOAT64 if DTYPES[image.name] in LONG and interp not in CHOOSING else arithmetic(image, source)
 
 
 def dot_dtype(image: DType, source: DType) -> DType:

@@ -7,7 +7,7 @@ the command line are generated from these tables, so a new mode is named here on
 from typing import NamedTuple
 
 # Interpolation: how many neighbours along one axis, and how they are weighted.
-NEAREST, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5 = range(7)
+NEAREST, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5, LABEL = range(8)
 MODES = {
     "nearest": NEAREST,
     "bilinear": BILINEAR,
@@ -17,9 +17,11 @@ MODES = {
     "spline3": SPLINE3,
     "spline4": SPLINE4,
     "spline5": SPLINE5,
+    "label": LABEL,
 }
-TAPS = (1, 2, 4, 3, 4, 5, 6)  # that one axis reads, by interpolation
-DEGREES = (0, 1, 3, 2, 3, 4, 5)  # of the weights, as polynomials of the coordinate, by interpolation
+CHOOSING = (NEAREST, LABEL)  # which move a pixel as it is, and have no slope
+TAPS = (1, 2, 4, 3, 4, 5, 6, 2)  # that one axis reads, by interpolation
+DEGREES = (0, 1, 3, 2, 3, 4, 5, 1)  # of the weights, as polynomials of the coordinate, by interpolation
 
 # Padding: what stands outside the image.    a b c d  is the image
 ZEROS = 0  #       f f f | a b c d | f f f   (f: the fill value)
@@ -61,7 +63,7 @@ DTYPES = {
     "uint64": UINT64,
 }
 LONG = (INT32, UINT32)  # integers of more digits than float32 has
-MOVED = (BOOL, INT64, UINT64)  # what has no fractions, or more digits than float64: nearest alone reads it
+MOVED = (BOOL, INT64, UINT64)  # what has no fractions, or more digits than float64: it is never blended
 
 
 class Options(NamedTuple):
@@ -126,7 +128,7 @@ class Spec(NamedTuple):
     @property
     def spline(self) -> bool:
         """Whether weights are those of B-splines."""
-        return self.interp >= SPLINE2
+        return SPLINE2 <= self.interp <= SPLINE5
 
     @property
     def rows(self) -> int:
@@ -172,7 +174,7 @@ class Spec(NamedTuple):
     @property
     def arithmetic_dtype(self) -> int:
         """The format that is computed in: float64 if an array has it, or if integers of 32 bits are blended."""
-        long = self.image_dtype in LONG and self.interp != NEAREST
+        long = self.image_dtype in LONG and self.interp not in CHOOSING
         return FLOAT64 if long or FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
 
     @property

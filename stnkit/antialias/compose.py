@@ -178,7 +178,7 @@ def _check(call: Supersampling, into: Maybe) -> Form:
     form = formed(call.kind, image, source, choices, cotangent)
     if isinstance(call.points, np.ndarray):
         fixed(call.points)
-    validation.averaged(form.image_dtype)
+    validation.averaged(form.image_dtype, form.options.interp)
     asked = validation.names("wrt", choices.wrt, ("image", NAMES[call.kind]))
     if asked[0]:
         validation.differentiable("image", form.image_dtype)

@@ -8,7 +8,7 @@ its derivative, so nothing upstairs derives anything again.
 from numpy import int32
 
 from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
-from stnkit.spec import BILINEAR, BORDER, FLOW, NEAREST, REFLECTION, WRAP, ZEROS
+from stnkit.spec import BILINEAR, BORDER, FLOW, LABEL, NEAREST, REFLECTION, WRAP, ZEROS
 
 
 @leaf
@@ -238,7 +238,7 @@ def taps(x, n, padding, spec):
     T, K = type(x), type(n)
     zero, one, dead = T(0), T(1), K(-1)
     none = (zero, zero, zero, zero)
-    if spec.interp == BILINEAR:
+    if spec.interp == BILINEAR or spec.interp == LABEL:
         (i, j), (alive, other), t, slope = couple(x, n, padding, spec)
         indices = (select(alive, i, dead), select(other, j, dead), dead, dead)
         return indices, (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
