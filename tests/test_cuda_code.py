@@ -131,8 +131,9 @@ def test_filters_of_splines(compiler, dtype):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_numbers_that_are_moved(compiler, name):
-    for kernel in kernels_of({**PLAIN, "image": name, "mode": "nearest", "channels": 64}):
-        compiled(kernel, (9, 0))
+    for choices in ({"mode": "nearest"}, {"mode": "label", "ndim": 3}):
+        for kernel in kernels_of({**PLAIN, "image": name, "channels": 64, **choices}):
+            compiled(kernel, (9, 0))
 
 
 MEANS = [  # of antialiased calls: where coordinates come from, the image's dtype, that of the coordinates

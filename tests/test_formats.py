@@ -429,7 +429,9 @@ def test_nearest_moves_the_bits_of_halves(plain, name):
 def test_integers_are_not_blended(plain, name):
     image, grid = extremes(np.dtype(name)).reshape(1, 1, 2, 3), np.zeros((1, 1, 1, 2), np.float32)
     for mode in ("bilinear", "bicubic"):
-        advice = f"`image` of dtype {name} can be sampled by mode 'nearest' alone; for other modes pass .*uint8"
+        advice = (
+            f"`image` of dtype {name} can be sampled by modes 'nearest' and 'label' alone; for other modes pass .*uint8"
+        )
         with pytest.raises(TypeError, match=advice):
             plain.grid_sample(image, grid, mode=mode)
     for op in ("affine", "flow"):
@@ -463,6 +465,75 @@ def test_fill_values_of_integers(plain, name):
             ValueError, match=f"`fill_value` must be an integer from {low} to {high} for an image of {name}"
         ):
             fill(value)
+
+
+# ---- labels
+
+
+def by_votes(image, grid, fill, **options):
+    """Return the label of each channel whose own picture, of ones where it is, is the lightest; of two the smaller."""
+    out = np.empty((*image.shape[:2], *grid.shape[1:-1]), image.dtype)
+    for c in range(image.shape[1]):
+        labels = np.unique(np.append(image[:, c], image.dtype.type(fill)))
+        ones = np.stack([image[:, c] == label for label in labels], 1).astype(float)
+        fills = (labels == fill).astype(float)
+        votes = oracles.grid_sample(ones, grid, fill_value=fills, **options)
+        heavy = votes > votes.max(1, keepdims=True) - 2.0**-40  # ties, whose weights are exact, but sums are not
+        out[:, c] = labels[heavy.argmax(1)]
+    return out
+
+
+def labelled(package, name, d, padding, last):
+    """Check a few labels at eighths of pixels, where many weigh the same, and at other places."""
+    random = np.random.default_rng(d)
+    dtype, extent = np.dtype(name), (3, 4, 5)[-d:]
+    image = random.choice(extremes(dtype)[:4], (1, 3, *extent))
+    exact = random.integers(-8, 48, (30, d)) / 8
+    px = np.concatenate([exact, random.uniform(-1, 6, (10, d))]).reshape(1, *[1] * (d - 1), -1, d)
+    px[..., 0, :] = np.nan
+    fill = image.min().item()
+    expected = by_votes(image, px, fill, coords="pixel", padding_mode=padding)
+    given = np.ascontiguousarray(np.moveaxis(image, 1, -1)) if last else image
+    options = {"mode": "label", "coords": "pixel", "padding_mode": padding, "fill_value": fill}
+    got = package.grid_sample(given, px, data_format="channels_last" if last else "channels_first", **options)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(np.moveaxis(got, -1, 1) if last else got, expected)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("name", ["uint8", "int16", "uint64", "bool"])
+def test_the_label_of_the_greatest_weight(plain, name, d, last):
+    for padding in PADDINGS:
+        labelled(plain, name, d, padding, last)
+
+
+@pytest.mark.parametrize(("name", "d", "last"), [("uint32", 2, False), ("int8", 3, True)])
+def test_compiled_labels(name, d, last):
+    labelled(stnkit, name, d, "zeros", last)
+
+
+@pytest.mark.parametrize("op", SOURCES)
+def test_labels_have_no_slope_and_no_mean(plain, op):
+    given = samplers.draw(op, 2, "bilinear", "zeros", False, dtype="float32")
+    image, source = (9 * given.image).astype(np.int8), SOURCES[op]
+    options, sizes = {"mode": "label"}, samplers.sized(op, given)
+    _, bar = samplers.of(plain, op, "_vjp")(given.cotangent, image, given.source, wrt=source, **options)
+    out, dot = samplers.of(plain, op, "_jvp")(image, given.source, None, given.source_dot, **sizes, **options)
+    assert (out.dtype, bar.dtype, dot.dtype) == (np.int8, np.float32, np.float32)
+    assert not bar.any()
+    assert not dot.any()
+    with pytest.raises(
+        TypeError, match=r"`image` must have dtype uint8, bool, .* for mode 'label', as labels are whole"
+    ):
+        samplers.of(plain, op)(given.image, given.source, **options)
+    if op == "grid":
+        assert not plain.grid_gradient(image, given.source, **options).any()
+        with pytest.raises(ValueError, match=r"`mode` 'label' chooses one of the values .* has no adjoint"):
+            plain.grid_splat(given.cotangent, given.source, (3, 3), **options)
+    else:
+        with pytest.raises(ValueError, match="`antialias` takes means, which labels have none of"):
+            samplers.of(plain, op)(image, given.source, antialias=2, **options)
 
 
 # ---- who computes in what

@@ -26,14 +26,16 @@ def grid_sample(
     ----------
     image : array of shape (N, C, *S) or (N, *S, C)
         The input, with 1 to 3 spatial axes S = (W,), (H, W) or (D, H, W). float16, bfloat16, float32,
-        float64, or integers of 8 to 32 bits, signed or not; with mode "nearest", int64, uint64 and bool too.
+        float64, or integers of 8 to 32 bits, signed or not; with modes "nearest" and
+        "label", int64, uint64 and bool too.
     grid : array of shape (N, *T, d)
         Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
         and x runs along W. Half precision is widened to float32. For lists of points see the notes.
-    mode : {"bilinear", "nearest", "bicubic", "spline2", "spline3", "spline4", "spline5"}
+    mode : {"bilinear", "nearest", "bicubic", "spline2", "spline3", "spline4", "spline5", "label"}
         Interpolation along each axis; "bilinear" (also "linear") is linear in 1-D and trilinear in 3-D.
         "nearest" rounds half to even. "bicubic" is Keys' cubic convolution with a = -0.75. Splines are
-        B-splines of that degree, of which the image has the coefficients.
+        B-splines of that degree, of which the image has the coefficients. "label", for integers and bool,
+        gives the number whose pixels have the greatest weight in "bilinear"; of two the smaller.
     padding_mode : {"zeros", "border", "reflection", "wrap"} or a sequence of them
         What is read outside the image: `fill_value` ("zeros", also "constant"), the nearest edge pixel, the
         image reflected about its edge, or the image repeated with period n. A sequence names one mode for

@@ -41,11 +41,11 @@ def compiled(choice: Choice) -> Outcome:
     Returns
     -------
     Outcome
-        How much there was to do. There is nothing where stnkit refuses a dtype, as it refuses to blend 64-bit integers.
+        How much there was to do. There is nothing where stnkit refuses a call, as it refuses to blend 64-bit integers.
 
     """
     before = time.process_time()
-    with monitor.collecting() as tally, contextlib.suppress(TypeError):
+    with monitor.collecting() as tally, contextlib.suppress(TypeError, ValueError):
         for arguments, options in calls(choice):
             stnkit.compile_ahead(getattr(stnkit, choice.operation), *arguments, **options)
     return Outcome(choice, frozenset(tally.kernels), tally.compiled, time.process_time() - before)
