@@ -82,7 +82,7 @@ class Inputs:
     def _draw(self, seed: int, shape: Shape, dtype: str) -> np.ndarray:
         random = np.random.default_rng(seed)
         if np.dtype(dtype if dtype != "bfloat16" else "float32").kind == "u":
-            return random.integers(0, 256, shape, dtype)
+            return random.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
         drawn = random.random(shape, np.float32 if dtype != "float64" else np.float64)
         return drawn.astype(_dtype(dtype), copy=False)
 

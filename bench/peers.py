@@ -202,6 +202,7 @@ def _kornia(case: Case, inputs: Inputs) -> Side | None:
     )
 
 
+_WIDE = ROUNDING._replace(reason="its coordinates are float64, ours not")
 _FIXED = "its coordinates are rounded to 1/32 pixel before version 5"
 PEERS = {
     peer.name: peer
@@ -215,6 +216,7 @@ PEERS = {
             {
                 "float32": Tolerance(2e-2, 16, _FIXED),
                 "uint8": Tolerance(3e-2, 16, f"{_FIXED}, and its weights to 1/32; a few levels"),
+                "uint16": Tolerance(2e-2, 16, _FIXED),
             },
         ),
         Peer(
@@ -224,6 +226,7 @@ PEERS = {
             {
                 "float32": ROUNDING._replace(reason="its coordinates are float64, ours not"),
                 "float64": Tolerance(1e-11, 0, "both round coordinates to float64, in a few steps"),
+                "uint16": _WIDE,
             },
             paddings=("zeros", "wrap"),
         ),

@@ -76,6 +76,7 @@ PLANES = (
 )  # fmt: skip
 COLOURED = tuple(shape for shape in PLANES if shape[1] > 1)
 VOLUMES = ((1, 1, 128, 128, 128), (2, 16, 48, 48, 48))
+SCAN = (1, 1, 256, 256, 256)
 FRAMES = ((1, 1, 1080, 1920), (1, 3, 1080, 1920))
 MIDDLE = (16, 16, 64, 64)
 WIDE = (16, 64, 64, 64)
@@ -104,6 +105,11 @@ SECTIONS = (
         + cases("affine_sample", FRAMES, data_format=LAST, dtype="uint8")
         + cases("grid_sample", FRAMES, data_format=LAST, dtype="uint8"),
         ("opencv",),
+    ),
+    Section(
+        "Integers of 16 bits, beside float32",
+        cases("affine_sample", (*FRAMES[:1], SCAN)) + cases("affine_sample", (*FRAMES[:1], SCAN), dtype="uint16"),
+        ("opencv", "scipy"),
     ),
     Section(
         "Other operations and derivatives",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.spec import BFLOAT16, DTYPES, UINT8
+from stnkit.spec import BFLOAT16, BILINEAR, CHOOSING, DTYPES, LONG, UINT8
 
 DType = np.dtype[Any]
 
@@ -21,6 +21,11 @@ def arithmetic(*dtypes: DType) -> DType:
     return FLOAT64 if FLOAT64 in dtypes else FLOAT32
 
 
+def blending(image: DType, source: DType, interp: int = BILINEAR) -> DType:
+    """Return the dtype in which pixels are blended: the arithmetic's, or float64 for integers of 32 bits."""
+    return FLOAT64 if DTYPES[image.name] in LONG and interp not in CHOOSING else arithmetic(image, source)
+
+
 def dot_dtype(image: DType, source: DType) -> DType:
     """Return the dtype of tangents and cotangents: the image's, or the arithmetic's beside integers."""
     return image if is_float(image) else arithmetic(image, source)
@@ -28,7 +33,7 @@ def dot_dtype(image: DType, source: DType) -> DType:
 
 def bar_dtype(image: DType, source: DType) -> DType:
     """Return the dtype in which an image's cotangent is summed: the image's, or the arithmetic's for halves."""
-    return image if image in (FLOAT32, FLOAT64) else arithmetic(image, source)
+    return image if image in (FLOAT32, FLOAT64) else blending(image, source)
 
 
 def bfloat16(name: str) -> np.dtype[Any]:

@@ -7,7 +7,7 @@ the command line are generated from these tables, so a new mode is named here on
 from typing import NamedTuple
 
 # Interpolation: how many neighbours along one axis, and how they are weighted.
-NEAREST, SPLINE0, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5, MITCHELL, LANCZOS3 = range(10)
+NEAREST, SPLINE0, LABEL, BILINEAR, BICUBIC, SPLINE2, SPLINE3, SPLINE4, SPLINE5, MITCHELL, LANCZOS3 = range(11)
 MODES = {
     "nearest": NEAREST,
     "bilinear": BILINEAR,
@@ -21,9 +21,11 @@ MODES = {
     "spline5": SPLINE5,
     "mitchell": MITCHELL,
     "lanczos3": LANCZOS3,
+    "label": LABEL,
 }
-TAPS = (1, 1, 2, 4, 3, 4, 5, 6, 4, 6)  # that one axis reads, by interpolation
-DEGREES = (0, 0, 1, 3, 2, 3, 4, 5, 3, None)  # of the weights, as polynomials of the coordinate, if they are such
+CHOOSING = (NEAREST, SPLINE0, LABEL)  # which move a pixel as it is, and have no slope
+TAPS = (1, 1, 2, 2, 4, 3, 4, 5, 6, 4, 6)  # that one axis reads, by interpolation
+DEGREES = (0, 0, 1, 1, 3, 2, 3, 4, 5, 3, None)  # of the weights, as polynomials of the coordinate, if they are such
 
 # Padding: what stands outside the image.    a b c d  is the image
 ZEROS = 0  #       f f f | a b c d | f f f   (f: the fill value)
@@ -58,24 +60,26 @@ DATA_FORMATS = {"channels_first": False, "channels_last": True}
 GRID, AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE = range(5)
 MAPS = (AFFINE, PROJECTIVE, THIN_PLATE_SPLINE)  # a few numbers for a whole output, and not some for each location
 
-# Storage formats that kernels read, by NumPy name. Integers but uint8 are only moved, by nearest.
+# Storage formats that kernels read, by NumPy name.
 FLOAT32, FLOAT64, FLOAT16, BFLOAT16, UINT8 = range(5)
-INT32, INT64 = 9, 11
+BOOL, INT8, INT16, UINT16, INT32, UINT32, INT64, UINT64 = range(5, 13)
 DTYPES = {
     "float32": FLOAT32,
     "float64": FLOAT64,
     "float16": FLOAT16,
     "bfloat16": BFLOAT16,
     "uint8": UINT8,
-    "bool": 5,
-    "int8": 6,
-    "int16": 7,
-    "uint16": 8,
+    "bool": BOOL,
+    "int8": INT8,
+    "int16": INT16,
+    "uint16": UINT16,
     "int32": INT32,
-    "uint32": 10,
+    "uint32": UINT32,
     "int64": INT64,
-    "uint64": 12,
+    "uint64": UINT64,
 }
+LONG = (INT32, UINT32)  # integers of more digits than float32 has
+MOVED = (BOOL, INT64, UINT64)  # what has no fractions, or more digits than float64: it is never blended
 
 
 class Options(NamedTuple):
@@ -88,11 +92,6 @@ class Options(NamedTuple):
     channels_last: bool
     fill_finite: bool = True  # no channel's fill value is NaN or infinite
     control: bytes = b""  # the control points of a thin plate spline: float64, one after the other
-
-    @property
-    def nearest(self) -> bool:
-        """Whether a location reads one pixel, as it is, whatever its coordinate is in detail."""
-        return TAPS[self.interp] == 1
 
     def without_margin(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
         """Return the size of the image, of what memory holds of it: less by the margin on axes that have one."""
@@ -123,7 +122,7 @@ class Spec(NamedTuple):
     source: int = GRID
     dense: bool = False  # the coordinates of a row of locations have no gaps
     image_dtype: int = FLOAT32
-    dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the arithmetic's beside integers
+    dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the coordinates' beside integers
     source_dtype: int = FLOAT32
     fill_finite: bool = True  # else a fill value of weight 0 must not count, as 0 times it would be NaN
     wide: bool = False  # offsets within one plane need 64 bits
@@ -160,7 +159,7 @@ class Spec(NamedTuple):
     @property
     def looped(self) -> bool:
         """Whether the taps of an axis are staged and read in loops, as those of splines and filters are."""
-        return self.interp >= SPLINE2
+        return SPLINE2 <= self.interp <= LANCZOS3
 
     @property
     def contact(self) -> int:
@@ -210,8 +209,9 @@ class Spec(NamedTuple):
 
     @property
     def arithmetic_dtype(self) -> int:
-        """The format that is computed in."""
-        return FLOAT64 if FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
+        """The format that is computed in: float64 if an array has it, or if integers of 32 bits are blended."""
+        long = self.image_dtype in LONG and self.interp not in CHOOSING
+        return FLOAT64 if long or FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
 
     @property
     def image_bar_dtype(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_dtypes import bfloat16
 
-from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, MODES, UINT8
+from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, MODES, MOVED
 from stnkit.transforms import control_lattice
 
 SAMPLERS = ("", "_vjp", "_jvp", "_double_vjp")
@@ -21,10 +21,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "operation": (*SAMPLERS, "splat", "splat twice", "make", "make_vjp", "make_jvp"),
     "source": ("grid", "pixel grid", "affine", "flow", "normalized flow", "projective", "thin_plate_spline"),
     "ndim": (1, 2, 3),
-    "mode": tuple(mode for mode in MODES if mode not in ("linear", "spline1")),
+    "mode": tuple(mode for mode in MODES if mode not in ("linear", "spline1", "label")),
     "padding": ("zeros", "border", "reflection", "wrap", "mask", "periodic", "zeros_margin", "border_margin", "mixed"),
     "align": (False, True),
-    "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int16"),
+    "image": ("float32", "float64", "float16", "bfloat16", "uint8", "int32"),
     "coordinates": ("float32", "float64", "float16"),
     "channels": (0, 1, 2, 3, 8, 64, 512),  # the last but for 0, where three come first
     "gaps": (False, True),  # between numbers of the source, and between channels
@@ -67,7 +67,7 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
     if operation.startswith("splat"):
         return "grid" in source and not integers and (operation != "splat twice" or mode not in NEAREST)
     if operation in ("count", "gradient"):
-        refused = DTYPES[image] > UINT8 or mode in NEAREST or (integers and fill != fill)
+        refused = DTYPES[image] in MOVED or mode in NEAREST or (integers and fill != fill)
         return "grid" in source and (operation == "count" or not refused)
     if operation == "_double_vjp" and source in ("projective", "thin_plate_spline"):
         return False
@@ -75,7 +75,7 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
         return False
     if integers and (fill != fill or (operation and asked[0])):  # a NaN is no integer
         return False
-    return DTYPES[image] <= UINT8 or mode in NEAREST
+    return DTYPES[image] not in MOVED or mode in NEAREST
 
 
 def perform(

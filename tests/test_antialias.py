@@ -277,24 +277,26 @@ def test_half_precision_is_rounded_once(plain, dtype):
             np.testing.assert_array_equal(mine, other.astype(mine.dtype))
 
 
-def test_bytes_are_rounded_once_half_to_even_and_saturated(plain):
-    random = np.random.default_rng(0)
-    image = random.integers(0, 256, (2, 3, 16, 16), "uint8")  # powers of two, whose coordinates are exact
-    wide, theta = image.astype("float32"), np.eye(2, 3, dtype="float32")
-    blocks = image.reshape(2, 3, 8, 2, 8, 2).sum(axis=(3, 5)) / 4
+@pytest.mark.parametrize(("name", "floating"), [("uint8", "float32"), ("int16", "float32"), ("uint32", "float64")])
+def test_integers_are_rounded_once_half_to_even_and_saturated(plain, name, floating):
+    random, info = np.random.default_rng(0), np.iinfo(name)
+    image = random.integers(info.min, info.max, (2, 3, 16, 16), name)  # powers of two, whose coordinates are exact
+    wide, theta = image.astype(floating), np.eye(2, 3, dtype="float32")
+    blocks = wide.reshape(2, 3, 8, 2, 8, 2).sum(axis=(3, 5)) / 4
     assert (blocks % 1 == 0.5).any()
     np.testing.assert_array_equal(plain.affine_sample(image, theta, (8, 8), antialias=True), np.rint(blocks))
-    steps = np.where(random.random((1, 1, 12, 12)) < 0.5, 0, 255).astype("uint8")
+    steps = np.where(random.random((1, 1, 12, 12)) < 0.5, info.min, info.max).astype(name)
     cubic = {"mode": "bicubic", "antialias": 2}
-    expected = plain.affine_sample(steps.astype("float32"), theta, (9, 9), **cubic)
-    assert expected.max() > 256
-    assert expected.min() < -1
-    np.testing.assert_array_equal(plain.affine_sample(steps, theta, (9, 9), **cubic), np.rint(expected).clip(0, 255))
+    expected = plain.affine_sample(steps.astype(floating), theta, (9, 9), **cubic)
+    assert expected.max() > info.max + 1
+    assert expected.min() < info.min - 1
+    got = plain.affine_sample(steps, theta, (9, 9), **cubic)
+    np.testing.assert_array_equal(got, np.rint(expected).clip(info.min, info.max))
     cotangent, dot_ = random.random((2, 3, 8, 8), np.float32), np.ones((2, 3), np.float32)
     for asked, other in (
         (
             plain.affine_sample_vjp(cotangent, image, theta, wrt="theta", antialias=True)[1],
-            plain.affine_sample_vjp(cotangent, wide, theta, wrt="theta", antialias=True)[1],
+            plain.affine_sample_vjp(cotangent.astype(floating), wide, theta, wrt="theta", antialias=True)[1],
         ),
         (
             plain.affine_sample_jvp(image, theta, None, dot_, (8, 8), antialias=True)[1],
@@ -302,7 +304,7 @@ def test_bytes_are_rounded_once_half_to_even_and_saturated(plain):
         ),
     ):
         assert asked.dtype == np.float32
-        np.testing.assert_array_equal(asked, other)
+        np.testing.assert_array_equal(asked, other.astype(np.float32))
     results = plain.affine_sample_double_vjp(None, dot_, cotangent, image, theta, antialias=True)
     assert results[1] is None
 

@@ -195,12 +195,12 @@ def test_what_is_not_asked_for_is_none(library, wrt):
     compare(library.grid_sample_vjp, picture(2, 3, (3, 4), False, "float32"), image, grid, wrt=wrt, sums=100)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "bool"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "bool"])
 def test_images_of_integers(library, dtype):
     image, grid = picture(1, 3, (4, 5), True, "uint8").astype(dtype), numbers((1, 3, 4, 2))
     options = {"mode": "nearest", "data_format": "channels_last"}
     compare(library.grid_sample, image, grid, **options)
-    if dtype == "uint8":
+    if dtype != "bool":
         compare(library.grid_sample, image, grid, data_format="channels_last", fill_value=[1, 2, 3])
 
 
@@ -519,10 +519,11 @@ def test_means_of_subsamples(library, op, kind, mean):
         compare(function, *arrays, sums=terms if "vjp" in kind or op == "thin_plate_spline" else 1)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", bfloat16])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", bfloat16])
 def test_items_of_which_each_has_its_own_number_of_places(library, dtype):
     """One shrinks three times, one not at all, and one is not finite; channels come last, and an image is shared."""
     image = picture(1, 2, (3, 4), True, dtype)
+    image = image * np.int32(2**24 + 1) if dtype == "int32" else image  # of more digits than float32 has
     theta = np.array([[[0.5, 0, 0.1], [0, 0.6, 0]], [[1.5, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, 0.5, np.nan]]], "float32")
     options = {"data_format": "channels_last", "padding_mode": "border", "antialias": True}
     compare(library.affine_sample, image, theta, (2, 2), **options)
@@ -532,7 +533,7 @@ def test_items_of_which_each_has_its_own_number_of_places(library, dtype):
     compare(library.flow_sample, image, flow, **options)
     compare(library.flow_sample, image[0], flow[1], **options)  # without a batch axis
     compare(library.flow_sample, image, flow[:, :1, :1], **options)  # of one location, which has no neighbour
-    if dtype != "uint8":
+    if dtype in ("float32", bfloat16):
         cotangent = picture(3, 2, (2, 3), True, dtype)
         compare(library.flow_sample_vjp, cotangent, image, flow, sums=100, **options)
 

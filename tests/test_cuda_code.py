@@ -16,7 +16,7 @@ import re
 import numpy as np
 import pytest
 from calls import CHOICES, covering, drawn
-from emulation.phantoms import MOVED, SHORT, Kernel, asked_for, kernels_of, nowhere, phantom, recorded
+from emulation.phantoms import SHORT, Kernel, asked_for, kernels_of, nowhere, phantom, recorded
 from ml_dtypes import bfloat16
 
 import stnkit
@@ -26,7 +26,7 @@ from stnkit.backends.cuda.warp_layout import VECTOR
 from stnkit.kernels.cuda import elementwise, prefilter, runtime
 from stnkit.kernels.cuda import kernels as cuda
 from stnkit.kernels.leaves.formats import zero
-from stnkit.spec import FLOAT64, GRID
+from stnkit.spec import FLOAT64, GRID, LONG
 
 SEED = 12
 PARTS = 16  # of the work
@@ -46,7 +46,7 @@ EVERYDAY = [  # what adds to memory differs by capability, which `test_vector_at
     ({"operation": "_double_vjp", "channels": 64}, (9, 0)),
 ]
 ALL = os.environ.get("STNKIT_TESTS_ALL_KERNELS", "").split()
-SIZES = [name for name in MOVED if name in ("bool", "int32", "uint64")]  # beside int16: one of each other size
+SIZES = ("bool", "int16", "uint64")  # beside int32: one of each other size
 
 
 @functools.cache
@@ -130,14 +130,16 @@ def test_filters_of_splines(compiler, dtype):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_numbers_that_are_moved(compiler, name):
-    for kernel in kernels_of({**PLAIN, "image": name, "mode": "nearest", "channels": 64}):
-        compiled(kernel, (9, 0))
+    for choices in ({"mode": "nearest"}, {"mode": "label", "ndim": 3}):
+        for kernel in kernels_of({**PLAIN, "image": name, "channels": 64, **choices}):
+            compiled(kernel, (9, 0))
 
 
 MEANS = [  # of antialiased calls: where coordinates come from, the image's dtype, that of the coordinates
     ("flow", "float32", "float32"),
     ("flow", "float16", "float32"),
     ("affine", "uint8", "float64"),
+    ("affine", "uint32", "float32"),
     ("affine", "bfloat16", "float32"),
 ]
 
@@ -181,7 +183,7 @@ def compiled(kernel: Kernel, capability):
     code = runtime.compile(kernel.factory(kernel.spec), runtime.signature(kernel.template, kernel.narrow), capability)
     name, spec, ptx, about = kernel.factory.__name__, kernel.spec, code.ptx, (kernel, code.registers, code.spilled)
     fields = SHORT.get(name, ("image_dtype", "dot_dtype", "source_dtype"))
-    double = any(getattr(spec, field) == FLOAT64 for field in fields if field.endswith("dtype"))
+    double = any(getattr(spec, field) in (FLOAT64, *LONG) for field in fields if field.endswith("dtype"))
     assert code.cubin.startswith(b"\x7fELF"), about
     assert not re.search(r"\bcall\b", ptx), about
     assert double or not re.search(r"\.f64", ptx), about

@@ -13,7 +13,7 @@ import torch
 from cases import FUNCTIONS
 
 import stnkit
-from stnkit.spec import BFLOAT16, COORDS, DATA_FORMATS, DTYPES, MODES, PADDING_MODES, UINT8, UNITS
+from stnkit.spec import BFLOAT16, COORDS, DATA_FORMATS, DTYPES, MODES, MOVED, PADDING_MODES, UNITS
 
 IMAGE, GRID, THETA = np.ones((2, 3, 4, 5)), np.zeros((2, 6, 7, 2)), np.ones((2, 2, 3))
 OUT = np.ones((2, 3, 6, 7))
@@ -43,7 +43,7 @@ class Half:
         return IMAGE.__dlpack__(**options)
 
 
-BLENDED = [name for name, code in DTYPES.items() if code <= UINT8]
+BLENDED = [name for name, code in DTYPES.items() if code not in MOVED]
 FLOATS = [name for name, code in DTYPES.items() if code <= BFLOAT16]
 
 
@@ -277,7 +277,7 @@ VALUES = [
 ]
 
 TYPES = [
-    (lambda: sample(IMAGE.astype(np.int32)), ["`image`", "int32", "'nearest'", *BLENDED]),
+    (lambda: sample(IMAGE.astype(np.int64)), ["`image`", "int64", "'nearest'", *BLENDED]),
     (lambda: sample(IMAGE.astype(bool), mode="bicubic"), ["`image`", "bool", "'nearest'", *BLENDED]),
     (lambda: sample(IMAGE.astype(np.longdouble)), ["`image`", np.dtype(np.longdouble).name, *DTYPES]),
     (lambda: sample(IMAGE.astype("M8[s]")), ["`image`", "datetime64", *DTYPES]),

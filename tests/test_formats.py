@@ -27,7 +27,8 @@ from stnkit.spec import DTYPES
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 HALVES = {"float16": np.dtype(np.float16), "bfloat16": BFLOAT16}
 FLOATS = {**HALVES, "float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
-MOVED = ["bool", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+MOVED = ["bool", "int64", "uint64"]
+WHOLE = ["uint8", "int8", "int16", "uint16", "int32", "uint32"]
 TORCH = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "uint8": torch.uint8}
 EVERY = np.arange(1 << 16).astype(np.uint16)
 NANS = {  # the payload all zeros but one, and all ones
@@ -75,8 +76,8 @@ def nearest_bits(x, name):
 
 def rounded(x, name):
     """Round float64 numbers to a format."""
-    if name == "uint8":
-        return np.clip(np.rint(x), 0, 255)
+    if name in WHOLE:
+        return np.clip(np.rint(x), np.iinfo(name).min, np.iinfo(name).max)
     return nearest_bits(x, name).view(HALVES[name]).astype(float) if name in HALVES else np.asarray(x, name)
 
 
@@ -207,7 +208,7 @@ def test_compiled_identity_of_every_pattern(name, T):
     np.testing.assert_array_equal(got.astype(float), plane.astype(float))
 
 
-# ---- half images, and bytes
+# ---- half images, and integers
 
 
 def drawn(extent, name, T, seed=0, batch=1, channels=1, size=None):
@@ -215,8 +216,9 @@ def drawn(extent, name, T, seed=0, batch=1, channels=1, size=None):
     random = np.random.default_rng(seed)
     size = extent if size is None else size
     grid = random.uniform(-1, np.array(extent[::-1]), (batch, *size, len(extent))).astype(T)
-    if name == "uint8":
-        image = random.integers(0, 256, (batch, channels, *extent)).astype(np.uint8)
+    if name in WHOLE:
+        info = np.iinfo(name)
+        image = random.integers(info.min, info.max, (batch, channels, *extent), name, endpoint=True)
         return image, grid, random.uniform(-1, 1, (batch, channels, *size)).astype(T)
     image = random.uniform(-1, 1, (batch, channels, *extent)).astype(HALVES[name])
     return image, grid, random.uniform(-1, 1, (batch, channels, *size)).astype(HALVES[name])
@@ -262,8 +264,11 @@ def check_cotangents(got, cotangent, image, grid, options, size):
 
 @pytest.mark.parametrize("T", [np.float32, np.float64])
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("d", [1, 2, 3])
-@pytest.mark.parametrize("name", [*HALVES, "uint8"])
+@pytest.mark.parametrize(
+    ("name", "d"),
+    [*itertools.product([*HALVES, "uint8"], [1, 2, 3]), ("int8", 2), ("int16", 1), ("uint16", 3), ("int32", 2),
+     ("uint32", 1)],
+)  # fmt: skip
 def test_every_mode_and_padding(plain, name, d, mode, T):
     """Values and cotangents, in normalised coordinates away from knots."""
     extent = (3, 4, 5)[-d:]
@@ -273,70 +278,105 @@ def test_every_mode_and_padding(plain, name, d, mode, T):
         px = np.stack([margin(random, cotangent.shape[:1] + cotangent.shape[2:], -n, 2 * n) for n in extent[::-1]], -1)
         grid = unit(px, extent, align, "normalized").astype(T)
         options = {"mode": mode, "padding_mode": padding, "align_corners": align, "fill_value": [1.0, 0.0]}
-        scale = 255.0 if name == "uint8" else 1.0
-        size = bounds.Size(d, mode, np.dtype(T).name, max(extent), np.abs(grid).max(), scale, channels=2)
+        scale = float(np.iinfo(name).max + 1) if name in WHOLE else 1.0
+        arithmetic = "float64" if name in ("int32", "uint32") else np.dtype(T).name
+        size = bounds.Size(d, mode, arithmetic, max(extent), np.abs(grid).max(), scale, channels=2)
         out = plain.grid_sample(image, grid, **options)
-        exact = oracles.grid_sample(image, grid, **options)
+        there = grid.astype(arithmetic)
+        exact = oracles.grid_sample(image, there, **options)
         between(out, exact, bounds.value(size), name, options)
-        if name == "uint8":
+        if name in WHOLE:
             d_image, d_grid = plain.grid_sample_vjp(cotangent, image, grid, wrt="grid", **options)
             assert d_image is None
             assert d_grid.dtype == T
-            expected = oracles.grid_sample_vjp(cotangent, image, grid, **options)[1]
-            np.testing.assert_allclose(d_grid, expected, rtol=0, atol=bounds.d_grid(size), err_msg=str(options))
+            expected = oracles.grid_sample_vjp(cotangent, image, there, **options)[1]
+            once = np.finfo(T).eps / 2 if T is np.float32 else 0  # a sum in float64 is rounded once more
+            limit = bounds.d_grid(size)
+            np.testing.assert_allclose(d_grid, expected, rtol=once, atol=limit, err_msg=str(options))
         else:
             check_cotangents(
                 plain.grid_sample_vjp(cotangent, image, grid, **options), cotangent, image, grid, options, size
             )
 
 
-@pytest.mark.parametrize("T", [np.float32, np.float64])
-def test_bytes_are_rounded_half_to_even(plain, T):
-    low = np.arange(255)
-    image = np.stack([low, low + 1], axis=-1)[None].astype(np.uint8)
-    places = np.array([[[0.25], [0.5], [0.75]]], T)
-    got = plain.grid_sample(image, places, coords="pixel")
-    assert got.dtype == np.uint8
-    np.testing.assert_array_equal(got[0], np.stack([low, 2 * ((low + 1) // 2), low + 1], axis=-1))
+def neighbours(package, name, T):
+    """Check every integer of a type beside the next one, read at quarters between them; of 32 bits, some of all."""
+    info = np.iinfo(name)
+    low = np.arange(info.min, info.max, 1 if info.bits < 32 else 65537)
+    low = np.append(low, info.max - 1)
+    image = np.stack([low, low + 1], axis=-1)[None].astype(name)
+    places = np.array([[[0.0], [0.25], [0.5], [0.75], [1.0]]], T)
+    got = package.grid_sample(image, places, coords="pixel")
+    assert got.dtype == name
+    np.testing.assert_array_equal(got[0].T, [low, low, 2 * ((low + 1) // 2), low + 1, low + 1])
 
 
 @pytest.mark.parametrize("T", [np.float32, np.float64])
-def test_bytes_saturate(plain, T):
-    """The cubic falls below the foot of a step by 12/128 of its height at half a pixel, and rises above its head."""
-    image = np.array([0, 0, 0, 255, 255, 255], np.uint8).reshape(1, 1, 6)
+@pytest.mark.parametrize("name", ["uint8", "int8"])
+def test_integers_are_rounded_half_to_even(plain, name, T):
+    neighbours(plain, name, T)
+
+
+@pytest.mark.parametrize(("name", "T"), [("uint16", np.float32), ("int16", np.float64), ("uint32", np.float32)])
+def test_compiled_integers_are_rounded_half_to_even(name, T):
+    neighbours(stnkit, name, T)
+
+
+def steps(package, name, T):
+    """Check that the cubic, which leaves a step by 12/128 of its height on either side, is saturated."""
+    low, high = (int(end) for end in (np.iinfo(name).min, np.iinfo(name).max))
+    image = np.array([low, low, low, high, high, high], name).reshape(1, 1, 6)
     places = np.array([[[1.5], [2.5], [3.5]]], T)
     exact = oracles.grid_sample(image, places, mode="bicubic", coords="pixel")
-    assert exact.ravel().tolist() == [-255 * 0.09375, 127.5, 255 * 1.09375]
-    assert plain.grid_sample(image, places, mode="bicubic", coords="pixel").ravel().tolist() == [0, 128, 255]
+    over = (high - low) * 0.09375
+    assert exact.ravel().tolist() == [low - over, (low + high) / 2, high + over]
+    got = package.grid_sample(image, places, mode="bicubic", coords="pixel").ravel().tolist()
+    assert got == [low, np.rint((low + high) / 2), high]
+
+
+@pytest.mark.parametrize("T", [np.float32, np.float64])
+@pytest.mark.parametrize("name", WHOLE)
+def test_integers_saturate(plain, name, T):
+    steps(plain, name, T)
+    info = np.iinfo(name)
+    image, lost = np.zeros((1, 1, 6), name), np.full((1, 1, 1), np.nan, T)
     for mode in MODES:
-        for fill in (0, 255):
-            lost = np.full((1, 1, 1), np.nan, T)
+        for fill in (info.min, info.max):
             assert plain.grid_sample(image, lost, mode=mode, fill_value=fill).item() == fill
-    with pytest.raises(
-        ValueError, match=r"`fill_value` must be an integer from 0 to 255 for an image of uint8; got 256"
-    ):
-        plain.grid_sample(image, places, fill_value=256)
-    with pytest.raises(ValueError, match=r"`fill_value` must be an integer from 0 to 255 .* got 0\.5"):
-        plain.grid_sample(image, places, fill_value=[0.5])
+    asked = f"`fill_value` must be an integer from {info.min} to {info.max} for an image of {name}; got "
+    with pytest.raises(ValueError, match=f"{asked}{info.max + 1}"):
+        plain.grid_sample(image, lost, fill_value=info.max + 1)
+    with pytest.raises(ValueError, match=f"{asked}0.5"):
+        plain.grid_sample(image, lost, fill_value=[0.5])
 
 
+@pytest.mark.parametrize(("name", "T"), [("int16", np.float32), ("int32", np.float32)])
+def test_compiled_integers_saturate(name, T):
+    steps(stnkit, name, T)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_no_number_becomes_0(formats, name):
+    for T in (np.float32, np.float64):
+        assert formats.narrow(T(np.nan), np.dtype(name).type(0), DTYPES[name]) == 0
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("op", SOURCES)
-def test_bytes_have_no_cotangent(plain, op):
-    given = samplers.draw(op, 2, "bilinear", "zeros", False, dtype="float32")
-    image, vjp = (127 * given.image + 128).astype(np.uint8), samplers.of(plain, op, "_vjp")
-    source = SOURCES[op]
-    d_image, d_source = vjp(given.cotangent, image, given.source, wrt=source)
-    assert d_image is None
-    np.testing.assert_array_equal(d_source, vjp(given.cotangent, image.astype(np.float32), given.source, wrt=source)[1])
-    for wrt in ("image", ("image", source)):
-        with pytest.raises(TypeError, match=r"`image`: an image of dtype uint8 has no derivative; convert the image"):
-            vjp(given.cotangent, image, given.source, wrt=wrt)
-    for dtype in (np.uint8, np.float64):
-        with pytest.raises(TypeError, match=r"`cotangent` must have the dtype of the derivatives, float32"):
-            vjp(given.cotangent.astype(dtype), image, given.source, wrt=source)
-    double = samplers.of(plain, op, "_double_vjp")(None, given.source_dot, given.cotangent, image, given.source)
-    assert double[1] is None
-    assert (double[0].dtype, double[2].dtype) == (np.float32, np.float32)
+def test_integers_of_32_bits_are_computed_in_float64(plain, op, mode):
+    """Beside coordinates of float32 too, and gradients of these have float32; nearest only moves them."""
+    given = samplers.draw(op, 2, mode, "border", True, dtype="float32")
+    sample, vjp = samplers.of(plain, op), samplers.of(plain, op, "_vjp")
+    sizes, source = samplers.sized(op, given), SOURCES[op]
+    image = (2**30 * given.image.astype(float)).astype(np.int32)
+    options = given.options | {"fill_value": 1}
+    exact = sample(image.astype(float), given.source, **sizes, **options)
+    np.testing.assert_array_equal(sample(image, given.source, **sizes, **options), rounded(exact, "int32"))
+    wide = vjp(given.cotangent.astype(float), image.astype(float), given.source, wrt=source, **options)[1]
+    same_bits(vjp(given.cotangent, image, given.source, wrt=source, **options)[1], wide)
+    options["mode"] = "nearest"
+    small = sample((image % 256).astype(np.uint8), given.source, **sizes, **options)
+    np.testing.assert_array_equal(sample(image % 256, given.source, **sizes, **options), small)
 
 
 # ---- integers and bool that are only moved
@@ -365,7 +405,7 @@ def moved(package, name):
         assert got.ravel().tolist() == [image[0, 0, y, x].item() for y, x in reads] + [fill] * 3
 
 
-@pytest.mark.parametrize("name", [*MOVED, "uint8"])
+@pytest.mark.parametrize("name", [*MOVED, *WHOLE])
 def test_nearest_moves_integers(plain, name):
     moved(plain, name)
 
@@ -389,7 +429,9 @@ def test_nearest_moves_the_bits_of_halves(plain, name):
 def test_integers_are_not_blended(plain, name):
     image, grid = extremes(np.dtype(name)).reshape(1, 1, 2, 3), np.zeros((1, 1, 1, 2), np.float32)
     for mode in ("bilinear", "bicubic"):
-        advice = f"`image` of dtype {name} can be sampled by mode 'nearest' alone; for other modes pass .*uint8"
+        advice = (
+            f"`image` of dtype {name} can be sampled by modes 'nearest' and 'label' alone; for other modes pass .*uint8"
+        )
         with pytest.raises(TypeError, match=advice):
             plain.grid_sample(image, grid, mode=mode)
     for op in ("affine", "flow"):
@@ -403,7 +445,7 @@ def test_integers_are_not_blended(plain, name):
         plain.grid_sample_vjp(cotangent, image, grid, mode="nearest")
 
 
-@pytest.mark.parametrize("name", [*MOVED, "uint8"])
+@pytest.mark.parametrize("name", [*MOVED, *WHOLE])
 def test_fill_values_of_integers(plain, name):
     """An integer that the image can hold, as an int or a float, alone or for each channel; nothing else."""
     dtype = np.dtype(name)
@@ -423,6 +465,75 @@ def test_fill_values_of_integers(plain, name):
             ValueError, match=f"`fill_value` must be an integer from {low} to {high} for an image of {name}"
         ):
             fill(value)
+
+
+# ---- labels
+
+
+def by_votes(image, grid, fill, **options):
+    """Return the label of each channel whose own picture, of ones where it is, is the lightest; of two the smaller."""
+    out = np.empty((*image.shape[:2], *grid.shape[1:-1]), image.dtype)
+    for c in range(image.shape[1]):
+        labels = np.unique(np.append(image[:, c], image.dtype.type(fill)))
+        ones = np.stack([image[:, c] == label for label in labels], 1).astype(float)
+        fills = (labels == fill).astype(float)
+        votes = oracles.grid_sample(ones, grid, fill_value=fills, **options)
+        heavy = votes > votes.max(1, keepdims=True) - 2.0**-40  # ties, whose weights are exact, but sums are not
+        out[:, c] = labels[heavy.argmax(1)]
+    return out
+
+
+def labelled(package, name, d, padding, last):
+    """Check a few labels at eighths of pixels, where many weigh the same, and at other places."""
+    random = np.random.default_rng(d)
+    dtype, extent = np.dtype(name), (3, 4, 5)[-d:]
+    image = random.choice(extremes(dtype)[:4], (1, 3, *extent))
+    exact = random.integers(-8, 48, (30, d)) / 8
+    px = np.concatenate([exact, random.uniform(-1, 6, (10, d))]).reshape(1, *[1] * (d - 1), -1, d)
+    px[..., 0, :] = np.nan
+    fill = image.min().item()
+    expected = by_votes(image, px, fill, coords="pixel", padding_mode=padding)
+    given = np.ascontiguousarray(np.moveaxis(image, 1, -1)) if last else image
+    options = {"mode": "label", "coords": "pixel", "padding_mode": padding, "fill_value": fill}
+    got = package.grid_sample(given, px, data_format="channels_last" if last else "channels_first", **options)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(np.moveaxis(got, -1, 1) if last else got, expected)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("name", ["uint8", "int16", "uint64", "bool"])
+def test_the_label_of_the_greatest_weight(plain, name, d, last):
+    for padding in PADDINGS:
+        labelled(plain, name, d, padding, last)
+
+
+@pytest.mark.parametrize(("name", "d", "last"), [("uint32", 2, False), ("int8", 3, True)])
+def test_compiled_labels(name, d, last):
+    labelled(stnkit, name, d, "zeros", last)
+
+
+@pytest.mark.parametrize("op", SOURCES)
+def test_labels_have_no_slope_and_no_mean(plain, op):
+    given = samplers.draw(op, 2, "bilinear", "zeros", False, dtype="float32")
+    image, source = (9 * given.image).astype(np.int8), SOURCES[op]
+    options, sizes = {"mode": "label"}, samplers.sized(op, given)
+    _, bar = samplers.of(plain, op, "_vjp")(given.cotangent, image, given.source, wrt=source, **options)
+    out, dot = samplers.of(plain, op, "_jvp")(image, given.source, None, given.source_dot, **sizes, **options)
+    assert (out.dtype, bar.dtype, dot.dtype) == (np.int8, np.float32, np.float32)
+    assert not bar.any()
+    assert not dot.any()
+    with pytest.raises(
+        TypeError, match=r"`image` must have dtype uint8, bool, .* for mode 'label', as labels are whole"
+    ):
+        samplers.of(plain, op)(given.image, given.source, **options)
+    if op == "grid":
+        assert not plain.grid_gradient(image, given.source, **options).any()
+        with pytest.raises(ValueError, match=r"`mode` 'label' chooses one of the values .* has no adjoint"):
+            plain.grid_splat(given.cotangent, given.source, (3, 3), **options)
+    else:
+        with pytest.raises(ValueError, match="`antialias` takes means, which labels have none of"):
+            samplers.of(plain, op)(image, given.source, antialias=2, **options)
 
 
 # ---- who computes in what

@@ -266,14 +266,14 @@ def test_every_public_function_takes_jax_arrays(plain):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "uint8"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "uint8", "int32"])
 @pytest.mark.parametrize("op", ["grid_sample", "affine_sample", "flow_sample"])
 def test_formats(op, dtype, plain):
     """Values and derivatives have the dtypes, and the bits, of NumPy's functions."""
     import stnkit
 
     x, u = pair(op)
-    whole = dtype == "uint8"
+    whole = "int" in dtype
     x, u = (np.abs(x * 60) if whole else x).astype(jnp.dtype(dtype)), u.astype(np.float32)
     g = draw(getattr(stnkit, op)(x, u).shape).astype(np.float32 if whole else x.dtype)
     wrt = ("grid" if op == "grid_sample" else "theta" if op == "affine_sample" else "flow",)

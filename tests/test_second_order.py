@@ -194,21 +194,21 @@ def test_coordinates_that_are_not_finite(plain, mode, padding, fill):
         assert not bar.any()
 
 
-@pytest.mark.parametrize("name", ["uint8", "float16"])
+@pytest.mark.parametrize("name", ["uint8", "int32", "float16"])
 @pytest.mark.parametrize("mode", MODES)
 def test_formats(plain, mode, name):
     """An image of integers has no cotangent; one of half precision has it rounded once."""
     random = np.random.default_rng(0)
     image = random.integers(0, 200, (1, 2, 3, 4)).astype(name)
-    wide = image.astype("float32")
+    wide = image.astype("float64" if name == "int32" else "float32")
     grid, dd_grid = random.integers(0, 20, (2, 1, 2, 3, 2)).astype("float32") / 8  # exact in the arithmetic
     floating = name if name == "float16" else "float32"
     cotangent = random.integers(-4, 5, (1, 2, 2, 3)).astype(floating)
     got = plain.grid_sample_double_vjp(None, dd_grid, cotangent, image, grid, mode=mode, coords="pixel")
     expected = plain.grid_sample_double_vjp(
-        None, dd_grid, cotangent.astype("float32"), wide, grid, mode=mode, coords="pixel"
+        None, dd_grid, cotangent.astype(wide.dtype), wide, grid, mode=mode, coords="pixel"
     )
-    assert (got[1] is None) == (name == "uint8")
+    assert (got[1] is None) == (name != "float16")
     for a, b, dtype in zip(got, expected, (floating, floating, "float32"), strict=True):
         if a is not None:
             assert a.dtype == dtype

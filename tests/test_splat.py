@@ -286,7 +286,7 @@ REFUSED = [
     (lambda p: p.grid_count(G.astype(int), (3, 3)), TypeError, ["`grid`", "int64"]),
     (lambda p: p.grid_count(G[0, 0], (3, 3)), ValueError, ["`grid`"]),
     (lambda p: p.grid_gradient(V[0, 0], G), ValueError, ["`image`", "(N, C, H, W)"]),
-    (lambda p: p.grid_gradient(V.astype(np.int32), G), TypeError, ["`image`", "int32", "'nearest'"]),
+    (lambda p: p.grid_gradient(V.astype(np.int64), G), TypeError, ["`image`", "int64", "'nearest'"]),
 ]
 
 
@@ -371,9 +371,10 @@ def test_gradient_of_a_ramp(plain, d, dtype):
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("float32", "float32"), ("float64", "float64"), ("float16", "float32")])
-def test_gradient_of_integers(plain, name, dtype):
-    """Beside an image of integers, derivatives have the dtype of the arithmetic."""
-    image = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
+@pytest.mark.parametrize("whole", [np.uint8, np.int32])
+def test_gradient_of_integers(plain, whole, name, dtype):
+    """Beside an image of integers, derivatives have the dtype of the coordinates."""
+    image = np.arange(12, dtype=whole).reshape(1, 3, 4)
     grid = np.array([[[0.5, 0.5], [1.25, 1.0]]], name)
     for mode, expected in (("bilinear", [1, 4]), ("nearest", [0, 0])):
         got = plain.grid_gradient(image, grid, mode=mode, coords="pixel")

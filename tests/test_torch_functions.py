@@ -68,7 +68,9 @@ def test_channels_last_memory_is_kept(plain, d):
         plain.grid_sample_vjp(torch.ones(2, 3, *[1] * d), last.detach(), grid)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8, torch.uint16, torch.int32]
+)
 def test_dtypes(plain, dtype):
     """Images have any dtype beside coordinates of float32; results have the bits of NumPy's."""
     image, grid = given()

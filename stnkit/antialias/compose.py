@@ -172,18 +172,20 @@ def _wide(call: Supersampling, role: str, array: Array) -> Array:
 
 
 def _rounded(call: Supersampling, role: str, array: Array) -> Array:
-    """Return a result of the output's layout in the dtype that it is to have: uint8 is rounded half to even."""
-    integers = dtype_name(call.image) == "uint8"
-    if array is None or role not in OUTPUTS or not call.narrow or (integers and role == "out_dot"):
+    """Return a result of the output's layout in the dtype that it is to have: integers are rounded half to even."""
+    if array is None or role not in OUTPUTS or not call.narrow:
         return array
-    if integers and array.dtype != call.image.dtype:
-        array = call.tools.module.clip(call.tools.module.round(array), 0, 255)
+    if call.integers and role == "out_dot":
+        return call.tools.cast(array, call.float_dtype(dtype_name(call.source) == "float64"))
+    if call.integers and array.dtype != call.image.dtype:
+        limits = np.iinfo(dtype_name(call.image))
+        array = call.tools.module.clip(call.tools.module.round(array), limits.min, limits.max)
     return call.tools.cast(array, call.image.dtype)
 
 
 def _whole(call: Supersampling, role: str, column: Sequence[Array], into: np.ndarray | None) -> Array:
     """Put a result of all groups together: what they share, they add to."""
-    if column[0] is None or (role == "image" and dtype_name(call.image) == "uint8"):
+    if column[0] is None or (role == "image" and call.integers):
         return None
     whole = functools.reduce(_plus, column) if call.common(role) else call.tools.join(column, 0)
     if into is not None and role == "out":
@@ -203,7 +205,7 @@ def _check(call: Supersampling, into: Maybe) -> Form:
     form = formed(call.kind, image, source, choices, cotangent)
     if isinstance(call.points, np.ndarray):
         fixed(call.points)
-    validation.averaged(form.image_dtype)
+    validation.averaged(form.image_dtype, form.options.interp)
     asked = validation.names("wrt", choices.wrt, ("image", NAMES[call.kind]))
     if asked[0]:
         validation.differentiable("image", form.image_dtype)

@@ -11,7 +11,7 @@ from stnkit.antialias.subsamples import Lattice, Steps, lattice_of, moved_points
 from stnkit.backends import backend
 from stnkit.calls.derivatives import Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64
-from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE
+from stnkit.spec import AFFINE, DTYPES, FLOW, LONG, MAPS, PROJECTIVE
 
 Array = Any
 Keywords = dict[str, Any]
@@ -19,7 +19,6 @@ Keywords = dict[str, Any]
 MATRICES = (AFFINE, PROJECTIVE)  # whose theta has a column for each axis, and one for the shift
 OUTPUTS = ("out", "out_dot")
 CACHED = 1 << 22  # bytes that are read again from a cache: 32 small pictures took 1.5 times as long without
-NARROW = ("float16", "bfloat16", "uint8")  # whose means are taken in the arithmetic's dtype, and rounded once
 
 
 class Tools(NamedTuple):
@@ -40,7 +39,7 @@ NUMPY = Tools(np, lambda array, dtype: array.astype(dtype, copy=False), lambda _
 DEVICE = Tools(
     SimpleNamespace(
         concatenate=np.concatenate,
-        round=lambda array: array,  # as the cast to uint8 rounds and clips
+        round=lambda array: array,  # as the cast to integers rounds and clips
         clip=lambda array, low, high: array,
         float32=FLOAT32,
         float64=FLOAT64,
@@ -86,14 +85,23 @@ class Supersampling:
         return bool(array.ndim < batched or array.shape[0] == 1)
 
     @property
+    def integers(self) -> bool:
+        """Whether the image is of integers."""
+        return "int" in dtype_name(self.image)
+
+    @property
     def narrow(self) -> bool:
-        """Whether means are taken in another dtype than the image's."""
-        return dtype_name(self.image) in NARROW
+        """Whether means are taken in the dtype of the arithmetic, which is not the image's, and rounded once."""
+        return dtype_name(self.image) not in ("float32", "float64")
 
     @property
     def wide(self) -> Any:
         """The dtype of the arithmetic."""
-        double = "float64" in (dtype_name(self.image), dtype_name(self.source))
+        long = DTYPES[dtype_name(self.image)] in LONG
+        return self.float_dtype(long or "float64" in (dtype_name(self.image), dtype_name(self.source)))
+
+    def float_dtype(self, double: bool) -> Any:
+        """Return the framework's float64, or its float32."""
         return getattr(self.tools.module, "float64" if double else "float32")
 
     @property

@@ -188,8 +188,8 @@ def affine_sample(
     With `antialias=True`, the number of samples along an axis is how many pixels of the image one step of the output
     along it spans, rounded up, for each item of the batch, and 16 at most. A map that shrinks nothing has one sample
     and the bits of the plain call. The number has no derivative: it jumps, and between jumps derivatives are exact. A
-    call costs as many plain ones as a location has samples. An image of half precision or uint8 is copied to the
-    dtype of the arithmetic, and the mean is rounded once.
+    call costs as many plain ones as a location has samples. An image of half precision or of integers is copied to
+    the dtype of the arithmetic, and the mean is rounded once.
 
     References
     ----------
@@ -231,7 +231,7 @@ def affine_sample_vjp(
     ----------
     cotangent : array
         Of the shape of the output, which gives the size, and of the dtype of `image`; beside an image of
-        integers, of the dtype of the arithmetic.
+        integers, float64 if `theta` is, else float32.
     image, theta : array
         The arguments of `affine_sample`.
     wrt : {"image", "theta"} or a sequence of them
@@ -311,7 +311,7 @@ def affine_sample_jvp(
     -------
     out, d_out : array
         The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
-        integers, that of the arithmetic.
+        integers, float64 if `theta` is, else float32.
 
     Raises
     ------

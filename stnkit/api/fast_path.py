@@ -24,7 +24,7 @@ from stnkit.kernels.cpu import threads
 from stnkit.plans import launch as plans
 from stnkit.plans.launch import Launch
 from stnkit.plans.layout import Shape, contiguous, layout
-from stnkit.spec import AFFINE, FLOW, GRID, MAPS
+from stnkit.spec import AFFINE, CHOOSING, FLOW, GRID, MAPS
 
 Options = dict[str, Any]
 Run = Callable[..., None]  # takes as many addresses as there are slots
@@ -141,7 +141,7 @@ def _backward(
     form, fill = call.form, call.fill
     fits_output(views[0], form)
     given = call.batch(views[0])
-    cotangent, strides = walkable(given, form.options, wrt[1] and not form.options.nearest, planar=True)
+    cotangent, strides = walkable(given, form.options, wrt[1] and form.options.interp not in CHOOSING, planar=True)
     if cotangent is not given:
         return None
     layouts = layout(call.image), contiguous(call.image), layout(call.source)

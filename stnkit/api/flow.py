@@ -182,7 +182,7 @@ def flow_sample(
     linearly, with its derivative; beyond the outermost ones its last straight line goes on. A flow that shrinks
     nothing has one sample and the bits of the plain call. The number has no derivative: it jumps, and between jumps
     derivatives are exact. A call costs as many plain ones as a location has samples. An image of half precision or
-    uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
+    of integers is copied to the dtype of the arithmetic, and the mean is rounded once.
 
     Examples
     --------
@@ -219,8 +219,8 @@ def flow_sample_vjp(
     Parameters
     ----------
     cotangent : array
-        Of the shape of the output, and of the dtype of `image`; beside an image of integers, of the
-        dtype of the arithmetic.
+        Of the shape of the output, and of the dtype of `image`; beside an image of integers,
+        float64 if `flow` is, else float32.
     image, flow : array
         The arguments of `flow_sample`.
     wrt : {"image", "flow"} or a sequence of them
@@ -304,7 +304,7 @@ def flow_sample_jvp(
     -------
     out, d_out : array
         The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
-        integers, that of the arithmetic.
+        integers, float64 if `flow` is, else float32.
 
     Raises
     ------

@@ -25,17 +25,19 @@ def grid_sample(
     Parameters
     ----------
     image : array of shape (N, C, *S) or (N, *S, C)
-        The input, with 1 to 3 spatial axes S = (W,), (H, W) or (D, H, W). float16, bfloat16,
-        float32, float64 or uint8; any integer or bool with mode "nearest".
+        The input, with 1 to 3 spatial axes S = (W,), (H, W) or (D, H, W). float16, bfloat16, float32,
+        float64, or integers of 8 to 32 bits, signed or not; with modes "nearest" and
+        "label", int64, uint64 and bool too.
     grid : array of shape (N, *T, d)
         Where to read each output location, for d = 1, 2 or 3 axes. The last axis is in the order x, y, z,
         and x runs along W. Half precision is widened to float32. For lists of points see the notes.
-    mode : {"bilinear", "nearest", "bicubic", "mitchell", "lanczos3", "spline0", "spline1", ..., "spline5"}
+    mode : {"bilinear", "nearest", "bicubic", "mitchell", "lanczos3", "spline0", "spline1", ..., "spline5", "label"}
         Interpolation along each axis; "bilinear" (also "linear") is linear in 1-D and trilinear in 3-D.
         "nearest" rounds half to even, and "spline0" up. "bicubic" is Keys' cubic convolution with a = -0.75.
         "mitchell" is Mitchell and Netravali's cubic with B = C = 1/3, and "lanczos3" Lanczos' filter of six taps, whose
         weights are divided by their sum. Splines are B-splines of that degree ("spline1" is "bilinear"), of which the
-        image has the coefficients.
+        image has the coefficients. "label", for integers and bool, gives the number whose pixels have the greatest
+        weight in "bilinear"; of two the smaller.
     padding_mode : {"zeros", "border", "reflection", "wrap", "mask", "periodic"} or a sequence of them
         What is read outside the image: `fill_value` ("zeros", also "constant"), the nearest edge pixel, the
         image reflected about its edge, the image repeated with period n, `fill_value` for all of a location that
@@ -58,7 +60,7 @@ def grid_sample(
     -------
     array of shape (N, C, *T) or (N, *T, C)
         In the dtype, the framework and the channel order of `image`. float16 and bfloat16 are rounded once, to
-        nearest even; uint8 is rounded half to even and saturated.
+        nearest even; integers are rounded half to even and saturated.
 
     Raises
     ------
@@ -73,8 +75,9 @@ def grid_sample(
     all items, and without one on both sides the result has none. So a grid of shape (N, P, 2) is one of N x P locations
     that all images share, and gives (N, C, N, P); for P points in each image pass `grid[:, None]`, which gives
     (N, C, 1, P), and for P points in all of them `grid[None, None]` of (P, 2). A coordinate that is not finite reads
-    `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is. A large image that is
-    not aligned, or not of native byte order, is copied: the box between the lowest and the highest coordinates.
+    `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is, or the
+    image is of 32-bit integers. A large image that is not aligned, or not of native byte order, is copied: the box
+    between the lowest and the highest coordinates.
 
     References
     ----------
@@ -115,8 +118,8 @@ def grid_sample_vjp(
     Parameters
     ----------
     cotangent : array
-        Of the shape of the output, and of the dtype of `image`; beside an image of integers, of the
-        dtype of the arithmetic.
+        Of the shape of the output, and of the dtype of `image`; beside an image of integers,
+        float64 if `grid` is, else float32.
     image, grid : array
         The arguments of `grid_sample`.
     wrt : {"image", "grid"} or a sequence of them
@@ -197,7 +200,7 @@ def grid_sample_jvp(
     -------
     out, d_out : array
         The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
-        integers, that of the arithmetic.
+        integers, float64 if `grid` is, else float32.
 
     Raises
     ------

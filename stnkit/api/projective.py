@@ -195,7 +195,7 @@ def projective_sample(
 
     A map that shrinks nothing has one sample and the bits of the plain call. The number has no derivative: it jumps,
     and between jumps derivatives are exact. A call costs as many plain ones as a location has samples. An image of
-    half precision or uint8 is copied to the dtype of the arithmetic, and the mean is rounded once.
+    half precision or of integers is copied to the dtype of the arithmetic, and the mean is rounded once.
 
     References
     ----------
@@ -237,7 +237,7 @@ def projective_sample_vjp(
     ----------
     cotangent : array
         Of the shape of the output, which gives the size, and of the dtype of `image`; beside an image of
-        integers, of the dtype of the arithmetic.
+        integers, float64 if `theta` is, else float32.
     image, theta : array
         The arguments of `projective_sample`.
     wrt : {"image", "theta"} or a sequence of them
@@ -317,7 +317,7 @@ def projective_sample_jvp(
     -------
     out, d_out : array
         The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
-        integers, that of the arithmetic.
+        integers, float64 if `theta` is, else float32.
 
     Raises
     ------

@@ -198,8 +198,8 @@ def grid_gradient(
     Returns
     -------
     array of shape (N, C, *T, d) or (N, *T, C, d)
-        Derivatives in the order x, y, z, per unit of `coords`; in the dtype of `image`, or of the arithmetic
-        beside an image of integers. At a knot it is the right-hand one.
+        Derivatives in the order x, y, z, per unit of `coords`; in the dtype of `image`; of an image of
+        integers in float64 if `grid` is, else in float32. At a knot it is the right-hand one.
 
     Raises
     ------

@@ -217,8 +217,8 @@ def thin_plate_spline_sample(
     along it spans, from half a step before a location to half a step after: the largest of the item's locations,
     rounded up, and 16 at most. A map that shrinks nothing has one sample and the bits of the plain call. The number
     has no derivative: it jumps, and between jumps derivatives are exact. A call costs as many plain ones as a
-    location has samples. An image of half precision or uint8 is copied to the dtype of the arithmetic, and the mean
-    is rounded once.
+    location has samples. An image of half precision or of integers is copied to the dtype of the arithmetic, and the
+    mean is rounded once.
 
     References
     ----------
@@ -264,7 +264,7 @@ def thin_plate_spline_sample_vjp(
     ----------
     cotangent : array
         Of the shape of the output, which gives the size, and of the dtype of `image`; beside an image of
-        integers, of the dtype of the arithmetic.
+        integers, float64 if `theta` is, else float32.
     image, theta, control_points : array
         The arguments of `thin_plate_spline_sample`.
     wrt : {"image", "theta"} or a sequence of them
@@ -358,7 +358,7 @@ def thin_plate_spline_sample_jvp(
     -------
     out, d_out : array
         The output and its tangent, from one pass. The tangent has the dtype of `image`; beside an image of
-        integers, that of the arithmetic.
+        integers, float64 if `theta` is, else float32.
 
     Raises
     ------

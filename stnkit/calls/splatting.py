@@ -9,7 +9,7 @@ from stnkit import validation
 from stnkit.backends import backend
 from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.sampling import prepare, vjp, widened
-from stnkit.spec import GRID, Options
+from stnkit.spec import GRID, LABEL, Options
 
 
 class SplatForm(NamedTuple):
@@ -38,6 +38,9 @@ def splat_form(values: Array, grid: Array, choices: Choices, cotangent: Array = 
     ndim = validation.grid_axes(grid.shape)
     own = choices.align_corners, choices.data_format, choices.coords
     options = validation.options(ndim, choices.mode, choices.padding_mode, *own)
+    if options.interp == LABEL:
+        msg = "`mode` 'label' chooses one of the values that a location reads, and has no adjoint; pass another mode"
+        raise ValueError(msg)
     if cotangent is None:
         spatial = validation.size(choices.size, ndim)
     else:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from stnkit import __version__
 from stnkit.cli import arguments, interrupts, notices
-from stnkit.spec import DATA_FORMATS, DTYPES, MODES, PADDING_MODES, ZEROS
+from stnkit.spec import DATA_FORMATS, DTYPES, LABEL, MODES, PADDING_MODES, ZEROS
 
 app = App(
     name="stnkit",
@@ -28,6 +28,7 @@ app = App(
 demo = App(name="demo", help="See the sampler's gradients at work on real digits (alone: `demo learn`).")
 app.command(demo)
 
+BLENDING = [name for name, code in MODES.items() if code != LABEL]  # as pictures hold no labels
 Numbers = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Theta = tuple[float, float, float, float, float, float]
 
@@ -94,7 +95,7 @@ def warp(
     translate: tuple[float, float] = (0.0, 0.0),
     theta: Theta | None = None,
     size: str | None = None,
-    mode: Annotated[str, Parameter(help=f"Interpolation: {', '.join(MODES)}.")] = "bilinear",
+    mode: Annotated[str, Parameter(help=f"Interpolation: {', '.join(BLENDING)}.")] = "bilinear",
     padding: Annotated[str, Parameter(help=f"Outside the picture: {', '.join(PADDING_MODES)}.")] = "zeros",
     fill: Numbers | None = None,
 ) -> None:
@@ -134,7 +135,7 @@ def warp(
     from stnkit.transforms import centred_affine
 
     pictures.file_format(target)
-    arguments.one_of("--mode", mode, MODES)
+    arguments.one_of("--mode", mode, BLENDING)
     arguments.one_of("--padding", padding, PADDING_MODES)
     if fill is not None and PADDING_MODES[padding] != ZEROS:
         message = f"--fill is read with --padding zeros only; got --padding {padding}"
@@ -255,7 +256,9 @@ def compile_kernels(
     with compiling.progress(compiling.outcomes(chosen, jobs), len(chosen)) as arriving:
         done = list(arriving)
     if not any(one.kernels for one in done):
-        message = "these choices need no kernels, or are refused: integers but uint8 are read by --modes nearest alone"
+        message = (
+            "these choices need no kernels, or are refused: bool and 64-bit integers are read by --modes nearest,label"
+        )
         raise ValueError(message)
     Console().print(compiling.outcome(done))
     cache = environment.cache()

@@ -33,10 +33,10 @@ class Outcome(NamedTuple):
 def compiled(choice: Choice) -> Outcome:
     """Compile the kernels of one choice that are not there.
 
-    There is nothing to do where stnkit refuses a dtype, as it refuses to blend most integers.
+    There is nothing to do where stnkit refuses a call, as it refuses to blend 64-bit integers.
     """
     before = time.process_time()
-    with monitor.collecting() as tally, contextlib.suppress(TypeError):
+    with monitor.collecting() as tally, contextlib.suppress(TypeError, ValueError):
         for arguments, options in calls(choice):
             stnkit.compile_ahead(getattr(stnkit, choice.operation), *arguments, **options)
     return Outcome(choice, frozenset(tally.kernels), tally.compiled, time.process_time() - before)

@@ -61,4 +61,11 @@ def _seen(given: dict[str, Any], name: str, _: Any = None) -> np.ndarray:
     return np.asarray(value)
 
 
-TOOLS = Tools(jnp, lambda array, dtype: array.astype(dtype), lambda _, array: np.asarray(array), lambda: True)
+def _cast(array: Any, dtype: Any) -> Any:
+    if np.dtype(dtype) != jax.dtypes.canonicalize_dtype(dtype):
+        msg = "`antialias` takes means of integers of 32 bits in float64, which JAX has with `jax_enable_x64` alone"
+        raise TypeError(msg)
+    return array.astype(dtype)
+
+
+TOOLS = Tools(jnp, _cast, lambda _, array: np.asarray(array), lambda: True)

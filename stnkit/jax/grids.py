@@ -14,7 +14,7 @@ from stnkit.dtypes import arithmetic
 from stnkit.jax import operations
 from stnkit.jax.call import Array, Maybe, widened
 from stnkit.jax.primitives import Settings, Splat
-from stnkit.spec import AFFINE, GRID
+from stnkit.spec import AFFINE, CHOOSING, GRID
 
 
 def grid(kind: int, **arguments: Any) -> Array:
@@ -95,7 +95,7 @@ def _splat(values: Array, grid: Array, choices: Choices, form: SplatForm | None 
     form = form or splat_form(values, grid, choices)
     whole, wide = form.whole(values, widened(grid), jnp)
     channels = form.shape[-1 if form.options.channels_last else 1]
-    dtype = arithmetic(values.dtype, wide.dtype) if not form.options.nearest else values.dtype
+    dtype = arithmetic(values.dtype, wide.dtype) if form.options.interp not in CHOOSING else values.dtype
     sampler = Settings(GRID, wide.shape[1:-1], form.options, bytes(channels * dtype.itemsize), dtype, steady)
     out = operations.splat(whole, wide, sampler, Splat(form.shape[0], form.spatial))
     return form.unbatch(out.astype(values.dtype))

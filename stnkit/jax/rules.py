@@ -40,7 +40,7 @@ from stnkit.jax.operations import (
 )
 from stnkit.jax.primitives import Settings, Splat
 from stnkit.plans.layout import Shape
-from stnkit.spec import AFFINE
+from stnkit.spec import AFFINE, CHOOSING
 
 
 def _zero(tangent: Any) -> bool:
@@ -68,7 +68,7 @@ def sample_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape) 
     out = sample(image, source, sampler, order)
     if not is_float(image.dtype):
         return out, _no_tangent(out)
-    source_dot = source_dot if not sampler.options.nearest else None
+    source_dot = source_dot if sampler.options.interp not in CHOOSING else None
     if source_dot is not None and not any(order):
         return out, tangent(image, source, source_dot, image_dot, sampler)
     terms = [] if image_dot is None else [sample(image_dot, source, sampler.linear, order)]

@@ -18,7 +18,7 @@ from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.call import Array, Maybe, widened
 from stnkit.jax.primitives import Settings
-from stnkit.spec import AFFINE, GRID
+from stnkit.spec import AFFINE, CHOOSING, GRID
 
 
 class Checked(NamedTuple):
@@ -37,7 +37,7 @@ class Checked(NamedTuple):
         """Return the cotangents that are asked for, in the shape and dtype of what they belong to."""
         (image, source, sampler, _), g = self, g if self.form.batched else g[None]
         image_bar, source_bar = None, None
-        if asked[1] and not sampler.options.nearest:
+        if asked[1] and sampler.options.interp not in CHOOSING:
             *bars, source_bar = operations.vjp(g, image, source, sampler, image_too=asked[0])
             image_bar = bars[0] if bars else None
         elif asked[0]:
@@ -83,7 +83,7 @@ def sample_jvp(kind: int, *, d_image: Maybe, **given: Any) -> tuple[Array, Array
     fits_tangents(JVP, d_image, source_dot, call.form)
     out = operations.sample(call.image, call.source, call.sampler)
     image_dot = None if d_image is None else d_image.reshape(call.image.shape)
-    moves = source_dot is not None and not call.sampler.options.nearest
+    moves = source_dot is not None and call.sampler.options.interp not in CHOOSING
     source_dot = batched(source_dot, call.form) if moves else None
     if image_dot is None and source_dot is None:
         out_dot = jnp.zeros(out.shape, call.form.dot_dtype)

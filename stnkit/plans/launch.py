@@ -30,7 +30,7 @@ from stnkit.plans.layout import (
     three,
     tiles,
 )
-from stnkit.spec import AFFINE, MAPS, Options, Spec
+from stnkit.spec import AFFINE, CHOOSING, MAPS, Options, Spec
 
 LITTLE = 1 << 13  # numbers of an output: for fewer, threads would not pay
 
@@ -108,7 +108,7 @@ def backward(
     if wrt[1]:
         buffers.append(source_bar(image[0][0], source, kind, size))
     # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
-    slopes = (wrt[0], wrt[1] and not options.nearest)
+    slopes = (wrt[0], wrt[1] and options.interp not in CHOOSING)
     images, sources = image[0][0], source[0][0]
     outputs = math.prod(sampling(image, source, kind, size, options).out_shape)
     launches = []

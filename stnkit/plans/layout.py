@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from stnkit.dtypes import arithmetic, dot_dtype
+from stnkit.dtypes import blending, dot_dtype
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.leaves.stage import TILE
 from stnkit.plans.strides import gapless
@@ -73,7 +73,6 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     points = math.prod(size)
     span = sum((n - 1) * abs(s) for n, s in zip(three(spatial, 1), image_strides[2:], strict=True))
     wide = max(span, *spatial) >= NARROW
-    like = arithmetic(image[2], source[2])
     interleaved = options.channels_last and channels > 1
     spec = Spec(
         ndim=ndim,
@@ -104,7 +103,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         extent=extent,
         image=image_strides,
         source=source_strides,
-        like=like,
+        like=blending(image[2], source[2], options.interp),
     )
 
 

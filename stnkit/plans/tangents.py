@@ -8,7 +8,7 @@ from stnkit.kernels.cpu import order as order_kernels
 from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, OUT_DOT, SOURCE_BAR
 from stnkit.plans.launch import Buffer, Launch, Plan, backward_call, forward_call, planned, source_bar
 from stnkit.plans.layout import Layout, Shape, backward_parts, out_strides, sampling
-from stnkit.spec import Options
+from stnkit.spec import CHOOSING, Options
 
 
 @functools.lru_cache(maxsize=4096)
@@ -47,7 +47,7 @@ def double_vjp(
         bars,
     )
     images, sources = image[0][0], source[0][0]
-    slopes = not options.nearest
+    slopes = options.interp not in CHOOSING
     bent = slopes and dots[1]  # whether the image has a cotangent
     if not (first.work and any(dots)):
         passes = []
@@ -75,7 +75,7 @@ def gradient(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     """Plan the derivatives of a sampled image with respect to its coordinates, one for each axis."""
     call = sampling(image, source, kind, size, options)
     out = Buffer(OUT, (*call.out_shape, len(size)), dot_dtype(image[2], source[2]), cleared=True)
-    if options.nearest:
+    if options.interp in CHOOSING:
         return Plan((out,), ())
     spec, words = call.spec._replace(source_bar=True), forward_call(call, options)
     return planned((out,), Launch(tangents.sample_gradient, spec, 2 * call.work, words, (OUT,)))

@@ -51,8 +51,8 @@ def _refuse_storage(name: str, tensor: torch.Tensor) -> None:
 
 
 def refuse_rounding(what: str, operation: Operation, tensors: Sequence[Any], options: dict[str, Any]) -> None:
-    """Refuse to lose a derivative: an output of integers can carry none, and only that of nearest is zero."""
-    if options.get("mode") == "nearest":
+    """Refuse to lose a derivative: an output of integers can carry none, and those of nearest and label are zero."""
+    if options.get("mode") in ("nearest", "label"):
         return
     assert operation.picture is not None
     dtype, source = tensors[operation.picture].dtype, operation.source

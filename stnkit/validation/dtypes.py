@@ -9,9 +9,10 @@ import numpy as np
 from stnkit.dtypes import is_float
 from stnkit.spec import (
     BFLOAT16,
+    CHOOSING,
     DTYPES,
-    TAPS,
-    UINT8,
+    LABEL,
+    MOVED,
 )
 
 Shape = tuple[int, ...]
@@ -28,10 +29,14 @@ def image_dtype(argument: str, given: np.dtype[Any], interp: int) -> None:
             hint = "; an object array holds no numbers that a kernel can read"
         msg = f"`{argument}` must have dtype {_listed(DTYPES)}; got {given.name}{hint}"
         raise TypeError(msg)
-    if DTYPES[given.name] > UINT8 and TAPS[interp] > 1:
+    if interp == LABEL and is_float(given):
+        accepted = _listed(name for name, code in DTYPES.items() if code > BFLOAT16)
+        msg = f"`{argument}` must have dtype {accepted} for mode 'label', as labels are whole; got {given.name}"
+        raise TypeError(msg)
+    if DTYPES[given.name] in MOVED and interp not in CHOOSING:
         msg = (
-            f"`{argument}` of dtype {given.name} can be sampled by mode 'nearest' alone; for other modes pass "
-            f"{_listed(name for name, code in DTYPES.items() if code <= UINT8)}"
+            f"`{argument}` of dtype {given.name} can be sampled by modes 'nearest' and 'label' alone; for other modes "
+            f"pass {_listed(name for name, code in DTYPES.items() if code not in MOVED)}"
         )
         raise TypeError(msg)
 
@@ -68,9 +73,12 @@ def differentiable(argument: str, given: np.dtype[Any]) -> None:
         raise TypeError(msg)
 
 
-def averaged(given: np.dtype[Any]) -> None:
-    """Refuse to average an image of integers, but of uint8."""
-    if DTYPES[given.name] > UINT8:
+def averaged(given: np.dtype[Any], interp: int) -> None:
+    """Refuse to average an image that has no means, or labels."""
+    if interp == LABEL:
+        msg = "`antialias` takes means, which labels have none of; leave it out, or pass another `mode`"
+        raise ValueError(msg)
+    if DTYPES[given.name] in MOVED:
         msg = f"`antialias` takes means, which an image of dtype {given.name} cannot hold; convert it to floating point"
         raise TypeError(msg)
 

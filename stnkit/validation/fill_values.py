@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.dtypes import arithmetic, is_float
+from stnkit.dtypes import blending, is_float
 from stnkit.spec import (
-    TAPS,
+    CHOOSING,
 )
 
 Shape = tuple[int, ...]
@@ -20,7 +20,7 @@ def fill(
 
     It comes in the type of the arithmetic; for nearest, which moves pixels as they are, in the image's.
     """
-    like = image if TAPS[interp] == 1 else arithmetic(image, source)
+    like = image if interp in CHOOSING else blending(image, source)
     if type(given) is float or type(given) is int:
         return _constant(given, channels, like, image, interp)
     constant(given)
@@ -65,7 +65,7 @@ def _constant(
 
 def _harmless(values: np.ndarray, interp: int) -> bool:
     """Tell whether fill values are finite, or read by nearest, which weighs nothing."""
-    return TAPS[interp] == 1 or bool(np.isfinite(values).all())
+    return interp in CHOOSING or bool(np.isfinite(values).all())
 
 
 def _representable(values: np.ndarray, image: np.dtype[Any]) -> None:

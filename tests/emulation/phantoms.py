@@ -17,7 +17,7 @@ import stnkit
 from stnkit.backends.cuda.array import DeviceArray, DeviceContext
 from stnkit.kernels.cuda import runtime
 from stnkit.plans.strides import gapless
-from stnkit.spec import DTYPES, UINT8, Spec
+from stnkit.spec import Spec
 
 
 class Kernel(NamedTuple):
@@ -87,8 +87,6 @@ def _apart(shape, dtype):
     return tuple(2 * step for step in gapless(tuple(shape), np.dtype(dtype).itemsize))
 
 
-MOVED = [name for name, code in DTYPES.items() if code > UINT8]  # by nearest, and no more
-
 # ---------------------------------------------------------------------------------------------------------- covering
 
 Trait = tuple[str, Any]
@@ -126,7 +124,7 @@ def traits(kernel: Kernel) -> tuple[Trait, ...]:
         "padding": paddings.pop() if len(paddings) == 1 else "mixed",
         "lanes": (spec.interleaved, spec.lanes, spec.aligned),
         "group": min(spec.group, 2) if spec.group < runtime.WARP else runtime.WARP,
-        "image": min(spec.image_dtype, UINT8 + 1),  # what is moved differs by its size alone
+        "image": spec.image_dtype,
     }
     return tuple(found.items())
 

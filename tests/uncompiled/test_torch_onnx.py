@@ -147,9 +147,10 @@ def test_dtypes(image, grid, limit):
     check("grid_sample", given, plain(ways), limit)
 
 
-def test_bytes():
+@pytest.mark.parametrize(("dtype", "high"), [(torch.uint8, 256), (torch.int16, 2**11), (torch.int32, 2**31)])
+def test_integers(dtype, high):
     """Rounded half to even and saturated, which bicubic needs; a tie may fall either way."""
-    image = drawn(2, 3, 5, 6, high=256, dtype=torch.uint8)
+    image = drawn(2, 3, 5, 6, high=high, dtype=dtype)
     ways = [{}, {"mode": "bicubic", "padding_mode": "border"}, {"mode": "nearest", "fill_value": 7}]
     check("grid_sample", (image, drawn(2, 4, 3, 2, low=-1.6, high=1.6)), plain(ways), 1)
 
@@ -293,7 +294,7 @@ PLANE, POINTS = drawn(1, 1, 3, 3), drawn(1, 2, 2, 2)
         ("grid_sample", (PLANE, POINTS), (), {"mode": "spline3"}, 20, "`mode` 'spline3'; only 'nearest', 'bilinear'"),
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": ("zeros", "border")}, 20, "a `padding_mode` for each"),
         ("grid_sample", (PLANE, POINTS), (), {"fill_value": float("nan")}, 20, "a `fill_value` that is not finite"),
-        ("grid_sample", (PLANE.int(), POINTS), (), {"mode": "nearest"}, 20, "an image of INT32; only of BFLOAT16, "),
+        ("grid_sample", (PLANE.long(), POINTS), (), {"mode": "nearest"}, 20, "an image of INT64; only of BFLOAT16, "),
         ("grid_splat", (drawn(1, 1, 2, 2), POINTS), ((3, 3),), {}, 20, "`grid_splat`"),
         ("thin_plate_spline_grid", (drawn(1, 4, 2), SQUARE), ((3, 3),), {}, 20, "a thin plate spline whose `control_p"),
         ("affine_grid", (drawn(1, 2, 3),), ((3, 3),), {}, 18, "an affine map in opset 18; pass `opset_version=20`"),

@@ -17,7 +17,7 @@ from stnkit.plans import launch as plans
 from stnkit.plans import thin_plates
 from stnkit.plans.launch import Buffer, Plan
 from stnkit.plans.layout import Shape, contiguous, cotangent_strides, layout
-from stnkit.spec import GRID, MAPS, THIN_PLATE_SPLINE, Options
+from stnkit.spec import CHOOSING, GRID, MAPS, THIN_PLATE_SPLINE, Options
 
 Arrays = dict[int, np.ndarray]  # by their slots
 Bars = tuple[np.ndarray | None, np.ndarray | None]
@@ -82,7 +82,7 @@ def sample_vjp(
     the arithmetic's dtype, as large as the image, and rounded once.
     """
     read = readable(source, kind, image.dtype, options.control)
-    cotangent, strides = walkable(cotangent, options, wrt[1] and not options.nearest, planar=True)
+    cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp not in CHOOSING, planar=True)
     plan = plans.backward(layout(image), contiguous(image), layout(read), kind, size, options, wrt, strides)
     given = {COTANGENT: cotangent, IMAGE: image, SOURCE: read, FILL: fill}
     made = execute(plan, given if into is None else given | {IMAGE_BAR: into})

@@ -22,7 +22,7 @@ from stnkit.kernels.cpu.call import (
 from stnkit.plans import tangents as plans
 from stnkit.plans.launch import Buffer
 from stnkit.plans.layout import Shape, contiguous, layout
-from stnkit.spec import GRID, PROJECTIVE, THIN_PLATE_SPLINE, Options
+from stnkit.spec import CHOOSING, GRID, PROJECTIVE, THIN_PLATE_SPLINE, Options
 
 Maybe = np.ndarray | None
 
@@ -38,8 +38,8 @@ def sample_jvp(
     fill: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `sample` and its tangent along the tangents given; one that is None is zero."""
-    source_dot = source_dot if not options.nearest else None  # it has no slope
-    if options.nearest and image_dot is None:
+    source_dot = source_dot if options.interp not in CHOOSING else None  # it has no slope
+    if options.interp in CHOOSING and image_dot is None:
         out = sample(image, source, kind, size, options, fill)
         return out, np.zeros(out.shape, dot_dtype(image.dtype, source.dtype))
     image, image_dot = _alike(image, image_dot)
@@ -67,7 +67,7 @@ def sample_double_vjp(
 
     They are always deterministic.
     """
-    source_dot = source_dot if not options.nearest else None  # it has no slope
+    source_dot = source_dot if options.interp not in CHOOSING else None  # it has no slope
     image, image_dot = _alike(image, image_dot)
     assert kind not in (PROJECTIVE, THIN_PLATE_SPLINE), "the second order is not written for this source"
     read, source_dot = _read(source, source_dot, kind, image.dtype, options)
@@ -110,7 +110,7 @@ def splat_double_jvp(
     with the weights of these axes differentiated. Sums are always deterministic.
     """
     image_bar = np.zeros(shape, bar_dtype(values.dtype, grid.dtype))
-    if values.size and not options.nearest:
+    if values.size and options.interp not in CHOOSING:
         image = contiguous(np.broadcast_to(np.zeros((), values.dtype), shape))
         for a, b in itertools.product(range(grid.shape[-1]), repeat=2):
             along = values * np.expand_dims(first[..., a] * second[..., b], -1 if options.channels_last else 1)

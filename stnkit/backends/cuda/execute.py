@@ -18,7 +18,7 @@ from stnkit.dtypes import bar_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, cotangent_strides, layout, out_strides, sampling
 from stnkit.plans.layout import contiguous as gapless
-from stnkit.spec import GRID, MAPS, Options
+from stnkit.spec import CHOOSING, GRID, MAPS, Options
 
 Bars = tuple[DeviceArray | None, DeviceArray | None]
 
@@ -92,7 +92,7 @@ def sample_vjp(
     """
     image, read = aligned(image), readable(source, kind, image.dtype, options.control)
     cotangent, strides = walkable(cotangent, options)
-    slopes = wrt[1] and not options.nearest  # the slope of nearest is 0 everywhere
+    slopes = wrt[1] and options.interp not in CHOOSING  # the slope of nearest is 0 everywhere
     image_bar, source_bar = into, None
     gathered = wrt[0] and bool(cotangent.size) and is_gathered(kind, options, len(size))
     if wrt[0] and into is None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from stnkit.backends.cuda.array import ARITHMETIC, DeviceArray, DeviceContext, broadcast_to
-from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import elementwise, runtime
 from stnkit.plans.layout import Shape
@@ -127,8 +126,8 @@ def combined(
     if out.size:
         spec = _spec(first.dtype, out.dtype, second)._replace(image_dot=second is not None)
         other = first if second is None else second
-        like = FLOAT64 if FLOAT64 in (first.dtype, other.dtype, out.dtype) else FLOAT32
-        numbers = constant(first.context, np.array([*factors, shift, divisor], like))
+        like = elementwise.arithmetic(spec.dot_dtype, spec.image_dtype, spec.source_dtype)
+        numbers = constant(first.context, np.array([*factors, shift, divisor], type(like)))
         run(
             *(first.context, elementwise.combination, spec, out.size),
             (out.address, first.address, other.address, numbers.address),

@@ -16,7 +16,7 @@ from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, layout, out_strides, sampling
 from stnkit.plans.layout import contiguous as gapless
-from stnkit.spec import AFFINE, GRID, MAPS, Options
+from stnkit.spec import AFFINE, CHOOSING, GRID, MAPS, Options
 
 Maybe = DeviceArray | None
 
@@ -47,9 +47,9 @@ def sample_jvp_into(
     fill: np.ndarray,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Do `sample_jvp`, and write the tangent into `out_dot` if there is one."""
-    source_dot = source_dot if not options.nearest else None  # it has no slope
+    source_dot = source_dot if options.interp not in CHOOSING else None  # it has no slope
     wide = dot_dtype(image.dtype, source.dtype)
-    if options.nearest and image_dot is None:
+    if options.interp in CHOOSING and image_dot is None:
         out = sample(image, source, kind, size, options, fill)
         return out, cleared(image.context.empty(out.shape, wide) if out_dot is None else out_dot)
     image, image_dot, source, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
@@ -81,7 +81,7 @@ def sample_double_vjp(
     deterministic: bool = False,
 ) -> tuple[DeviceArray, Maybe, DeviceArray]:
     """Return the cotangents of the arguments of `sample_vjp`, from those of its results, None for zero."""
-    slopes = not options.nearest
+    slopes = options.interp not in CHOOSING
     source_dot = source_dot if slopes else None  # it has no slope
     image, image_dot, read, source_dot = _alike(image, image_dot, source, source_dot, kind, options)
     context, moved = image.context, source_dot is not None
@@ -151,7 +151,7 @@ def splat_double_jvp(
     """
     context, grid = values.context, aligned(grid)
     image_bar = zeros(context, shape, bar_dtype(values.dtype, grid.dtype))
-    if values.size and not options.nearest:
+    if values.size and options.interp not in CHOOSING:
         call = sampling(image_layout(shape, values.dtype), layout(grid), GRID, grid.shape[1:-1], options)
         for a, b in itertools.product(range(grid.shape[-1]), repeat=2):
             factors = _beside(first, a, values, options), _beside(second, b, values, options)

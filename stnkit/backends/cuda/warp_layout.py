@@ -8,8 +8,9 @@ from stnkit.backends.cuda.memory import run
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import kernels, runtime
 from stnkit.kernels.cuda.thread import VECTOR
+from stnkit.kernels.leaves.point import MANY
 from stnkit.plans.layout import Sampling, Shape
-from stnkit.spec import DTYPES, FLOAT64, THIN_PLATE_SPLINE, Spec
+from stnkit.spec import DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
 
@@ -25,7 +26,7 @@ def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
         return spec
     large = spec.taps > 2 and spec.arithmetic_dtype == FLOAT64
     widest = 8 if large else max(picture.itemsize for picture in pictures)
-    lanes = VECTOR // widest
+    lanes = min(VECTOR // widest, MANY) if spec.interp == LABEL else VECTOR // widest
     while lanes > 1 and not all(fits(picture, call.channels, lanes) for picture in pictures):
         lanes //= 2
     return spec._replace(lanes=lanes, aligned=lanes > 1)

@@ -40,13 +40,14 @@ from stnkit.kernels.cpu.tile import (
     transpose_cotangents,
 )
 from stnkit.kernels.leaves.formats import narrow, widen, zero
+from stnkit.kernels.leaves.labels import heaviest
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_weight_cotangents
 from stnkit.kernels.leaves.point import blend, rows_in_order
 from stnkit.kernels.leaves.scatter import scatter
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, TILE, row_stride, slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
 from stnkit.kernels.simd.neighbours import prefetch
-from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE, Spec
+from stnkit.spec import LABEL, PROJECTIVE, THIN_PLATE_SPLINE, Spec
 
 NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
 COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache
@@ -152,6 +153,9 @@ def fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec):
     if spec.nearest:
         stored = channel(raws, c, many, spec)
         store(out.memory, where, pick(image.memory, plane, stored, tile, p, points, many, spec.reading))
+    elif spec.interp == LABEL:
+        stored = channel(raws, c, many, spec)
+        store(out.memory, where, heaviest(image.memory, plane, stored, tile, p, points, many, spec.reading))
     else:
         outside = channel(fills, c, many, spec)
         in_order = rows_in_order(tile, p, points, spec.reading)

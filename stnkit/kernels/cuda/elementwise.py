@@ -15,7 +15,7 @@ from stnkit.kernels.compiler.jit import leaf, pointer
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.radial import root
 from stnkit.kernels.leaves.reproducible_sum import bits_of, is_finite, whole_max
-from stnkit.spec import FLOAT64, Spec
+from stnkit.spec import FLOAT64, LONG, Spec
 
 AXES = 6  # of an array, at most: those of an image, and the bytes of a number
 WORDS = 16  # of 64 bits, which one launch carries
@@ -23,7 +23,7 @@ WORDS = 16  # of 64 bits, which one launch carries
 
 def arithmetic(*dtypes: int) -> Any:
     """Return a zero of the type that formats are computed in."""
-    return np.float64(0) if FLOAT64 in dtypes else np.float32(0)
+    return np.float64(0) if {FLOAT64, *LONG} & set(dtypes) else np.float32(0)
 
 
 @leaf

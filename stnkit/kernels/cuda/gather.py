@@ -14,7 +14,6 @@ from numpy import int64
 from stnkit.kernels.compiler.jit import View, leaf, pointer
 from stnkit.kernels.cuda import adjoint as leaves
 from stnkit.kernels.cuda import affine_bounds as before
-from stnkit.kernels.cuda.elementwise import arithmetic
 from stnkit.kernels.cuda.kernels import example_values, largest_one, sums
 from stnkit.kernels.cuda.thread import scatter, task
 from stnkit.kernels.leaves.formats import zero
@@ -107,7 +106,7 @@ def clear_rest(spec: Spec) -> Any:
 @functools.cache
 def largest_rest(spec: Spec) -> Any:
     """Be `kernels.largest`, if anything is left over."""
-    given, like = zero(spec.image_dtype), arithmetic(spec.image_dtype, spec.source_dtype)
+    given, like = zero(spec.image_dtype), zero(spec.arithmetic_dtype)
 
     def body(i, missed_at, peak_at, array_at, count, threads):
         if pointer(missed_at, WORD)[0] > 0:

@@ -11,24 +11,21 @@ from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, leaf, pointer
 from stnkit.kernels.cuda import thread
-from stnkit.kernels.cuda.elementwise import arithmetic
 from stnkit.kernels.cuda.maps import theta_sums as sums_of_parts
 from stnkit.kernels.leaves.formats import widen, zero
 from stnkit.kernels.leaves.reproducible_sum import bin_value, bits_of, exponent_of, is_finite, open_bins, whole_max
-from stnkit.spec import FLOAT32, FLOAT64, Spec
+from stnkit.spec import Spec
 
 
 def example_values(spec: Spec) -> Any:
-    like = arithmetic(spec.image_dtype, spec.source_dtype)
+    like = zero(spec.arithmetic_dtype)
     index_like = np.int64(0) if spec.wide else np.int32(0)
     return zero(spec.image_dtype), zero(spec.dot_dtype), zero(spec.source_dtype), like, index_like
 
 
 def sums(spec: Spec) -> Any:
     """Return a zero of the type in which an image's cotangent is summed: the image's; for halves, the arithmetic's."""
-    if spec.image_dtype in (FLOAT32, FLOAT64):
-        return zero(spec.image_dtype)
-    return arithmetic(spec.image_dtype, spec.source_dtype)
+    return zero(spec.image_bar_dtype)
 
 
 @functools.cache
@@ -122,7 +119,7 @@ def largest(spec: Spec) -> Any:
     Each thread goes through the array in steps of as many numbers as there are threads.
     """
     given, word = zero(spec.image_dtype), np.int64(0)
-    like = arithmetic(spec.image_dtype, spec.source_dtype)
+    like = zero(spec.arithmetic_dtype)
 
     def body(i, peak_at, array_at, count, threads):
         largest_one(i, pointer(peak_at, word), pointer(array_at, given), count, threads, like, spec)
@@ -147,7 +144,7 @@ def largest_one(i, peak, array, count, threads, like, spec):
 @functools.cache
 def opened(spec: Spec) -> Any:
     """Write the head of bins for products of the largest numbers of two arrays, each as often as 2**adds."""
-    word, like = np.int64(0), arithmetic(spec.image_dtype, spec.source_dtype)
+    word, like = np.int64(0), zero(spec.arithmetic_dtype)
 
     def body(i, bins_at, peak_at, other_at, adds):
         _opened(pointer(bins_at, word), pointer(peak_at, word), pointer(other_at, word), adds, like, spec)

@@ -10,6 +10,7 @@ from stnkit.kernels.leaves.padding import base, is_lost, neighbour, settle, stor
 from stnkit.spec import (
     BILINEAR,
     FLOW,
+    LABEL,
     MARGIN_WIDTH,
     SPLINE0,
     ZEROS,
@@ -134,7 +135,7 @@ def taps(x, n, padding, spec):
     T, K = type(x), type(n)
     zero, one, dead = T(0), T(1), K(-1)
     none = (zero, zero, zero, zero)
-    if spec.interp == BILINEAR:
+    if spec.interp == BILINEAR or spec.interp == LABEL:
         (i, j), (alive, other), t, slope = couple(x, n, padding, spec)
         indices = (select(alive, i, dead), select(other, j, dead), dead, dead)
         return indices, (one - t, t, zero, zero), (-one, one, zero, zero), none, slope

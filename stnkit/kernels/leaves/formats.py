@@ -1,8 +1,8 @@
 """Storage formats: how a number is kept in memory, and how it comes to the arithmetic and back.
 
 Half precision is carried as 16-bit integers, which every device can load, and converted in the kernel: exactly
-on the way in, rounded once, half to even, on the way out. Bytes are rounded half to even and saturated. Numbers and
-lanes are converted by the same instructions.
+on the way in, rounded once, half to even, on the way out. Integers are rounded half to even and saturated; NaN becomes
+0. Numbers and lanes are converted by the same instructions.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from stnkit.kernels.compiler.jit import intrinsic, leaf, on_gpu
 from stnkit.kernels.leaves.reproducible_sum import bin_add, is_binned
 from stnkit.kernels.simd.lanes import add_at_once, load, store, total
 from stnkit.kernels.simd.vectors import alike
-from stnkit.spec import BFLOAT16, DTYPES, FLOAT16, FLOAT32, UINT8
+from stnkit.spec import BFLOAT16, DTYPES, FLOAT16, FLOAT32
 
 _STORED = {FLOAT16: "uint16", BFLOAT16: "uint16", DTYPES["bool"]: "uint8"}  # what others are not called
 _NAMES = {code: name for name, code in DTYPES.items()}
@@ -57,9 +57,16 @@ def narrow(x: Any, stored: Any, dtype: int) -> Any:
         up = np.uint32(32767) + (bits >> np.uint32(16) & np.uint32(1))
         half = np.where(x == x, (bits + up) >> np.uint32(16), bits >> np.uint32(16) | np.uint32(64))
         return half.astype(np.uint16)[()]
-    if dtype == UINT8:
-        return np.rint(np.minimum(np.where(x > 0, x, 0), 255)).astype(np.uint8)[()]
-    return x.astype(np.asarray(stored).dtype)
+    T = np.asarray(stored).dtype
+    if T.kind == "f":
+        return x.astype(T)
+    low, high = limits(T.kind == "i", 8 * T.itemsize)
+    return np.rint(np.clip(np.where(x == x, x, 0), low, high)).astype(T)[()]
+
+
+def limits(signed: bool, bits: int) -> tuple[int, int]:
+    """Return the least and the greatest integer of so many bits."""
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
 def _resized(scalar: Any, like: Any) -> Any:
@@ -100,27 +107,32 @@ def _narrow(context, builder, signature, args):
     to = context.get_value_type(signature.return_type)
     if isinstance(kind, types.Float):
         return _float_cast(builder, value, to)
-    if kind == types.uint16:
-        once = _odd(builder, value)
-        half = builder.bitcast(builder.fptrunc(once, _resized(ir.HalfType(), to)), to)
-        brain = builder.trunc(_brain(builder, once), to)
-        return _choose(builder, args[2], ((FLOAT16, half),), brain)
-    if kind == types.uint8:
-        none, most = _constant(value.type, 0.0), _constant(value.type, 255.0)
-        value = builder.select(builder.fcmp_ordered(">", value, none), value, none)
-        value = builder.select(builder.fcmp_ordered("<", value, most), value, most)
-        return builder.fptoui(_whole(builder, value), to)
-    return (builder.fptosi if kind.signed else builder.fptoui)(value, to)
+    if kind.bitwidth == 64:  # whose numbers are only moved
+        return (builder.fptosi if kind.signed else builder.fptoui)(value, to)
+    number = _saturated(builder, value, kind, to)
+    if kind != types.uint16:
+        return number
+    once = _odd(builder, value)
+    half = builder.bitcast(builder.fptrunc(once, _resized(ir.HalfType(), to)), to)
+    brain = builder.trunc(_brain(builder, once), to)
+    return _choose(builder, args[2], ((FLOAT16, half), (BFLOAT16, brain)), number)
 
 
-def _whole(builder: Any, x: Any) -> Any:
-    """Round what is neither negative nor large half to even: no fraction is left beside 2**23, or 2**52.
+def _saturated(builder: Any, x: Any, kind: Any, to: Any) -> Any:
+    """Round to the nearest integer of a type, half to even; NaN becomes 0.
 
-    LLVM's own instruction for it is none that NVIDIA's compiler takes.
+    Beside 3 * 2**22, or 3 * 2**51, no fraction is left, and the sum's last bits are those of the integer, be it
+    negative. LLVM's own instruction for rounding is none that NVIDIA's compiler takes.
     """
     digits = 52 if str(getattr(x.type, "element", x.type)) == "double" else 23
-    unit = _constant(x.type, 2.0**digits)
-    return builder.fsub(builder.fadd(x, unit), unit)
+    zero, least, most = (_constant(x.type, float(n)) for n in (0, *limits(kind.signed, kind.bitwidth)))
+    if kind.signed:
+        x = builder.select(builder.fcmp_ordered("ord", x, x), x, zero)
+    x = builder.select(builder.fcmp_ordered(">", x, least), x, least)
+    x = builder.select(builder.fcmp_ordered("<", x, most), x, most)
+    whole = builder.fadd(x, _constant(x.type, 1.5 * 2.0**digits))
+    bits = builder.bitcast(whole, _resized(ir.IntType(64 if digits == 52 else 32), x.type))
+    return bits if bits.type == to else builder.trunc(bits, to)
 
 
 def _choose(builder: Any, dtype: Any, cases: Any, otherwise: Any) -> Any:

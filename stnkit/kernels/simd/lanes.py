@@ -85,6 +85,11 @@ def same(a: Any, b: Any, x: Any, y: Any) -> Any:
     return np.where(a == b, x, y) if _many(a) else (x if a == b else y)
 
 
+def preferred(a: Any, b: Any, x: Any, y: Any) -> Any:
+    """Return `x` where `a` is greater than `b`, or as great and `x` is less than `y`; and `y` elsewhere."""
+    return np.where((a > b) | ((a == b) & (x < y)), x, y)[()]
+
+
 def unset(word: Any, bits: Any, x: Any, y: Any) -> Any:
     """Return `x` where a word has none of the bits, and `y` elsewhere."""
     return np.where(word & bits, y, x) if _many(word) else (y if word & bits else x)
@@ -219,6 +224,18 @@ def _living(context, builder, signature, args):
 @intrinsic(same, lambda a, b, x, y: x)
 def _same(context, builder, signature, args):
     return builder.select(builder.icmp_signed("==", args[0], args[1]), args[2], args[3])
+
+
+@intrinsic(preferred, lambda a, b, x, y: x)
+def _preferred(context, builder, signature, args):
+    a, b, x, y = args
+    number = getattr(signature.return_type, "dtype", signature.return_type)
+    if isinstance(number, types.Float):
+        less = builder.fcmp_ordered("<", x, y)
+    else:
+        less = (builder.icmp_signed if number.signed else builder.icmp_unsigned)("<", x, y)
+    first = builder.or_(builder.fcmp_ordered(">", a, b), builder.and_(builder.fcmp_ordered("==", a, b), less))
+    return builder.select(first, x, y)
 
 
 @intrinsic(unset, lambda word, bits, x, y: x)

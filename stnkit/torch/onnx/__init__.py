@@ -42,7 +42,9 @@ __all__ = ["translation_table"]
 INTERPOLATIONS = {NEAREST: "nearest", BILINEAR: "bilinear", BICUBIC: "bicubic"}
 INTERPOLATIONS_20 = {NEAREST: "nearest", BILINEAR: "linear", BICUBIC: "cubic"}
 PADDINGS = {ZEROS: "zeros", BORDER: "border", REFLECTION: "reflection"}
-READABLE = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.UINT8}
+FLOATS = {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+LONG = {ir.DataType.INT32, ir.DataType.UINT32}  # which are computed in float64
+INTEGERS = {ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT8, ir.DataType.UINT16, *LONG}
 
 
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -140,11 +142,12 @@ def _choice(
         refuse(f"`padding_mode` {padding!r}; only {', '.join(map(repr, PADDINGS.values()))}")
     if options.padding[0] == ZEROS and not np.isfinite(fill_value).all():  # which is subtracted, and added again
         refuse(f"a `fill_value` that is not finite, {', '.join(map(str, fill_value))}")
-    if image.dtype not in READABLE:
-        refuse(f"an image of {image.dtype.name}; only of {', '.join(sorted(dtype.name for dtype in READABLE))}")
+    if image.dtype not in FLOATS | INTEGERS:
+        names = sorted(dtype.name for dtype in FLOATS | INTEGERS)
+        refuse(f"an image of {image.dtype.name}; only of {', '.join(names)}")
     if options.interp not in INTERPOLATIONS:
         refuse(f"`mode` {mode!r}; only {', '.join(map(repr, INTERPOLATIONS.values()))}")
-    wide = ir.DataType.DOUBLE in (image.dtype, source.dtype)
+    wide = image.dtype in LONG or ir.DataType.DOUBLE in (image.dtype, source.dtype)
     return Choice(axes, options, fill_value, np.dtype(np.float64 if wide else np.float32))
 
 
@@ -163,8 +166,9 @@ def _read(choice: Choice, image: Value, points: Value, source: Value, rank: int)
     level = choice.constant(fill.reshape(1, -1, *[1] * axes)) if fill.any() else None
     out = _grid_sample_node(choice, planes if level is None else op.Sub(planes, level), points)
     out = out if level is None else op.Add(out, level)
-    if image.dtype == ir.DataType.UINT8 and not options.nearest:  # round half to even, and saturate
-        out = op.Clip(op.Round(out), choice.constant(0), choice.constant(255))
+    if image.dtype in INTEGERS and options.interp != NEAREST:  # round half to even, and saturate
+        limits = np.iinfo(image.dtype.numpy())
+        out = op.Clip(op.Round(out), choice.constant(limits.min), choice.constant(limits.max))
     if image.dtype != ir.DataType.from_numpy(choice.dtype):
         out = op.Cast(out, to=image.dtype.value)
     if options.channels_last:
