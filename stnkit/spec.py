@@ -106,6 +106,7 @@ class Spec(NamedTuple):
     image_bar: bool = False  # the cotangent of the image is asked for
     source_bar: bool = False  # the cotangent of grid or theta is asked for
     planar: bool = False  # the channels of a cotangent are planes, though those of the image are not
+    beside: bool = False  # channels are planes, but those of an image's cotangent are neighbours while it is summed
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
     near: bool = False  # the caller has checked coordinates: all are finite, and |x| <= 2^22
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
@@ -191,7 +192,13 @@ class Spec(NamedTuple):
     def reading(self) -> "Spec":
         """The choices that staging and reading depend on: leaves compiled for one operation serve the others."""
         return self._replace(
-            image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False, planar=False
+            image_dot=False,
+            source_dot=False,
+            image_bar=False,
+            source_bar=self.sloped,
+            out_bar=False,
+            planar=False,
+            beside=False,
         )
 
     @property

@@ -24,6 +24,7 @@ from stnkit.plans.layout import (
     backward_parts,
     forward_parts,
     grid_spec,
+    is_beside,
     out_strides,
     sampling,
     source_layout,
@@ -96,27 +97,30 @@ def backward(
     options: Options,
     wrt: tuple[bool, bool],
     cotangent: Shape,
+    adding: bool = False,
 ) -> Plan:
     """Plan the cotangents of image and source that `wrt` asks for.
 
     `gapless` is the image's layout if it had no gaps, which its cotangent has: a launch that writes that walks it.
-    `cotangent` has the strides of the output's cotangent.
+    `cotangent` has the strides of the output's cotangent. If `adding`, the image's is added to what a buffer holds.
     """
     buffers = []
+    whole = sampling(gapless, source, kind, size, options)
+    beside = wrt[0] and not adding and cotangent[2] == 1 and is_beside(whole)
     if wrt[0]:
-        buffers.append(Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=True))
+        buffers.append(Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=not beside))
     if wrt[1]:
         buffers.append(source_bar(image[0][0], source, kind, size))
     # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
     slopes = (wrt[0], wrt[1] and options.interp != NEAREST)
     images, sources = image[0][0], source[0][0]
-    outputs = math.prod(sampling(image, source, kind, size, options).out_shape)
+    outputs = math.prod(whole.out_shape)
     launches = []
     for asked in _passes(slopes, image == gapless, images, sources, outputs) if outputs else ():
-        call = sampling(gapless if asked[0] else image, source, kind, size, options)
-        parts = backward_parts(call, images, sources, asked)
+        call = whole if asked[0] else sampling(image, source, kind, size, options)
+        parts = backward_parts(call, images, sources, asked, beside)
         planar = call.spec.interleaved and cotangent[1] != 1
-        spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar)
+        spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar, beside=beside and asked[0])
         words = backward_call(call, parts, cotangent, buffers[-1] if asked[1] else None)
         writes = (IMAGE_BAR,) * asked[0] + (SOURCE_BAR,) * asked[1]
         launches.append(Launch(loops.sample_vjp, spec, call.work * sum(asked), words, writes))
