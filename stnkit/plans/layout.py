@@ -21,6 +21,9 @@ Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
 
 PARTS = 16  # work is split at least so far, where the shapes allow it
 CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with scratch memory of its own
+ITEMS = 8  # from so many on, whole items are parts of a backward call
+BANDS = 8  # parts of an image, of which a thread takes several together
+MUCH = 1 << 17  # taps; less work is not split further
 BESIDE = 1 << 20  # numbers of an item, whose channels are brought side by side if it has no more
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
 
@@ -173,7 +176,17 @@ def is_beside(call: Sampling) -> bool:
     return planes and call.channels >= LANES and call.channels * math.prod(call.extent) <= BESIDE
 
 
-def backward_parts(call: Sampling, images: int, sources: int, wrt: tuple[bool, bool], beside: bool) -> Shape:
+def is_banded(call: Sampling) -> bool:
+    """Tell whether parts of a backward call have bands of an image, which is not shared, to add to.
+
+    Items alone are too few parts, and so are channels; coordinates cost so little that parts may stage them again.
+    """
+    few, rows = call.batch < ITEMS and call.channels < LANES, call.extent[3 - call.spec.ndim]
+    cheap = call.spec.paired and call.spec.source != THIN_PLATE_SPLINE
+    return few and cheap and call.spec.ndim > 1 and rows >= 4 * BANDS and call.work >= MUCH
+
+
+def backward_parts(call: Sampling, images: int, sources: int, wrt: tuple[bool, bool], beside: bool = False) -> Shape:
     """Split a backward call so that no two parts add to the same memory.
 
     `images` and `sources` are the batch sizes of the two arrays; what several items share, one part owns. Channels may

@@ -14,6 +14,7 @@ from stnkit.spec import INT64
 # The addresses, by their number; 0 is for an array that a kernel does not take.
 OUT, OUT_DOT, COTANGENT, IMAGE, IMAGE_DOT, IMAGE_BAR, SOURCE, SOURCE_DOT, SOURCE_BAR, FILL = range(10)
 SLOTS = 10
+CHUNKS = SLOTS + 5  # which word tells them
 SHORT_OF_MEMORY = 1  # a status
 
 Shape = tuple[int, ...]
@@ -60,7 +61,7 @@ def arguments_at(words):
         words[10],
         words[11],
         (words[12], words[13], words[14]),
-        words[15],
+        words[CHUNKS],
         (words[16], words[17], words[18]),
         (words[19], words[20], words[21]),
         (words[22], words[23], words[24], words[25], words[26]),
