@@ -35,6 +35,7 @@ class Arguments(NamedTuple):
     cotangent: Any = (0, 0, 0)  # strides of an output's cotangent
     source_bar: Any = (0, 0)  # strides of what a source's cotangent is added to: batch, and location or tile
     order: Any = (0, 0, 0)  # of differentiation, in the order x, y, z
+    status: Any = 0  # of pieces of the work on threads: 0, unless one fails
 
     @property
     def words(self) -> Shape:
@@ -46,6 +47,7 @@ class Arguments(NamedTuple):
 
 
 WORDS = len(Arguments().words)
+STATUS = WORDS - 1  # which word tells it
 
 
 @leaf
@@ -70,4 +72,5 @@ def arguments_at(words):
         (words[35], words[36], words[37]),
         (words[38], words[39]),
         (words[40], words[41], words[42]),
+        words[STATUS],
     )
