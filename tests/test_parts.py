@@ -71,7 +71,8 @@ def test_bands(plain, monkeypatch, batch, channels, extent, size, padding):
     monkeypatch.setattr(layout, "MUCH", 0)
     choices = spec.Options(spec.BILINEAR, (spec.PADDING_MODES[padding],) * 3, False, False, False)
     points = math.prod(size)
-    layouts = *map(layout.layout, (image, image, grid)), 0, size, choices, (True, True), (channels * points, points, 1)
+    strides = channels * points, points, 1
+    layouts = *map(layout.layout, (image, image, grid)), 0, size, choices, (True, True), strides, False
     (launch,) = plans.backward.__wrapped__(*layouts).launches
     kernel = launch.factory(launch.spec)
     assert kernel.name == "sample_vjp_banded"

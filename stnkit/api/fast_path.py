@@ -141,7 +141,7 @@ def _backward(
     if cotangent is not given:
         return None
     layouts = layout(call.image), contiguous(call.image), layout(call.source)
-    plan = plans.backward(*layouts, form.kind, form.size, form.options, wrt, strides)
+    plan = plans.backward(*layouts, form.kind, form.size, form.options, wrt, strides, False)
     if not any(wrt):
         return None
     where, own, shape = memory.address, memory.own, form.source_shape

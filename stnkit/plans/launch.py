@@ -100,7 +100,7 @@ def backward(
     options: Options,
     wrt: tuple[bool, bool],
     cotangent: Shape,
-    adding: bool = False,
+    adding: bool,
 ) -> Plan:
     """Plan the cotangents of image and source that `wrt` asks for.
 
