@@ -131,6 +131,7 @@ class Spec(NamedTuple):
     image_bar: bool = False  # the cotangent of the image is asked for
     source_bar: bool = False  # the cotangent of grid or theta is asked for
     planar: bool = False  # the channels of a cotangent are planes, though those of the image are not
+    beside: bool = False  # channels are planes, but those of an image's cotangent are neighbours while it is summed
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
     near: bool = False  # the caller has checked coordinates: all are finite, and |x| <= 2^22
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
@@ -183,6 +184,11 @@ class Spec(NamedTuple):
         return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP
 
     @property
+    def margined(self) -> bool:
+        """Whether memory holds more than the image on some axis."""
+        return any(padding in MARGINS for padding in self.padding[: self.ndim])
+
+    @property
     def stepped(self) -> bool:
         """Whether planes have rows whose taps, if all are alive, are a stride apart: no padding brings one back."""
         return self.paired and not self.interleaved and all(padding == ZEROS for padding in self.padding[1 : self.ndim])
@@ -232,7 +238,13 @@ class Spec(NamedTuple):
     def reading(self) -> "Spec":
         """The choices that staging and reading depend on: leaves compiled for one operation serve the others."""
         return self._replace(
-            image_dot=False, source_dot=False, image_bar=False, source_bar=self.sloped, out_bar=False, planar=False
+            image_dot=False,
+            source_dot=False,
+            image_bar=False,
+            source_bar=self.sloped,
+            out_bar=False,
+            planar=False,
+            beside=False,
         )
 
     @property

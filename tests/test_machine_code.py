@@ -115,6 +115,7 @@ def test_bits(call):
 def test_threads(operation, monkeypatch):
     """Any number of threads gives the bits of one, in every operation; and little work is left to one."""
     monkeypatch.setattr(threads.balance, "pauses", lambda now: False)  # however busy the machine is
+    monkeypatch.setattr(threads, "SMALL", 1 << 16)  # so that not much has to be computed
     made = [call for call in CALLS if call["operation"] == operation]
     call = max(made, key=lambda call: (call["source"] in ("projective", "thin_plate_spline"), call["ndim"] == 2))
     before, found, shared, on_threads = numba.get_num_threads(), [], [], threads._on_threads

@@ -12,8 +12,9 @@ from stnkit.spec import Spec
 
 @pytest.fixture(autouse=True)
 def idle(monkeypatch):
-    """Let threads pay, however busy the machine is."""
+    """Let threads pay, however busy the machine is and small the work."""
     monkeypatch.setattr(threads.balance, "pauses", lambda now: False)
+    monkeypatch.setattr(threads, "SMALL", 1)
 
 
 def draw(images, grids, channels=4, size=(64, 64)):

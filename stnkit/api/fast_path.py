@@ -145,20 +145,21 @@ def _backward(
     if cotangent is not given:
         return None
     layouts = layout(call.image), contiguous(call.image), layout(call.source)
-    plan = plans.backward(*layouts, form.kind, form.size, form.options, wrt, strides)
+    plan = plans.backward(*layouts, form.kind, form.size, form.options, wrt, strides, False)
     if not any(wrt):
         return None
     where, own, shape = memory.address, memory.own, form.source_shape
     bars, like = plan.buffers[-1], np.empty(*layouts[2][::2])
     summed = wrt[1] and form.kind in MAPS
-    image_zeros = memory.zeros(form.image_shape, form.image_dtype)
+    new = memory.zeros if plan.buffers[0].cleared else memory.empty  # an image's cotangent comes first
+    image_new = new(form.image_shape, form.image_dtype)
     source_zeros = memory.zeros(shape, form.source_dtype)
     (start, words, ask), fill_at = _starter(memory, plan.launches), address(fill)
 
     def pull(g: Any, image: Any, source: Any, *_: Any, _kept: Any = (fill, words)) -> tuple[Any, Any]:
         image_bar, image_bar_at, source_bar, source_bar_at = None, 0, None, 0
         if wrt[0]:
-            image_bar = image_zeros()
+            image_bar = image_new()
             image_bar_at = where(image_bar)
         if summed:
             partial_sums = allocated(bars)

@@ -156,7 +156,7 @@ def lower_vjp(context: Any, *operands: Value, sampler: Settings, image_too: bool
     _, image, source = context.avals_in
     strides = out_strides(sampled(image, source, sampler), sampler.options)
     layouts = laid_out(image), laid_out(image), laid_out(source)
-    plan = plans.backward(*layouts, *sampler.asked, (image_too, True), strides)
+    plan = plans.backward(*layouts, *sampler.asked, (image_too, True), strides, False)
     made = filled(context, sampler, (COTANGENT, IMAGE, SOURCE), operands, plan)
     axes = (
         () if sampler.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)

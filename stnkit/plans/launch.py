@@ -14,16 +14,20 @@ import numpy as np
 
 from stnkit.dtypes import FLOAT64, bar_dtype
 from stnkit.kernels.compiler.jit import Kernel
-from stnkit.kernels.cpu import grids, loops, threads
+from stnkit.kernels.cpu import bands, grids, loops, threads
 from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, SOURCE_BAR, Arguments
 from stnkit.plans.layout import (
+    BANDS,
     CHUNKS,
+    ITEMS,
     Layout,
     Sampling,
     Shape,
     backward_parts,
     forward_parts,
     grid_spec,
+    is_banded,
+    is_beside,
     out_strides,
     sampling,
     source_layout,
@@ -96,30 +100,35 @@ def backward(
     options: Options,
     wrt: tuple[bool, bool],
     cotangent: Shape,
+    adding: bool,
 ) -> Plan:
     """Plan the cotangents of image and source that `wrt` asks for.
 
     `gapless` is the image's layout if it had no gaps, which its cotangent has: a launch that writes that walks it.
-    `cotangent` has the strides of the output's cotangent.
+    `cotangent` has the strides of the output's cotangent. If `adding`, the image's is added to what a buffer holds.
     """
     buffers = []
+    whole = sampling(gapless, source, kind, size, options)
+    beside = wrt[0] and not adding and cotangent[2] == 1 and is_beside(whole)
     if wrt[0]:
-        buffers.append(Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=True))
+        buffers.append(Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=not beside))
     if wrt[1]:
         buffers.append(source_bar(image[0][0], source, kind, size))
     # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
     slopes = (wrt[0], wrt[1] and options.interp not in CHOOSING)
     images, sources = image[0][0], source[0][0]
-    outputs = math.prod(sampling(image, source, kind, size, options).out_shape)
+    outputs = math.prod(whole.out_shape)
     launches = []
-    for asked in _passes(slopes, image == gapless, images, sources, outputs) if outputs else ():
-        call = sampling(gapless if asked[0] else image, source, kind, size, options)
-        parts = backward_parts(call, images, sources, asked)
-        planar = call.spec.interleaved and cotangent[1] != 1
-        spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar)
+    planar = whole.spec.interleaved and cotangent[1] != 1
+    banded = slopes[0] and image == gapless and images == sources and not planar and is_banded(whole)
+    for asked in _passes(slopes, image == gapless, images, sources, outputs, banded) if outputs else ():
+        call = whole if asked[0] else sampling(image, source, kind, size, options)
+        parts = (call.batch, 1, BANDS) if banded else backward_parts(call, images, sources, asked, beside)
+        spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar, beside=beside and asked[0])
         words = backward_call(call, parts, cotangent, buffers[-1] if asked[1] else None)
         writes = (IMAGE_BAR,) * asked[0] + (SOURCE_BAR,) * asked[1]
-        launches.append(Launch(loops.sample_vjp, spec, call.work * sum(asked), words, writes))
+        factory = bands.sample_vjp_banded if banded else loops.sample_vjp
+        launches.append(Launch(factory, spec, call.work * sum(asked), words, writes))
     return planned(tuple(buffers), *launches)
 
 
@@ -183,15 +192,17 @@ def grid_call(source: Layout, kind: int, size: Shape, items: int) -> Arguments:
     return Arguments(batch=source[0][0], chunks=min(items, CHUNKS), size=three(size, 1), source=strides)
 
 
-def _passes(wrt: tuple[bool, bool], alike: bool, images: int, sources: int, outputs: int) -> list[tuple[bool, bool]]:
+def _passes(
+    wrt: tuple[bool, bool], alike: bool, images: int, sources: int, outputs: int, banded: bool
+) -> list[tuple[bool, bool]]:
     """Decide which passes give the cotangents asked for; `images` and `sources` are batch sizes.
 
-    One pass serves both, with whole batch items as parts, if the image's cotangent is laid out as the image
-    is (`alike`) and nothing is shared. It stages every tile once, but a small batch leaves threads idle where there
-    is work for them; `outputs` is how many numbers the output has.
+    One pass serves both, with whole batch items as parts, or with bands of them (`banded`), if the image's cotangent is
+    laid out as the image is (`alike`) and nothing is shared. It stages every tile once, but a small batch leaves
+    threads idle where there is work for them; `outputs` is how many numbers the output has.
     """
     if not all(wrt):
         return [wrt] if any(wrt) else []
-    if alike and images == sources and (images >= 8 or outputs < LITTLE):
+    if banded or (alike and images == sources and (images >= ITEMS or outputs < LITTLE)):
         return [(True, True)]
     return [(True, False), (False, True)]

@@ -21,6 +21,10 @@ Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
 
 PARTS = 16  # work is split at least so far, where the shapes allow it
 CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with scratch memory of its own
+ITEMS = 8  # from so many on, whole items are parts of a backward call
+BANDS = 8  # parts of an image, of which a thread takes several together
+MUCH = 1 << 17  # taps; less work is not split further
+BESIDE = 1 << 20  # numbers of an item, whose channels are brought side by side if it has no more
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
 
 
@@ -162,27 +166,47 @@ def forward_parts(call: Sampling) -> Shape:
     return call.batch, min(-(-call.channels // 8), -(-PARTS // items)), call.tiles
 
 
-def backward_parts(call: Sampling, images: int, sources: int, wrt: tuple[bool, bool]) -> Shape:
+def is_beside(call: Sampling) -> bool:
+    """Tell whether the channels of an image's cotangent are brought side by side while it is summed.
+
+    There are enough of them to fill lanes, and an item's sums fit a cache. There is work, so all is written.
+    """
+    planes = call.spec.paired and not (call.spec.interleaved or call.spec.margined) and call.work > 0
+    return planes and call.channels >= LANES and call.channels * math.prod(call.extent) <= BESIDE
+
+
+def is_banded(call: Sampling) -> bool:
+    """Tell whether parts of a backward call have bands of an image, which is not shared, to add to.
+
+    Items alone are too few parts, and so are channels; coordinates cost so little that parts may stage them again.
+    """
+    few, rows = call.batch < ITEMS and call.channels < LANES, call.extent[3 - call.spec.ndim]
+    cheap = call.spec.paired and not call.spec.margined and call.spec.source != THIN_PLATE_SPLINE
+    return few and cheap and call.spec.ndim > 1 and rows >= 4 * BANDS and call.work >= MUCH
+
+
+def backward_parts(call: Sampling, images: int, sources: int, wrt: tuple[bool, bool], beside: bool = False) -> Shape:
     """Split a backward call so that no two parts add to the same memory.
 
-    `images` and `sources` are the batch sizes of the two arrays; what several items share, one part owns.
+    `images` and `sources` are the batch sizes of the two arrays; what several items share, one part owns. Channels may
+    be brought side by side (`beside`).
     """
     if wrt == (True, True):
         return call.batch, 1, 1
     if wrt[0]:
         owners = 1 if images == 1 else call.batch
-        return owners, max(1, min(_shares(call, owners), -(-PARTS // owners))), 1
+        return owners, max(1, min(_shares(call, owners, beside), -(-PARTS // owners))), 1
     shared = not call.spec.mapped and sources == 1
     return 1 if shared else call.batch, 1, call.tiles
 
 
-def _shares(call: Sampling, owners: int) -> int:
+def _shares(call: Sampling, owners: int, beside: bool) -> int:
     """Return in how many shares the channels of an image's cotangent may be split.
 
     Each share stages all locations once more. So it has channels for that to pay, and all that fit the lanes; unless
     there are too few parts for a handful of threads.
     """
-    channels, interleaved = call.channels, call.spec.interleaved
+    channels, interleaved = call.channels, call.spec.interleaved or beside
     each, few = (LANES, 4 if owners == 1 else 1) if interleaved else (3, 12 // owners)
     return max(-(-channels // each), min(channels, few))
 

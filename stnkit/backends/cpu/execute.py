@@ -83,7 +83,8 @@ def sample_vjp(
     """
     read = readable(source, kind, image.dtype, options.control)
     cotangent, strides = walkable(cotangent, options, wrt[1] and options.interp not in CHOOSING, planar=True)
-    plan = plans.backward(layout(image), contiguous(image), layout(read), kind, size, options, wrt, strides)
+    layouts = layout(image), contiguous(image), layout(read)
+    plan = plans.backward(*layouts, kind, size, options, wrt, strides, into is not None)
     given = {COTANGENT: cotangent, IMAGE: image, SOURCE: read, FILL: fill}
     made = execute(plan, given if into is None else given | {IMAGE_BAR: into})
     image_bar = into if into is not None else rounded(made.get(IMAGE_BAR), image.dtype)

@@ -14,7 +14,7 @@ from types import CodeType
 from typing import Any
 
 PACKAGE = __name__.partition(".")[0] + "."
-CPU = tuple(f"{PACKAGE}kernels.cpu.{module}" for module in ("loops", "grids", "order", "prefilter", "tangents"))
+CPU = tuple(f"{PACKAGE}kernels.cpu.{name}" for name in ("loops", "bands", "grids", "order", "prefilter", "tangents"))
 IMPORT = re.compile(r"^\s*(?:from|import) (.*\([^)]*\)|.*)", re.MULTILINE)  # what follows the first word
 
 

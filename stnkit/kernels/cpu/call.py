@@ -14,6 +14,7 @@ from stnkit.spec import INT64
 # The addresses, by their number; 0 is for an array that a kernel does not take.
 OUT, OUT_DOT, COTANGENT, IMAGE, IMAGE_DOT, IMAGE_BAR, SOURCE, SOURCE_DOT, SOURCE_BAR, FILL = range(10)
 SLOTS = 10
+CHUNKS = SLOTS + 5  # which word tells them
 SHORT_OF_MEMORY = 1  # a status
 
 Shape = tuple[int, ...]
@@ -34,6 +35,7 @@ class Arguments(NamedTuple):
     cotangent: Any = (0, 0, 0)  # strides of an output's cotangent
     source_bar: Any = (0, 0)  # strides of what a source's cotangent is added to: batch, and location or tile
     order: Any = (0, 0, 0)  # of differentiation, in the order x, y, z
+    status: Any = 0  # of pieces of the work on threads: 0, unless one fails
 
     @property
     def words(self) -> Shape:
@@ -45,6 +47,7 @@ class Arguments(NamedTuple):
 
 
 WORDS = len(Arguments().words)
+STATUS = WORDS - 1  # which word tells it
 
 
 @leaf
@@ -60,7 +63,7 @@ def arguments_at(words):
         words[10],
         words[11],
         (words[12], words[13], words[14]),
-        words[15],
+        words[CHUNKS],
         (words[16], words[17], words[18]),
         (words[19], words[20], words[21]),
         (words[22], words[23], words[24], words[25], words[26]),
@@ -69,4 +72,5 @@ def arguments_at(words):
         (words[35], words[36], words[37]),
         (words[38], words[39]),
         (words[40], words[41], words[42]),
+        words[STATUS],
     )

@@ -96,7 +96,7 @@ def over_grids(address, first_chunk, last_chunk, body, spec):
     """Do `body`, which needs a stage, for every tile of some chunks of grids; return a status."""
     words = words_at(address)
     call = arguments_at(words)
-    memory = allocate(call.channels, spec)
+    memory = allocate(call.channels, call.extent, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
     like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]

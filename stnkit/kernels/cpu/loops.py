@@ -13,6 +13,7 @@ from typing import Any
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
+from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,
@@ -58,7 +59,7 @@ def over_tiles(address, first_chunk, last_chunk, body, spec):
     """Stage every tile of some chunks, one after another, and do `body` for it; return a status."""
     words = words_at(address)
     call = arguments_at(words)
-    memory = allocate(call.channels, spec)
+    memory = allocate(call.channels, call.extent, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
     like = zero(spec.arithmetic_dtype)
@@ -70,10 +71,16 @@ def over_tiles(address, first_chunk, last_chunk, body, spec):
     for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
         ns, cs, ts = ranges(item, call.parts, call.batch, call.channels, (points + TILE - 1) // TILE)
         for n in range(ns[0], ns[1]):
+            at = n * call.image[0] + plane
+            alone = call.image[0] != 0  # and no item that all others add to
+            if spec.beside and (alone or n == ns[0]):
+                begin_sums(call, memory, cs, spec)
             for t in range(ts[0], ts[1]):
                 first, count = span(t, points)
                 stage(tile, n, first, count, source, call.size, call.extent, call.image, like, spec.reading)
-                body(words, call, tile, memory, n, cs, t, n * call.image[0] + plane, spec)
+                body(words, call, tile, memory, n, cs, t, at, spec)
+            if spec.beside and (alone or n + 1 == ns[1]):
+                end_sums(words, call, memory, at, cs, spec)
     free(memory)
     return 0
 
@@ -185,8 +192,8 @@ def channel(fills, c, many, spec):
 def sample_vjp(spec: Spec) -> Any:
     """Build the backward kernel of `sample`: cotangents of the image and of the source, as the spec asks.
 
-    Both are added to what stands in `image_bar` and `source_bar`, so a batch item that several share
-    receives the sum. The strides of the image are those of its cotangent too.
+    Both are added to what stands in `image_bar` and `source_bar`, so a batch item that several share receives the sum;
+    but with `spec.beside` the image's is written. The strides of the image are those of its cotangent too.
     """
 
     def sample_vjp(words, first, last):
@@ -203,11 +210,14 @@ def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
     many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, call.size[0] * call.size[1] * call.size[2])
     to = n * call.cotangent[0] + first * call.cotangent[2]
-    if spec.planar:
+    if spec.planar or spec.beside:
         turned = View(pointer(scratch_after(memory, spec), zero(spec.dot_dtype)), (int64(0), int64(1), cs[1] - cs[0]))
         transpose_cotangents(turned, out_bar, to, count, cs)
-        out_bar, to = turned, -cs[0]
-    if spec.image_bar:
+        if spec.beside:
+            scatter_beside(sums(call, memory, cs, spec), turned, tile, count, many, spec)
+        else:
+            out_bar, to = turned, -cs[0]
+    if spec.image_bar and not spec.beside:
         image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
         image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec)
     if spec.source_bar:

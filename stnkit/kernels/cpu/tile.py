@@ -35,12 +35,13 @@ class Tile(NamedTuple):
 
 
 @leaf
-def allocate(channels, spec):
+def allocate(channels, extent, spec):
     """Allocate the memory of a stage, eight bytes for each number and offset; return its address, or 0.
 
-    Behind it is room for the cotangents of a tile, where these have to be turned.
+    Behind it is room for the cotangents of a tile, where these have to be turned, and for an item's sums.
     """
-    return malloc(8 * ((reals(spec) + integers(spec)) * row_stride() + LINE + (TILE * channels if spec.planar else 0)))
+    behind = (TILE if spec.planar or spec.beside else 0) + (extent[0] * extent[1] * extent[2] if spec.beside else 0)
+    return malloc(8 * ((reals(spec) + integers(spec)) * row_stride() + LINE + behind * channels))
 
 
 @leaf
@@ -56,21 +57,18 @@ def transpose_cotangents(turned, cotangents, at, count, cs):
     Blocks of locations fill the lines of a cache in all channels; of a whole block, squares are done in registers.
     """
     apart, wide = cotangents.strides[1], turned.strides[2]
-    p = 0
-    while p < count:
-        last = min(p + STRETCH, count)
-        c = cs[0]
-        while c + LANES <= cs[1] and p + STRETCH <= count:
-            for half in range(STRETCH // LANES):
-                q = p + half * LANES
-                to = q * wide + c - cs[0]
-                transpose(turned.memory, to, wide, cotangents.memory, at + c * apart + q, apart)
-            c += LANES
-        while c < cs[1]:
-            for i in range(p, last):
-                turned.memory[i * wide + c - cs[0]] = cotangents.memory[at + c * apart + i]
-            c += 1
-        p = last
+    c = cs[0]
+    while c < cs[1]:
+        last = min(c + LANES, cs[1])
+        p = int64(0)
+        while last - c == LANES and p + LANES <= count:
+            transpose(turned.memory, p * wide + c - cs[0], wide, cotangents.memory, at + c * apart + p, apart)
+            p += LANES
+        while p < count:
+            for k in range(c, last):
+                turned.memory[p * wide + k - cs[0]] = cotangents.memory[at + k * apart + p]
+            p += 1
+        c = last
 
 
 @leaf

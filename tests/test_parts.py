@@ -1,0 +1,89 @@
+"""How a backward call is split, and in which order it sums: no choice of these changes a bit."""
+
+import importlib
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+
+def drawn(batches, channels, extent, size, dtype=np.float32):
+    """Return a cotangent, an image and a grid that leaves the image."""
+    random = np.random.default_rng(0)
+    images, grids = batches
+    image = random.uniform(-1, 1, (images, channels, *extent)).astype(dtype)
+    lattice = np.stack(np.meshgrid(*(np.linspace(-1.2, 1.2, n) for n in size), indexing="ij")[::-1], axis=-1)
+    turned = lattice @ (np.eye(len(size)) + random.uniform(-0.4, 0.4, (len(size), len(size))))
+    grid = (turned + random.uniform(-0.1, 0.1, (grids, *size, len(size)))).astype(dtype)
+    return random.uniform(-1, 1, (max(batches), channels, *size)).astype(dtype), image, grid
+
+
+@pytest.mark.parametrize(
+    ("batches", "extent", "size", "options"),
+    [
+        ((2, 2), (5, 7), (4, 6), {}),
+        ((1, 3), (5, 4), (5, 6), {"padding_mode": "reflection"}),
+        ((3, 1), (9,), (8,), {"padding_mode": "border"}),
+        ((8, 8), (3, 2, 3), (2, 3, 3), {"align_corners": True}),
+    ],
+    ids=["planes", "image shared", "grid shared", "volumes, one pass"],
+)
+@pytest.mark.parametrize("channels", [8, 11])
+def test_channels_side_by_side(plain, batches, extent, size, options, channels):
+    """The image's cotangent of many channels is that of each, and replaces what memory holds."""
+    cotangent, image, grid = drawn(batches, channels, extent, size)
+    together, _ = plain.grid_sample_vjp(cotangent, image, grid, **options)
+    for c in range(channels):
+        one = slice(c, c + 1)
+        alone, _ = plain.grid_sample_vjp(cotangent[:, one], image[:, one], grid, wrt="image", **options)
+        np.testing.assert_array_equal(together[:, one], alone)
+
+
+def test_channels_are_added_to_what_stands(plain):
+    """Sums side by side replace what stands, so a call that accumulates has others."""
+    cotangent, image, grid = drawn((2, 2), 9, (5, 7), (4, 6))
+    sums = np.ones_like(image)
+    plain.grid_sample_vjp(cotangent, image, grid, wrt="image", accumulate_into=sums)
+    for c in range(9):
+        one, single = slice(c, c + 1), np.ones_like(image[:, :1])
+        plain.grid_sample_vjp(cotangent[:, one], image[:, one], grid, wrt="image", accumulate_into=single)
+        np.testing.assert_array_equal(sums[:, one], single)
+
+
+@pytest.mark.parametrize(
+    ("batch", "channels", "extent", "size", "padding"),
+    [
+        (1, 3, (32, 5), (60, 18), "zeros"),
+        (2, 1, (40, 3), (30, 36), "border"),
+        (1, 1, (33, 6), (30, 36), "reflection"),
+        (1, 1, (32, 2, 3), (42, 5, 5), "zeros"),
+    ],
+)
+def test_bands(plain, monkeypatch, batch, channels, extent, size, padding):
+    """However many pieces the bands of images are taken in, each cotangent has the bits of two whole passes."""
+    layout, plans = (importlib.import_module(f"stnkit.plans.{name}") for name in ("layout", "launch"))
+    spec, names = importlib.import_module("stnkit.spec"), ("image", "grid")
+    words = importlib.import_module("stnkit.kernels.cpu.call")
+    cotangent, image, grid = drawn((batch, batch), channels, extent, size)
+    given = cotangent, image, grid
+    expected = [plain.grid_sample_vjp(*given, wrt=name, padding_mode=padding)[k] for k, name in enumerate(names)]
+    monkeypatch.setattr(layout, "MUCH", 0)
+    choices = spec.Options(spec.BILINEAR, (spec.PADDING_MODES[padding],) * 3, False, False, False)
+    points = math.prod(size)
+    strides = channels * points, points, 1
+    layouts = *map(layout.layout, (image, image, grid)), 0, size, choices, (True, True), strides, False
+    (launch,) = plans.backward.__wrapped__(*layouts).launches
+    kernel = launch.factory(launch.spec)
+    assert kernel.name == "sample_vjp_banded"
+    fill = np.zeros(channels, np.float32)
+    for pieces in (1, 3):
+        bars = np.zeros_like(image), np.zeros_like(grid)
+        block = np.array(launch.call.words, np.int64)
+        slots = {"COTANGENT": cotangent, "IMAGE": image, "SOURCE": grid, "IMAGE_BAR": bars[0], "SOURCE_BAR": bars[1]}
+        for slot, array in (slots | {"FILL": fill}).items():
+            block[getattr(words, slot)] = array.ctypes.data
+        ends = [k * launch.call.chunks // pieces for k in range(pieces + 1)]
+        assert not any(kernel.function(block.ctypes.data, *both) for both in itertools.pairwise(ends))
+        for bar, wanted in zip(bars, expected, strict=True):
+            np.testing.assert_array_equal(bar, wanted)
