@@ -14,7 +14,6 @@ EACH = [  # number of axes, and mode
     *((d, mode) for d in (1, 2, 3) for mode in MODES),
     *((1, mode) for mode in (*SPLINES, *FILTERS)),
 ]
-PADDINGS = ("zeros", "border", "reflection", "wrap")
 REACH = 0.04  # pixels that a tangent of 1 may move a location, and still meet no knot
 
 _SUM = {  # of weights, of slopes, per axis

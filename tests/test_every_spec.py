@@ -12,13 +12,13 @@ import numpy as np
 import oracles
 import pytest
 import torch_reference
+from calls import PADDINGS
 from cases import margin, unit
 from samplers import EACH
 
 from stnkit.spec import COORDS, DATA_FORMATS, MODES
 
 EXTENTS = {1: [(5,), (1,)], 2: [(5, 4), (1, 3)], 3: [(3, 4, 5), (2, 1, 3)]}
-PADDINGS = ("zeros", "border", "reflection", "wrap")
 FAR = {"float32": [3e9, -1e20, 3e38], "float64": [3e9, -1e20, 1e300]}
 
 

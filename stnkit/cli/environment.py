@@ -16,7 +16,7 @@ from stnkit.kernels.cpu.threads import cache_directory
 
 Facts = dict[str, Any]
 
-FRAMEWORKS = ("torch", "jax", "cupy", "scipy", "cv2")  # by the names they are imported by
+REPORTED = ("torch", "jax", "cupy", "scipy", "cv2")  # by the names they are imported by
 
 # Instruction sets that change how a sampler is vectorised, of the hundred that LLVM knows by name.
 VECTORS = (
@@ -146,5 +146,5 @@ def cuda() -> Facts:
 def frameworks() -> Facts:
     """Return the versions of the array frameworks that are installed, without importing one."""
     providers = metadata.packages_distributions()
-    names = sorted({name for module in FRAMEWORKS for name in providers.get(module, [])})
+    names = sorted({name for module in REPORTED for name in providers.get(module, [])})
     return {name: metadata.version(name) for name in names}
