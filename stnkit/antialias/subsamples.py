@@ -16,7 +16,10 @@ Join = Callable[[Sequence[Array], int], Array]
 
 
 class Lattice(NamedTuple):
-    """The rulers of a call, in the order x, y, z, the unit of its flow, and of which output they are."""
+    """The rulers of a call, in the order x, y, z, the unit of its flow, and of which output they are.
+
+    A map of pixels has the pixel for a unit, and a step of the output is one unit.
+    """
 
     halves: tuple[float, ...]  # pixels of the image in a normalised unit
     pitches: tuple[float, ...]  # normalised units in a step of the output; 0 where it has no length

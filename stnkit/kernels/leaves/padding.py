@@ -6,10 +6,12 @@ from stnkit.kernels.compiler.jit import in_bounds, leaf, select
 from stnkit.spec import (
     BORDER,
     BORDER_MARGIN,
+    FLOAT64,
     MARGIN_WIDTH,
     MASK,
     PERIODIC,
     REFLECTION,
+    SPLINE0,
     WRAP,
     ZEROS,
     ZEROS_MARGIN,
@@ -56,10 +58,15 @@ def stored(n, padding):
 
 @leaf
 def is_lost(x, n, padding, spec):
-    """Tell whether a location reads the fill value alone: its coordinate is NaN, or outside where that is masked."""
+    """Tell whether a location reads the fill value alone: its coordinate is NaN, or outside where that is masked.
+
+    In float32, what lies outside by no more than coordinates are rounded by is at the rim: else an output that ends
+    where the image does would lose its last row.
+    """
     T = type(x)
     if padding == MASK:
-        return not (x >= T(0) and x <= T(n - 1))
+        slack = T(0) if spec.arithmetic_dtype == FLOAT64 else T(n) * T(2.0**-20)
+        return not (x >= -slack and x <= T(n - 1) + slack)
     return x != x and not spec.near
 
 
@@ -123,11 +130,17 @@ def settle(x, n, padding, spec):
     border clamps to [0, n - 1]. reflection folds about 0 and n - 1 (align_corners) or about -0.5 and
     n - 0.5, and then clamps; its slope is +1 or -1 by the parity of the fold, 0 where it is clamped.
     periodic folds by n - 1 pixels what is outside. With more than two taps, border and reflection act on each tap's
-    index instead, as the others always do: see `neighbour`.
+    index instead, as the others always do: see `neighbour`. Of a spline, border acts on both: what is outside reads
+    what the spline is at the end of what memory holds.
     """
     T = type(x)
     if padding == PERIODIC:
         return repeat(x, n), T(1)
+    if spec.spline and padding == BORDER:
+        return clip(x, n)
+    if spec.spline and padding == BORDER_MARGIN:
+        y, slope = clip(x + T(MARGIN_WIDTH), stored(n, padding))
+        return select(slope > T(0), x, y - T(MARGIN_WIDTH)), slope
     if spec.taps > 2 or (padding != BORDER and padding != REFLECTION):
         return x, T(1)
     sign = T(1)
@@ -138,6 +151,8 @@ def settle(x, n, padding, spec):
             r = fold(x, 2 * (n - 1))
             sign = T(-1) if r > T(n - 1) else T(1)
             x = T(2 * (n - 1)) - r if r > T(n - 1) else r
+            if spec.interp == SPLINE0:  # half a pixel past the last one, the pixel to the right is the last but one
+                x = T(n - 2) if r == T(n - 1) + T(0.5) else x
         else:
             r = fold(x + T(0.5), 2 * n)
             sign = T(-1) if r > T(n) else T(1)
