@@ -114,14 +114,10 @@ def axis_taps(u: np.ndarray, n: int, mode: str, padding: str, align: bool, coord
         return index, weight, d_weight * chain
     if mode in FEW_TAPS and padding in ("border", "reflection"):
         x, slope = settle(x, n, padding, align)
-    elif mode.startswith("spline") and padding in ("border", "border_margin"):
-        margin = MARGIN if padding == "border_margin" else 0
-        inside = (x > -margin) & (x < n - 1 + margin)
-        x, slope = np.where(inside, x, np.clip(x, -margin, n - 1 + margin)), np.where(inside, 1.0, 0.0)
     line = len(_period(n, padding, align))
     x = np.where(np.abs(x) < 1e6, x, np.mod(x, line) if line else np.clip(x, -29, n + 29))  # so that x + 1 > x
     if mode == "spline0" and padding == "reflection" and align and n > 1:  # the tie past the last pixel goes right
-        x = np.where(np.mod(located, 2 * (n - 1)) == n - 0.5, n - 2, x)
+        x = np.where((np.mod(located, 2 * (n - 1)) == n - 0.5) & (located > 0), n - 2, x)
     if mode in ("nearest", "spline0"):
         i = np.rint(x) if mode == "nearest" else np.floor(x + 0.5)
         return pad(i[None], n, padding, align), np.ones((1, *x.shape)), np.zeros((1, *x.shape))

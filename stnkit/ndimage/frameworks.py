@@ -4,12 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.transforms.namespaces import LOOSE, compiling, converted, dtype_name
+from stnkit.transforms.namespaces import LOOSE, converted
 
 Array = Any
 Namespace = Any
-
-_SPARE = np.dtype(np.float64)
 
 
 def is_foreign(given: Any) -> bool:
@@ -27,6 +25,12 @@ def namespace(array: Array) -> Namespace:
         msg = "arrays of other frameworks than NumPy take array-api-compat here: pip install array-api-compat"
         raise ImportError(msg) from error
     return array_namespace(array)
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an array's dtype, as NumPy has it."""
+    dtype = array.dtype
+    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[-1]
 
 
 def joined(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array:
@@ -51,18 +55,3 @@ def wide_float(xp: Namespace) -> str:
     if xp is np or not str(getattr(xp, "__name__", "")).startswith("jax"):
         return "float64"
     return str(xp.asarray(0.0).dtype)
-
-
-__all__ = [
-    "Array",
-    "Namespace",
-    "cast",
-    "compiling",
-    "converted",
-    "dtype_name",
-    "dtype_of",
-    "is_foreign",
-    "joined",
-    "namespace",
-    "wide_float",
-]

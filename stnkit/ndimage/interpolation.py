@@ -270,7 +270,7 @@ def zoom(
     if (factors == 1).all() and prefilter:
         return _same(image, size, output, xp)
     if grid_mode and mode in ("constant", "wrap"):
-        text = f"mode 'grid-{mode}' is recommended in place of '{mode}' where `grid_mode` is True"
+        text = f"It is recommended to use mode 'grid-{mode}' instead of '{mode}' where `grid_mode` is True"
         warnings.warn(text, stacklevel=2)
     way = geometry.zoomed(tuple(image.shape), size, bool(grid_mode))
     return _mapped(image, way, size, output, how, "zoom", xp)

@@ -44,6 +44,8 @@ def asked(output: Any, image: Array, shape: Shape) -> Output:
     if isinstance(output, str) and name == "bool":
         msg = "`output` must have a numeric dtype; got 'bool'"
         raise ArgumentError(msg)
+    if isinstance(output, np.dtype) and not output.isnative and isinstance(image, np.ndarray):
+        return Output(name, np.zeros(shape, output))
     return Output(name)
 
 

@@ -130,17 +130,11 @@ def settle(x, n, padding, spec):
     border clamps to [0, n - 1]. reflection folds about 0 and n - 1 (align_corners) or about -0.5 and
     n - 0.5, and then clamps; its slope is +1 or -1 by the parity of the fold, 0 where it is clamped.
     periodic folds by n - 1 pixels what is outside. With more than two taps, border and reflection act on each tap's
-    index instead, as the others always do: see `neighbour`. Of a spline, border acts on both: what is outside reads
-    what the spline is at the end of what memory holds.
+    index instead, as the others always do: see `neighbour`.
     """
     T = type(x)
     if padding == PERIODIC:
         return repeat(x, n), T(1)
-    if spec.spline and padding == BORDER:
-        return clip(x, n)
-    if spec.spline and padding == BORDER_MARGIN:
-        y, slope = clip(x + T(MARGIN_WIDTH), stored(n, padding))
-        return select(slope > T(0), x, y - T(MARGIN_WIDTH)), slope
     if spec.taps > 2 or (padding != BORDER and padding != REFLECTION):
         return x, T(1)
     sign = T(1)
@@ -150,9 +144,10 @@ def settle(x, n, padding, spec):
                 return T(0), T(0)
             r = fold(x, 2 * (n - 1))
             sign = T(-1) if r > T(n - 1) else T(1)
-            x = T(2 * (n - 1)) - r if r > T(n - 1) else r
+            y = T(2 * (n - 1)) - r if r > T(n - 1) else r
             if spec.interp == SPLINE0:  # half a pixel past the last one, the pixel to the right is the last but one
-                x = T(n - 2) if r == T(n - 1) + T(0.5) else x
+                y = T(n - 2) if (r == T(n - 1) + T(0.5) and x > T(0)) else y
+            x = y
         else:
             r = fold(x + T(0.5), 2 * n)
             sign = T(-1) if r > T(n) else T(1)
