@@ -50,7 +50,7 @@ def test_reads_what_scipy_does(plain, d, order, mode):
             same(plain, "map_coordinates", image, points, order=order, mode=mode, cval=0.7, prefilter=prefilter)
     if d == 1:
         options = {"order": order, "mode": mode, "cval": -0.5}
-        same(plain, "affine_transform", image, [-0.7], 12.5, (30,), **options)
+        same(plain, "affine_transform", image, [-0.5], 12.5, (30,), **options)
         same(plain, "shift", image, -2.5, **options)
         same(plain, "zoom", image, 1.3, **options)
         same(plain, "zoom", image, 0.5, grid_mode=True, **options)
@@ -77,7 +77,7 @@ def test_maps(plain, order):
     same(plain, "affine_transform", image, matrix, offset, (3, 7), mode="mirror", **options)
     same(plain, "affine_transform", image, [0.5, 2], offset, mode="grid-constant", **options)
     same(plain, "affine_transform", image, [[1.0], [0.5]], output_shape=(9,), mode="wrap", **options)
-    same(plain, "affine_transform", image[0], [[0.5, 0.25]], output_shape=(4, 3), mode="grid-constant", **options)
+    same(plain, "affine_transform", image[0], [[0.5, 0.25, 1]], output_shape=(4, 3, 2), mode="grid-constant", **options)
     same(plain, "shift", volume, (0, 0.5, 0), mode="nearest", **options)
     same(plain, "shift", np.moveaxis(volume, 0, -1), (0.5, -1, 0), **options)
     same(plain, "zoom", volume, (1, 2, 1.5), mode="mirror", **options)
@@ -98,7 +98,7 @@ def test_dtypes(plain):
         for order in (0, 1, 3):
             same(plain, "shift", image, 0.5, order=order, cval=3)
     same(plain, "shift", np.arange(4, dtype=np.uint8), 1, order=0, cval=-0.7, output=float)
-    wave = np.exp(1j * np.arange(7))
+    wave = np.exp(1j * np.arange(12))
     for options in ({"order": 1}, {"mode": "grid-constant", "cval": 1 - 2j}, {"mode": "reflect", "order": 2}):
         same(plain, "shift", wave, 0.3, **options)
         same(plain, "zoom", np.outer(wave, wave), (1, 1.5), **options)

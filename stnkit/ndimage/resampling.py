@@ -9,6 +9,7 @@ import stnkit
 from stnkit.ndimage.boundaries import boundary, coefficients, degree
 from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, is_foreign, joined, wide_float
 from stnkit.ndimage.outputs import COMPLEX, FLOATS, Output, arithmetic, delivered, rounded
+from stnkit.ndimage.separable import is_separable, separable
 
 Shape = tuple[int, ...]
 
@@ -80,17 +81,20 @@ def resampled(
         filtered = tuple(range(-len(axes), 0)) if not layout.last else tuple(range(-len(axes) - 1, -1))
         picture, padding = coefficients(picture, order, edge, fills if layout.is_complex else fills[0], filtered, xp)
     precise = wide_float(xp) if order == 0 or work == "float64" else "float32"
-    source = _placed(source, picture, precise if is_map else None, xp)
+    given_source, source = source, _placed(source, picture, precise if is_map else None, xp)
     into = _written(output, layout, work, image, shape, size)
-    result = _read(
-        *(picture, source, size if is_map else None),
-        mode=f"spline{order}",
-        padding_mode=_paddings(padding, shape, axes, len(size)),
-        fill_value=fills.tolist() if layout.is_complex else float(fills[0]),
-        align_corners=edge.align,
-        data_format="channels_last" if layout.last else "channels_first",
-        out=into,
-    )
+    options: dict[str, Any] = {
+        "mode": f"spline{order}",
+        "padding_mode": _paddings(padding, shape, axes, len(size)),
+        "fill_value": fills.tolist() if layout.is_complex else float(fills[0]),
+        "align_corners": edge.align,
+        "coords": "pixel",
+    }
+    if is_map and not layout.last and is_separable(picture, given_source, size):
+        result = separable(picture, given_source, source.dtype, tuple(size), into, options)
+    else:
+        options |= {"data_format": "channels_last" if layout.last else "channels_first"}
+        result = _read(picture, source, size if is_map else None, into, **options)
     if into is not None:
         return output.array
     result = result.reshape(layout.joined(shape, tuple(size)))
@@ -103,9 +107,9 @@ def resampled(
     return delivered(result, output, xp)
 
 
-def _read(picture: Array, source: Array, size: Shape | None, out: Any = None, **options: Any) -> Array:
-    """Call a sampler: all that is read is read here."""
-    options |= {"coords": "pixel"} if out is None else {"coords": "pixel", "out": out}
+def _read(picture: Array, source: Array, size: Shape | None, out: Any, **options: Any) -> Array:
+    """Call a sampler."""
+    options |= {} if out is None else {"out": out}
     if size is None:
         return stnkit.grid_sample(picture, source, **options)
     return stnkit.affine_sample(picture, source, size, **options)

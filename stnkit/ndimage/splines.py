@@ -89,7 +89,7 @@ def spline_filter(input: Array, order: int = 3, output: Any = np.float64, mode: 
 
     Notes
     -----
-    Integers are rounded once, after all axes; SciPy rounds after each.
+    Integers are cut off after all axes; SciPy cuts off after each.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def _filtered(image: Array, order: int, axes: tuple[int, ...], mode: Any, target
 
 
 def _part(image: Array, order: int, axes: tuple[int, ...], mode: Any, target: Output, xp: Namespace) -> Array:
-    """Filter real numbers, and round them to the real part of the target's dtype."""
+    """Filter real numbers, in the real part of the target's dtype; integers are cut off, as SciPy's filter does."""
     own = dtype_name(image)
     wide = "float64" in (own, target.real) or own not in FLOATS or target.real not in FLOATS
     if xp is np and image.dtype.kind not in "biuf":
@@ -128,4 +128,6 @@ def _part(image: Array, order: int, axes: tuple[int, ...], mode: Any, target: Ou
         work = stnkit.spline_filter(work, order=order, padding_mode=padding, align_corners=edge.align, axes=axes)
     elif xp is np and work is image:
         work = np.array(image)
+    if target.real not in FLOATS:
+        work = xp.trunc(work)
     return rounded(work, target.real, xp)
