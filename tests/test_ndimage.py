@@ -219,3 +219,23 @@ def test_compiled():
     volume = np.random.default_rng(0).normal(size=(6, 7, 8))
     got, expected = stnkit.ndimage.rotate(volume, 10, mode="mirror"), scipy.ndimage.rotate(volume, 10, mode="mirror")
     np.testing.assert_allclose(got, expected, rtol=0, atol=EXACT)
+
+
+@pytest.mark.parametrize("mode", ["constant", "grid-constant", "nearest", "mirror", "wrap"])
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_axis_by_axis(plain, monkeypatch, order, mode):
+    """What large images are zoomed and shifted by reads what one pass does, slab after slab."""
+    from stnkit.ndimage import separable
+
+    monkeypatch.setattr(separable, "LARGE", 0)
+    monkeypatch.setattr(separable, "SLAB", 300)
+    random, options = np.random.default_rng(0), {"order": order, "mode": mode, "cval": 0.7}
+    for shape in ((9, 8), (5, 4, 6)):
+        image = random.normal(size=shape)
+        same(plain, "shift", image, random.normal(size=len(shape)), **options)
+        same(plain, "shift", image, 100, **options)
+        same(plain, "zoom", image, 1.7, **options)
+        same(plain, "affine_transform", image, [-0.5] * len(shape), 4.5, **options)
+        out = np.empty(shape)
+        assert plain.ndimage.shift(image, 0.5, out, **options) is out
+        np.testing.assert_allclose(out, scipy.ndimage.shift(image, 0.5, **options), rtol=0, atol=3 * EXACT)

@@ -61,9 +61,10 @@ def coefficients(
     if edge.margin:
         fills = cval if edge.margin == "zeros_margin" else None
         image, padding = widened(image, axes, fills, xp), edge.margin
-    written = {"out": image} if edge.margin and isinstance(image, np.ndarray) else {}
-    given: Any = {"order": order, "padding_mode": padding, "align_corners": edge.align, "axes": axes}
-    return stnkit.spline_filter(image, **given, **written), padding
+    given: dict[str, Any] = {"order": order, "padding_mode": padding, "align_corners": edge.align, "axes": axes}
+    if edge.margin and isinstance(image, np.ndarray):
+        given["out"] = image
+    return stnkit.spline_filter(image, **given), padding
 
 
 def widened(image: Array, axes: tuple[int, ...], fills: np.ndarray | None, xp: Namespace) -> Array:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from stnkit.ndimage import geometry
-from stnkit.ndimage.boundaries import boundary, degree
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import Array, Namespace, dtype_name, is_foreign, namespace
-from stnkit.ndimage.geometry import Map, Shape
-from stnkit.ndimage.outputs import COMPLEX, asked, delivered, rounded
-from stnkit.ndimage.resampling import How, resampled
+from stnkit.ndimage.frameworks import Array, dtype_name, is_foreign
+from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same
+from stnkit.ndimage.outputs import COMPLEX, asked, delivered
+from stnkit.ndimage.resampling import resampled
 
 
 def map_coordinates(
@@ -74,14 +73,14 @@ def map_coordinates(
     >>> ndimage.map_coordinates(image, [[0.5, 1.0], [1.5, 0.0]], order=1)
     array([3., 3.])
     """
-    image, xp, how = _entered(input, order, mode, cval, prefilter)
+    image, xp, how = entered(input, order, mode, cval, prefilter)
     if not is_foreign(coordinates):
         coordinates = np.asarray(coordinates)
     if dtype_name(coordinates) in COMPLEX:
         msg = "`coordinates` must be real: Complex type not supported"
         raise TypeError(msg)
     size = tuple(coordinates.shape[1:])
-    _ranked(image.ndim, len(size))
+    ranked(image.ndim, len(size))
     if coordinates.shape[0] != image.ndim:
         msg = (
             f"`coordinates` must have shape ({image.ndim}, ...) for an input of {image.ndim} axes; got "
@@ -90,28 +89,13 @@ def map_coordinates(
         raise ArgumentError(msg)
     target = asked(output, image, size)
     geometry.few(range(image.ndim), "map_coordinates")
-    grid = _grid(coordinates, image, xp)
+    points = grid(coordinates, image, xp)
     if target.array is not None and isinstance(target.array, np.ndarray) and target.array.flags.c_contiguous:
-        flat = target._replace(array=target.array.reshape(grid.shape[:-1]))
+        flat = target._replace(array=target.array.reshape(points.shape[:-1]))
     else:
         flat = target._replace(array=None)
-    found = resampled(image, tuple(range(image.ndim)), grid.shape[:-1], grid, False, how, flat, xp).reshape(size)
+    found = resampled(image, tuple(range(image.ndim)), points.shape[:-1], points, False, how, flat, xp).reshape(size)
     return target.array if flat.array is not None else delivered(found, target, xp)
-
-
-def _grid(coordinates: Array, image: Array, xp: Namespace) -> Array:
-    """Return coordinates as a grid, x first: one row of locations, seen as lying in as many axes as the image has."""
-    own = namespace(coordinates)
-    if not dtype_name(coordinates).startswith(("float", "bfloat")):
-        coordinates = coordinates.astype(np.float64) if own is np else own.astype(coordinates, own.float32)
-    count = coordinates.shape[0]
-    flat = coordinates.reshape(count, -1)
-    rows = flat[::-1].T if own is np else own.permute_dims(own.flip(flat, axis=0), (1, 0))
-    if own is np and xp is not np:
-        from stnkit.ndimage.frameworks import dtype_of, joined
-
-        rows = joined(np.ascontiguousarray(rows), image, xp, dtype_of(dtype_name(rows), xp))
-    return rows.reshape(*(1,) * (count - 1), -1, count)
 
 
 def affine_transform(
@@ -165,14 +149,14 @@ def affine_transform(
     >>> ndimage.affine_transform(np.array([0.0, 1.0, 4.0]), [0.5], output_shape=(5,), order=1)
     array([0. , 0.5, 1. , 2.5, 4. ])
     """
-    image, xp, how = _entered(input, order, mode, cval, prefilter)
+    image, xp, how = entered(input, order, mode, cval, prefilter)
     if output_shape is None:
         is_array = hasattr(output, "shape") and hasattr(output, "ndim") and not isinstance(output, (type, np.dtype))
         output_shape = output.shape if is_array else image.shape
     size = geometry.shaped(output_shape, "output_shape")
-    _ranked(image.ndim, len(size))
+    ranked(image.ndim, len(size))
     way = geometry.affine(matrix, offset, image.ndim, len(size), image)
-    return _mapped(image, way, size, output, how, "affine_transform", xp)
+    return mapped(image, way, size, output, how, "affine_transform", xp)
 
 
 def shift(
@@ -212,9 +196,9 @@ def shift(
     >>> ndimage.shift(np.array([1.0, 2.0, 4.0]), 0.5, order=1, mode="nearest")
     array([1. , 1.5, 3. ])
     """
-    image, xp, how = _entered(input, order, mode, cval, prefilter)
-    _ranked(image.ndim, image.ndim)
-    return _mapped(image, geometry.moved(shift, image.ndim), tuple(image.shape), output, how, "shift", xp)
+    image, xp, how = entered(input, order, mode, cval, prefilter)
+    ranked(image.ndim, image.ndim)
+    return mapped(image, geometry.moved(shift, image.ndim), tuple(image.shape), output, how, "shift", xp)
 
 
 def zoom(
@@ -263,17 +247,17 @@ def zoom(
     >>> ndimage.zoom(np.array([1.0, 2.0, 4.0]), 5 / 3, order=1)
     array([1. , 1.5, 2. , 3. , 4. ])
     """
-    image, xp, how = _entered(input, order, mode, cval, prefilter)
-    _ranked(image.ndim, image.ndim)
+    image, xp, how = entered(input, order, mode, cval, prefilter)
+    ranked(image.ndim, image.ndim)
     factors = geometry.each_axis(zoom, image.ndim, "zoom")
     size = tuple(round(n * float(factor)) for n, factor in zip(image.shape, factors, strict=True))
     if (factors == 1).all() and prefilter:
-        return _same(image, size, output, xp)
+        return same(image, size, output, xp)
     if grid_mode and mode in ("constant", "wrap"):
         text = f"It is recommended to use mode 'grid-{mode}' instead of '{mode}' where `grid_mode` is True"
         warnings.warn(text, stacklevel=2)
     way = geometry.zoomed(tuple(image.shape), size, bool(grid_mode))
-    return _mapped(image, way, size, output, how, "zoom", xp)
+    return mapped(image, way, size, output, how, "zoom", xp)
 
 
 def rotate(
@@ -320,7 +304,7 @@ def rotate(
     array([[2., 4.],
            [1., 3.]])
     """
-    image, xp, how = _entered(input, order, mode, cval, prefilter)
+    image, xp, how = entered(input, order, mode, cval, prefilter)
     plane = geometry.rotated(tuple(image.shape), angle, axes, bool(reshape))
     size = list(image.shape)
     for axis, n in zip(plane.axes, plane.size, strict=True):
@@ -328,46 +312,3 @@ def rotate(
     target = asked(output, image, tuple(size))
     source = geometry.theta(plane.map, (0, 1))
     return resampled(image, plane.axes, plane.size, source, True, how, target, xp)
-
-
-def _entered(input: Array, order: Any, mode: Any, cval: Any, prefilter: Any) -> tuple[Array, Namespace, How]:
-    """Return an image as an array, its framework, and the options; refuse those that are unknown."""
-    how = How(degree(order), mode, cval, bool(prefilter))
-    boundary(mode)
-    image = input if is_foreign(input) else np.asarray(input)
-    return image, namespace(image), how
-
-
-def _ranked(rank: int, out_rank: int) -> None:
-    if rank < 1 or out_rank < 1:
-        msg = f"input and output rank must be > 0; got {rank} and {out_rank}"
-        raise ArgumentError(msg)
-
-
-def _mapped(image: Array, way: Map, size: Shape, output: Any, how: How, function: str, xp: Namespace) -> Array:
-    """Read an image under a map; on the axes that it leaves as they are, nothing is to be read elsewhere."""
-    shape = tuple(image.shape)
-    target = asked(output, image, size)
-    kept = geometry.still(way, shape, size) if how.passes else ()
-    axes = tuple(k for k in range(image.ndim) if k not in kept)
-    if not axes:
-        return _same(image, size, output, xp)
-    geometry.few(axes if len(size) == len(shape) else size, function)
-    geometry.few(axes, function)
-    source = geometry.theta(way, axes)
-    if len(size) == len(shape):
-        return resampled(image, axes, tuple(size[k] for k in axes), source, True, how, target, xp)
-    count = max(len(size), len(shape))
-    whole = image.reshape(*(1,) * (count - len(shape)), *shape)
-    wide = (*(1,) * (count - len(size)), *size)
-    made = resampled(whole, tuple(range(count)), wide, source, True, how, target._replace(array=None), xp)
-    return delivered(made.reshape(size), target, xp)
-
-
-def _same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
-    """Return a copy of an image, in the dtype or the array that is asked for."""
-    target = asked(output, image, size)
-    copied = np.array(image) if xp is np else xp.asarray(image, copy=True)
-    if dtype_name(image) in COMPLEX:
-        return delivered(copied if target.array is not None else copied.astype(target.dtype), target, xp)
-    return delivered(rounded(copied, target.dtype, xp), target, xp)

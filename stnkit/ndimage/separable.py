@@ -64,7 +64,8 @@ def _inside(u: np.ndarray, n: int) -> slice:
 def _along_first(array: np.ndarray, grid: np.ndarray, options: Any) -> np.ndarray:
     """Resample along the first axis."""
     flat = array.reshape(len(array), -1)
-    return stnkit.grid_sample(flat, grid, data_format="channels_last", **options).reshape(-1, *array.shape[1:])
+    made: np.ndarray = stnkit.grid_sample(flat, grid, data_format="channels_last", **options)
+    return made.reshape(-1, *array.shape[1:])
 
 
 def _along_last_but_one(array: np.ndarray, grid: np.ndarray, options: Any) -> np.ndarray:

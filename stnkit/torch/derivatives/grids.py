@@ -74,7 +74,7 @@ def of_theta(
     """Return the grid of affine maps, and its tangents."""
     align, given = options.get("align_corners", False), [theta, *dots]
     if options.get("coords") == "pixel":
-        align, given = True, [None if one is None else of_indices(widened(one), *rest, torch.cat) for one in given]
+        align, given = True, [None if one is None else of_indices(widened(one), rest[0], torch.cat) for one in given]
     grids = [None if one is None else call("affine_grid", one, *rest, align_corners=align) for one in given]
     return grids[0], grids[1:], options
 
