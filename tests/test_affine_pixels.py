@@ -48,6 +48,8 @@ def along(grid_bar, indices):
     return np.einsum("npi,pj->nij", grid_bar.reshape(n, -1, d), indices.reshape(-1, d + 1))
 
 
+# torch loads rules of its forward mode by torch.jit.script, which it deprecates itself.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_in_torch_and_jax(plain):
     """To the second order, where these compose derivatives of grids."""
     torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
