@@ -4,9 +4,9 @@ Prints tables, and writes what it has measured to `bench/results` after every ca
 writes the documentation's page. A case that is not known, and a peer that is not, are one line of standard error and
 the exit status 2. An interrupt keeps the cases that are done, and gives 130.
 
-`python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, and
-`python -m bench bits` tells whether results have the bits that they had: see `compile_times.py`, `call_costs.py`,
-`busy.py` and `bits.py`.
+`python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, `python -m bench
+ndimage` compares SciPy's functions with these, and `python -m bench bits` tells whether results have the bits that they
+had: see `compile_times.py`, `call_costs.py`, `busy.py`, `scipy_functions.py` and `bits.py`.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from bench import (
     in_cuda,
     peers,
     results,
+    scipy_functions,
     startup,
     suite,
     threads,
@@ -45,7 +46,13 @@ from bench.suite import Section
 
 COMPILING = 35.0  # seconds of a quick run's minute that its kernels may take
 
-OTHERS = {"bits": bits.main, "busy": busy.main, "calls": call_costs.main, "compile": compile_times.main}
+OTHERS = {
+    "bits": bits.main,
+    "busy": busy.main,
+    "calls": call_costs.main,
+    "compile": compile_times.main,
+    "ndimage": scipy_functions.main,
+}
 
 Advance = Callable[[str], None]
 
