@@ -4,9 +4,10 @@ Prints tables, and writes what it has measured to `bench/results` after every ca
 writes the documentation's page. A case that is not known, and a peer that is not, are one line of standard error and
 the exit status 2. An interrupt keeps the cases that are done, and gives 130.
 
-`python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, `groups` how fast
-every section is beside another checkout, and `bits` tells whether results have the bits that they had: see
-`compile_times.py`, `call_costs.py`, `busy.py`, `groups.py` and `bits.py`.
+`python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, `ndimage`
+compares SciPy's functions with these, `groups` tells how fast every section is beside another checkout, and `bits`
+whether results have the bits that they had: see `compile_times.py`, `call_costs.py`, `busy.py`, `scipy_functions.py`, `groups.py` and
+`bits.py`.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from bench import (
     in_cuda,
     peers,
     results,
+    scipy_functions,
     startup,
     suite,
     threads,
@@ -52,6 +54,7 @@ OTHERS = {
     "calls": call_costs.main,
     "compile": compile_times.main,
     "groups": groups.main,
+    "ndimage": scipy_functions.main,
 }
 
 Advance = Callable[[str], None]

@@ -7,7 +7,8 @@ Each has a `_vjp` (reverse mode) and a `_jvp` (forward mode), and most samplers 
 `spline_filter` finds the coefficients of a spline that passes through an image's pixels.
 `grid_splat` is the adjoint of sampling, and `grid_gradient` the spatial derivative of an image.
 `compile_ahead` compiles what a call of one of these would run.
-`transforms` has maps as arrays, and `nn` a layer; both are imported when they are first asked for.
+`transforms` has maps as arrays, `nn` a layer, and `ndimage` SciPy's functions; each is imported when it is first asked
+for.
 """
 
 import importlib as _importlib
@@ -94,9 +95,10 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_LATER = ("nn", "transforms")  # modules that need no framework
+_LATER = ("ndimage", "nn", "transforms")  # modules that need no framework
 
 if _typing.TYPE_CHECKING:
+    from stnkit import ndimage as ndimage
     from stnkit import nn as nn
     from stnkit import transforms as transforms
 else:

@@ -132,6 +132,7 @@ def axis_taps(u: np.ndarray, n: int, mode: str, padding: str, align: bool, coord
     if "margin" in padding:
         n -= 2 * MARGIN
     x, chain = locate(u, n, align, coords)
+    located = x
     slope = np.ones_like(x)
     outside = (x < 0) | (x > n - 1)
     if padding == "mask":
@@ -144,6 +145,8 @@ def axis_taps(u: np.ndarray, n: int, mode: str, padding: str, align: bool, coord
         x, slope = settle(x, n, padding, align)
     line = len(_period(n, padding, align))
     x = np.where(np.abs(x) < 1e6, x, np.mod(x, line) if line else np.clip(x, -29, n + 29))  # so that x + 1 > x
+    if mode == "spline0" and padding == "reflection" and align and n > 1:  # the tie past the last pixel goes right
+        x = np.where((np.mod(located, 2 * (n - 1)) == n - 0.5) & (located > 0), n - 2, x)
     if mode in ("nearest", "spline0"):
         i = np.rint(x) if mode == "nearest" else np.floor(x + 0.5)
         return pad(i[None], n, padding, align), np.ones((1, *x.shape)), np.zeros((1, *x.shape))

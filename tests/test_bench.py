@@ -27,6 +27,7 @@ from bench import (
     peers,
     report,
     results,
+    scipy_functions,
     sittings,
     suite,
     tables,
@@ -406,7 +407,7 @@ def test_the_page_is_that_of_its_run(page):
     assert path == report.source()
 
 
-SITTINGS = {"compile": compile_times, "calls": call_costs, "busy": busy}
+SITTINGS = {"compile": compile_times, "calls": call_costs, "busy": busy, "ndimage": scipy_functions}
 
 
 @pytest.mark.parametrize("name", SITTINGS)
@@ -454,6 +455,7 @@ ANSWERS = {
         for name in ("torch, grid_sample, no gradient", "own torch, grid_sample, no gradient")
     },
     "busy": {"stnkit": {"alone": 1e-3, "beside": 4e-3}, "torch": {"alone": 2e-3, "beside": 1e-1}},
+    "ndimage": {"zoom": {"stnkit": [1e-3, 2e-3], "scipy": [2e-2, 2e-2]}},
 }  # fmt: skip
 SHOWN = {
     "compile": [
@@ -465,6 +467,7 @@ SHOWN = {
         ("torch", "OMP_WAIT_POLICY=PASSIVE", "2.00", "100", "50.0"), ("stnkit, before", "none", "1.00", "4.00", "4.00"),
         ("stnkit, now", "GOMP_SPINCOUNT=10000", "1.00", "4.00", "4.00"),
     ],
+    "ndimage": [("zoom, now", "1.00", "20.0", "20.0", "10.0")],
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ MAP = SAMPLING | {"data_format": "channels_first", "antialias": False}
 FLOW = MAP | {"units": "pixel"}
 SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
 COUNT = {name: default for name, default in SPLAT.items() if name != "data_format"}
+PIXELS = MAP | {"coords": "normalized"}
 FIELD = {"units": "pixel", "align_corners": False}
 FILTER = {"order": 3, "padding_mode": "zeros", "align_corners": False, "axes": None}
 EXACT = {"deterministic": False}
@@ -30,10 +31,10 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
     "affine_grid": (["theta", "size"], {"align_corners": False}),
     "affine_grid_vjp": (["cotangent"], {"align_corners": False} | EXACT),
     "affine_grid_jvp": (["theta", "d_theta", "size"], {"align_corners": False}),
-    "affine_sample": (["image", "theta", "size"], MAP | OUT),
-    "affine_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | MAP | INTO | EXACT),
-    "affine_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], MAP),
-    "affine_sample_double_vjp": (["dd_image", "dd_theta", "cotangent", "image", "theta"], MAP | EXACT),
+    "affine_sample": (["image", "theta", "size"], PIXELS | OUT),
+    "affine_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | PIXELS | INTO | EXACT),
+    "affine_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], PIXELS),
+    "affine_sample_double_vjp": (["dd_image", "dd_theta", "cotangent", "image", "theta"], PIXELS | EXACT),
     "flow_grid": (["flow"], FIELD),
     "flow_grid_vjp": (["cotangent"], FIELD | EXACT),
     "flow_grid_jvp": (["flow", "d_flow"], FIELD),

@@ -16,7 +16,10 @@ Join = Callable[[Sequence[Array], int], Array]
 
 
 class Lattice(NamedTuple):
-    """The lattice of an output: lengths in the order x, y, z, and the unit of a flow."""
+    """The lattice of an output: lengths in the order x, y, z, and the unit of a flow.
+
+    A map of pixels has the pixel for a unit, and a step of the output is one unit.
+    """
 
     halves: tuple[float, ...]  # pixels of the image in a normalised unit
     pitches: tuple[float, ...]  # normalised units in a step of the output; 0 where it has no length

@@ -137,7 +137,9 @@ class Supersampling:
         elif size is None:
             outputs = [array for role, array in zip(self.derivative.takes, self.given, strict=True) if role in OUTPUTS]
             size = spatial(outputs[0] if outputs else self.image)
-        pixel = self.keywords.get("units") == "pixel"
+        pixel = "pixel" in (self.keywords.get("units"), self.keywords.get("coords"))
+        if pixel and self.kind == AFFINE:
+            return Lattice((1.0,) * d, (1.0,) * d, pixel, tuple(size), bool(self.keywords["align_corners"]))
         return lattice_of(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stnkit._dispatch import dispatch
 from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
-from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Wrt
+from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.spec import AFFINE
 
@@ -144,6 +144,7 @@ def affine_sample(
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
+    coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
     out: Array | None = None,
@@ -158,12 +159,15 @@ def affine_sample(
     image : array of shape (N, C, *S) or (N, *S, C)
         The input, of any dtype that `grid_sample` takes.
     theta : array of shape (N, d, d + 1) or (d, d + 1)
-        Maps from output to input, both in normalised coordinates. Half precision is
+        Maps from output to input, both in normalised coordinates, or in pixels: see `coords`. Half precision is
         widened to float32.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
     mode, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
+    coords : {"normalized", "pixel"}
+        The unit of both sides of `theta`. In pixels, the indices (0, 1, ...) of an output location are mapped to those
+        of the image, whatever `align_corners` is.
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
@@ -205,7 +209,7 @@ def affine_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, size=size)
     return sampled(SAMPLE, AFFINE, (image, theta), choices, antialias, out)
 
 
@@ -220,6 +224,7 @@ def affine_sample_vjp(
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
+    coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
     accumulate_into: Array | None = None,
@@ -236,7 +241,7 @@ def affine_sample_vjp(
         The arguments of `affine_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, padding_mode, fill_value, align_corners, coords, data_format, antialias
         The options of `affine_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -274,7 +279,9 @@ def affine_sample_vjp(
     >>> d_theta.round(6)
     array([[-5.,  0.]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic
+    )
     return sampled(VJP, AFFINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
 
@@ -290,6 +297,7 @@ def affine_sample_jvp(
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
+    coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
 ) -> tuple[Array, Array]:
@@ -304,7 +312,7 @@ def affine_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, padding_mode, fill_value, align_corners, coords, data_format, antialias
         The options of `affine_sample`.
 
     Returns
@@ -332,7 +340,7 @@ def affine_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, size=size)
     return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), choices, antialias)
 
 
@@ -348,6 +356,7 @@ def affine_sample_double_vjp(
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
+    coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
     deterministic: bool = False,
@@ -360,7 +369,7 @@ def affine_sample_double_vjp(
         Cotangents of the results `d_image` and `d_theta`; None stands for zero, and costs nothing.
     cotangent, image, theta : array
         The arguments of `affine_sample_vjp`.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, padding_mode, fill_value, align_corners, coords, data_format, antialias
         The options of `affine_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -396,5 +405,5 @@ def affine_sample_double_vjp(
     >>> d_image.round(6)
     array([[-1.5,  0. ,  0. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, deterministic=deterministic)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, deterministic=deterministic)
     return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), choices, antialias)

@@ -1,5 +1,6 @@
 """What the functions of grids do with views: write coordinates out, and differentiate that."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,27 @@ def slopes(array: Array, name: str, choices: Choices) -> Maybe:
     ndim = validation.grid_axes(array.shape, name)
     align = validation.flag("align_corners", choices.align_corners)
     return pitches(array.shape[-1 - ndim : -1], align) if validation.units(choices.units) else None
+
+
+def of_indices(theta: Array, size: Sequence[int], join: Callable[[list[Array], int], Array]) -> Array:
+    """Return maps of the normalised coordinates of an aligned lattice, for maps of its indices, in any framework.
+
+    An index is i = (x + 1) (n - 1) / 2. It is linear in theta: `to_indices` is the transpose.
+    """
+    columns = [theta[..., j : j + 1] * half for j, half in enumerate(_halves(size))]
+    return join([*columns, sum(columns, theta[..., len(size) :])], -1)
+
+
+def to_indices(bar: Array, size: Sequence[int], join: Callable[[list[Array], int], Array]) -> Array:
+    """Return the cotangent of maps of indices, for that of maps of normalised coordinates."""
+    d = len(size)
+    return join(
+        [(bar[..., j : j + 1] + bar[..., d:]) * half for j, half in enumerate(_halves(size))] + [bar[..., d:]], -1
+    )
+
+
+def _halves(size: Sequence[int]) -> list[float]:
+    return [(n - 1) / 2 for n in reversed(size)]
 
 
 def grid(kind: int, choices: Choices, source: np.ndarray) -> np.ndarray:

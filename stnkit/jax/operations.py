@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from stnkit.calls.grids import of_indices, to_indices
 from stnkit.dtypes import arithmetic, dot_dtype
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import vary_alike
@@ -51,6 +52,20 @@ def grid_vjp(grid_bar: Array, align: bool) -> Array:
     return p.grid_vjp_p.bind(grid_bar, align=align)
 
 
+def affine_grid(theta: Array, sampler: Settings) -> Array:
+    """Return the coordinates that affine maps give, in the unit of a sampler."""
+    if sampler.options.pixel:
+        return grid(of_indices(theta, sampler.size, jnp.concatenate), AFFINE, sampler.size, True)
+    return grid(theta, AFFINE, sampler.size, sampler.options.align)
+
+
+def affine_grid_vjp(grid_bar: Array, sampler: Settings) -> Array:
+    """Return the cotangent of affine maps, of a sampler's unit."""
+    if sampler.options.pixel:
+        return to_indices(grid_vjp(grid_bar, True), sampler.size, jnp.concatenate)
+    return grid_vjp(grid_bar, sampler.options.align)
+
+
 def gradient(image: Array, source: Array, sampler: Settings) -> Array:
     """Return S[e_i](image, source) for every axis i, the last axis of the result."""
     wide, orders = image.astype(arithmetic(image.dtype, source.dtype)), higher(sampler, no_order(sampler))
@@ -85,7 +100,7 @@ def steps(source_dot: Array, sampler: Settings) -> list[Array]:
     """Return how a tangent of the source moves each coordinate, as factors of an output."""
     u_dot = source_dot
     if sampler.kind == AFFINE:
-        u_dot = grid(source_dot, AFFINE, sampler.size, sampler.options.align)
+        u_dot = affine_grid(source_dot, sampler)
     return [jnp.expand_dims(u_dot[..., axis], sampler.channel) for axis in range(len(sampler.size))]
 
 

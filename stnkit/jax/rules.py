@@ -25,6 +25,7 @@ from stnkit.jax._compat import like, vary_alike
 from stnkit.jax.operations import (
     Array,
     Maybe,
+    affine_grid_vjp,
     gradient,
     grid,
     grid_vjp,
@@ -153,7 +154,7 @@ def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Setting
     dtype = arithmetic(image.dtype, source.dtype)
     slopes = gradient(image.astype(dtype), source, sampler)
     u_bar = (g.astype(dtype)[..., None] * slopes).sum(sampler.channel % g.ndim)
-    source_bar = grid_vjp(u_bar, sampler.options.align) if sampler.kind == AFFINE else u_bar
+    source_bar = affine_grid_vjp(u_bar, sampler) if sampler.kind == AFFINE else u_bar
     if source.shape[0] == 1:
         source_bar = source_bar.sum(axis=0, keepdims=True)
     return [*bars, source_bar.astype(source.dtype)]

@@ -71,8 +71,12 @@ def _coordinates(source: np.ndarray, kind: int, t: np.ndarray, options: Options)
     unknown = np.full(ndim, np.nan)
     if kind not in (AFFINE, PROJECTIVE):
         return unknown, unknown
-    ends = np.where(t > 1, 1.0, 0.0) if options.align else (t - 1) / t
-    corners = np.array(list(itertools.product(*((-end, end) for end in ends), (1.0,))))
+    if options.pixel:
+        first, last = np.zeros(ndim), t - 1
+    else:
+        last = np.where(t > 1, 1.0, 0.0) if options.align else (t - 1) / t
+        first = -last
+    corners = np.array(list(itertools.product(*zip(first, last, strict=True), (1.0,))))
     rows = corners @ source.astype(float).swapaxes(-1, -2)  # maps take lines to lines, so corners bound what is between
     if kind == PROJECTIVE:
         terms = np.abs(source[:, ndim].astype(float)).sum(axis=-1)[:, None]

@@ -29,9 +29,12 @@ from stnkit.spec import AFFINE, BORDER, ZEROS, Options, Spec
 def is_gathered(kind: int, options: Options, ndim: int) -> bool:
     """Tell whether an image's cotangent may be gathered.
 
-    Under `reflection` and `wrap` a pixel is read at any number of addresses, so these are scattered.
+    Under `reflection` and `wrap` a pixel is read at any number of addresses, so these are scattered. What roundings may
+    do is bounded for normalised coordinates alone.
     """
-    return kind == AFFINE and all(padding in (ZEROS, BORDER) for padding in options.padding[:ndim])
+    return (
+        kind == AFFINE and not options.pixel and all(padding in (ZEROS, BORDER) for padding in options.padding[:ndim])
+    )
 
 
 def gather(

@@ -6,10 +6,12 @@ from stnkit.kernels.compiler.jit import in_bounds, leaf, select
 from stnkit.spec import (
     BORDER,
     BORDER_MARGIN,
+    FLOAT64,
     MARGIN_WIDTH,
     MASK,
     PERIODIC,
     REFLECTION,
+    SPLINE0,
     WRAP,
     ZEROS,
     ZEROS_MARGIN,
@@ -56,10 +58,15 @@ def stored(n, padding):
 
 @leaf
 def is_lost(x, n, padding, spec):
-    """Tell whether a location reads the fill value alone: its coordinate is NaN, or outside where that is masked."""
+    """Tell whether a location reads the fill value alone: its coordinate is NaN, or outside where that is masked.
+
+    In float32, what lies outside by no more than coordinates are rounded by is at the rim: else an output that ends
+    where the image does would lose its last row.
+    """
     T = type(x)
     if padding == MASK:
-        return not (x >= T(0) and x <= T(n - 1))
+        slack = T(0) if spec.arithmetic_dtype == FLOAT64 else T(n) * T(2.0**-20)
+        return not (x >= -slack and x <= T(n - 1) + slack)
     return x != x and not spec.near
 
 
@@ -137,7 +144,10 @@ def settle(x, n, padding, spec):
                 return T(0), T(0)
             r = fold(x, 2 * (n - 1))
             sign = T(-1) if r > T(n - 1) else T(1)
-            x = T(2 * (n - 1)) - r if r > T(n - 1) else r
+            y = T(2 * (n - 1)) - r if r > T(n - 1) else r
+            if spec.interp == SPLINE0:  # half a pixel past the last one, the pixel to the right is the last but one
+                y = T(n - 2) if (r == T(n - 1) + T(0.5) and x > T(0)) else y
+            x = y
         else:
             r = fold(x + T(0.5), 2 * n)
             sign = T(-1) if r > T(n) else T(1)

@@ -10,17 +10,19 @@ from numpy import int64
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.leaves.axis import drift, locate
 from stnkit.kernels.leaves.radial import radial
-from stnkit.spec import FLOW, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
 
 @leaf
 def lattice(i, n, like, spec):
-    """Return the normalised coordinate of output location `i` of `n`.
+    """Return the normalised coordinate of output location `i` of `n`, or `i` itself for a map of pixels.
 
     The end locations are -1 and 1 (align_corners), or every location is a pixel centre, (2i + 1) / n - 1.
     A single location is 0.
     """
     T = type(like)
+    if spec.pixel and spec.source == AFFINE:
+        return T(i)
     if spec.align:
         return T(2 * i - (n - 1)) / T(n - 1) if n > 1 else T(0)
     return T(2 * i + 1 - n) / T(n)

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from stnkit.calls.grids import of_indices
 from stnkit.torch.autograd import Bars, Rule, call
 
 Maybe: TypeAlias = "torch.Tensor | None"
@@ -71,9 +72,11 @@ def of_theta(
     theta: torch.Tensor, dots: Sequence[Maybe], rest: Any, options: Options
 ) -> tuple[torch.Tensor, list[Maybe], Options]:
     """Return the grid of affine maps, and its tangents."""
-    align = {"align_corners": options.get("align_corners", False)}
-    grids = [None if array is None else call("affine_grid", array, *rest, **align) for array in dots]
-    return call("affine_grid", theta, *rest, **align), grids, options
+    align, given = options.get("align_corners", False), [theta, *dots]
+    if options.get("coords") == "pixel":
+        align, given = True, [None if one is None else of_indices(widened(one), rest[0], torch.cat) for one in given]
+    grids = [None if one is None else call("affine_grid", one, *rest, align_corners=align) for one in given]
+    return grids[0], grids[1:], options
 
 
 def of_flow(

@@ -85,6 +85,8 @@ def _grid_sample(image: Value, grid: Value, *, coords: str = "normalized", **cho
 
 def _affine_sample(image: Value, theta: Value, size: Sizes, **choices: Any) -> Value:
     choice = _choice(image, theta, len(size), **choices)
+    if choice.options.pixel:
+        refuse("`coords='pixel'` of `affine_sample`; bring theta to normalised coordinates")
     points = lattice(choice, batched(choice.cast(theta), theta, 3), size)
     return _read(choice, image, points, theta, 3)
 

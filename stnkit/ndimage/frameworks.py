@@ -1,0 +1,57 @@
+"""Arrays of any framework, and numbers that are of none."""
+
+from typing import Any
+
+import numpy as np
+
+from stnkit.transforms.namespaces import LOOSE, converted
+
+Array = Any
+Namespace = Any
+
+
+def is_foreign(given: Any) -> bool:
+    """Tell whether an argument is an array of a framework, and not of NumPy."""
+    return not isinstance(given, (np.ndarray, *LOOSE)) and hasattr(given, "shape") and hasattr(given, "dtype")
+
+
+def namespace(array: Array) -> Namespace:
+    """Return the functions of an array's framework."""
+    if isinstance(array, np.ndarray):
+        return np
+    try:
+        from array_api_compat import array_namespace
+    except ImportError as error:
+        msg = "arrays of other frameworks than NumPy take array-api-compat here: pip install array-api-compat"
+        raise ImportError(msg) from error
+    return array_namespace(array)
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an array's dtype, as NumPy has it."""
+    dtype = array.dtype
+    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[-1]
+
+
+def joined(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array:
+    """Return numbers as an array of the framework and on the device of another, in its dtype or in the one given."""
+    device = getattr(like, "device", None)
+    device = None if hasattr(device, "device_set") else device  # several devices of JAX
+    return xp.asarray(np.asarray(numbers).tolist(), dtype=like.dtype if dtype is None else dtype, device=device)
+
+
+def dtype_of(name: str, xp: Namespace) -> Any:
+    """Return a dtype of a framework by NumPy's name."""
+    return np.dtype(name) if xp is np else getattr(xp, "bool" if name == "bool" else name)
+
+
+def cast(array: Array, name: str, xp: Namespace) -> Array:
+    """Return an array in another dtype, itself if it has it."""
+    return array if dtype_name(array) == name else converted(array, dtype_of(name, xp), xp)
+
+
+def wide_float(xp: Namespace) -> str:
+    """Return the name of a framework's widest float: JAX has no float64 unless it is told to."""
+    if xp is np or not str(getattr(xp, "__name__", "")).startswith("jax"):
+        return "float64"
+    return str(xp.asarray(0.0).dtype)

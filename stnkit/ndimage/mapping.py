@@ -1,0 +1,70 @@
+"""From arguments to resampling: what all functions check, and how coordinates and maps become calls."""
+
+from typing import Any
+
+import numpy as np
+
+from stnkit.ndimage import geometry
+from stnkit.ndimage.boundaries import boundary, degree
+from stnkit.ndimage.errors import ArgumentError
+from stnkit.ndimage.frameworks import Array, Namespace, dtype_name, dtype_of, is_foreign, joined, namespace
+from stnkit.ndimage.geometry import Map, Shape
+from stnkit.ndimage.outputs import COMPLEX, asked, delivered, rounded
+from stnkit.ndimage.resampling import How, resampled
+
+
+def entered(input: Array, order: Any, mode: Any, cval: Any, prefilter: Any) -> tuple[Array, Namespace, How]:
+    """Return an image as an array, its framework, and the options; refuse those that are unknown."""
+    how = How(degree(order), mode, cval, bool(prefilter))
+    boundary(mode)
+    image = input if is_foreign(input) else np.asarray(input)
+    return image, namespace(image), how
+
+
+def ranked(rank: int, out_rank: int) -> None:
+    """Refuse arrays without axes."""
+    if rank < 1 or out_rank < 1:
+        msg = f"input and output rank must be > 0; got {rank} and {out_rank}"
+        raise ArgumentError(msg)
+
+
+def mapped(image: Array, way: Map, size: Shape, output: Any, how: How, function: str, xp: Namespace) -> Array:
+    """Read an image under a map; on the axes that it leaves as they are, nothing is to be read elsewhere."""
+    shape = tuple(image.shape)
+    target = asked(output, image, size)
+    kept = geometry.still(way, shape, size) if how.passes else ()
+    axes = tuple(k for k in range(image.ndim) if k not in kept)
+    if not axes:
+        return same(image, size, output, xp)
+    geometry.few(axes if len(size) == len(shape) else size, function)
+    geometry.few(axes, function)
+    source = geometry.theta(way, axes)
+    if len(size) == len(shape):
+        return resampled(image, axes, tuple(size[k] for k in axes), source, True, how, target, xp)
+    count = max(len(size), len(shape))
+    whole = image.reshape(*(1,) * (count - len(shape)), *shape)
+    wide = (*(1,) * (count - len(size)), *size)
+    made = resampled(whole, tuple(range(count)), wide, source, True, how, target._replace(array=None), xp)
+    return delivered(made.reshape(size), target, xp)
+
+
+def same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
+    """Return a copy of an image, in the dtype or the array that is asked for."""
+    target = asked(output, image, size)
+    copied = np.array(image) if xp is np else xp.asarray(image, copy=True)
+    if dtype_name(image) in COMPLEX:
+        return delivered(copied if target.array is not None else copied.astype(target.dtype), target, xp)
+    return delivered(rounded(copied, target.dtype, xp), target, xp)
+
+
+def grid(coordinates: Array, image: Array, xp: Namespace) -> Array:
+    """Return coordinates as a grid, x first: one row of locations, seen as lying in as many axes as the image has."""
+    own = namespace(coordinates)
+    if not dtype_name(coordinates).startswith(("float", "bfloat")):
+        coordinates = coordinates.astype(np.float64) if own is np else own.astype(coordinates, own.float32)
+    count = coordinates.shape[0]
+    flat = coordinates.reshape(count, -1)
+    rows = flat[::-1].T if own is np else own.permute_dims(own.flip(flat, axis=0), (1, 0))
+    if own is np and xp is not np:
+        rows = joined(np.ascontiguousarray(rows), image, xp, dtype_of(dtype_name(rows), xp))
+    return rows.reshape(*(1,) * (count - 1), -1, count)

@@ -1,0 +1,241 @@
+"""SciPy's functions on these kernels: numbers, shapes, dtypes, errors, frameworks and gradients."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+MODES = ("reflect", "grid-mirror", "constant", "grid-constant", "nearest", "mirror", "grid-wrap", "wrap")
+EXACT = 1e-12  # relative to the largest number: some hundred roundings of float64, of sums of up to 216 products
+SIZES = {1: (21,), 2: (18, 19), 3: (4, 5, 6)}  # SciPy's filter of "reflect" needs long lines: see the next test
+
+
+def both(plain, name, *args, **options):
+    """Return what a function gives, here and in SciPy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(plain.ndimage, name)(*args, **options), getattr(scipy.ndimage, name)(*args, **options)
+
+
+def same(plain, name, *args, atol=EXACT, **options):
+    """Compare a function with SciPy's."""
+    got, expected = both(plain, name, *args, **options)
+    assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
+    scale = max(1.0, np.abs(expected).max(initial=0)) if expected.dtype.kind in "fc" else 0
+    np.testing.assert_allclose(got, expected, rtol=0, atol=atol * scale)
+
+
+def draw(d):
+    """Draw an image and coordinates: inside, at the rim, at ties, outside, and far outside."""
+    random, extent = np.random.default_rng(d), SIZES[d]
+    n = np.array(extent)[:, None]
+    parts = (
+        random.uniform(-0.2, 1.2, (d, 8)) * n,
+        random.uniform(-8, 9, (d, 4)) * n,
+        random.integers(-60, 80, (d, 12)) / 2,
+    )
+    ends = np.tile([0, 1, 0.5], (d, 1)) * (n - 1), np.tile([0, 1], (d, 1)) * n - 0.5
+    return random.normal(size=extent), np.concatenate([*parts, *ends], axis=1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("order", range(6))
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_reads_what_scipy_does(plain, d, order, mode):
+    """Everywhere, of an image and of its coefficients; a short line has another filter in SciPy."""
+    image, points = draw(d)
+    for prefilter in (True, False) if order > 1 else (True,):
+        if d < 3 or not prefilter or mode not in ("reflect", "grid-mirror"):
+            same(plain, "map_coordinates", image, points, order=order, mode=mode, cval=0.7, prefilter=prefilter)
+    if d == 1:
+        options = {"order": order, "mode": mode, "cval": -0.5}
+        same(plain, "affine_transform", image, [-0.5], 12.5, (30,), **options)
+        same(plain, "shift", image, -2.5, **options)
+        same(plain, "zoom", image, 1.3, **options)
+        same(plain, "zoom", image, 0.5, grid_mode=True, **options)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "nearest"])
+def test_short_lines(plain, mode):
+    """A spline passes through its pixels; with SciPy's filter of "reflect" it misses them by the pole to the 2 n."""
+    image = np.array([1.0, -2.0, 4.0])
+    got, expected = both(plain, "map_coordinates", image, [np.arange(3)], mode=mode)
+    np.testing.assert_allclose(got, image, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=4 * (2 - 3**0.5) ** 6)
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_maps(plain, order):
+    """Matrices of every shape, outputs of other ranks, planes of a volume, and axes that stay as they are."""
+    random = np.random.default_rng(0)
+    image, volume, options = random.normal(size=(6, 5)), random.normal(size=(3, 6, 5)), {"order": order}
+    matrix, offset = np.array([[0.9, 0.2], [-0.1, 1.1]]), np.array([0.5, -0.25])
+    whole = np.concatenate([matrix, offset[:, None]], axis=1)
+    for given in (whole, np.concatenate([whole, [[0, 0, 1]]])):
+        same(plain, "affine_transform", image, given, **options)
+    same(plain, "affine_transform", image, matrix, offset, (3, 7), mode="mirror", **options)
+    same(plain, "affine_transform", image, [0.5, 2], offset, mode="grid-constant", **options)
+    same(plain, "affine_transform", image, [[1.0], [0.5]], output_shape=(9,), mode="wrap", **options)
+    same(plain, "affine_transform", image[0], [[0.5, 0.25, 1]], output_shape=(4, 3, 2), mode="grid-constant", **options)
+    same(plain, "shift", volume, (0, 0.5, 0), mode="nearest", **options)
+    same(plain, "shift", np.moveaxis(volume, 0, -1), (0.5, -1, 0), **options)
+    same(plain, "zoom", volume, (1, 2, 1.5), mode="mirror", **options)
+    same(plain, "zoom", volume, 1.4, **options)
+    same(plain, "zoom", image[None, None], (1, 1, 2, 0.5), **options)
+    for angle in (0, 90, -180, 33.3, 1e4):
+        same(plain, "rotate", image, angle, **options)
+    same(plain, "rotate", volume, 20, axes=(0, -1), mode="grid-wrap", **options)
+    same(plain, "rotate", volume, 20, (1, 2), False, **options)
+
+
+def test_dtypes(plain):
+    """Integers are rounded half away from 0 and saturate; complex numbers are two images."""
+    line = np.array([-300.5, -2.5, -0.5, 0.4, 0.5, 1.5, 254.5, 300.0, 70000.0])
+    for dtype in ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"):
+        same(plain, "map_coordinates", line, [np.arange(9)], np.dtype(dtype), order=1)
+        image = (np.arange(9) * 14 - (60 if dtype[0] == "i" else 0)).astype(dtype)
+        for order in (0, 1, 3):
+            same(plain, "shift", image, 0.5, order=order, cval=3)
+    same(plain, "shift", np.arange(4, dtype=np.uint8), 1, order=0, cval=-0.7, output=float)
+    wave = np.exp(1j * np.arange(12))
+    for options in ({"order": 1}, {"mode": "grid-constant", "cval": 1 - 2j}, {"mode": "reflect", "order": 2}):
+        same(plain, "shift", wave, 0.3, **options)
+        same(plain, "zoom", np.outer(wave, wave), (1, 1.5), **options)
+    same(plain, "spline_filter", np.outer(wave, wave), output=complex)
+    half = np.arange(8, dtype=np.float16)
+    for order in (0, 1, 3):
+        got = plain.ndimage.shift(half, 0.5, order=order)
+        assert got.dtype == np.float16
+        expected = scipy.ndimage.shift(half.astype(float), 0.5, order=order)
+        np.testing.assert_allclose(got, expected, rtol=2**-10, atol=2**-14)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_float32(plain, order):
+    """Coordinates of n pixels are rounded by a few n eps, and values by that times the slope; the last row stays."""
+    image = np.random.default_rng(0).normal(size=(40,)).astype(np.float32)
+    for name, argument in (("zoom", 3.1), ("shift", 0.3), ("affine_transform", [0.37])):
+        got, expected = both(plain, name, image, argument, order=order)
+        steep = 2 * np.abs(image).max() * (1 if order == 1 else 4)  # of a spline: the sum of the filter's magnitudes
+        np.testing.assert_allclose(got, expected, rtol=0, atol=8 * 40 * 2**-24 * steep)
+        assert got.dtype == np.float32
+
+
+def test_outputs(plain):
+    """An array is written to and returned, whatever its layout and dtype, be it the image itself."""
+    image = np.random.default_rng(0).normal(size=(5, 6))
+    expected = scipy.ndimage.shift(image, 0.5)
+    for out in (np.empty((5, 6)), np.empty((6, 5)).T, np.empty((5, 6), np.float32), image.copy()):
+        source = out if out.dtype == float and np.array_equal(out, image) else image
+        assert plain.ndimage.shift(source, 0.5, out) is out
+        np.testing.assert_allclose(out, expected, rtol=0, atol=1e-6 if out.dtype == np.float32 else EXACT)
+    points = np.array([[0.5, 1.0], [2.0, 3.5]])
+    out = np.empty(2)
+    assert plain.ndimage.map_coordinates(image, points, out) is out
+    np.testing.assert_allclose(out, scipy.ndimage.map_coordinates(image, points), rtol=0, atol=EXACT)
+    same(plain, "spline_filter", image, output=np.float32, atol=8 * 2**-24 * 4)
+    same(plain, "spline_filter1d", image, axis=0, mode="grid-wrap")
+    same(plain, "spline_filter1d", image, 1, output=np.int16)
+
+
+def test_refuses(plain):
+    """With the kinds of errors that SciPy has, and ValueError."""
+    nd, image, frozen = plain.ndimage, np.ones((3, 4)), np.ones((3, 4))
+    frozen.flags.writeable = False
+    for kinds, accepted, call in (
+        ((ValueError, RuntimeError), "0, 1, 2, 3, 4, 5", lambda: nd.shift(image, 1, order=6)),
+        ((ValueError, RuntimeError), "'grid-wrap'", lambda: nd.zoom(image, 2, mode="wrapped")),
+        ((ValueError, RuntimeError), r"\(2, 3\)", lambda: nd.affine_transform(image, np.eye(4))),
+        ((ValueError,), "bottom row", lambda: nd.affine_transform(image, np.ones((3, 3)))),
+        ((ValueError, RuntimeError), "read-only", lambda: nd.shift(image, 1, frozen)),
+        ((ValueError, RuntimeError), "output shape", lambda: nd.shift(image, 1, np.empty(3))),
+        ((ValueError, RuntimeError), "input rank", lambda: nd.shift(image, (1, 2, 3))),
+        ((ValueError, RuntimeError), "coordinate array", lambda: nd.map_coordinates(image, [[0.0]])),
+        ((ValueError, RuntimeError), "rank", lambda: nd.shift(np.float64(1), 1)),
+        ((TypeError,), "real", lambda: nd.map_coordinates(image, [[0j], [0j]])),
+        ((TypeError, RuntimeError), "dtype", lambda: nd.shift(np.array([None]), 1)),
+        ((ValueError,), "two", lambda: nd.rotate(image, 1, (0,))),
+        ((NotImplementedError,), "scipy.ndimage.zoom", lambda: nd.zoom(np.ones((2,) * 4), 2)),
+        (
+            (NotImplementedError,),
+            "scipy.ndimage.map_coordinates",
+            lambda: nd.map_coordinates(np.ones((2,) * 4), [[0]] * 4),
+        ),
+    ):
+        for kind in kinds:
+            with pytest.raises(kind, match=accepted):
+                call()
+
+
+def test_patch(plain):
+    """Programs get these functions, and SciPy does what is not here; afterwards all is as it was."""
+    before, volume = scipy.ndimage.zoom, np.random.default_rng(0).normal(size=(2,) * 4)
+    with plain.ndimage.patch():
+        assert scipy.ndimage.shift.__module__ == "stnkit.ndimage.interpolation"
+        got = scipy.ndimage.zoom(volume, 2, order=1)
+    assert scipy.ndimage.zoom is before
+    np.testing.assert_array_equal(got, scipy.ndimage.zoom(volume, 2, order=1))
+    with plain.ndimage.patch(strict=True), pytest.raises(NotImplementedError):
+        scipy.ndimage.zoom(volume, 2, order=1)
+
+
+FUNCTIONS = {
+    "map_coordinates": lambda nd, **o: lambda x, c: nd.map_coordinates(x, c, **o),
+    "affine_transform": lambda nd, **o: lambda x, c: nd.affine_transform(x, c[:, :2] * 0.3, c[:, 2], **o),
+    "shift": lambda nd, **o: lambda x, c: nd.shift(x, c[:, 0], **o),
+    "zoom": lambda nd, **o: lambda x, c: nd.zoom(x, (1.5, 1), **o),
+    "rotate": lambda nd, **o: lambda x, c: nd.rotate(x, 20, **o),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("options", [{"order": 1}, {"mode": "nearest"}, {"mode": "grid-constant", "cval": 0.5}])
+def test_gradients(plain, name, options):
+    """Of images, coordinates, matrices and offsets, in torch and in JAX; and values are those of NumPy."""
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    random = np.random.default_rng(1)
+    image, numbers = random.normal(size=(3, 4)), random.uniform(0.2, 1.8, (2, 3))
+    function = FUNCTIONS[name](plain.ndimage, **options)
+    tensors = [torch.tensor(array, requires_grad=True) for array in (image, numbers)]
+    used = tensors if name not in ("zoom", "rotate") else tensors[:1]
+    assert torch.autograd.gradcheck(lambda *given: function(*given, *tensors[len(given) :]), used)
+    out = function(*tensors)
+    expected = function(image, numbers)
+    np.testing.assert_allclose(out.detach(), expected, rtol=0, atol=EXACT)
+    out.square().sum().backward()
+    with jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64():
+        given = [jax.numpy.asarray(array) for array in (image, numbers)]
+        np.testing.assert_allclose(jax.jit(function)(*given), expected, rtol=0, atol=EXACT)
+        bars = jax.grad(lambda *both: (function(*both) ** 2).sum(), (0, 1))(*given)
+    for bar, tensor in zip(bars, used, strict=False):
+        np.testing.assert_allclose(bar, tensor.grad, rtol=0, atol=1e-10)
+
+
+def test_compiled():
+    """Machine code: one volume, zoomed and rotated."""
+    import stnkit.ndimage
+
+    volume = np.random.default_rng(0).normal(size=(6, 7, 8))
+    got, expected = stnkit.ndimage.rotate(volume, 10, mode="mirror"), scipy.ndimage.rotate(volume, 10, mode="mirror")
+    np.testing.assert_allclose(got, expected, rtol=0, atol=EXACT)
+
+
+@pytest.mark.parametrize("mode", ["constant", "grid-constant", "nearest", "mirror", "wrap"])
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_axis_by_axis(plain, monkeypatch, order, mode):
+    """What large images are zoomed and shifted by reads what one pass does, slab after slab."""
+    from stnkit.ndimage import separable
+
+    monkeypatch.setattr(separable, "LARGE", 0)
+    monkeypatch.setattr(separable, "SLAB", 300)
+    random, options = np.random.default_rng(0), {"order": order, "mode": mode, "cval": 0.7}
+    for shape in ((9, 8), (5, 4, 6)):
+        image = random.normal(size=shape)
+        same(plain, "shift", image, random.normal(size=len(shape)), **options)
+        same(plain, "shift", image, 100, **options)
+        same(plain, "zoom", image, 1.7, **options)
+        same(plain, "affine_transform", image, [-0.5] * len(shape), 4.5, **options)
+        out = np.empty(shape)
+        assert plain.ndimage.shift(image, 0.5, out, **options) is out
+        np.testing.assert_allclose(out, scipy.ndimage.shift(image, 0.5, **options), rtol=0, atol=3 * EXACT)
