@@ -61,7 +61,8 @@ def antialiased(
     antialias, choices = validation.antialias(antialias, MOST), dict(choices)
     call = Supersampling(function, what, kind, given, choices, tools)
     if tools.checks():
-        form = _check(call, into)
+        form = check(what, kind, given, Choices(**choices), into)
+        validation.averaged(form.image_dtype)
         if choices.get("size") is not None:
             choices["size"] = form.size
     lattice = call.lattice()
@@ -167,17 +168,15 @@ def _whole(call: Supersampling, role: str, column: Sequence[Array], into: np.nda
     return whole if role in OUTPUTS else call.tools.cast(whole, getattr(call, role).dtype)
 
 
-def _check(call: Supersampling, into: Maybe) -> Form:
-    """Refuse what the plain function would, in its words, before dtypes are changed; and means of integers."""
-    what, choices = call.what, Choices(**call.keywords)
-    stand_ins = [_stand_in(array) for array in call.given]
+def check(what: Derivative[Any], kind: int, given: Sequence[Array], choices: Choices, into: Maybe) -> Form:
+    """Refuse what the plain function would, in its words, before shapes and dtypes are changed."""
+    stand_ins = [stand_in(array) for array in given]
     image, source = stand_ins[what.image : what.image + 2]
     cotangent = None if what.cotangent is None else stand_ins[what.cotangent]
-    form = formed(call.kind, image, source, choices, cotangent)
-    if isinstance(call.points, np.ndarray):
-        fixed(call.points)
-    validation.averaged(form.image_dtype)
-    asked = validation.names("wrt", choices.wrt, ("image", NAMES[call.kind]))
+    form = formed(kind, image, source, choices, cotangent)
+    if isinstance(choices.control_points, np.ndarray):
+        fixed(choices.control_points)
+    asked = validation.names("wrt", choices.wrt, ("image", NAMES[kind]))
     if asked[0]:
         validation.differentiable("image", form.image_dtype)
     if cotangent is not None:
@@ -185,13 +184,13 @@ def _check(call: Supersampling, into: Maybe) -> Form:
     if what.dots is not None:
         fits_tangents(what, stand_ins[what.dots], stand_ins[what.dots + 1], form)
     if into is not None and what is SAMPLE:
-        fits_out(into, form, call.image, call.source)
+        fits_out(into, form, *given)
     elif into is not None:
-        fits_sums(into, form, asked[0], *call.given)
+        fits_sums(into, form, asked[0], *given)
     return form
 
 
-def _stand_in(array: Array) -> Any:
+def stand_in(array: Array) -> Any:
     """Return a NumPy array of the shape and dtype of an array, without its numbers."""
     if array is None:
         return None

@@ -11,7 +11,7 @@ from stnkit.antialias.subsamples import Lattice, Steps, moved_points, rulers
 from stnkit.backends import backend
 from stnkit.calls.derivatives import Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64
-from stnkit.spec import AFFINE, FLOW, MAPS, PROJECTIVE
+from stnkit.spec import AFFINE, FLOW, MAPS, MARGIN_WIDTH, MARGINS, PADDING_MODES, PROJECTIVE
 
 Array = Any
 Keywords = dict[str, Any]
@@ -130,7 +130,14 @@ class Supersampling:
             outputs = [array for role, array in zip(self.what.takes, self.given, strict=True) if role in OUTPUTS]
             size = spatial(outputs[0] if outputs else self.image)
         pixel = self.keywords.get("units") == "pixel"
-        return rulers(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
+        return rulers(self._without_margins(spatial(self.image)), size, bool(self.keywords["align_corners"]), pixel)
+
+    def _without_margins(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Return the size of the image, of what memory holds of it."""
+        given = self.keywords["padding_mode"]
+        names = [given] * len(spatial) if isinstance(given, str) else reversed(given)
+        held = [PADDING_MODES[name] in MARGINS for name in names]
+        return tuple(n - 2 * MARGIN_WIDTH if margin else n for n, margin in zip(spatial, held, strict=True))
 
 
 def dtype_name(array: Array) -> str:

@@ -141,6 +141,7 @@ def affine_sample(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -162,7 +163,7 @@ def affine_sample(
         widened to float32.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
@@ -205,7 +206,7 @@ def affine_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter)
     return sampled(SAMPLE, AFFINE, (image, theta), choices, antialias, out)
 
 
@@ -217,6 +218,7 @@ def affine_sample_vjp(
     *,
     wrt: Wrt = ("image", "theta"),
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -236,7 +238,7 @@ def affine_sample_vjp(
         The arguments of `affine_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -274,7 +276,16 @@ def affine_sample_vjp(
     >>> d_theta.round(6)
     array([[-5.,  0.]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
+    choices = Choices(
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        wrt=wrt,
+        deterministic=deterministic,
+        prefilter=prefilter,
+    )
     return sampled(VJP, AFFINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
 
@@ -287,6 +298,7 @@ def affine_sample_jvp(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -304,7 +316,7 @@ def affine_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
 
     Returns
@@ -332,7 +344,7 @@ def affine_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter)
     return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), choices, antialias)
 
 
@@ -345,6 +357,7 @@ def affine_sample_double_vjp(
     theta: Array,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -360,7 +373,7 @@ def affine_sample_double_vjp(
         Cotangents of the results `d_image` and `d_theta`; None stands for zero, and costs nothing.
     cotangent, image, theta : array
         The arguments of `affine_sample_vjp`.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `affine_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -396,5 +409,7 @@ def affine_sample_double_vjp(
     >>> d_image.round(6)
     array([[-1.5,  0. ,  0. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, deterministic=deterministic)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, deterministic=deterministic, prefilter=prefilter
+    )
     return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), choices, antialias)

@@ -13,6 +13,7 @@ def grid_sample(
     grid: Array,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -86,7 +87,7 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter)
     return sampled(SAMPLE, GRID, (image, grid), choices, False, out)
 
 
@@ -98,6 +99,7 @@ def grid_sample_vjp(
     *,
     wrt: Wrt = ("image", "grid"),
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -117,7 +119,7 @@ def grid_sample_vjp(
         The arguments of `grid_sample`.
     wrt : {"image", "grid"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, coords, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
         The options of `grid_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -158,7 +160,15 @@ def grid_sample_vjp(
     array([[[ 3. , -2.5]]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        coords,
+        wrt=wrt,
+        deterministic=deterministic,
+        prefilter=prefilter,
     )
     return sampled(VJP, GRID, (cotangent, image, grid), choices, False, accumulate_into)
 
@@ -171,6 +181,7 @@ def grid_sample_jvp(
     d_grid: Array | None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -186,7 +197,7 @@ def grid_sample_jvp(
     d_image, d_grid : array or None
         Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
         of integers has none.
-    mode, padding_mode, fill_value, align_corners, coords, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
         The options of `grid_sample`.
 
     Returns
@@ -213,7 +224,7 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter)
     return sampled(JVP, GRID, (image, grid, d_image, d_grid), choices)
 
 
@@ -226,6 +237,7 @@ def grid_sample_double_vjp(
     grid: Array,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -241,7 +253,7 @@ def grid_sample_double_vjp(
         Cotangents of the results `d_image` and `d_grid`; None stands for zero, and costs nothing.
     cotangent, image, grid : array
         The arguments of `grid_sample_vjp`.
-    mode, padding_mode, fill_value, align_corners, coords, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
         The options of `grid_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -275,5 +287,14 @@ def grid_sample_double_vjp(
     >>> d_grid
     array([[[0., 3.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, deterministic=deterministic)
+    choices = Choices(
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        coords,
+        deterministic=deterministic,
+        prefilter=prefilter,
+    )
     return sampled(DOUBLE_VJP, GRID, (dd_image, dd_grid, cotangent, image, grid), choices)

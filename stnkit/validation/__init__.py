@@ -34,4 +34,5 @@ from stnkit.validation.shapes import theta_axes as theta_axes
 from stnkit.validation.shapes import writable as writable
 from stnkit.validation.spline_filters import coefficient_dtype as coefficient_dtype
 from stnkit.validation.spline_filters import filtered_axes as filtered_axes
+from stnkit.validation.spline_filters import prefiltered as prefiltered
 from stnkit.validation.spline_filters import spline as spline

@@ -15,6 +15,8 @@ from stnkit.spec import (
     PADDING_MODES,
     PERIODIC,
     REFLECTION,
+    SPLINE2,
+    SPLINE5,
     WRAP,
     ZEROS,
     ZEROS_MARGIN,
@@ -37,6 +39,14 @@ BOUNDARIES = {
     ZEROS_MARGIN: (REFLECTION, True),
     BORDER_MARGIN: (REFLECTION, False),
 }
+FILTERED = frozenset(
+    name for name, code in MODES.items() if SPLINE2 <= code <= SPLINE5
+)  # of images, before they are read
+
+
+def prefiltered(mode: Any, prefilter: Any) -> bool:
+    """Tell whether the image of a call is filtered before it is sampled."""
+    return flag("prefilter", prefilter) and isinstance(mode, str) and mode in FILTERED
 
 
 def spline(order: Any, padding_mode: Any, align_corners: Any) -> Options:
