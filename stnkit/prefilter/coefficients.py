@@ -18,8 +18,6 @@ from stnkit.spec import BORDER, DEGREES, MARGIN_WIDTH, MODES, PADDING_MODES, ZER
 Shape = Sequence[Any]  # of integers, or of symbols
 Keywords = dict[str, Any]
 
-_NUMBER = (int, float)  # as a tuple: torch's compiler cannot read a union before 2.9
-
 
 class Framework(NamedTuple):
     """What differs between frameworks, beside what antialiasing needs of them."""
@@ -141,10 +139,10 @@ def _ends(array: Array, axis: int, width: int) -> tuple[Array, Array]:
 
 def coefficients(own: Framework, ndim: int, choices: Keywords) -> Coefficients:
     """Return how an image of so many axes is filtered, for the options of a call."""
-    given, levels = choices["padding_mode"], _numbers(choices.get("fill_value", 0.0))
+    given, levels = choices["padding_mode"], validation.numbers(choices.get("fill_value", 0.0))
     names = [given] * ndim if isinstance(given, str) else list(given)
     codes = [PADDING_MODES[name] for name in names]
-    finite = all(map(math.isfinite, levels))  # else it cannot be filtered
+    finite = all(abs(level) < math.inf for level in levels)  # else it cannot be filtered
     kept = {ZEROS: "zeros_margin" if finite else "mask", BORDER: "border_margin"}
     last = choices.get("data_format") == "channels_last"
     return Coefficients(
@@ -157,10 +155,3 @@ def coefficients(own: Framework, ndim: int, choices: Keywords) -> Coefficients:
         channel=-1 if last else -1 - ndim,
         levels=levels,
     )
-
-
-def _numbers(fill_value: Any) -> list[float]:
-    if isinstance(fill_value, _NUMBER):
-        return [float(fill_value)]
-    validation.constant(fill_value)
-    return [float(value) for value in np.atleast_1d(np.asarray(fill_value)).tolist()]

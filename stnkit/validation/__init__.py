@@ -13,6 +13,7 @@ from stnkit.validation.dtypes import image_dtype as image_dtype
 from stnkit.validation.dtypes import same_dtype as same_dtype
 from stnkit.validation.fill_values import constant as constant
 from stnkit.validation.fill_values import fill as fill
+from stnkit.validation.fill_values import numbers as numbers
 from stnkit.validation.options import antialias as antialias
 from stnkit.validation.options import flag as flag
 from stnkit.validation.options import lattice as lattice
