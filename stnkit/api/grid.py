@@ -33,8 +33,11 @@ def grid_sample(
         and x runs along W. Half precision is widened to float32. For lists of points see the notes.
     mode : {"bilinear", "nearest", "bicubic", "spline2", "spline3", "spline4", "spline5"}
         Interpolation along each axis; "bilinear" (also "linear") is linear in 1-D and trilinear in 3-D.
-        "nearest" rounds half to even. "bicubic" is Keys' cubic convolution with a = -0.75. Splines are
-        B-splines of that degree, of which the image has the coefficients.
+        "nearest" rounds half to even. "bicubic" is Keys' cubic convolution with a = -0.75. Splines of that degree
+        pass through the pixels.
+    prefilter : bool
+        Whether a spline's coefficients are computed from the image (default), or the image has them already, as
+        `spline_filter` returns them. Other modes have none.
     padding_mode : {"zeros", "border", "reflection", "wrap"} or a sequence of them
         What is read outside the image: `fill_value` ("zeros", also "constant"), the nearest edge pixel, the
         image reflected about its edge, or the image repeated with period n. A sequence names one mode for
@@ -73,6 +76,13 @@ def grid_sample(
     `fill_value` in every padding mode. The arithmetic is float32, or float64 if an array is. A large image that is
     not aligned, or not of native byte order, is copied: the box between the lowest and the highest coordinates.
 
+    A spline is that of the image as `padding_mode` continues it, and passes through the pixels. For "zeros" and
+    "border", the image is padded by 12 pixels at each end before it is filtered; further outside, the fill value or the
+    outermost coefficient is read. There the error is at most 1.4e-4 of the image's magnitude with "spline5", 3e-7 with
+    "spline3", and in the image below 2e-9. A fill value that is not finite cannot be filtered: if one channel has such
+    a one, "zeros" is done as "mask". To sample an image many times, filter it once with `spline_filter`, and pass
+    `prefilter=False`.
+
     References
     ----------
     Jaderberg, Simonyan, Zisserman and Kavukcuoglu, "Spatial Transformer Networks", 2015, section 3.3.
@@ -86,6 +96,8 @@ def grid_sample(
     >>> grid = np.array([[[0.5, 0.0], [2.0, 0.5]]])
     >>> stnkit.grid_sample(image, grid, coords="pixel")
     array([[[0.5, 3.5]]])
+    >>> stnkit.grid_sample(image, grid, coords="pixel", mode="spline3", padding_mode="reflection").round(3)
+    array([[[0.425, 3.5  ]]])
     """
     choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter)
     return sampled(SAMPLE, GRID, (image, grid), choices, False, out)

@@ -26,7 +26,8 @@ from stnkit.validation.options import flag, word
 
 Shape = tuple[int, ...]
 
-ORDERS = {int(name[-1]): code for name, code in MODES.items() if name.startswith("spline")}
+FILTERED = {name: code for name, code in MODES.items() if SPLINE2 <= code <= SPLINE5}  # modes that read coefficients
+ORDERS = {int(name[-1]): code for name, code in FILTERED.items()}
 # What a filter takes for each padding of a sampler: the period, or a reflection at a pixel's centre (True) or at its
 # edge. For a sampler that reflects, `align_corners` says at which.
 BOUNDARIES = {
@@ -39,7 +40,6 @@ BOUNDARIES = {
     ZEROS_MARGIN: (REFLECTION, True),
     BORDER_MARGIN: (REFLECTION, False),
 }
-FILTERED = frozenset(
     name for name, code in MODES.items() if SPLINE2 <= code <= SPLINE5
 )  # of images, before they are read
 

@@ -290,7 +290,10 @@ PLANE, POINTS = drawn(1, 1, 3, 3), drawn(1, 2, 2, 2)
     ("name", "tensors", "rest", "options", "opset", "reason"),
     [
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": "wrap"}, 20, "`padding_mode` 'wrap'; only 'zeros'"),
-        ("grid_sample", (PLANE, POINTS), (), {"mode": "spline3"}, 20, "`mode` 'spline3'; only 'nearest', 'bilinear'"),
+        *(
+            ("grid_sample", (PLANE, POINTS), (), {"mode": "spline3", "prefilter": own}, 20, "`mode` 'spline3'; only 'n")
+            for own in (True, False)
+        ),
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": ("zeros", "border")}, 20, "a `padding_mode` for each"),
         ("grid_sample", (PLANE, POINTS), (), {"fill_value": float("nan")}, 20, "a `fill_value` that is not finite"),
         ("grid_sample", (PLANE.int(), POINTS), (), {"mode": "nearest"}, 20, "an image of INT32; only of BFLOAT16, "),

@@ -67,6 +67,7 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         "affine_grid": _affine_grid,
         "flow_grid": _flow_grid,
         "grid_splat": _grid_splat,
+        "spline_filter": _spline_filter,
         "thin_plate_spline_table": _thin_plate_spline_table,
     }
     return {getattr(torch.ops.stnkit, name).default: function for name, function in written.items()}
@@ -108,6 +109,14 @@ def _grid_splat(*_: Value, **__: Any) -> NoReturn:
     refuse("`grid_splat`: it has no operation that adds to an image at coordinates")
 
 
+def _spline_filter(*_: Value, order: int, **__: Any) -> NoReturn:
+    _refuse_mode(f"spline{order}")
+
+
+def _refuse_mode(mode: str) -> NoReturn:
+    refuse(f"`mode` {mode!r}; only {', '.join(map(repr, INTERPOLATIONS.values()))}")
+
+
 def _thin_plate_spline_table(control_points: Value, size: Sizes, align_corners: bool) -> Value:
     """Write what theta is multiplied by: a constant of the file, computed when the control points are known."""
     if not all(isinstance(n, int) for n in size):
@@ -143,7 +152,7 @@ def _choice(
     if image.dtype not in READABLE:
         refuse(f"an image of {image.dtype.name}; only of {', '.join(sorted(dtype.name for dtype in READABLE))}")
     if options.interp not in INTERPOLATIONS:
-        refuse(f"`mode` {mode!r}; only {', '.join(map(repr, INTERPOLATIONS.values()))}")
+        _refuse_mode(mode)
     wide = ir.DataType.DOUBLE in (image.dtype, source.dtype)
     return Choice(axes, options, fill_value, np.dtype(np.float64 if wide else np.float32))
 
