@@ -40,8 +40,6 @@ BOUNDARIES = {
     ZEROS_MARGIN: (REFLECTION, True),
     BORDER_MARGIN: (REFLECTION, False),
 }
-    name for name, code in MODES.items() if SPLINE2 <= code <= SPLINE5
-)  # of images, before they are read
 
 
 def prefiltered(mode: Any, prefilter: Any) -> bool:
