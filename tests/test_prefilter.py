@@ -2,10 +2,13 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
 from conftest import uncompiled
+from jax.test_util import check_grads
 from samplers import SPLINES
 from scipy import ndimage
 
@@ -154,6 +157,56 @@ def test_derivatives_are_adjoint(plain):
         into = np.empty_like(out)
         assert function[""](image, source, *rest, out=into, **options) is into
         np.testing.assert_array_equal(into, out)
+
+
+def test_antialiasing_filters_once(plain):
+    """The mean of places, of which there are as many as the image's own pixels ask for: one, where nothing shrinks."""
+    image, theta = drawn(1, 1, 5, 4), np.array([[[0.9, 0.2, 0.1], [-0.1, 1.1, 0.0]]])
+    options = {"mode": "spline3", "padding_mode": "border"}
+    places = [theta + theta @ [[0, 0, x / 4], [0, 0, y / 5], [0, 0, 0]] for x in (-0.5, 0.5) for y in (-0.5, 0.5)]
+    expected = np.mean([plain.affine_sample(image, place, **options) for place in places], axis=0)
+    np.testing.assert_allclose(plain.affine_sample(image, theta, antialias=2, **options), expected, rtol=0, atol=1e-13)
+    still = np.eye(2, 3)[None]
+    got = plain.affine_sample(image, still, antialias=True, **options)
+    np.testing.assert_array_equal(got, plain.affine_sample(image, still, **options))
+    np.testing.assert_allclose(got, image, rtol=0, atol=1e-13)
+
+
+@pytest.fixture
+def wide():
+    """Let JAX have float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+def test_jax(plain, wide):
+    """Values and derivatives, to the second order, and under transforms."""
+    image, grid = jnp.asarray(drawn(1, 2, 3, 4)), jnp.asarray(0.7 * drawn(1, 2, 2, 2))
+    options = {"mode": "spline3", "padding_mode": ("border", "zeros"), "fill_value": [0.5, 2.0]}
+
+    def sample(x, u):
+        return plain.grid_sample(x, u, **options)
+
+    expected = plain.grid_sample(np.asarray(image), np.asarray(grid), **options)
+    for function in (sample, jax.jit(sample)):
+        np.testing.assert_allclose(function(image, grid), expected, rtol=0, atol=1e-14)
+    mapped = jax.vmap(sample, (None, 0))(image, jnp.stack([grid, -grid]))
+    np.testing.assert_allclose(mapped[1], sample(image, -grid), rtol=0, atol=1e-14)
+    check_grads(sample, (image, grid), order=2, modes=("fwd", "rev"))
+    splat = {"mode": "spline3", "padding_mode": ("border", "zeros")}
+    check_grads(lambda v, u: plain.grid_splat(v, u, (3, 4), **splat), (image[..., :2, :2], grid), order=1)
+    cotangent = np.ones(expected.shape)
+    calls = [("_vjp", (cotangent, image, grid)), ("_jvp", (image, grid, image, grid))]
+    for end, arrays in [*calls, ("_double_vjp", (image, grid, cotangent, image, grid))]:
+        function = getattr(plain, f"grid_sample{end}")
+        here, there = (function(*map(kind, arrays), **options) for kind in (np.asarray, jnp.asarray))
+        for one, other in zip(here, there, strict=True):
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-12)
+    theta = jnp.asarray(np.eye(2, 3)[None] * 1.5)
+    for own in ({"antialias": True}, {"antialias": 2}, {"size": (2, 2)}):
+        here = plain.affine_sample(np.asarray(image), np.asarray(theta), **own, **options)
+        np.testing.assert_allclose(plain.affine_sample(image, theta, **own, **options), here, rtol=0, atol=1e-14)
+    assert plain.grid_sample((100 * image).astype(jnp.int8).astype(jnp.uint8), grid, mode="spline2").dtype == jnp.uint8
 
 
 def test_splats_are_adjoint(plain):
