@@ -53,4 +53,5 @@ FILTERS = Framework(
     lambda array, shape: jnp.broadcast_to(array, shape),
     lambda array, axis: array.sum(axis, keepdims=True),
     _filter,
+    lambda array: array,
 )

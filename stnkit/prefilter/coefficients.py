@@ -27,6 +27,7 @@ class Framework(NamedTuple):
     repeat: Callable[[Array, Shape], Array]  # broadcasts
     total: Callable[[Array, int], Array]  # the sum along an axis, which stays
     filter: Callable[..., Array]  # `spline_filter`, or its transpose if `transpose`
+    whole: Callable[[Array], Array]  # a part of an array as one of its own, without gaps
 
 
 def _filtered_here(
@@ -42,12 +43,19 @@ def _block_on_gpu(like: Array, numbers: list[float], lines: Shape, shape: Shape)
     return broadcast_to(constant(like.context, np.array(numbers, like.dtype).reshape(lines)), tuple(shape))
 
 
+def _whole_on_gpu(array: Array) -> Array:
+    from stnkit.backends.cuda.memory import product  # as above
+
+    return product(array)
+
+
 NUMPY_FILTERS = Framework(
     NUMPY,
     lambda like, numbers, lines, shape: np.broadcast_to(np.array(numbers, like.dtype).reshape(lines), shape),
     np.broadcast_to,
     lambda array, axis: array.sum(axis, keepdims=True),
     _filtered_here,
+    np.ascontiguousarray,
 )
 DEVICE_FILTERS = Framework(
     DEVICE,
@@ -55,6 +63,7 @@ DEVICE_FILTERS = Framework(
     np.broadcast_to,
     lambda array, axis: functools.reduce(operator.add, [part(array, axis, k, k + 1) for k in range(array.shape[axis])]),
     _filtered_here,
+    _whole_on_gpu,
 )
 
 
@@ -101,7 +110,7 @@ class Coefficients(NamedTuple):
         for axis, margin, padding in zip(self.axes, self.margins, self.paddings, strict=True):
             if margin:
                 array = self._unpadded(array, axis, padding)
-        return array
+        return self.own.whole(array) if any(self.margins) else array
 
     def _filtered(self, array: Array, *, transpose: bool) -> Array:
         """Filter along all axes; those of one padding at once."""

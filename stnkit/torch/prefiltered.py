@@ -35,7 +35,14 @@ def _filter(array: torch.Tensor, *, transpose: bool, **options: Any) -> torch.Te
     return rule(array, **options)
 
 
-FILTERS = Framework(TORCH, _block, torch.broadcast_to, lambda array, axis: array.sum(axis, keepdim=True), _filter)
+FILTERS = Framework(
+    TORCH,
+    _block,
+    torch.broadcast_to,
+    lambda array, axis: array.sum(axis, keepdim=True),
+    _filter,
+    lambda array: array.contiguous(),
+)
 
 
 def defaults(plain: Callable[..., Any]) -> Options:
