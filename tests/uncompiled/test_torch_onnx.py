@@ -335,7 +335,7 @@ def test_an_input_is_found_when_the_file_is_whole():
 
 def test_the_table_has_every_operation_of_the_forward_pass():
     forward = {"grid_sample", "affine_sample", "flow_sample", "affine_grid", "flow_grid", "grid_splat"}
-    named = forward | {"thin_plate_spline_table"}
+    named = forward | {"thin_plate_spline_table", "spline_filter"}
     assert set(translation_table()) == {getattr(torch.ops.stnkit, name).default for name in named}
 
 
