@@ -6,8 +6,8 @@ the exit status 2. An interrupt keeps the cases that are done, and gives 130.
 
 `python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, `ndimage`
 compares SciPy's functions with these, `groups` tells how fast every section is beside another checkout, and `bits`
-whether results have the bits that they had: see `compile_times.py`, `call_costs.py`, `busy.py`, `scipy_functions.py`, `groups.py` and
-`bits.py`.
+whether results have the bits that they had: see `compile_times.py`, `call_costs.py`, `busy.py`, `scipy_functions.py`,
+`groups.py` and `bits.py`.
 """
 
 import argparse

@@ -306,7 +306,7 @@ def knots(theme: Theme) -> Figure:
 def floors(theme: Theme) -> Figure:
     """Draw the folders of the package, in the order of their imports."""
     stories = (
-        ("functions", "what a user reads", ("api/", "antialias/")),
+        ("functions", "what a user reads", ("api/", "prefilter/", "antialias/")),
         ("calls", "arguments in one form", ("calls/", "validation/", "_dispatch.py")),
         ("whole arrays", "what is allocated and run", ("backends/cpu", "backends/cuda", "plans/")),
         ("loops", "order, threads, tiles", ("kernels/cpu", "kernels/cuda")),

@@ -43,8 +43,8 @@ class SpatialTransformer:
     control_points : array of shape (K, d), optional
         Of a thin plate spline: where in the output. A regular lattice of 4 along each axis if left out.
     **options
-        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners`, `data_format`
-        and `antialias`.
+        The options of `stnkit.affine_sample`: `mode`, `prefilter`, `padding_mode`, `fill_value`, `align_corners`,
+        `data_format` and `antialias`.
 
     Raises
     ------

@@ -89,6 +89,7 @@ def perform(
     layout = {"data_format": "channels_last" if channels else "channels_first"}
     options = {"mode": mode, "padding_mode": _paddings(padding, ndim), "align_corners": align, **layout}
     options |= {} if fill is None or operation.startswith(("splat", "count")) else {"fill_value": fill}
+    options |= {"prefilter": False} if mode.startswith("spline") and operation != "count" else {}
     kind, options, made = _sourced(source, options)
     last = (channels or 3,) if channels else ()
     dtype = bfloat16 if image == "bfloat16" else image

@@ -70,6 +70,7 @@ def draw(op: str, d: int, mode: str, padding: str, align: bool, batch: int = 2, 
     image, image_dot = random.uniform(-1, 1, (2, batch, channels, *extent)).astype(dtype)
     cotangent = random.uniform(-1, 1, (batch, channels, *size)).astype(dtype)
     options = {"mode": mode, "padding_mode": padding, "align_corners": align, "fill_value": 0.5}
+    options |= {"prefilter": False} if mode in SPLINES else {}
     return Given(image, source.astype(dtype), cotangent, image_dot, source_dot.astype(dtype), options)
 
 

@@ -612,3 +612,25 @@ def test_filters_of_splines(library, order, padding, align):
     device = lent(there)
     library.spline_filter(device, out=device, **options)
     np.testing.assert_array_equal(there, library.spline_filter(image, **options))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_splines_of_images(library, last):
+    """Margins are joined and pulled back with the bits of the CPU; splats and cotangents sum in another order."""
+    fill = [1.0, 2.0]
+    options = {"mode": "spline2", "padding_mode": ("border", "zeros")}
+    options |= {"data_format": "channels_last"} if last else {}
+    grid = 1.5 * numbers((1, 2, 3, 2))
+    for dtype in ("float32", "uint8", "float16"):
+        compare(library.grid_sample, picture(1, 2, (3, 2), last, dtype), grid, fill_value=fill, **options)
+    image, cotangent = picture(1, 2, (3, 2), last, "float32"), picture(1, 2, (2, 3), last, "float32")
+    compare(library.grid_gradient, image, grid, fill_value=fill, **options)
+    compare(library.grid_sample_vjp, cotangent, image, grid, sums=9 * 6, **options)
+    compare(library.grid_sample_jvp, image, grid, image, grid, **options)
+    compare(library.grid_splat, cotangent, grid, (3, 2), sums=9 * 6, **options)
+    sums, there = np.ones_like(image), np.ones_like(image)
+    library.grid_sample_vjp(cotangent, image, grid, accumulate_into=sums, **options)
+    library.grid_sample_vjp(*map(lent, (cotangent, image, grid)), accumulate_into=lent(there), **options)
+    np.testing.assert_allclose(there, sums, rtol=0, atol=1e-4)
+    theta = np.array([[[2.0, 0, 0.1], [0, 1.5, 0]]], np.float32)
+    compare(library.affine_sample, image, theta, (2, 2), antialias=True, **options)

@@ -11,12 +11,12 @@ import pytest
 
 import stnkit
 
-SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "fill_value": 0.0, "align_corners": False}
+SAMPLING = {"mode": "bilinear", "prefilter": True, "padding_mode": "zeros", "fill_value": 0.0, "align_corners": False}
 GRID = SAMPLING | {"coords": "normalized", "data_format": "channels_first"}
 MAP = SAMPLING | {"data_format": "channels_first", "antialias": False}
 FLOW = MAP | {"units": "pixel"}
 SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
-COUNT = {name: default for name, default in SPLAT.items() if name != "data_format"}
+COUNT = {name: default for name, default in SPLAT.items() if name not in ("data_format", "prefilter")}
 PIXELS = MAP | {"coords": "normalized"}
 FIELD = {"units": "pixel", "align_corners": False}
 FILTER = {"order": 3, "padding_mode": "zeros", "align_corners": False, "axes": None}

@@ -75,7 +75,7 @@ def test_folders_are_floors():
         graph.setdefault(folder(room), set()).update(others - {folder(room)})
     floors = {name: floor for floor, names in enumerate(below(graph)) for name in names}
     kernels = [f"kernels.{name}" for name in ("compiler", "simd", "leaves", "cpu")]
-    order = ["spec", *kernels, "plans", "backends", "calls", "antialias", "api", "torch"]
+    order = ["spec", *kernels, "plans", "backends", "calls", "antialias", "prefilter", "api", "torch"]
     assert all(floors[low] < floors[high] for low, high in itertools.pairwise(order)), floors
     assert floors["kernels.cpu"] < floors["kernels.cuda"] < floors["backends"]
 

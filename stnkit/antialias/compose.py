@@ -89,7 +89,8 @@ def antialiased(
     antialias, choices = validation.antialias(antialias, MOST), dict(choices)
     call = Supersampling(function, derivative, kind, given, choices, tools)
     if tools.checks():
-        form = _check(call, into)
+        form = check(derivative, kind, given, Choices(**choices), into)
+        validation.averaged(form.image_dtype, form.options.interp)
         if choices.get("size") is not None:
             choices["size"] = form.size
     lattice = call.lattice()
@@ -196,17 +197,15 @@ def _whole(call: Supersampling, role: str, column: Sequence[Array], into: np.nda
     return whole if role in OUTPUTS else call.tools.cast(whole, getattr(call, role).dtype)
 
 
-def _check(call: Supersampling, into: Maybe) -> Form:
-    """Refuse what the plain function would, in its words, before dtypes are changed; and means of integers."""
-    derivative, choices = call.derivative, Choices(**call.keywords)
-    stand_ins = [_stand_in(array) for array in call.given]
+def check(derivative: Derivative[Any], kind: int, given: Sequence[Array], choices: Choices, into: Maybe) -> Form:
+    """Refuse what the plain function would, in its words, before shapes and dtypes are changed."""
+    stand_ins = [stand_in(array) for array in given]
     image, source = stand_ins[derivative.image : derivative.image + 2]
     cotangent = None if derivative.cotangent is None else stand_ins[derivative.cotangent]
-    form = formed(call.kind, image, source, choices, cotangent)
-    if isinstance(call.points, np.ndarray):
-        fixed(call.points)
-    validation.averaged(form.image_dtype, form.options.interp)
-    asked = validation.names("wrt", choices.wrt, ("image", NAMES[call.kind]))
+    form = formed(kind, image, source, choices, cotangent)
+    if isinstance(choices.control_points, np.ndarray):
+        fixed(choices.control_points)
+    asked = validation.names("wrt", choices.wrt, ("image", NAMES[kind]))
     if asked[0]:
         validation.differentiable("image", form.image_dtype)
     if cotangent is not None:
@@ -214,13 +213,13 @@ def _check(call: Supersampling, into: Maybe) -> Form:
     if derivative.dots is not None:
         fits_tangents(derivative, stand_ins[derivative.dots], stand_ins[derivative.dots + 1], form)
     if into is not None and derivative is SAMPLE:
-        fits_out(into, form, call.image, call.source)
+        fits_out(into, form, *given)
     elif into is not None:
-        fits_sums(into, form, asked[0], *call.given)
+        fits_sums(into, form, asked[0], *given)
     return form
 
 
-def _stand_in(array: Array) -> Any:
+def stand_in(array: Array) -> Any:
     """Return a NumPy array of the shape and dtype of an array, without its numbers."""
     if array is None:
         return None

@@ -11,7 +11,7 @@ from stnkit.antialias.subsamples import Lattice, Steps, lattice_of, moved_points
 from stnkit.backends import backend
 from stnkit.calls.derivatives import Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64
-from stnkit.spec import AFFINE, DTYPES, FLOW, LONG, MAPS, PROJECTIVE
+from stnkit.spec import AFFINE, DTYPES, FLOW, LONG, MAPS, MARGIN_WIDTH, MARGINS, PADDING_MODES, PROJECTIVE
 
 Array = Any
 Keywords = dict[str, Any]
@@ -140,7 +140,15 @@ class Supersampling:
         pixel = "pixel" in (self.keywords.get("units"), self.keywords.get("coords"))
         if pixel and self.kind == AFFINE:
             return Lattice((1.0,) * d, (1.0,) * d, pixel, tuple(size), bool(self.keywords["align_corners"]))
-        return lattice_of(spatial(self.image), size, bool(self.keywords["align_corners"]), pixel)
+        extent = self._without_margins(spatial(self.image))
+        return lattice_of(extent, size, bool(self.keywords["align_corners"]), pixel)
+
+    def _without_margins(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Return the size of the image, of what memory holds of it."""
+        given = self.keywords["padding_mode"]
+        names = [given] * len(spatial) if isinstance(given, str) else reversed(given)
+        held = [PADDING_MODES[name] in MARGINS for name in names]
+        return tuple(n - 2 * MARGIN_WIDTH if margin else n for n, margin in zip(spatial, held, strict=True))
 
 
 def dtype_name(array: Array) -> str:

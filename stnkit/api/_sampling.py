@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from stnkit import validation
 from stnkit.antialias.compose import antialiased_here
 from stnkit.backends import interop
 from stnkit.calls.arguments import Array, Choices
 from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
 from stnkit.calls.sampling import run
+from stnkit.prefilter.compose import prefiltered_here
 
 R = TypeVar("R")
 
@@ -24,10 +26,13 @@ def sampled(
     arrays = dict(zip(array_names(derivative, kind), given, strict=True))
     if derivative.written:
         arrays[derivative.written] = written
-    later = "image" if derivative is SAMPLE and antialias is False else ""
+    filtered = validation.prefiltered(choices.mode, choices.prefilter)
+    later = "image" if derivative is SAMPLE and antialias is False and not filtered else ""
     views, export = interop.import_arrays(*optional(derivative, kind), later=later, **arrays)
     into = views.pop() if derivative.written else None
-    if antialias is False:
+    if filtered:
+        found = prefiltered_here(derivative, kind, views, choices, antialias, into)
+    elif antialias is False:
         found = run(derivative, kind, views, choices, into)
     else:
         found = antialiased_here(derivative, kind, views, choices, antialias, into)

@@ -141,6 +141,7 @@ def affine_sample(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -163,7 +164,7 @@ def affine_sample(
         widened to float32.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     coords : {"normalized", "pixel"}
         The unit of both sides of `theta`. In pixels, the indices (0, 1, ...) of an output location are mapped to those
@@ -209,7 +210,9 @@ def affine_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, size=size)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter
+    )
     return sampled(SAMPLE, AFFINE, (image, theta), choices, antialias, out)
 
 
@@ -221,6 +224,7 @@ def affine_sample_vjp(
     *,
     wrt: Wrt = ("image", "theta"),
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -241,7 +245,7 @@ def affine_sample_vjp(
         The arguments of `affine_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, coords, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias
         The options of `affine_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -280,7 +284,15 @@ def affine_sample_vjp(
     array([[-5.,  0.]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        coords,
+        wrt=wrt,
+        deterministic=deterministic,
+        prefilter=prefilter,
     )
     return sampled(VJP, AFFINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
@@ -294,6 +306,7 @@ def affine_sample_jvp(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -312,7 +325,7 @@ def affine_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, coords, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias
         The options of `affine_sample`.
 
     Returns
@@ -340,7 +353,9 @@ def affine_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, size=size)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter
+    )
     return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), choices, antialias)
 
 
@@ -353,6 +368,7 @@ def affine_sample_double_vjp(
     theta: Array,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -369,7 +385,7 @@ def affine_sample_double_vjp(
         Cotangents of the results `d_image` and `d_theta`; None stands for zero, and costs nothing.
     cotangent, image, theta : array
         The arguments of `affine_sample_vjp`.
-    mode, padding_mode, fill_value, align_corners, coords, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias
         The options of `affine_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -405,5 +421,14 @@ def affine_sample_double_vjp(
     >>> d_image.round(6)
     array([[-1.5,  0. ,  0. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, deterministic=deterministic)
+    choices = Choices(
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        coords,
+        deterministic=deterministic,
+        prefilter=prefilter,
+    )
     return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), choices, antialias)

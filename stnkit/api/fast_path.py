@@ -96,6 +96,8 @@ def _call(sampler: Signature, image: np.ndarray, source: np.ndarray, options: Op
         validation.flag("deterministic", choices.pop("deterministic"))
     if len(choices) > len(sampler.options) + ("size" in choices):
         return None
+    if validation.prefiltered(choices["mode"], choices["prefilter"]):
+        return None
     call = prepare(sampler.kind, image, source, Choices(**choices), cotangent)
     read = readable(call.source, call.form.kind, image.dtype)
     return call if (read.dtype, read.strides) == (source.dtype, call.source.strides) else None

@@ -131,6 +131,7 @@ def flow_sample(
     flow: Array,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -150,7 +151,7 @@ def flow_sample(
         The input, of any dtype that `grid_sample` takes.
     flow : array of shape (N, *T, d)
         By how much to move each output location, in the order x, y, z. Half precision is widened to float32.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     units : {"pixel", "normalized"}
         The unit of `flow`: pixels of its own lattice T, which are the input's where T = S, or normalised.
@@ -193,7 +194,7 @@ def flow_sample(
     >>> stnkit.flow_sample(image, flow)
     array([[0.5, 1. , 1. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter)
     return sampled(SAMPLE, FLOW, (image, flow), choices, antialias, out)
 
 
@@ -205,6 +206,7 @@ def flow_sample_vjp(
     *,
     wrt: Wrt = ("image", "flow"),
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -225,7 +227,7 @@ def flow_sample_vjp(
         The arguments of `flow_sample`.
     wrt : {"image", "flow"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, units, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -268,7 +270,15 @@ def flow_sample_vjp(
            [3.]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, units=units, wrt=wrt, deterministic=deterministic
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        units=units,
+        wrt=wrt,
+        deterministic=deterministic,
+        prefilter=prefilter,
     )
     return sampled(VJP, FLOW, (cotangent, image, flow), choices, antialias, accumulate_into)
 
@@ -281,6 +291,7 @@ def flow_sample_jvp(
     d_flow: Array | None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -297,7 +308,7 @@ def flow_sample_jvp(
     d_image, d_flow : array or None
         Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
         of integers has none.
-    mode, padding_mode, fill_value, align_corners, units, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
 
     Returns
@@ -323,7 +334,7 @@ def flow_sample_jvp(
     >>> stnkit.flow_sample_jvp(image, flow, None, np.ones((3, 1)))
     (array([[0.5, 1. , 1. ]]), array([[1., 3., 3.]]))
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter)
     return sampled(JVP, FLOW, (image, flow, d_image, d_flow), choices, antialias)
 
 
@@ -336,6 +347,7 @@ def flow_sample_double_vjp(
     flow: Array,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -352,7 +364,7 @@ def flow_sample_double_vjp(
         Cotangents of the results `d_image` and `d_flow`; None stands for zero, and costs nothing.
     cotangent, image, flow : array
         The arguments of `flow_sample_vjp`.
-    mode, padding_mode, fill_value, align_corners, units, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias
         The options of `flow_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -389,6 +401,13 @@ def flow_sample_double_vjp(
     array([[-1., -1.,  2.]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, units=units, deterministic=deterministic
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        units=units,
+        deterministic=deterministic,
+        prefilter=prefilter,
     )
     return sampled(DOUBLE_VJP, FLOW, (dd_image, dd_flow, cotangent, image, flow), choices, antialias)

@@ -22,7 +22,8 @@ def spline_filter(
 ) -> Array:
     """Return the coefficients of the spline that passes through the pixels of an image.
 
-    With mode "spline3", `grid_sample` reads them: at the centre of a pixel, the sampled value is then the image's.
+    With mode "spline3" and `prefilter=False`, `grid_sample` reads them: at the centre of a pixel, the sampled value is
+    then the image's. Without that option it finds them itself; filter an image that is sampled many times.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def spline_filter(
     >>> image = np.array([[0.0, 6.0, 0.0]])
     >>> coefficients = stnkit.spline_filter(image, padding_mode="wrap", axes=-1)
     >>> grid = np.arange(3.0)[:, None]
-    >>> options = {"coords": "pixel", "padding_mode": "wrap"}
+    >>> options = {"prefilter": False, "coords": "pixel", "padding_mode": "wrap"}
     >>> stnkit.grid_sample(coefficients, grid, mode="spline3", **options).round(9) + 0.0
     array([[0., 6., 0.]])
     """

@@ -144,6 +144,7 @@ def projective_sample(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -165,7 +166,7 @@ def projective_sample(
         widened to float32.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
@@ -211,7 +212,7 @@ def projective_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter)
     return sampled(SAMPLE, PROJECTIVE, (image, theta), choices, antialias, out)
 
 
@@ -223,6 +224,7 @@ def projective_sample_vjp(
     *,
     wrt: Wrt = ("image", "theta"),
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -242,7 +244,7 @@ def projective_sample_vjp(
         The arguments of `projective_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `projective_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -280,7 +282,16 @@ def projective_sample_vjp(
     array([[-5.,  0.],
            [ 3.,  5.]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, wrt=wrt, deterministic=deterministic)
+    choices = Choices(
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        wrt=wrt,
+        deterministic=deterministic,
+        prefilter=prefilter,
+    )
     return sampled(VJP, PROJECTIVE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
 
@@ -293,6 +304,7 @@ def projective_sample_jvp(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -310,7 +322,7 @@ def projective_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `projective_sample`.
 
     Returns
@@ -338,5 +350,5 @@ def projective_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter)
     return sampled(JVP, PROJECTIVE, (image, theta, d_image, d_theta), choices, antialias)

@@ -6,6 +6,7 @@ from stnkit._dispatch import dispatch
 from stnkit.api._sampling import on_views
 from stnkit.calls import splatting
 from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
+from stnkit.prefilter import compose
 
 
 @dispatch
@@ -15,6 +16,7 @@ def grid_splat(
     size: Sequence[int],
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     align_corners: bool = False,
     coords: Units = "normalized",
@@ -34,7 +36,7 @@ def grid_splat(
         Where to add it, in the order x, y, z.
     size : sequence of int
         The image's spatial size S.
-    mode, padding_mode, align_corners, coords, data_format
+    mode, prefilter, padding_mode, align_corners, coords, data_format
         The options of `grid_sample`. With "zeros" padding, what falls outside is lost.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -63,9 +65,17 @@ def grid_splat(
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
     choices = Choices(
-        mode, padding_mode, 0.0, align_corners, data_format, coords, size=size, deterministic=deterministic
+        mode,
+        padding_mode,
+        0.0,
+        align_corners,
+        data_format,
+        coords,
+        size=size,
+        deterministic=deterministic,
+        prefilter=prefilter,
     )
-    return on_views(splatting.splat, choices, values=values, grid=grid)
+    return on_views(compose.splat_here, choices, values=values, grid=grid)
 
 
 @dispatch
@@ -76,6 +86,7 @@ def grid_splat_vjp(
     *,
     wrt: Wrt = ("values", "grid"),
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     align_corners: bool = False,
     coords: Units = "normalized",
@@ -92,7 +103,7 @@ def grid_splat_vjp(
         The arguments of `grid_splat`.
     wrt : {"values", "grid"} or a sequence of them
         Which cotangents to compute; the work for the other is left out.
-    mode, padding_mode, align_corners, coords, data_format
+    mode, prefilter, padding_mode, align_corners, coords, data_format
         The options of `grid_splat`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -122,8 +133,18 @@ def grid_splat_vjp(
     (array([[0.5, 4. ]]), array([[ 1.],
            [50.]]))
     """
-    choices = Choices(mode, padding_mode, 0.0, align_corners, data_format, coords, wrt=wrt, deterministic=deterministic)
-    return on_views(splatting.splat_vjp, choices, cotangent=cotangent, values=values, grid=grid)
+    choices = Choices(
+        mode,
+        padding_mode,
+        0.0,
+        align_corners,
+        data_format,
+        coords,
+        wrt=wrt,
+        deterministic=deterministic,
+        prefilter=prefilter,
+    )
+    return on_views(compose.splat_vjp_here, choices, cotangent=cotangent, values=values, grid=grid)
 
 
 @dispatch
@@ -180,6 +201,7 @@ def grid_gradient(
     grid: Array,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -192,7 +214,7 @@ def grid_gradient(
     ----------
     image, grid : array
         The arguments of `grid_sample`.
-    mode, padding_mode, fill_value, align_corners, coords, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
         The options of `grid_sample`.
 
     Returns
@@ -217,5 +239,5 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords)
-    return on_views(splatting.gradient, choices, image=image, grid=grid)
+    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter)
+    return on_views(compose.gradient_here, choices, image=image, grid=grid)

@@ -167,6 +167,7 @@ def thin_plate_spline_sample(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -190,7 +191,7 @@ def thin_plate_spline_sample(
         Positions in the output, as for `thin_plate_spline_grid`. They are constants.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format
         The options of `grid_sample`.
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
@@ -236,7 +237,14 @@ def thin_plate_spline_sample(
             [2., 1., 0.]]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        control_points=control_points,
+        size=size,
+        prefilter=prefilter,
     )
     return sampled(SAMPLE, THIN_PLATE_SPLINE, (image, theta), choices, antialias, out)
 
@@ -250,6 +258,7 @@ def thin_plate_spline_sample_vjp(
     *,
     wrt: Wrt = ("image", "theta"),
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -269,7 +278,7 @@ def thin_plate_spline_sample_vjp(
         The arguments of `thin_plate_spline_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `thin_plate_spline_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -318,6 +327,7 @@ def thin_plate_spline_sample_vjp(
         control_points=control_points,
         wrt=wrt,
         deterministic=deterministic,
+        prefilter=prefilter,
     )
     return sampled(VJP, THIN_PLATE_SPLINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
@@ -332,6 +342,7 @@ def thin_plate_spline_sample_jvp(
     size: Sequence[int] | None = None,
     *,
     mode: str = "bilinear",
+    prefilter: bool = True,
     padding_mode: PaddingMode = "zeros",
     fill_value: FillValue = 0.0,
     align_corners: bool = False,
@@ -351,7 +362,7 @@ def thin_plate_spline_sample_jvp(
         As for `thin_plate_spline_sample`.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
         The options of `thin_plate_spline_sample`.
 
     Returns
@@ -380,6 +391,13 @@ def thin_plate_spline_sample_jvp(
     array([[ 1.5,  4.5, -6. ]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size
+        mode,
+        padding_mode,
+        fill_value,
+        align_corners,
+        data_format,
+        control_points=control_points,
+        size=size,
+        prefilter=prefilter,
     )
     return sampled(JVP, THIN_PLATE_SPLINE, (image, theta, d_image, d_theta), choices, antialias)

@@ -28,3 +28,4 @@ class Choices(NamedTuple):
     control_points: Array | None = None
     wrt: Wrt = ()
     deterministic: bool = False
+    prefilter: bool = True  # whether the image of a spline is filtered, or has the coefficients

@@ -13,10 +13,10 @@ import stnkit
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
 from stnkit.jax import grids, prefilter, samplers
 from stnkit.jax import registration as registration  # which registers the operations
-from stnkit.jax.antialias import sampler
 from stnkit.jax.call import signed
 from stnkit.jax.ffi import export as export  # which answers for exported programs
 from stnkit.jax.maps import JAX
+from stnkit.jax.prefiltered import prefiltering, sampler
 from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.transforms import differentiable_grids
 
@@ -64,7 +64,7 @@ thin_plate_spline_sample_jvp = sampler(stnkit.thin_plate_spline_sample_jvp, JVP,
 spline_filter = signed(stnkit.spline_filter, prefilter.spline_filter)
 spline_filter_vjp = signed(stnkit.spline_filter_vjp, prefilter.spline_filter_vjp)
 
-grid_splat = signed(stnkit.grid_splat, grids.grid_splat)
-grid_splat_vjp = signed(stnkit.grid_splat_vjp, grids.grid_splat_vjp)
+grid_splat = prefiltering(stnkit.grid_splat, grids.grid_splat)
+grid_splat_vjp = prefiltering(stnkit.grid_splat_vjp, grids.grid_splat_vjp)
 grid_count = signed(stnkit.grid_count, grids.grid_count)
-grid_gradient = signed(stnkit.grid_gradient, samplers.gradient)
+grid_gradient = prefiltering(stnkit.grid_gradient, samplers.gradient)

@@ -11,7 +11,6 @@ import numpy as np
 from stnkit.antialias.compose import antialiased
 from stnkit.antialias.supersampling import Tools
 from stnkit.calls.derivatives import JVP, SAMPLE, VJP, Derivative, array_names
-from stnkit.jax.call import signed
 from stnkit.jax.maps import JAX, constant
 from stnkit.jax.samplers import FUNCTIONS
 from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
@@ -24,8 +23,8 @@ FORMULAS: dict[Derivative[Any], Callable[..., Any]] = {
 }
 
 
-def sampler(public: Callable[..., Any], derivative: Derivative[Any], kind: int) -> Callable[..., Any]:
-    """Return a sampler, or a derivative of one, as `signed` does; with antialiasing, if its public function has it."""
+def antialiasing(public: Callable[..., Any], derivative: Derivative[Any], kind: int) -> Callable[..., Any]:
+    """Return the rule of a sampler, or of a derivative of one; with antialiasing, if its public function has it."""
     formula = kind in (PROJECTIVE, THIN_PLATE_SPLINE)
     rule = (
         functools.partial(FORMULAS[derivative], JAX, kind)
@@ -41,11 +40,10 @@ def sampler(public: Callable[..., Any], derivative: Derivative[Any], kind: int) 
         if "control_points" in arguments:
             arguments["control_points"] = constant(arguments["control_points"])
         tools = TOOLS._replace(see=functools.partial(_seen, arrays))
-        results = antialiased(call, derivative, kind, [*arrays.values()], arguments, antialias, tools)
+        results = antialiased(public, derivative, kind, [*arrays.values()], arguments, antialias, tools)
         return results[0] if derivative is SAMPLE else results
 
-    call = signed(public, either)
-    return call
+    return either
 
 
 def _seen(given: dict[str, Any], name: str, _: Any = None) -> np.ndarray:

@@ -44,8 +44,8 @@ def spatial_transform(
         Of a thin plate spline: where in the output. They are constants; a regular lattice of 4 along each axis if left
         out.
     **options
-        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners`, `data_format`
-        and `antialias`.
+        The options of `stnkit.affine_sample`: `mode`, `prefilter`, `padding_mode`, `fill_value`, `align_corners`,
+        `data_format` and `antialias`.
 
     Returns
     -------
@@ -81,6 +81,7 @@ def spatial_transform(
         "data_format",
         "control_points",
         "antialias",
+        "prefilter",
     ],
 )
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ class SpatialTransformer:
         flat: 6 numbers, or 2 in 1-D and 12 in 3-D.
     size : tuple of int, optional
         The output's spatial size; that of the image, if left out.
-    mode, padding_mode, align_corners, data_format, antialias
+    mode, padding_mode, align_corners, data_format, antialias, prefilter
         The options of `stnkit.affine_sample`.
     transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         What the parameters mean, as in `stnkit.transforms`.
@@ -122,6 +123,7 @@ class SpatialTransformer:
     transform: str = "affine"
     control_points: Points | None = None
     antialias: bool | int = False
+    prefilter: bool = True
 
     def __post_init__(self) -> None:
         """Keep control points as what has a hash."""
@@ -142,4 +144,5 @@ class SpatialTransformer:
             data_format=self.data_format,
             control_points=None if self.control_points is None else np.array(self.control_points),
             antialias=self.antialias,
+            prefilter=self.prefilter,
         )

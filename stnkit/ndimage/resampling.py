@@ -85,6 +85,7 @@ def resampled(
     into = _written(output, layout, work, image, shape, size)
     options: dict[str, Any] = {
         "mode": f"spline{order}",
+        "prefilter": False,
         "padding_mode": _paddings(padding, shape, axes, len(size)),
         "fill_value": fills.tolist() if layout.is_complex else float(fills[0]),
         "align_corners": edge.align,

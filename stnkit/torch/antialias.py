@@ -36,7 +36,7 @@ def composed(
 ) -> Any:
     """Do a call of the public function of a name by plain calls of it; `operation` takes its arrays."""
     if operation.rounds:
-        _refuse_rounding(operation, tensors, options)
+        refuse_lost_derivatives(operation, tensors, options)
     choices = {**_defaults(operation), **({"size": rest[0]} if rest else {}), **options}
     antialias = choices.pop("antialias")
     if "control_points" in choices:
@@ -52,7 +52,8 @@ def _defaults(operation: Operation) -> Options:
     return {option: parameters[option].default for option in _CHOICES if option in parameters}
 
 
-def _refuse_rounding(operation: Operation, tensors: Sequence[Any], options: Options) -> None:
+def refuse_lost_derivatives(operation: Operation, tensors: Sequence[Any], options: Options) -> None:
+    """Refuse a derivative that an output of integers would lose."""
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         refuse_rounding("requires a gradient", operation, tensors, options)
     if _compat.is_forward_mode_on() and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):

@@ -10,7 +10,7 @@ import torch
 import stnkit
 from stnkit import validation
 from stnkit.backends.interop import misfit, no_array
-from stnkit.torch import antialias
+from stnkit.torch import antialias, prefiltered
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
 from stnkit.torch.functions import unwritten
@@ -57,7 +57,7 @@ def grid_count(grid: torch.Tensor, size: Sequence[int], **options: Any) -> torch
     wide = widened(grid)
     ndim = validation.grid_axes((*grid.shape[:-1], *map(int, grid.shape[-1:])))
     ones = wide.new_ones(()).expand(*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1])
-    counts: torch.Tensor = stnkit.grid_splat(ones, wide, size, **options)
+    counts: torch.Tensor = stnkit.grid_splat(ones, wide, size, prefilter=False, **options)
     return counts.squeeze(-1 - ndim)
 
 
@@ -79,6 +79,7 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
     known = [p.name for p in parameters]
     arrays = [name for name in names if name not in ("size", "control_points")]
+    own = prefiltered.defaults(plain)
 
     @functools.wraps(plain)
     def call(*args: Any, **options: Any) -> Any:
@@ -95,6 +96,9 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
         if not (complete and (torch.compiler.is_compiling() or readable(named))):
             return plain(*args, **options)  # says what is wrong
         named = unwritten(named)
+        if prefiltered.is_filtered(own, named):
+            tensors, operation = [named.pop(array) for array in arrays], OPERATIONS.get(like)
+            return prefiltered.composed(call, plain.__name__, operation, tensors, own | named)
         if named.get("antialias", False) is False:
             named.pop("antialias", None)
             return function(**named)

@@ -15,6 +15,7 @@ from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, k
 from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
+from stnkit.validation import prefiltered
 
 Kind = tuple[Any, ...]
 
@@ -140,7 +141,7 @@ def _elsewhere(name: str, args: Sequence[Any], options: Options) -> FastCall | N
     from stnkit.torch.cuda import fast_path  # which imports the kernels for GPUs
 
     recording = torch.is_grad_enabled() and any(getattr(tensor, "requires_grad", False) for tensor in tensors)
-    if operation.chosen and recording:
+    if recording and (operation.chosen or prefiltered(options.get("mode"), options.get("prefilter", True))):
         return None
     run = fast_path.fast_call(operation, tensors, rest, options)
     if run is None:

@@ -11,10 +11,12 @@ import torch
 
 from stnkit import validation
 from stnkit._dispatch import FAST
+from stnkit.torch import prefiltered
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
 from stnkit.torch.fast_path import repeated
 from stnkit.torch.operations import OPERATIONS, Operation
+from stnkit.torch.prefiltered import defaults, is_filtered
 from stnkit.torch.run import axes, run
 
 _WRITTEN = ("out", "accumulate_into")
@@ -23,7 +25,7 @@ _WRITTEN = ("out", "accumulate_into")
 def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
     """Return what a public function does with tensors: the operation of its name."""
     operation = OPERATIONS[public.__name__]
-    count = len(operation.arrays)
+    count, own = len(operation.arrays), defaults(operation.plain)
 
     @functools.wraps(operation.plain)
     def function(*args: Any, **options: Any) -> Any:
@@ -48,6 +50,10 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
             return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
+        if is_filtered(own, options):
+            sized = {"size": rest[0]} if rest else {}
+            choices = own | sized | unwritten(options)
+            return prefiltered.composed(public, operation.name, operation, tensors, choices, alone)
         if "antialias" in options:
             return composed(public, operation.name, operation, tensors, rest, unwritten(options))
         return performed(operation, tensors, rest, options, alone)

@@ -55,6 +55,7 @@ class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followe
         fill_value: float | Sequence[float] = 0.0,
         align_corners: bool = False,
         data_format: DataFormat = "channels_first",
+        prefilter: bool = True,
     ) -> None:
         super().__init__()
         padding_mode = padding_mode if isinstance(padding_mode, str) else tuple(padding_mode)
@@ -66,6 +67,7 @@ class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followe
             "fill_value": fill_value,
             "align_corners": align_corners,
             "data_format": data_format,
+            **({} if validation.flag("prefilter", prefilter) else {"prefilter": False}),
             **own,
         }
 
@@ -87,8 +89,8 @@ class GridSample(Sampler):
     coords : {"normalized", "pixel"}
         The unit of the grids.
     **options
-        The other options of `stnkit.grid_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
-        `data_format`.
+        The other options of `stnkit.grid_sample`: `mode`, `prefilter`, `padding_mode`, `fill_value`, `align_corners`
+        and `data_format`.
 
     Examples
     --------
@@ -139,8 +141,8 @@ class AffineSample(MapSample):
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink, or the number of samples along each axis.
     **options
-        The other options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners` and
-        `data_format`.
+        The other options of `stnkit.affine_sample`: `mode`, `prefilter`, `padding_mode`, `fill_value`, `align_corners`
+        and `data_format`.
 
     Examples
     --------
@@ -168,8 +170,8 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
     control_points : array of shape (K, d), optional
         Of a thin plate spline: where in the output. A regular lattice of 4 along each axis if left out.
     **options
-        The options of `stnkit.affine_sample`: `mode`, `padding_mode`, `fill_value`, `align_corners`, `data_format`
-        and `antialias`.
+        The options of `stnkit.affine_sample`: `mode`, `prefilter`, `padding_mode`, `fill_value`, `align_corners`,
+        `data_format` and `antialias`.
 
     References
     ----------

@@ -40,7 +40,6 @@ NAMESPACE = "stnkit"
 Options = dict[str, Any]
 
 # The options that operations have, and their types in a schema.
-_NUMBER = (int, float)  # as a tuple: torch's compiler cannot read a union before 2.9
 _TYPES = {
     "mode": "str",
     "padding_mode": "str[]",
@@ -181,12 +180,16 @@ OPERATIONS = {
 
 
 def to_schema(operation: Operation, options: Options) -> Options:
-    """Return options in the types of a schema, where one word for all axes, and one number, are lists of one."""
+    """Return options in the types of a schema, where one word for all axes, and one number, are lists of one.
+
+    It has none for a filter: operations read what they are given.
+    """
     if "padding_mode" not in operation.options:
         return options
+    options = {word: value for word, value in options.items() if word != "prefilter"}
     listed = {**options, "padding_mode": _names(options.get("padding_mode", operation.options["padding_mode"]))}
     if "fill_value" in options:
-        listed["fill_value"] = _numbers(options["fill_value"])
+        listed["fill_value"] = validation.numbers(options["fill_value"])
     return listed
 
 
@@ -203,10 +206,3 @@ def _one(values: Sequence[Any]) -> Any:
 
 def _names(given: Any) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
-
-
-def _numbers(given: Any) -> list[float]:
-    if isinstance(given, _NUMBER):
-        return [float(given)]
-    validation.constant(given)
-    return [float(value) for value in np.atleast_1d(np.asarray(given)).tolist()]

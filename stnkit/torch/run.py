@@ -10,6 +10,7 @@ from stnkit.kernels.cpu import threads
 from stnkit.torch import memory
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
+from stnkit.validation.spline_filters import FILTERED
 
 PICTURES = ("image", "out")  # the shapes that have a channel axis
 
@@ -17,10 +18,15 @@ Maybe: TypeAlias = "torch.Tensor | None"
 
 
 def kernel(operation: Operation, tensors: Sequence[Maybe], rest: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Run an operation with the arguments of its schema: a result that is not asked for is an empty tensor."""
+    """Run an operation with the arguments of its schema: a result that is not asked for is an empty tensor.
+
+    Operations filter no image: what calls them has done so.
+    """
     if operation.chosen:
         wrt = [name for name, asked in zip(operation.names, rest[0], strict=True) if asked]
         rest, options = (), {**options, "wrt": wrt}
+    if options.get("mode") in FILTERED:
+        options = {**options, "prefilter": False}
     results = run(operation, tensors, rest, options)
     if type(results) is tuple:
         return tuple([nothing(tensors[operation.where]) if result is None else result for result in results])

@@ -13,6 +13,7 @@ from stnkit.validation.dtypes import image_dtype as image_dtype
 from stnkit.validation.dtypes import same_dtype as same_dtype
 from stnkit.validation.fill_values import constant as constant
 from stnkit.validation.fill_values import fill as fill
+from stnkit.validation.fill_values import numbers as numbers
 from stnkit.validation.options import antialias as antialias
 from stnkit.validation.options import flag as flag
 from stnkit.validation.options import lattice as lattice
@@ -34,4 +35,5 @@ from stnkit.validation.shapes import theta_axes as theta_axes
 from stnkit.validation.shapes import writable as writable
 from stnkit.validation.spline_filters import coefficient_dtype as coefficient_dtype
 from stnkit.validation.spline_filters import filtered_axes as filtered_axes
+from stnkit.validation.spline_filters import prefiltered as prefiltered
 from stnkit.validation.spline_filters import spline as spline

@@ -12,6 +12,8 @@ from stnkit.spec import (
 
 Shape = tuple[int, ...]
 
+_NUMBER, _LISTS = (int, float), (list, tuple)  # as tuples: torch's compiler cannot read a union before 2.9
+
 
 def fill(
     given: Any, channels: int, interp: int, image: np.dtype[Any], source: np.dtype[Any]
@@ -47,6 +49,16 @@ def constant(fill_value: Any) -> None:
     if getattr(fill_value, "requires_grad", False):
         msg = "`fill_value` requires a gradient, which no function here gives; pass `fill_value.detach()`"
         raise TypeError(msg)
+
+
+def numbers(fill_value: Any) -> list[float]:
+    """Return the numbers of a fill value: one, or one for each channel."""
+    if isinstance(fill_value, _NUMBER):
+        return [float(fill_value)]
+    if isinstance(fill_value, _LISTS):  # which torch's compiler cannot read as an array
+        return [float(value) for value in fill_value]
+    constant(fill_value)
+    return [float(value) for value in np.atleast_1d(np.asarray(fill_value)).tolist()]
 
 
 @functools.lru_cache(maxsize=256)

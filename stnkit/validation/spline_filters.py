@@ -15,6 +15,8 @@ from stnkit.spec import (
     PADDING_MODES,
     PERIODIC,
     REFLECTION,
+    SPLINE2,
+    SPLINE5,
     WRAP,
     ZEROS,
     ZEROS_MARGIN,
@@ -24,7 +26,8 @@ from stnkit.validation.options import choice, flag
 
 Shape = tuple[int, ...]
 
-ORDERS = {int(name[-1]): code for name, code in MODES.items() if name.startswith("spline")}
+FILTERED = {name: code for name, code in MODES.items() if SPLINE2 <= code <= SPLINE5}  # modes that read coefficients
+ORDERS = {int(name[-1]): code for name, code in FILTERED.items()}
 # What a filter takes for each padding of a sampler: the period, or a reflection at a pixel's centre (True) or at its
 # edge. For a sampler that reflects, `align_corners` says at which.
 BOUNDARIES = {
@@ -37,6 +40,11 @@ BOUNDARIES = {
     ZEROS_MARGIN: (REFLECTION, True),
     BORDER_MARGIN: (REFLECTION, False),
 }
+
+
+def prefiltered(mode: Any, prefilter: Any) -> bool:
+    """Tell whether the image of a call is filtered before it is sampled."""
+    return flag("prefilter", prefilter) and isinstance(mode, str) and mode in FILTERED
 
 
 def spline(order: Any, padding_mode: Any, align_corners: Any) -> Options:

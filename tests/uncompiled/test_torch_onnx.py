@@ -291,7 +291,10 @@ PLANE, POINTS = drawn(1, 1, 3, 3), drawn(1, 2, 2, 2)
     ("name", "tensors", "rest", "options", "opset", "reason"),
     [
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": "wrap"}, 20, "`padding_mode` 'wrap'; only 'zeros'"),
-        ("grid_sample", (PLANE, POINTS), (), {"mode": "spline3"}, 20, "`mode` 'spline3'; only 'nearest', 'bilinear'"),
+        *(
+            ("grid_sample", (PLANE, POINTS), (), {"mode": "spline3", "prefilter": own}, 20, "`mode` 'spline3'; only 'n")
+            for own in (True, False)
+        ),
         ("grid_sample", (PLANE, POINTS), (), {"padding_mode": ("zeros", "border")}, 20, "a `padding_mode` for each"),
         ("grid_sample", (PLANE, POINTS), (), {"fill_value": float("nan")}, 20, "a `fill_value` that is not finite"),
         ("grid_sample", (PLANE.long(), POINTS), (), {"mode": "nearest"}, 20, "an image of INT64; only of BFLOAT16, "),
@@ -333,7 +336,7 @@ def test_an_input_is_found_when_the_file_is_whole():
 
 def test_the_table_has_every_operation_of_the_forward_pass():
     forward = {"grid_sample", "affine_sample", "flow_sample", "affine_grid", "flow_grid", "grid_splat"}
-    named = forward | {"thin_plate_spline_table"}
+    named = forward | {"thin_plate_spline_table", "spline_filter"}
     assert set(translation_table()) == {getattr(torch.ops.stnkit, name).default for name in named}
 
 

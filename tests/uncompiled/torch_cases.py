@@ -37,4 +37,5 @@ def draw(name, d, batch=2, channels=1, mode="bilinear", **options):
     rest = [list(extent if name.startswith("grid_splat") else size)] * operation.sized
     if operation.picture is not None:
         options["mode"] = mode
+        options |= {"prefilter": False} if mode.startswith("spline") else {}
     return tensors, rest, options

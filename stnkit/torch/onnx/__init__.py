@@ -69,6 +69,7 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         "affine_grid": _affine_grid,
         "flow_grid": _flow_grid,
         "grid_splat": _grid_splat,
+        "spline_filter": _spline_filter,
         "thin_plate_spline_table": _thin_plate_spline_table,
     }
     return {getattr(torch.ops.stnkit, name).default: function for name, function in written.items()}
@@ -112,6 +113,14 @@ def _grid_splat(*_: Value, **__: Any) -> NoReturn:
     refuse("`grid_splat`: it has no operation that adds to an image at coordinates")
 
 
+def _spline_filter(*_: Value, order: int, **__: Any) -> NoReturn:
+    _refuse_mode(f"spline{order}")
+
+
+def _refuse_mode(mode: str) -> NoReturn:
+    refuse(f"`mode` {mode!r}; only {', '.join(map(repr, INTERPOLATIONS.values()))}")
+
+
 def _thin_plate_spline_table(control_points: Value, size: Sizes, align_corners: bool) -> Value:
     """Write what theta is multiplied by: a constant of the file, computed when the control points are known."""
     if not all(isinstance(n, int) for n in size):
@@ -148,7 +157,7 @@ def _choice(
         names = sorted(dtype.name for dtype in FLOATS | INTEGERS)
         refuse(f"an image of {image.dtype.name}; only of {', '.join(names)}")
     if options.interp not in INTERPOLATIONS:
-        refuse(f"`mode` {mode!r}; only {', '.join(map(repr, INTERPOLATIONS.values()))}")
+        _refuse_mode(mode)
     wide = image.dtype in LONG or ir.DataType.DOUBLE in (image.dtype, source.dtype)
     return Choice(axes, options, fill_value, np.dtype(np.float64 if wide else np.float32))
 
