@@ -13,7 +13,7 @@ from stnkit.antialias.subsamples import part
 from stnkit.antialias.supersampling import DEVICE, NUMPY, Array, Tools, dtype_name
 from stnkit.backends import backend
 from stnkit.backends.cuda.array import broadcast_to
-from stnkit.spec import BORDER, TAPS, MARGIN_WIDTH, MODES, PADDING_MODES, ZEROS
+from stnkit.spec import BORDER, MARGIN_WIDTH, MODES, PADDING_MODES, TAPS, ZEROS
 
 Shape = Sequence[Any]  # of integers, or of symbols
 Keywords = dict[str, Any]

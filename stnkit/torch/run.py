@@ -10,7 +10,7 @@ from stnkit.kernels.cpu import threads
 from stnkit.torch import memory
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
-from stnkit.validation.spline_filters import FILTERED
+from stnkit.validation.prefilter import FILTERED
 
 PICTURES = ("image", "out")  # the shapes that have a channel axis
 

@@ -21,6 +21,10 @@ from stnkit.validation.options import names as names
 from stnkit.validation.options import options as options
 from stnkit.validation.options import size as size
 from stnkit.validation.options import units as units
+from stnkit.validation.prefilter import coefficient_dtype as coefficient_dtype
+from stnkit.validation.prefilter import filtered_axes as filtered_axes
+from stnkit.validation.prefilter import prefiltered as prefiltered
+from stnkit.validation.prefilter import spline as spline
 from stnkit.validation.shapes import batch as batch
 from stnkit.validation.shapes import control_axes as control_axes
 from stnkit.validation.shapes import grid_axes as grid_axes
@@ -33,7 +37,3 @@ from stnkit.validation.shapes import source_axes as source_axes
 from stnkit.validation.shapes import spline_axes as spline_axes
 from stnkit.validation.shapes import theta_axes as theta_axes
 from stnkit.validation.shapes import writable as writable
-from stnkit.validation.spline_filters import coefficient_dtype as coefficient_dtype
-from stnkit.validation.spline_filters import filtered_axes as filtered_axes
-from stnkit.validation.spline_filters import prefiltered as prefiltered
-from stnkit.validation.spline_filters import spline as spline

@@ -10,7 +10,7 @@ from typing import Any
 from stnkit.kernels.compiler.jit import advanced, free, kernel, leaf, malloc, pointer
 from stnkit.kernels.cpu.call import IMAGE, OUT, SHORT_OF_MEMORY, arguments_at, words_at
 from stnkit.kernels.leaves.formats import zero
-from stnkit.kernels.leaves.recursion import find_coefficients
+from stnkit.kernels.leaves.prefilter import find_coefficients
 from stnkit.kernels.simd.lanes import lanes, load, store, width
 from stnkit.spec import Spec
 

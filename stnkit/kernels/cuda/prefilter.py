@@ -7,7 +7,7 @@ from numpy import int64
 
 from stnkit.kernels.compiler.jit import advanced, leaf, pointer
 from stnkit.kernels.leaves.formats import zero
-from stnkit.kernels.leaves.recursion import find_coefficients
+from stnkit.kernels.leaves.prefilter import find_coefficients
 from stnkit.spec import Spec
 
 

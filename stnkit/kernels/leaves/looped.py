@@ -2,7 +2,7 @@
 
 from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import whole
-from stnkit.kernels.leaves.filters import cubic_rise, lanczos, mitchell
+from stnkit.kernels.leaves.filter_weights import cubic_rise, lanczos, mitchell
 from stnkit.kernels.leaves.padding import base, is_lost, neighbour, settle, tap_period
 from stnkit.kernels.leaves.splines import spline, spline_slopes
 from stnkit.spec import MITCHELL
