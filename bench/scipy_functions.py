@@ -1,8 +1,8 @@
 """What SciPy's functions take, and `stnkit.ndimage` on two threads: `python -m bench ndimage [--before PATH]`.
 
 Both are called in turn, in one process, with SciPy's defaults: mode "constant", and the filter for order 3. Times are
-medians. Processor time tells what a core does, whatever else runs on the machine. Writes JSON to `bench/results`, and the
-table to the documentation's page on performance.
+medians. Processor time tells what a core does, whatever else runs on the machine. Writes JSON to `bench/results`, and
+the table to the documentation's page on performance.
 """
 
 import sys
