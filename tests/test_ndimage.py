@@ -157,6 +157,7 @@ def test_refuses(plain):
         ((TypeError,), "real", lambda: nd.map_coordinates(image, [[0j], [0j]])),
         ((TypeError, RuntimeError), "dtype", lambda: nd.shift(np.array([None]), 1)),
         ((ValueError,), "two", lambda: nd.rotate(image, 1, (0,))),
+        ((NotImplementedError,), "scipy.ndimage.geometric_transform", lambda: nd.geometric_transform(image, tuple)),
         ((NotImplementedError,), "scipy.ndimage.zoom", lambda: nd.zoom(np.ones((2,) * 4), 2)),
         (
             (NotImplementedError,),
