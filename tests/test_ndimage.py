@@ -1,5 +1,6 @@
 """SciPy's functions on these kernels: numbers, shapes, dtypes, errors, frameworks and gradients."""
 
+import doctest
 import warnings
 
 import numpy as np
@@ -156,6 +157,7 @@ def test_refuses(plain):
         ((TypeError,), "real", lambda: nd.map_coordinates(image, [[0j], [0j]])),
         ((TypeError, RuntimeError), "dtype", lambda: nd.shift(np.array([None]), 1)),
         ((ValueError,), "two", lambda: nd.rotate(image, 1, (0,))),
+        ((NotImplementedError,), "scipy.ndimage.geometric_transform", lambda: nd.geometric_transform(image, tuple)),
         ((NotImplementedError,), "scipy.ndimage.zoom", lambda: nd.zoom(np.ones((2,) * 4), 2)),
         (
             (NotImplementedError,),
@@ -210,6 +212,15 @@ def test_gradients(plain, name, options):
         bars = jax.grad(lambda *both: (function(*both) ** 2).sum(), (0, 1))(*given)
     for bar, tensor in zip(bars, used, strict=False):
         np.testing.assert_allclose(bar, tensor.grad, rtol=0, atol=1e-10)
+
+
+def test_examples_of_documentation(plain):
+    """Every public function shows what it prints."""
+    assert plain.ndimage.__all__ == sorted(plain.ndimage.__all__)
+    for name in plain.ndimage.__all__:
+        (test,) = doctest.DocTestFinder(recurse=False).find(getattr(plain.ndimage, name), name, module=False, globs={})
+        assert test.examples
+        assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
 
 def test_compiled():

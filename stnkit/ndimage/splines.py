@@ -97,7 +97,7 @@ def spline_filter(input: Array, order: int = 3, output: Any = np.float64, mode: 
     >>> from stnkit import ndimage
     >>> pixels = np.eye(3)
     >>> coefficients = ndimage.spline_filter(pixels)
-    >>> ndimage.map_coordinates(coefficients, [[0, 1], [1, 1]], prefilter=False).round(9)
+    >>> ndimage.map_coordinates(coefficients, [[0, 1], [1, 1]], prefilter=False).round(9) + 0.0
     array([0., 1.])
     """
     found = degree(order, 2)
