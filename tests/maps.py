@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import oracles
-from samplers import MODES, PADDINGS
+from calls import PADDINGS
+from samplers import MODES
 
 OPS = ("projective", "thin_plate_spline")
 EVERY = [(d, mode, padding) for d in (1, 2, 3) for mode in MODES for padding in PADDINGS]

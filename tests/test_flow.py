@@ -11,7 +11,8 @@ import numpy as np
 import oracles
 import pytest
 import samplers
-from samplers import MODES, PADDINGS
+from calls import PADDINGS
+from samplers import MODES
 from strategies import LAYOUTS
 
 import stnkit

@@ -16,9 +16,10 @@ import oracles
 import pytest
 import samplers
 import torch
+from calls import PADDINGS
 from cases import margin, unit
 from conftest import uncompiled
-from samplers import MODES, PADDINGS, SOURCES
+from samplers import MODES, SOURCES
 
 import stnkit
 from stnkit.kernels.cpu import threads

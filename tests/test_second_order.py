@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import samplers
 import torch
-from samplers import EACH, MODES, PADDINGS, SOURCES
+from calls import PADDINGS
+from samplers import EACH, MODES, SOURCES
 from strategies import LAYOUTS
 from torch.nn import functional
 

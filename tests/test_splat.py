@@ -10,7 +10,8 @@ import pytest
 import samplers
 import torch
 import torch_reference
-from samplers import MODES, PADDINGS
+from calls import PADDINGS
+from samplers import MODES
 from strategies import LAYOUTS
 from torch.nn import functional
 
