@@ -25,7 +25,7 @@ from PIL import Image
 
 from stnkit import __main__, __version__
 from stnkit.cli import cleaning, compiling, environment, interrupts, notices, selection
-from stnkit.cli.app import BLENDING, run
+from stnkit.cli.app import BLENDING, SURROUNDING, run
 from stnkit.kernels.compiler import digests, jit
 from stnkit.kernels.cpu import grids, threads
 from stnkit.kernels.cuda import cubin_cache
@@ -84,8 +84,8 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path):
         (["--size", "0x5"], "WIDTHxHEIGHT"),
         (["--size", "99999x99999"], "pixels; at most"),
         (["--mode", "cubic"], f"--mode must be one of {', '.join(BLENDING)}; got cubic"),
-        (["--padding", "edge"], f"--padding must be one of {', '.join(PADDING_MODES)}; got edge"),
-        (["--padding", "border", "--fill", "1"], "--fill is read with --padding zeros only"),
+        (["--padding", "edge"], f"--padding must be one of {', '.join(SURROUNDING)}; got edge"),
+        (["--padding", "border", "--fill", "1"], "--fill is read with --padding zeros and mask only"),
         (["--fill", "1,2"], "takes 1 number, or 3 (red, green, blue); got 2"),
         (["--fill", "256"], "between 0 and 255"),
         (["--fill", "nan"], "--fill takes finite numbers"),
@@ -236,7 +236,7 @@ def test_help_and_version(monkeypatch, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.strip() == __version__
     assert run(["warp", "--help"]) == 0
     shown = capsys.readouterr().out
-    for name in [*BLENDING, *PADDING_MODES, "--theta", "WIDTHxHEIGHT"]:
+    for name in [*BLENDING, *SURROUNDING, "--theta", "WIDTHxHEIGHT"]:
         assert name in shown
 
 

@@ -11,7 +11,7 @@ from pictures_on_disk import PIXELS, load, save
 from PIL import Image, ImageCms
 
 from stnkit.cli import pictures
-from stnkit.spec import MODES, PADDING_MODES
+from stnkit.cli.app import BLENDING, SURROUNDING
 
 
 @pytest.fixture
@@ -91,18 +91,20 @@ def test_theta_is_the_samplers_matrix(run, photo: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(tmp_path / "out.png"), PIXELS["RGB"][:, ::-1])
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", BLENDING)
 def test_every_mode_is_accepted(run, photo: Path, tmp_path: Path, mode: str) -> None:
     assert run(["warp", str(photo), str(tmp_path / "out.png"), "--rotate", "10", "--mode", mode]) == 0
     assert load(tmp_path / "out.png").shape == (9, 14, 3)
 
 
-@pytest.mark.parametrize("padding", PADDING_MODES)
+@pytest.mark.parametrize("padding", SURROUNDING)
 def test_every_padding_is_accepted(run, photo: Path, tmp_path: Path, padding: str) -> None:
     words = ["warp", str(photo), str(tmp_path / "out.png"), "--translate", "14", "0", "--mode", "nearest"]
     assert run([*words, "--padding", padding]) == 0
     pixels, black = PIXELS["RGB"], np.zeros((1, 1, 3), np.uint8)
-    left = {"border": pixels[:, :1], "reflection": pixels[:, ::-1], "wrap": pixels}.get(padding, black)
+    periodic = pixels[:, [12, 13, *range(1, 13)]]  # 13 pixels to the right, the last pixel is the first
+    left = {"border": pixels[:, :1], "reflection": pixels[:, ::-1], "wrap": pixels, "periodic": periodic}
+    left = left.get(padding, black)
     np.testing.assert_array_equal(load(tmp_path / "out.png"), np.broadcast_to(left, (9, 14, 3)))
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from stnkit import __version__
 from stnkit.cli import arguments, interrupts, notices
-from stnkit.spec import DATA_FORMATS, DTYPES, LABEL, MODES, PADDING_MODES, ZEROS
+from stnkit.spec import DATA_FORMATS, DTYPES, LABEL, MARGINS, MASK, MODES, PADDING_MODES, ZEROS
 
 app = App(
     name="stnkit",
@@ -29,6 +29,7 @@ demo = App(name="demo", help="See the sampler's gradients at work on real digits
 app.command(demo)
 
 BLENDING = [name for name, code in MODES.items() if code != LABEL]  # as pictures hold no labels
+SURROUNDING = [name for name, code in PADDING_MODES.items() if code not in MARGINS]  # as they hold no margins
 Numbers = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Theta = tuple[float, float, float, float, float, float]
 
@@ -96,7 +97,7 @@ def warp(
     theta: Theta | None = None,
     size: str | None = None,
     mode: Annotated[str, Parameter(help=f"Interpolation: {', '.join(BLENDING)}.")] = "bilinear",
-    padding: Annotated[str, Parameter(help=f"Outside the picture: {', '.join(PADDING_MODES)}.")] = "zeros",
+    padding: Annotated[str, Parameter(help=f"Outside the picture: {', '.join(SURROUNDING)}.")] = "zeros",
     fill: Numbers | None = None,
 ) -> None:
     """Transform a PNG, JPEG or TIFF picture as it is seen, about its centre.
@@ -124,7 +125,7 @@ def warp(
     size
         The canvas of the output in pixels, WIDTHxHEIGHT, as in 640x480.
     fill
-        What padding zeros reads outside, in the file's own range: one number, or one per channel as in
+        What paddings zeros and mask read outside, in the file's own range: one number, or one per channel as in
         255,255,255. By default 0.
 
     """
@@ -136,9 +137,9 @@ def warp(
 
     pictures.file_format(target)
     arguments.one_of("--mode", mode, BLENDING)
-    arguments.one_of("--padding", padding, PADDING_MODES)
-    if fill is not None and PADDING_MODES[padding] != ZEROS:
-        message = f"--fill is read with --padding zeros only; got --padding {padding}"
+    arguments.one_of("--padding", padding, SURROUNDING)
+    if fill is not None and PADDING_MODES[padding] not in (ZEROS, MASK):
+        message = f"--fill is read with --padding zeros and mask only; got --padding {padding}"
         raise ValueError(message)
     factors = arguments.numbers("--scale", scale, most=2)
     values = arguments.numbers("--fill", "0" if fill is None else fill, most=4)
