@@ -32,7 +32,7 @@ def geometric_transform(input: Any, mapping: Callable[..., Any], *args: Any, **o
            [7., 8.]])
     """
     msg = (
-        "stnkit calls no Python function for each element: use scipy.ndimage.geometric_transform, or map_coordinates of "
-        "the coordinates that `mapping` gives for np.indices(output_shape)"
+        "stnkit calls no Python function for each element: use scipy.ndimage.geometric_transform, or map_coordinates "
+        "of the coordinates that `mapping` gives for np.indices(output_shape)"
     )
     raise NotImplementedError(msg)

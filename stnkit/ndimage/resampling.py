@@ -81,7 +81,7 @@ def resampled(
         filtered = tuple(range(-len(axes), 0)) if not layout.last else tuple(range(-len(axes) - 1, -1))
         picture, padding = coefficients(picture, order, edge, fills if layout.is_complex else fills[0], filtered, xp)
     precise = wide_float(xp) if order == 0 or work == "float64" else "float32"
-    given_source, source = source, _placed(source, picture, precise if is_map else None, xp)
+    placed = _placed(source, picture, precise if is_map else None, xp)
     into = _written(output, layout, work, image, shape, size)
     options: dict[str, Any] = {
         "mode": f"spline{order}",
@@ -90,11 +90,11 @@ def resampled(
         "align_corners": edge.align,
         "coords": "pixel",
     }
-    if is_map and not layout.last and is_separable(picture, given_source, size):
-        result = separable(picture, given_source, source.dtype, tuple(size), into, options)
+    if is_map and not layout.last and is_separable(picture, source, size):
+        result = separable(picture, source, placed.dtype, tuple(size), into, options)
     else:
         options |= {"data_format": "channels_last" if layout.last else "channels_first"}
-        result = _read(picture, source, size if is_map else None, into, **options)
+        result = _read(picture, placed, size if is_map else None, into, **options)
     if into is not None:
         return output.array
     result = result.reshape(layout.joined(shape, tuple(size)))
