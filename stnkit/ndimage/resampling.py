@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import stnkit
+from stnkit.backends.interop import framework_of, mixture
 from stnkit.ndimage.boundaries import boundary, coefficients, degree
 from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, is_foreign, joined, wide_float
 from stnkit.ndimage.outputs import COMPLEX, FLOATS, Output, arithmetic, delivered, rounded
@@ -148,6 +149,9 @@ def _turn(layout: Layout) -> Shape:
 
 def _placed(source: Array, like: Array, dtype: str | None, xp: Namespace) -> Array:
     """Return a source of coordinates as an array of the image's framework, and of a dtype if one is said."""
+    if is_foreign(source) and framework_of(source) != framework_of(like):
+        name = "coordinates" if dtype is None else "matrix"
+        raise mixture(name, source, "input", like)
     if is_foreign(source) or xp is np:
         return source if dtype is None else cast(source, dtype, xp)
     return joined(source, like, xp, dtype_of(dtype or wide_float(xp), xp))
