@@ -223,6 +223,25 @@ def test_examples_of_documentation(plain):
         assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
 
+def test_frameworks(plain):
+    """Dtypes and outputs of torch and JAX, which has no float64 unless it is asked to; and no mixtures."""
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    nd, image = plain.ndimage, np.random.default_rng(0).normal(size=(5, 6))
+    tensor, out = torch.tensor(image), torch.empty(5, 6)
+    assert nd.shift(tensor, 0.5, out) is out
+    np.testing.assert_allclose(out, scipy.ndimage.shift(image, 0.5), rtol=0, atol=1e-6)
+    assert nd.zoom(tensor, 2, torch.float32).dtype == nd.zoom(tensor, 2, "float32").dtype == torch.float32
+    assert nd.zoom(tensor.bfloat16(), 2).dtype == torch.bfloat16
+    assert nd.spline_filter(tensor.float()).dtype == torch.float64
+    array = jax.numpy.asarray(image, "float32")
+    assert nd.spline_filter(array).dtype == nd.map_coordinates(array, [[0.5], [1]]).dtype == np.float32
+    assert nd.shift(jax.numpy.arange(3), 1, order=1).tolist() == [0, 0, 1]
+    with pytest.raises(ValueError, match="immutable"):
+        nd.shift(array, 0.5, array)
+    with pytest.raises(TypeError, match="torch array"):
+        nd.shift(image, torch.tensor(0.5))
+
+
 def test_compiled():
     """Machine code: one volume, zoomed and rotated."""
     import stnkit.ndimage

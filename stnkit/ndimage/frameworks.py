@@ -41,12 +41,14 @@ def joined(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array
 
 
 def dtype_of(name: str, xp: Namespace) -> Any:
-    """Return a dtype of a framework by NumPy's name."""
+    """Return a dtype of a framework by NumPy's name; the widest float that it has in place of a wider one."""
+    name = wide_float(xp) if name == "float64" else name
     return np.dtype(name) if xp is np else getattr(xp, "bool" if name == "bool" else name)
 
 
 def cast(array: Array, name: str, xp: Namespace) -> Array:
     """Return an array in another dtype, itself if it has it."""
+    name = wide_float(xp) if name == "float64" else name
     return array if dtype_name(array) == name else converted(array, dtype_of(name, xp), xp)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import stnkit
+from stnkit.backends.interop import framework_of, mixture
 from stnkit.ndimage.boundaries import boundary, coefficients, degree
 from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, is_foreign, joined, wide_float
 from stnkit.ndimage.outputs import COMPLEX, FLOATS, Output, arithmetic, delivered, rounded
@@ -81,7 +82,7 @@ def resampled(
         filtered = tuple(range(-len(axes), 0)) if not layout.last else tuple(range(-len(axes) - 1, -1))
         picture, padding = coefficients(picture, order, edge, fills if layout.is_complex else fills[0], filtered, xp)
     precise = wide_float(xp) if order == 0 or work == "float64" else "float32"
-    given_source, source = source, _placed(source, picture, precise if is_map else None, xp)
+    placed = _placed(source, picture, precise if is_map else None, xp)
     into = _written(output, layout, work, image, shape, size)
     options: dict[str, Any] = {
         "mode": f"spline{order}",
@@ -91,11 +92,11 @@ def resampled(
         "align_corners": edge.align,
         "coords": "pixel",
     }
-    if is_map and not layout.last and is_separable(picture, given_source, size):
-        result = separable(picture, given_source, source.dtype, tuple(size), into, options)
+    if is_map and not layout.last and is_separable(picture, source, size):
+        result = separable(picture, source, placed.dtype, tuple(size), into, options)
     else:
         options |= {"data_format": "channels_last" if layout.last else "channels_first"}
-        result = _read(picture, source, size if is_map else None, into, **options)
+        result = _read(picture, placed, size if is_map else None, into, **options)
     if into is not None:
         return output.array
     result = result.reshape(layout.joined(shape, tuple(size)))
@@ -149,6 +150,9 @@ def _turn(layout: Layout) -> Shape:
 
 def _placed(source: Array, like: Array, dtype: str | None, xp: Namespace) -> Array:
     """Return a source of coordinates as an array of the image's framework, and of a dtype if one is said."""
+    if is_foreign(source) and framework_of(source) != framework_of(like):
+        name = "coordinates" if dtype is None else "matrix"
+        raise mixture(name, source, "input", like)
     if is_foreign(source) or xp is np:
         return source if dtype is None else cast(source, dtype, xp)
     return joined(source, like, xp, dtype_of(dtype or wide_float(xp), xp))
