@@ -34,7 +34,7 @@ def spline_filter(shape: Shape, dtype: np.dtype[Any], axis: int, options: Option
     """Plan the filter along one axis."""
     batch, n, inner = three(shape, axis)
     lanes = VECTOR // dtype.itemsize
-    blocks = -(-batch * inner // lanes)
+    blocks = -(-batch * inner // (lanes * prefilter.SIDE_BY_SIDE))
     call = Arguments(batch=batch, chunks=max(min(blocks, CHUNKS), 1), size=(1, n, inner))
     launch = Launch(
         prefilter.spline_filter, filter_spec(dtype, options, transpose, lanes), STEPS * math.prod(shape), call, (OUT,)

@@ -12,7 +12,10 @@ from stnkit.kernels.cpu.call import IMAGE, OUT, SHORT_OF_MEMORY, arguments_at, w
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.prefilter import find_coefficients
 from stnkit.kernels.simd.lanes import lanes, load, store, width
-from stnkit.spec import Spec
+from stnkit.kernels.simd.squares import transpose
+from stnkit.spec import LANES, Spec
+
+SIDE_BY_SIDE = 4  # vectors of lines in a block: what a row of the array holds of them is then read at once
 
 
 @functools.cache
@@ -33,17 +36,18 @@ def over_lines(address, first_chunk, last_chunk, spec):
     like = zero(spec.image_dtype)
     image, out, many = pointer(words[IMAGE], like), pointer(words[OUT], like), lanes(like, spec)
     n, inner = call.size[1], call.size[2]
-    count = call.batch * inner
-    memory = malloc(8 * n * width(many))
+    count, at_once = call.batch * inner, SIDE_BY_SIDE * width(many)
+    memory = malloc(8 * n * at_once)
     if memory == 0:
         return SHORT_OF_MEMORY
     block = pointer(memory, like)
-    blocks = (count + width(many) - 1) // width(many)
+    blocks = (count + at_once - 1) // at_once
     for item in range(first_chunk * blocks // call.chunks, last_chunk * blocks // call.chunks):
-        first = item * width(many)
-        wide = min(width(many), count - first)
+        first = item * at_once
+        wide = min(at_once, count - first)
         copy_lines(block, image, first, wide, n, inner, bool(1), many)
-        find_coefficients(block, width(many), n, many, spec)
+        for k in range((wide + width(many) - 1) // width(many)):
+            find_coefficients(advanced(block, k * n * width(many)), width(many), n, many, spec)
         copy_lines(block, out, first, wide, n, inner, bool(0), many)
     free(memory)
     return 0
@@ -51,7 +55,29 @@ def over_lines(address, first_chunk, last_chunk, spec):
 
 @leaf
 def copy_lines(block, array, first, wide, n, inner, inwards, many):
-    """Copy `wide` lines, from number `first` on, into a block or back; as lanes where they are neighbours."""
+    """Copy `wide` lines, from number `first` on, into a block or back: as many as there are lanes lie side by side.
+
+    Neighbours are copied row by row, as each row of the array may lie in a page of memory of its own.
+    """
+    if wide == SIDE_BY_SIDE * width(many) and first % inner + wide <= inner:
+        array = advanced(array, first // inner * n * inner + first % inner)
+        for i in range(n):
+            for k in range(SIDE_BY_SIDE):
+                inside, outside = (k * n + i) * width(many), i * inner + k * width(many)
+                if inwards:
+                    store(block, inside, load(array, outside, many))
+                else:
+                    store(array, outside, load(block, inside, many))
+    else:
+        for k in range((wide + width(many) - 1) // width(many)):
+            done = k * width(many)
+            few = min(width(many), wide - done)
+            copy_few(advanced(block, done * n), array, first + done, few, n, inner, inwards, many)
+
+
+@leaf
+def copy_few(block, array, first, wide, n, inner, inwards, many):
+    """Copy as many lines as there are lanes, a multiple of `LANES`, or fewer; the lanes left over hold zeros."""
     if wide == width(many) and first % inner + wide <= inner:
         array = advanced(array, first // inner * n * inner + first % inner)
         for i in range(n):
@@ -60,15 +86,24 @@ def copy_lines(block, array, first, wide, n, inner, inwards, many):
             else:
                 store(array, i * inner, load(block, i * width(many), many))
     else:
+        turned = n // LANES * LANES if inner == 1 and wide == width(many) else 0
+        for k in range(wide // LANES):  # rows of the array are columns of the block
+            line = (first + k * LANES) * n
+            for i in range(turned // LANES):
+                outside, inside = line + i * LANES, i * LANES * width(many) + k * LANES
+                if inwards:
+                    transpose(block, inside, width(many), array, outside, n)
+                else:
+                    transpose(array, outside, n, block, inside, width(many))
         for k in range(wide):
             line = first + k
             at = line // inner * n * inner + line % inner
-            for i in range(n):
+            for i in range(turned, n):
                 if inwards:
                     block[i * width(many) + k] = array[at + i * inner]
                 else:
                     array[at + i * inner] = block[i * width(many) + k]
         if inwards:
-            for k in range(wide, width(many)):  # what is not asked for, but filtered too
+            for k in range(wide, width(many)):
                 for i in range(n):
                     block[i * width(many) + k] = type(block[0])(0)
