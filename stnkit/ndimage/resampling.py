@@ -92,7 +92,7 @@ def resampled(
         "align_corners": edge.align,
         "coords": "pixel",
     }
-    if is_map and not layout.last and is_separable(picture, source, size):
+    if is_map and not layout.last and is_separable(picture, source, size, order + 1):
         result = separable(picture, source, placed.dtype, tuple(size), into, options)
     else:
         options |= {"data_format": "channels_last" if layout.last else "channels_first"}

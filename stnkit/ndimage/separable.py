@@ -15,16 +15,22 @@ import stnkit
 Shape = tuple[int, ...]
 
 LARGE = 1 << 16  # numbers of an output; of what is smaller, one pass is quicker than several
+FOOTPRINT = 8  # pixels of a location in one pass; as many, or more, are not read as fast as those of two passes
 SLAB = 1 << 21  # bytes between passes
 
 
-def is_separable(picture: Any, theta: Any, size: Shape) -> bool:
-    """Tell whether a picture (C, *S) is large, and read under a map that is a diagonal."""
+def is_separable(picture: Any, theta: Any, size: Shape, taps: int) -> bool:
+    """Tell whether a picture (C, *S) is large, and read by many taps, under a map that is a diagonal."""
     if not (isinstance(picture, np.ndarray) and isinstance(theta, np.ndarray)) or picture.dtype.itemsize == 2:
         return False
     d = len(size)
     apart = d > 1 and theta.shape == (d, d + 1) and np.count_nonzero(theta[:, :d]) == np.count_nonzero(np.diag(theta))
-    return bool(apart) and len(picture) * math.prod(size) >= LARGE and 0 not in picture.shape
+    return (
+        bool(apart)
+        and (d == 3 or taps**d >= FOOTPRINT)
+        and len(picture) * math.prod(size) >= LARGE
+        and 0 not in picture.shape
+    )
 
 
 def separable(
