@@ -74,6 +74,8 @@ def keywords(case: Case) -> dict[str, Any]:
     if case.op == "affine_sample" and case.size != case.extent:
         own["size"] = case.size
     absent = {"grid_count": "data_format"} | {op: "coords" for op in _SOURCES if op != "grid_sample"}
+    if case.mode.startswith("spline"):
+        own["prefilter"] = case.prefilter
     return own | {name: value for name, value in case.options.items() if name != absent.get(case.op)}
 
 
@@ -98,10 +100,6 @@ def stnkit(case: Case, inputs: Inputs) -> Side:
     if case.derivative in ("vjp_image", "vjp_source"):
         source = _SOURCES[case.op]
         options |= {"wrt": "image" if case.derivative == "vjp_image" else _WORDS.get(source, source)}
-    if case.prefilter:
-        found = {name: case.options[name] for name in ("padding_mode", "align_corners")} | {"order": int(case.mode[-1])}
-        image, *rest = given
-        return Side(lambda: last(library.spline_filter(image, **found), *rest, **options), results)
     if not before:
         return Side(lambda: last(*given, **options), results)
     forward = before[0]

@@ -24,7 +24,7 @@ class Case(NamedTuple):
     op: str = "grid_sample"
     derivative: str = "forward"  # or a name in DERIVATIVES
     antialias: int = 0  # places along each axis; 0 leaves the option out
-    prefilter: bool = False  # the image is not the coefficients of the spline, which are found first
+    prefilter: bool = False  # of splines: the image is not the coefficients, which are found first
 
     @property
     def options(self) -> dict[str, Any]:

@@ -48,34 +48,6 @@ def along(grid_bar, indices):
     return np.einsum("npi,pj->nij", grid_bar.reshape(n, -1, d), indices.reshape(-1, d + 1))
 
 
-# torch loads rules of its forward mode by torch.jit.script, which it deprecates itself.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-def test_in_torch_and_jax(plain):
-    """To the second order, where these compose derivatives of grids."""
-    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
-    from jax.test_util import check_grads
-
-    image, theta, size, _ = draw(1)
-    options = {"mode": "spline3", "padding_mode": "wrap", "coords": "pixel"}
-
-    def sample(image, theta):
-        return plain.affine_sample(image, theta, size, **options)
-
-    tensors = [torch.tensor(array, requires_grad=True) for array in (image, theta)]
-    assert torch.autograd.gradcheck(sample, tensors, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(sample, tensors, check_fwd_over_rev=True)
-    push = torch.func.jvp
-    dots = [torch.ones_like(tensor) for tensor in tensors]
-    given = [tensor.detach() for tensor in tensors]
-    twice = push(lambda *both: push(sample, both, tuple(dots))[1], tuple(given), tuple(dots))[1]
-    ahead, here, back = (
-        sample(*(g + step * dot for g, dot in zip(given, dots, strict=True))) for step in (1e-4, 0, -1e-4)
-    )
-    np.testing.assert_allclose(twice, (ahead - 2 * here + back) / 1e-8, rtol=0, atol=1e-5)
-    with jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64():
-        check_grads(sample, [jax.numpy.asarray(array) for array in (image, theta)], 2)
-
-
 def test_antialiased(plain):
     """A step of the output is as many pixels as theta says."""
     image = np.arange(12.0)[None]

@@ -196,7 +196,7 @@ ERRORS = {
     "batch": lambda a: stnkit.grid_sample(a((2, 1, 4, 4)), a((3, 2, 2, 2))),
     "axes": lambda a: stnkit.grid_sample(a((2, 1, 4, 4)), a((3, 2, 2, 4))),
     "mode": lambda a: stnkit.grid_sample(a((1, 1, 4, 4)), a((1, 2, 2, 2)), mode="cubic"),
-    "option": lambda a: stnkit.affine_sample(a((1, 1, 4, 4)), a((1, 2, 3)), coords="pixel"),
+    "option": lambda a: stnkit.affine_sample(a((1, 1, 4, 4)), a((1, 2, 3)), coords="polar"),
     "theta": lambda a: stnkit.affine_sample(a((1, 1, 4, 4)), a((1, 2, 2))),
     "size": lambda a: stnkit.affine_grid(a((1, 2, 3)), (4,)),
     "empty": lambda a: stnkit.grid_sample(a((1, 1, 0, 4)), a((1, 2, 2, 2))),
@@ -476,7 +476,7 @@ WORKQUEUE = """
 import numba
 numba.config.THREADING_LAYER = "workqueue"
 import threading, jax, numpy as np, stnkit
-image, grid = np.ones((4, 64, 64, 3), "f"), np.zeros((4, 64, 64, 2), "f")
+image, grid = np.ones((4, 64, 64, 3), "f"), np.zeros((4, 96, 96, 2), "f")
 program = jax.jit(lambda x, u: stnkit.grid_sample(x, u, data_format="channels_last")).lower(image, grid).compile()
 assert numba.threading_layer() == "workqueue"
 workers = [threading.Thread(target=lambda: [program(image, grid) for _ in range(50)]) for _ in range(3)]
@@ -486,4 +486,4 @@ print(float(program(image, grid).sum()))
 
 
 def test_workqueue_is_not_entered_from_several_threads():
-    assert run(WORKQUEUE, JAX_PLATFORMS="cpu") == f"{4 * 64 * 64 * 3:.1f}\n"
+    assert run(WORKQUEUE, JAX_PLATFORMS="cpu") == f"{4 * 96 * 96 * 3:.1f}\n"

@@ -1,4 +1,4 @@
-"""SciPy's functions on these kernels: numbers, shapes, dtypes, errors, frameworks and gradients."""
+"""SciPy's functions on these kernels: numbers, shapes, dtypes, errors, and patches."""
 
 import doctest
 import warnings
@@ -182,38 +182,6 @@ def test_patch(plain):
         scipy.ndimage.zoom(volume, 2, order=1)
 
 
-FUNCTIONS = {
-    "map_coordinates": lambda nd, **o: lambda x, c: nd.map_coordinates(x, c, **o),
-    "affine_transform": lambda nd, **o: lambda x, c: nd.affine_transform(x, c[:, :2] * 0.3, c[:, 2], **o),
-    "shift": lambda nd, **o: lambda x, c: nd.shift(x, c[:, 0], **o),
-    "zoom": lambda nd, **o: lambda x, c: nd.zoom(x, (1.5, 1), **o),
-    "rotate": lambda nd, **o: lambda x, c: nd.rotate(x, 20, **o),
-}
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("options", [{"order": 1}, {"mode": "nearest"}, {"mode": "grid-constant", "cval": 0.5}])
-def test_gradients(plain, name, options):
-    """Of images, coordinates, matrices and offsets, in torch and in JAX; and values are those of NumPy."""
-    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
-    random = np.random.default_rng(1)
-    image, numbers = random.normal(size=(3, 4)), random.uniform(0.2, 1.8, (2, 3))
-    function = FUNCTIONS[name](plain.ndimage, **options)
-    tensors = [torch.tensor(array, requires_grad=True) for array in (image, numbers)]
-    used = tensors if name not in ("zoom", "rotate") else tensors[:1]
-    assert torch.autograd.gradcheck(lambda *given: function(*given, *tensors[len(given) :]), used)
-    out = function(*tensors)
-    expected = function(image, numbers)
-    np.testing.assert_allclose(out.detach(), expected, rtol=0, atol=EXACT)
-    out.square().sum().backward()
-    with jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64():
-        given = [jax.numpy.asarray(array) for array in (image, numbers)]
-        np.testing.assert_allclose(jax.jit(function)(*given), expected, rtol=0, atol=EXACT)
-        bars = jax.grad(lambda *both: (function(*both) ** 2).sum(), (0, 1))(*given)
-    for bar, tensor in zip(bars, used, strict=False):
-        np.testing.assert_allclose(bar, tensor.grad, rtol=0, atol=1e-10)
-
-
 def test_examples_of_documentation(plain):
     """Every public function shows what it prints."""
     assert plain.ndimage.__all__ == sorted(plain.ndimage.__all__)
@@ -221,25 +189,6 @@ def test_examples_of_documentation(plain):
         (test,) = doctest.DocTestFinder(recurse=False).find(getattr(plain.ndimage, name), name, module=False, globs={})
         assert test.examples
         assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
-
-
-def test_frameworks(plain):
-    """Dtypes and outputs of torch and JAX, which has no float64 unless it is asked to; and no mixtures."""
-    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
-    nd, image = plain.ndimage, np.random.default_rng(0).normal(size=(5, 6))
-    tensor, out = torch.tensor(image), torch.empty(5, 6)
-    assert nd.shift(tensor, 0.5, out) is out
-    np.testing.assert_allclose(out, scipy.ndimage.shift(image, 0.5), rtol=0, atol=1e-6)
-    assert nd.zoom(tensor, 2, torch.float32).dtype == nd.zoom(tensor, 2, "float32").dtype == torch.float32
-    assert nd.zoom(tensor.bfloat16(), 2).dtype == torch.bfloat16
-    assert nd.spline_filter(tensor.float()).dtype == torch.float64
-    array = jax.numpy.asarray(image, "float32")
-    assert nd.spline_filter(array).dtype == nd.map_coordinates(array, [[0.5], [1]]).dtype == np.float32
-    assert nd.shift(jax.numpy.arange(3), 1, order=1).tolist() == [0, 0, 1]
-    with pytest.raises(ValueError, match="immutable"):
-        nd.shift(array, 0.5, array)
-    with pytest.raises(TypeError, match="torch array"):
-        nd.shift(image, torch.tensor(0.5))
 
 
 def test_compiled():

@@ -26,7 +26,7 @@ from stnkit.calls.control_points import fixed, known
 from stnkit.calls.derivatives import NAMES, SAMPLE, SAMPLERS, VJP, Derivative
 from stnkit.calls.sampling import Form, fits_out, fits_output, fits_sums, fits_tangents, formed, run, widened
 from stnkit.dtypes import bfloat16
-from stnkit.spec import FLOW, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, FLOW, THIN_PLATE_SPLINE
 
 _FUNCTIONS = {derivative: name for name, derivative in SAMPLERS.items()}
 _OPTIONS = ("mode", "padding_mode", "fill_value", "align_corners", "data_format")  # of every sampler
@@ -66,7 +66,7 @@ def _fast_path(derivative: Derivative[Any], kind: int, choices: Choices) -> tupl
         return "", {}
     names = [
         *_OPTIONS,
-        *(("units",) if kind == FLOW else ()),
+        *(("units",) if kind == FLOW else ("coords",) if kind == AFFINE else ()),
         *(("wrt", "deterministic") if derivative is VJP else ("size",)),
     ]
     return name, {option: getattr(choices, option) for option in names if option != "size" or choices.size is not None}

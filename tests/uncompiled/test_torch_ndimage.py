@@ -1,0 +1,91 @@
+"""SciPy's functions, and affine maps of pixels, on tensors and on JAX arrays: values, dtypes, outputs and gradients."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from jax.test_util import check_grads
+
+import stnkit
+import stnkit.ndimage as nd
+
+EXACT = 1e-12  # some hundred roundings of float64, of sums of up to 36 products
+
+
+FUNCTIONS = {
+    "map_coordinates": lambda nd, **o: lambda x, c: nd.map_coordinates(x, c, **o),
+    "affine_transform": lambda nd, **o: lambda x, c: nd.affine_transform(x, c[:, :2] * 0.3, c[:, 2], **o),
+    "shift": lambda nd, **o: lambda x, c: nd.shift(x, c[:, 0], **o),
+    "zoom": lambda nd, **o: lambda x, c: nd.zoom(x, (1.5, 1), **o),
+    "rotate": lambda nd, **o: lambda x, c: nd.rotate(x, 20, **o),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("options", [{"order": 1}, {"mode": "nearest"}, {"mode": "grid-constant", "cval": 0.5}])
+def test_gradients(name, options):
+    """Of images, coordinates, matrices and offsets, in torch and in JAX; and values are those of NumPy."""
+    random = np.random.default_rng(1)
+    image, numbers = random.normal(size=(3, 4)), random.uniform(0.2, 1.8, (2, 3))
+    function = FUNCTIONS[name](nd, **options)
+    tensors = [torch.tensor(array, requires_grad=True) for array in (image, numbers)]
+    used = tensors if name not in ("zoom", "rotate") else tensors[:1]
+    assert torch.autograd.gradcheck(lambda *given: function(*given, *tensors[len(given) :]), used)
+    out = function(*tensors)
+    expected = function(image, numbers)
+    np.testing.assert_allclose(out.detach(), expected, rtol=0, atol=EXACT)
+    out.square().sum().backward()
+    with jax.enable_x64(True):
+        given = [jax.numpy.asarray(array) for array in (image, numbers)]
+        np.testing.assert_allclose(jax.jit(function)(*given), expected, rtol=0, atol=EXACT)
+        bars = jax.grad(lambda *both: (function(*both) ** 2).sum(), (0, 1))(*given)
+    for bar, tensor in zip(bars, used, strict=False):
+        np.testing.assert_allclose(bar, tensor.grad, rtol=0, atol=1e-10)
+
+
+def test_frameworks():
+    """Dtypes and outputs of torch and JAX, which has no float64 unless it is asked to; and no mixtures."""
+    image = np.random.default_rng(0).normal(size=(5, 6))
+    tensor, out = torch.tensor(image), torch.empty(5, 6)
+    assert nd.shift(tensor, 0.5, out) is out
+    np.testing.assert_allclose(out, scipy.ndimage.shift(image, 0.5), rtol=0, atol=1e-6)
+    assert nd.zoom(tensor, 2, torch.float32).dtype == nd.zoom(tensor, 2, "float32").dtype == torch.float32
+    assert nd.zoom(tensor.bfloat16(), 2).dtype == torch.bfloat16
+    assert nd.spline_filter(tensor.float()).dtype == torch.float64
+    array = jax.numpy.asarray(image, "float32")
+    assert nd.spline_filter(array).dtype == nd.map_coordinates(array, [[0.5], [1]]).dtype == np.float32
+    assert nd.shift(jax.numpy.arange(3), 1, order=1).tolist() == [0, 0, 1]
+    with pytest.raises(ValueError, match="immutable"):
+        nd.shift(array, 0.5, array)
+    with pytest.raises(TypeError, match="torch array"):
+        nd.shift(image, torch.tensor(0.5))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_affine_maps_of_pixels():
+    """To the second order, where these compose derivatives of grids."""
+    random, size = np.random.default_rng(1), (4,)
+    image, theta = (
+        random.normal(size=(2, 2, 7)),
+        np.concatenate([np.full((2, 1, 1), 1.3), random.normal(size=(2, 1, 1))], -1),
+    )
+    options = {"mode": "spline3", "padding_mode": "wrap", "coords": "pixel"}
+
+    def sample(image, theta):
+        return stnkit.affine_sample(image, theta, size, **options)
+
+    tensors = [torch.tensor(array, requires_grad=True) for array in (image, theta)]
+    assert torch.autograd.gradcheck(sample, tensors, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(sample, tensors, check_fwd_over_rev=True)
+    push = torch.func.jvp
+    dots = [torch.ones_like(tensor) for tensor in tensors]
+    given = [tensor.detach() for tensor in tensors]
+    twice = push(lambda *both: push(sample, both, tuple(dots))[1], tuple(given), tuple(dots))[1]
+    ahead, here, back = (
+        sample(*(g + step * dot for g, dot in zip(given, dots, strict=True))) for step in (1e-4, 0, -1e-4)
+    )
+    np.testing.assert_allclose(twice, (ahead - 2 * here + back) / 1e-8, rtol=0, atol=1e-5)
+    with jax.enable_x64(True):
+        check_grads(sample, [jax.numpy.asarray(array) for array in (image, theta)], 2)
