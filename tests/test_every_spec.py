@@ -51,7 +51,10 @@ def close(got, expected, limits, about):
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("d", "mode"), EACH)
 def test_grid_sample(plain, d, mode, padding, dtype):
-    for extent, align, coords, layout in itertools.product(EXTENTS[d], (False, True), COORDS, DATA_FORMATS):
+    """Of bicubic on three axes, which takes the longest, each layout with one alignment: channels do not know of it."""
+    every = [*itertools.product((False, True), DATA_FORMATS)]
+    pairs = every[:1] + every[-1:] if (d, mode) == (3, "bicubic") else every
+    for extent, (align, layout), coords in itertools.product(EXTENTS[d], pairs, COORDS):
         random = np.random.default_rng(0)
         last = layout == "channels_last"
         for kind, grid in coordinates(d, extent, align, coords, dtype).items():
@@ -84,7 +87,7 @@ def test_grid_sample(plain, d, mode, padding, dtype):
 
 @pytest.mark.parametrize("dtype", FAR)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize(("d", "mode"), EACH)
+@pytest.mark.parametrize(("d", "mode"), [one for one in EACH if one != (3, "bicubic")])  # axes are as in bilinear
 def test_affine_sample(plain, d, mode, padding, dtype):
     """`affine_sample` is `grid_sample` of `affine_grid`, bit for bit, and so are its cotangents."""
     for extent, align, layout in itertools.product(EXTENTS[d], (False, True), DATA_FORMATS):
