@@ -15,6 +15,7 @@ from stnkit.antialias.compose import antialiased
 from stnkit.antialias.supersampling import Tools
 from stnkit.calls.arguments import Choices
 from stnkit.calls.derivatives import SAMPLERS
+from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.torch import _compat, memory
 from stnkit.torch.autograd import stands_for_another
 from stnkit.torch.operations import Operation
@@ -41,8 +42,11 @@ def composed(
     antialias = choices.pop("antialias")
     if "control_points" in choices:
         choices["control_points"] = constant(choices["control_points"])
+    derivative, kind = SAMPLERS[name]
+    if kind in (PROJECTIVE, THIN_PLATE_SPLINE):
+        choices.pop("coords", None)  # which their functions do not have, and that of `operation` does
     do = _uncompiled if torch.compiler.is_dynamo_compiling() and antialias is True else antialiased
-    results = do(function, *SAMPLERS[name], tensors, choices, antialias, TORCH)
+    results = do(function, derivative, kind, tensors, choices, antialias, TORCH)
     return results[0] if len(results) == 1 else results
 
 
