@@ -63,7 +63,7 @@ FEW = (  # tests that go through kernels of every kind, for tools that make thes
     "test_samplers[theta-2-float32-True]",
     "test_modes[border-bicubic]",
     "test_items_that_are_gathered_and_scattered[bilinear-zeros-True]",
-    "test_means_of_places[flow-2]",
+    "test_means_of_subsamples[flow-2]",
 )
 WHOLE = ("PYTORCH_NO_CUDA_MEMORY_CACHING", "1")  # each tensor is an allocation, so that its end is seen
 

@@ -520,7 +520,7 @@ def test_means_of_subsamples(library, op, kind, mean):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", bfloat16])
-def test_items_of_which_each_has_its_own_number_of_places(library, dtype):
+def test_items_of_which_each_has_its_own_number_of_subsamples(library, dtype):
     """One shrinks three times, one not at all, and one is not finite; channels come last, and an image is shared."""
     image = picture(1, 2, (3, 4), True, dtype)
     image = image * np.int32(2**24 + 1) if dtype == "int32" else image  # of more digits than float32 has

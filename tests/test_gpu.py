@@ -116,7 +116,7 @@ def test_samplers(torch, kind, ndim, dtype, last):
 
 @pytest.mark.parametrize("antialias", [True, 2])
 @pytest.mark.parametrize("kind", ["theta", "flow", "projective", "thin_plate_spline"])
-def test_means_of_places(torch, kind, antialias):
+def test_means_of_subsamples(torch, kind, antialias):
     """Of maps that shrink, and by another number for each item of a batch. Derivatives are of bicubic: none jumps."""
     image, source, cotangent = draw(torch, 2, channels=4, kind="flow" if kind == "flow" else "theta")
     fixed = {}

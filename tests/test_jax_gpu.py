@@ -157,7 +157,7 @@ def test_transformations(on_gpu, plain):
     close(mine, everything(images, thetas))
 
 
-def test_means_of_places(on_gpu, plain):
+def test_means_of_subsamples(on_gpu, plain):
     """A number of places in a compiled program; where gradients are not compiled, the number that maps ask for."""
     points = control_lattice((2, 3)) + 0.05 * draw(6, 2)
     rows = np.eye(2, 3) * np.array([0.9, 0.3])[:, None, None] + 0.05 * THETA

@@ -1,19 +1,15 @@
 """SciPy's own tests of resampling and splines pass on `stnkit.ndimage`."""
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 MODULES = ("scipy.ndimage.tests.test_interpolation", "scipy.ndimage.tests.test_splines")
 LEAST = 840  # tests, so that the run has been of SciPy's
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("scipy.ndimage.tests"), reason="SciPy is installed without its tests")
 def test_all_pass(tmp_path):
     """On the uncompiled kernels, as there are hundreds of kinds of calls."""
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])

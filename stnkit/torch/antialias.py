@@ -3,7 +3,6 @@
 Other calls are done on shared memory by the NumPy function.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +12,7 @@ from torch.autograd import forward_ad
 
 from stnkit.antialias.compose import antialiased
 from stnkit.antialias.supersampling import Tools
-from stnkit.calls.arguments import Choices
 from stnkit.calls.derivatives import SAMPLERS
-from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.torch import _compat, memory
 from stnkit.torch.autograd import stands_for_another
 from stnkit.torch.operations import Operation
@@ -24,36 +21,24 @@ from stnkit.torch.unsupported import refuse_rounding
 
 Options = dict[str, Any]
 
-_CHOICES = Choices._fields
-
 
 def composed(
     function: Callable[..., Any],
     name: str,
     operation: Operation,
     tensors: Sequence[Any],
-    rest: Sequence[Any],
     options: Options,
 ) -> Any:
-    """Do a call of the public function of a name by plain calls of it; `operation` takes its arrays."""
+    """Do a call of a public function, with all its options, by plain calls; `operation` takes its arrays."""
     if operation.rounds:
         refuse_lost_derivatives(operation, tensors, options)
-    choices = {**_defaults(operation), **({"size": rest[0]} if rest else {}), **options}
+    choices = dict(options)
     antialias = choices.pop("antialias")
     if "control_points" in choices:
         choices["control_points"] = constant(choices["control_points"])
-    derivative, kind = SAMPLERS[name]
-    if kind in (PROJECTIVE, THIN_PLATE_SPLINE):
-        choices.pop("coords", None)  # which their functions do not have, and that of `operation` does
     do = _uncompiled if torch.compiler.is_dynamo_compiling() and antialias is True else antialiased
-    results = do(function, derivative, kind, tensors, choices, antialias, TORCH)
+    results = do(function, *SAMPLERS[name], tensors, choices, antialias, TORCH)
     return results[0] if len(results) == 1 else results
-
-
-def _defaults(operation: Operation) -> Options:
-    """Return the options of a public function, but those of memory."""
-    parameters = inspect.signature(operation.plain).parameters
-    return {option: parameters[option].default for option in _CHOICES if option in parameters}
 
 
 def refuse_lost_derivatives(operation: Operation, tensors: Sequence[Any], options: Options) -> None:

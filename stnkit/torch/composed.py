@@ -103,7 +103,7 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
             named.pop("antialias", None)
             return function(**named)
         tensors = [named.pop(array) for array in arrays]
-        return antialias.composed(call, plain.__name__, OPERATIONS[like], tensors, (), named)
+        return antialias.composed(call, plain.__name__, OPERATIONS[like], tensors, own | named)
 
     def readable(named: dict[str, Any]) -> bool:
         """Tell whether some array is a tensor; refuse what is none beside it."""

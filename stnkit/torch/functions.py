@@ -50,12 +50,12 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
             return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
-        if is_filtered(own, options):
-            sized = {"size": rest[0]} if rest else {}
-            choices = own | sized | unwritten(options)
-            return prefiltered.composed(public, operation.name, operation, tensors, choices, alone)
-        if "antialias" in options:
-            return composed(public, operation.name, operation, tensors, rest, unwritten(options))
+        is_prefiltered = is_filtered(own, options)
+        if is_prefiltered or "antialias" in options:
+            choices = own | ({"size": rest[0]} if rest else {}) | unwritten(options)
+            if is_prefiltered:
+                return prefiltered.composed(public, operation.name, operation, tensors, choices, alone)
+            return composed(public, operation.name, operation, tensors, choices)
         return performed(operation, tensors, rest, options, alone)
 
     return function

@@ -264,7 +264,7 @@ def shrinking(op):
 @pytest.mark.parametrize("antialias", [True, 2])
 @pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize("op", ["affine", "projective", "thin_plate_spline", "flow"])
-def test_means_of_places(on_gpu, op, recorded, antialias, monkeypatch):
+def test_means_of_subsamples(on_gpu, op, recorded, antialias, monkeypatch):
     """With a gradient, without one, with a tangent, and with derivatives that are asked for by name."""
     monkeypatch.setattr(torch.Tensor, "__dlpack_device__", lambda tensor: (2 if interop.on_gpu(tensor) else 1, 0))
     source, points = shrinking(op)
@@ -290,7 +290,7 @@ def test_means_of_places(on_gpu, op, recorded, antialias, monkeypatch):
     close(*both(on_gpu, function))
 
 
-def test_a_number_of_places_is_kept_on_the_trace_and_true_is_not(on_gpu):
+def test_a_number_of_subsamples_is_kept_on_the_trace_and_true_is_not(on_gpu):
     image, (theta, _) = torch.rand(2, 2, 7, 9, dtype=torch.float64), shrinking("affine")
     for antialias, kept in ((2, 1), (True, 0)):
         fast_path._fast_calls.clear()
