@@ -69,7 +69,13 @@ def compiler() -> None:
 def _rooms(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let `import stnkit` find the uncompiled copy during the tests that ask for it, and only then.
 
-    stnkit imports its kernels at the first call, so the copy must be in place for as long as it is called.
+    stnkit imports its kernels at the first call, so the copy must be in place for as long as it is called. XLA compiles
+    little then, too: every primitive of a derivative is a program to it.
     """
     with uncompiled() if "plain" in request.fixturenames else contextlib.nullcontext():
+        jax = sys.modules.get("jax") if "plain" in request.fixturenames else None
+        if jax:
+            jax.config.update("jax_disable_most_optimizations", True)
         yield
+        if jax:
+            jax.config.update("jax_disable_most_optimizations", False)
