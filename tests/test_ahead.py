@@ -14,7 +14,7 @@ from cases import FUNCTIONS
 
 import stnkit
 from stnkit.kernels.compiler import monitor
-from stnkit.kernels.cpu import grids, threads
+from stnkit.kernels.cpu import factories, grids, threads
 from stnkit.plans import launch as plans
 from stnkit.spec import BICUBIC, BORDER, UINT8, WRAP, Spec
 
@@ -30,6 +30,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
     def forget() -> None:
         grids.grid.cache_clear()
+        factories.made.cache_clear()
         plans.grid.cache_clear()
 
     forget()
@@ -38,8 +39,8 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 def kept(place: Path) -> list[Path]:
-    """Return the kernels that are kept, without what starts them."""
-    return sorted(path for path in place.rglob("*.nbc") if not path.name.startswith("threads."))
+    """Return the kernels that are kept."""
+    return sorted(place.rglob("*.nbc"))
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def launched(plain, monkeypatch: pytest.MonkeyPatch):
     taken = room.taken
 
     def note(kernel):
-        found.append(kernel.function.__qualname__)
+        found.append(kernel.key)
         return taken(kernel)
 
     monkeypatch.setattr(room, "taken", note)

@@ -395,8 +395,8 @@ def test_clean_removes_the_kernels_of_other_sources(place: Path, capsys: pytest.
     spec = Spec(1, digest=today)
     kept = Path(FunctionCache(jit.kernel(lambda: spec, spec).function)._cache_file._index_path)  # as Numba names it
     assert f"_{today:014x}_" in kept.name
-    starter = f"threads.start_{digests.digest('stnkit.kernels.cpu.threads'):014x}-196.py311.1.nbc"
-    others = ["cpu.pyc", "jit.place-217.py311.nbi", starter]
+    parallel = f"parallel.parallel_{digests.digest('stnkit.kernels.cpu.parallel'):014x}-196.py311.1.nbc"
+    others = ["cpu.pyc", "jit.place-217.py311.nbi", parallel]
     old = [kept.name.replace(f"{today:014x}", f"{today ^ 1:014x}"), "cpu.sample_vjp_0123456789abcdef-49.py311.nbi"]
     old += [f"threads.start_{today ^ 1:014x}-196.py311.nbi"]
     old += [name.replace(".nbi", ".12.nbc") for name in old] + [f"{old[0]}.tmp.0123456789abcdef"]

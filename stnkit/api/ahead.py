@@ -89,9 +89,8 @@ def compile_ahead(
         msg = f"`function` must be a function of stnkit on arrays, as stnkit.grid_sample; got {function!r}"
         raise TypeError(msg)
     bound = inspect.signature(function).bind(*arrays, **options)
-    from numba import config
-
     from stnkit.kernels.compiler import monitor
+    from stnkit.kernels.compiler.settings import interpreted
     from stnkit.kernels.cpu import threads
 
     before = time.process_time()
@@ -99,7 +98,7 @@ def compile_ahead(
         for one, keywords in _calls(function, _stand_ins(bound, np.dtype(dtype))):
             one(**keywords)
     directory = threads.cache_directory()
-    if directory is None and not config.DISABLE_JIT:
+    if directory is None and not interpreted():
         message = (
             "there is no directory to keep kernels in, so that each process compiles them: set NUMBA_CACHE_DIR to a "
             "directory that can be written to"
