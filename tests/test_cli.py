@@ -24,7 +24,7 @@ from pictures_on_disk import PIXELS, load, save
 from PIL import Image
 
 from stnkit import __main__, __version__
-from stnkit.cli import cleaning, compiling, environment, interrupts, notices, selection
+from stnkit.cli import cleaning, compiling, environment, interrupts, notices, pool, selection
 from stnkit.cli.app import BLENDING, SURROUNDING, run
 from stnkit.kernels.compiler import digests, jit
 from stnkit.kernels.cpu import grids, threads
@@ -345,7 +345,7 @@ def test_a_process_that_is_killed_while_it_compiles_is_reported(monkeypatch) -> 
             future.set_exception(BrokenProcessPool())
             return future
 
-    monkeypatch.setattr(compiling, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", Pool)
     chosen = selection.choices(["affine_grid"], [1, 2], ["float32"], [1])
     with pytest.raises(ValueError, match="fewer --jobs"):
         list(compiling.outcomes(chosen, 2))

@@ -39,7 +39,7 @@ def described(launch: Launch) -> list[int]:
     """Return words that say which kernel a call runs; the last is the length of the text in those before it."""
     about = {
         "version": stnkit.__version__,
-        "kernel": launch.factory.name,
+        "kernel": launch.kernel.name,
         "spec": launch.spec,
         "work": launch.work,
         "chunks": launch.call.chunks,

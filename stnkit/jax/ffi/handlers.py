@@ -38,7 +38,7 @@ def started(launch: Launch) -> tuple[int, int]:
 def target(launch: Launch) -> str:
     """Return the name under which the handler of a kernel is registered: the same in every process."""
     form = hashlib.sha256(repr((launch.spec, threaded(launch))).encode()).hexdigest()[:16]
-    name = f"stnkit_{launch.factory.name}_{form}"
+    name = f"stnkit_{launch.kernel.name}_{form}"
     with _registering:
         if name not in registered:
             registered[name] = handler(*started(launch))

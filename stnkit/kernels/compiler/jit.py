@@ -99,6 +99,14 @@ class Kernel:
         monitor.note(self.key, monitor.CACHE if self._compiled.cache_hits else monitor.COMPILED)
         return address
 
+    def object(self) -> tuple[str, bytes] | None:
+        """Return its name in the object that this process has made of it, and the object; None if it was on disk."""
+        self.address  # noqa: B018  # compiles it
+        if self._compiled.cache_hits:
+            return None
+        _, _, (code, _) = self._compiled._library.serialize_using_object_code()
+        return self._compiled.native_name, code
+
     @functools.cached_property
     def _compiled(self) -> Any:
         return cached(cfunc, self.function, FORM, error_model="numpy", pipeline_class=KernelPipeline)

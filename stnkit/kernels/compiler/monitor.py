@@ -29,7 +29,7 @@ class Tally:
     """The kernels of a call that is made ahead."""
 
     def __init__(self) -> None:
-        self.kernels: set[str] = set()  # by their names, in which their choices are
+        self.kernels: dict[str, Any] = {}  # by the names that they are kept by
         self.compiled = 0
 
 
@@ -38,7 +38,7 @@ def taken(kernel: Any) -> bool:
     found = tally()
     if found is None:
         return False
-    found.kernels.add(kernel.key)
+    found.kernels[kernel.key] = kernel
     if not interpreted():
         kernel.address  # noqa: B018  # compiles the kernel
     return True

@@ -23,17 +23,18 @@ class Kernel:
         """Where its machine code is: from an archive, from Numba's cache, or compiled now."""
         found = shipped.address(self.key, self.spec.digest)
         if found is None:
-            return int(self._written.address)
+            return int(self.written.address)
         monitor.note(self.key, monitor.ARCHIVE)
         return found
 
     @property
     def function(self) -> Any:
         """What it is compiled of: a function of Python's."""
-        return self._written.function
+        return self.written.function
 
     @functools.cached_property
-    def _written(self) -> Any:
+    def written(self) -> Any:
+        """The kernel as `compiler.jit` has it."""
         room = getattr(cpu, self.room, None) or importlib.import_module(f"{cpu.__name__}.{self.room}")
         return getattr(room, self.name)(self.spec)
 

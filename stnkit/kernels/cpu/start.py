@@ -12,6 +12,7 @@ from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cpu.call import SLOTS, WORDS
 from stnkit.kernels.objects import linking, shipped
 
+NAME = "stnkit_start"
 HEAD = 8 * 3  # bytes of a block before the words of a call
 
 WORD, OBJECT = ir.IntType(64), ir.IntType(8).as_pointer()
@@ -49,7 +50,7 @@ def starter() -> Callable[..., None]:
     name, text = written()
     found = shipped.find(name, digest())
     code = linking.compiled(text) if found is None else found.code
-    method = _Method(b"start", linking.address(code, "start", _interface()), FAST_CALL, None)
+    method = _Method(b"start", linking.address(code, NAME, _interface()), FAST_CALL, None)
     made = ctypes.pythonapi.PyCFunction_NewEx
     made.restype, made.argtypes = ctypes.py_object, [ctypes.POINTER(_Method), ctypes.c_void_p, ctypes.c_void_p]
     _kept.append(method)  # as Python keeps its address
@@ -75,7 +76,7 @@ def written() -> tuple[str, str]:
 def _module() -> ir.Module:
     module = ir.Module("start")
     python = {name: ir.Function(module, ir.FunctionType(*form), name) for name, form in PYTHON.items()}
-    function = ir.Function(module, ir.FunctionType(OBJECT, [OBJECT, OBJECT.as_pointer(), WORD]), "start")
+    function = ir.Function(module, ir.FunctionType(OBJECT, [OBJECT, OBJECT.as_pointer(), WORD]), NAME)
     _, arguments, count = function.args
     here = ir.IRBuilder(function.append_basic_block())
     words = here.alloca(ir.ArrayType(WORD, WORDS))

@@ -47,6 +47,9 @@ class Archive:
             raise Damaged(msg)
         self.about: dict[str, Any] = json.loads(table)
         self._objects = self.about.pop("objects")
+        if self._end + sum(length for _, length, _ in self._objects.values()) != len(self._bytes):
+            msg = "it has another length than it had when it was written"
+            raise Damaged(msg)
 
     def __len__(self) -> int:
         return len(self._objects)

@@ -1,6 +1,7 @@
 """Machine code that is linked into this process by LLVM, through llvmlite alone."""
 
 import functools
+import itertools
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from llvmlite import binding as llvm
 
 _linked: dict[str, Any] = {}  # what keeps the code of each function in memory: it is never let go
 _one_at_a_time = threading.Lock()
+_numbers = itertools.count()  # of libraries, which need names of their own
 
 
 def machine(**options: Any) -> Any:
@@ -43,5 +45,5 @@ def address(code: bytes, symbol: str, imports: Mapping[str, int] | None = None) 
             library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
             for name, where in (imports or {}).items():
                 library.import_symbol(name, where)
-            _linked[symbol] = library.link(_linker(), symbol)
+            _linked[symbol] = library.link(_linker(), f"stnkit {next(_numbers)}")
         return int(_linked[symbol][symbol])

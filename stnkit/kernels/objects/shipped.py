@@ -60,6 +60,24 @@ def check(found: Archive, digest: int) -> None:
         raise Damaged(msg)
 
 
+def described(digest: int) -> dict[str, str | int]:
+    """Say which archive kernels of a digest are taken from, or why from none."""
+    path = place()
+    if path is None:
+        return {"file": "none: kernels are compiled"}
+    try:
+        found = Archive(path)
+        check(found, digest)
+    except (OSError, Damaged) as error:
+        return {"file": f"{path}, which is not used: {error}"}
+    return {
+        "file": str(path),
+        "level": found.about["level"],
+        "kernels": sum(not name.startswith("start_") for name in found),
+        "size": f"{found.size / 2**20:.1f} MiB",
+    }
+
+
 def find(name: str, digest: int) -> Object | None:
     """Return an object by its name, from the archive of kernels of a digest."""
     found = archive(digest)
@@ -80,8 +98,8 @@ def address(name: str, digest: int) -> int | None:
     try:
         return linking.address(found.code, found.symbol)
     except RuntimeError as error:
-        path = place()
-        refuse(path or Path(name), error)
+        if (used := archive(digest)) is not None:
+            refuse(used.path, error)
         return None
 
 
