@@ -15,6 +15,7 @@ from cases import FUNCTIONS
 import stnkit
 from stnkit.kernels.compiler import monitor
 from stnkit.kernels.cpu import factories, grids, threads
+from stnkit.kernels.objects import shipped
 from stnkit.plans import launch as plans
 from stnkit.spec import BICUBIC, BORDER, UINT8, WRAP, Spec
 
@@ -27,6 +28,8 @@ IMAGES, GRIDS = (2, 3, 4, 5), (2, 4, 5, 2)
 def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Let kernels be kept in an empty directory; return what forgets those in memory, as a new process has none."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("STNKIT_ARCHIVE", "0")
+    shipped.archive.cache_clear()
 
     def forget() -> None:
         grids.grid.cache_clear()
@@ -36,6 +39,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     forget()
     yield forget
     forget()
+    shipped.archive.cache_clear()
 
 
 def kept(place: Path) -> list[Path]:

@@ -256,8 +256,17 @@ def test_a_set_lists_each_choice_once() -> None:
     for name in sets.SETS:
         listed = sets.members(name)
         assert len(set(listed)) == len(listed) > 1
-        for choice in listed[::20]:
-            assert list(selection.calls(choice))
+        for member in listed[::20]:
+            assert isinstance(member, sets.Single) or list(selection.calls(member))
+
+
+def test_the_kernels_of_the_documentation_are_written_as_they_are_read() -> None:
+    listed = sets.singles(sets.DOCUMENTED)
+    assert sets.kept(listed) == sets.DOCUMENTED.read_text(encoding="utf-8")
+    assert len(set(listed)) == len(listed) > 50
+    for factory, spec in listed:
+        assert factory in vars(factories).values()
+        assert spec.digest == digests.digest()
 
 
 def test_an_archive_of_nothing_is_not_written(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from stnkit import __main__, __version__
 from stnkit.cli import cleaning, compiling, environment, interrupts, notices, pool, selection
 from stnkit.cli.app import BLENDING, SURROUNDING, run
 from stnkit.kernels.compiler import digests, jit
-from stnkit.kernels.cpu import grids, threads
+from stnkit.kernels.cpu import factories, grids, threads
 from stnkit.kernels.cuda import cubin_cache
+from stnkit.kernels.objects import shipped
 from stnkit.plans import launch as plans
 from stnkit.spec import MODES, PADDING_MODES, Spec
 
@@ -290,8 +291,9 @@ def test_info_says_where_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Return an empty directory of kernels."""
-    remembered = grids.grid, plans.grid, cubin_cache.directory
+    remembered = factories.made, grids.grid, plans.grid, cubin_cache.directory, shipped.archive
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("STNKIT_ARCHIVE", "0")
     for each in remembered:
         each.cache_clear()
     yield Path(threads.cache_directory())
@@ -316,8 +318,8 @@ def test_compile_fills_the_cache_and_says_with_what(place: Path, capsys: pytest.
     assert table(shown, "affine_grid")[:2] == table(shown, "all")[:2] == ["1", "1"]
     assert f"{len(files)} kernels, " in shown
     assert f" MiB, in {place}" in shown
-    grids.grid.cache_clear()
-    plans.grid.cache_clear()
+    for each in (factories.made, grids.grid, plans.grid):
+        each.cache_clear()
     assert run(TINY) == 0
     assert table(capsys.readouterr().out, "affine_grid")[:2] == ["1", "0"]
     assert sorted(place.glob("*.nbc")) == files
@@ -354,6 +356,9 @@ def test_a_process_that_is_killed_while_it_compiles_is_reported(monkeypatch) -> 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["--level", "x86-64-v3"], "name its file, --archive FILE"),
+        (["--archive", "kernels", "--level", "z80"], "--level must be one of x86-64-v4, x86-64-v3"),
+        (["--archive", "kernels", "--set", "all"], "--set must be one of common, "),
         (["--ops", "warp"], "--ops takes all, or some of affine_grid, "),
         (["--ops", "grid_sample, grid_count"], "separated by commas only; got grid_sample, grid_count"),
         (["--modes", "cubic"], f"--modes takes all, or some of {', '.join(MODES)}, separated"),

@@ -90,8 +90,8 @@ def compile_kernels(
         arguments.one_of("--level", level, LEVELS)
         if kernels is not None:
             arguments.one_of("--set", kernels, SETS)
-            chosen = sets.members(kernels)
-        with compiling.progress(archiving.outcomes(chosen, level, jobs), len(chosen)) as arriving:
+        members = chosen if kernels is None else sets.members(kernels)
+        with compiling.progress(archiving.outcomes(members, level, jobs), len(members)) as arriving:
             made = archiving.write(archive, level, arriving)
         print(made.said(archive))
         return

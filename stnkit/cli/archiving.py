@@ -17,6 +17,7 @@ import stnkit
 from stnkit.cli import sets
 from stnkit.cli.pool import results
 from stnkit.cli.selection import Choice, calls
+from stnkit.cli.sets import Single
 from stnkit.kernels.compiler import monitor
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.settings import processors
@@ -41,19 +42,24 @@ class Written(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What one choice came to."""
+    """What one member of a set came to."""
 
     objects: Objects
     seconds: float  # of a processor
 
 
-def made(choice: Choice) -> Made:
-    """Compile the kernels of one choice, none if stnkit refuses such calls; return their objects."""
+def made(member: Choice | Single) -> Made:
+    """Compile a kernel, or those of one choice, none if stnkit refuses such calls; return their objects."""
     before = time.process_time()
-    with monitor.collecting() as tally, contextlib.suppress(TypeError, ValueError):
-        for arguments, options in calls(choice):
-            stnkit.compile_ahead(getattr(stnkit, choice.operation), *arguments, **options)
-    found = {key: kernel.written.object() for key, kernel in tally.kernels.items()}
+    if isinstance(member, Single):
+        kernel = member.factory(member.spec)
+        kernels = {kernel.key: kernel}
+    else:
+        with monitor.collecting() as tally, contextlib.suppress(TypeError, ValueError):
+            for arguments, options in calls(member):
+                stnkit.compile_ahead(getattr(stnkit, member.operation), *arguments, **options)
+        kernels = tally.kernels
+    found = {key: kernel.written.object() for key, kernel in kernels.items()}
     objects: Objects = {key: None if one is None else Object(*one) for key, one in found.items()}
     return Made(objects, time.process_time() - before)
 
@@ -80,10 +86,10 @@ def compiling_for(level: str, cache: str) -> Iterator[None]:
                 os.environ[word] = value
 
 
-def outcomes(choices: Sequence[Choice], level: str, jobs: int) -> Iterator[Made]:
-    """Compile the kernels of choices for a level, in so many processes at once; yield what each choice came to."""
+def outcomes(members: Sequence[Choice | Single], level: str, jobs: int) -> Iterator[Made]:
+    """Compile kernels for a level, in so many processes at once; yield what each member of a set came to."""
     with tempfile.TemporaryDirectory() as cache, compiling_for(level, cache):
-        yield from results(made, choices, min(jobs, len(choices)))
+        yield from results(made, members, min(jobs, len(members)))
 
 
 def write(path: Path, level: str, done: Iterable[Made]) -> Written:
