@@ -10,6 +10,7 @@ from types import ModuleType
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "3")  # so that threads are real, and parts uneven, on any machine
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # there are several workers: threads that wait must not keep a core
+os.environ["STNKIT_ARCHIVE"] = os.environ.get("STNKIT_TESTS_ARCHIVE", "0")  # a file, of the kernels that it has
 
 import numpy as np
 import pytest

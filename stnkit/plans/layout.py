@@ -12,9 +12,8 @@ import numpy as np
 
 from stnkit.dtypes import blending, dot_dtype
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.leaves.stage import TILE
 from stnkit.plans.strides import gapless
-from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, Options, Place, Spec
+from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, TILE, Options, Place, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
