@@ -230,7 +230,7 @@ def drawn(choices: dict[str, tuple[Any, ...]], seed: int, each: int) -> list[Cal
 
 
 def placed(choices: dict[str, tuple[Any, ...]], seed: int) -> list[Call]:
-    """Draw few calls for tiles, in which every choice is made: they have the other calls' machine code but for places."""
+    """Draw few calls for tiles, in which every choice is made: but for places they are like the others."""
     tried = drawn(choices | {"placed": PLACED}, seed, 1)
     return [dict(call) for call in covering({tuple(call.items()): frozenset(call.items()) for call in tried})]
 

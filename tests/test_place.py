@@ -40,10 +40,7 @@ MODES = (
 )
 PADDINGS = ("zeros", "border", "reflection", "wrap", "mask", "periodic", "zeros_margin", "border_margin")
 IMAGES = ("float32", "float64", "float16", "uint8", "int32")
-SHARED = {
-    "phases": (Phase.explicit, Phase.generate),
-    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-}
+SHARED = {"suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
 class Whole(NamedTuple):
