@@ -12,7 +12,7 @@ import numpy as np
 
 from stnkit.bounds.coordinates import ROUNDINGS, Parts, Span
 
-CELLS = {1: 64, 2: 16, 3: 6}  # along each axis, by the number of axes
+CELLS = {1: 64, 2: 16, 3: 6}  # along each axis, by the number of axes, at most: as the root of its length, up to 1/2
 AT_ONCE = 2**18  # pairs of a cell and a control point
 
 
@@ -26,7 +26,8 @@ def plate(
     if not (np.isfinite(weights).all() and np.isfinite(rows).all()):
         return None
     ndim = len(lines)
-    edges = [np.linspace(first, last, CELLS[ndim] + 1 if last > first else 2) for first, last in lines]
+    counts = [math.ceil(CELLS[ndim] * min(math.sqrt(2 * (last - first)), 1)) for first, last in lines]
+    edges = [np.linspace(*line, max(count, 1) + 1) for line, count in zip(lines, counts, strict=True)]
     middles = np.stack([a.ravel() for a in np.meshgrid(*[(e[1:] + e[:-1]) / 2 for e in edges])], axis=-1)
     half = np.array([(e[1] - e[0]) / 2 for e in edges])
     step = max(AT_ONCE // len(points), 1)
@@ -63,7 +64,10 @@ def _term(r: np.ndarray, reach: float, ndim: int) -> tuple[np.ndarray, np.ndarra
         if ndim == 3:  # U'' is 1 / r, across
             over_r = np.where(r > 0, 1 / r, 0)
             return r, over_r, np.fmin(reach**2 / 2 / least, 2 * reach)
-        log, ends = np.log(np.where(r > 0, r, 1)), np.log(np.stack([least, most]))  # U'' is 4 log r + 6, or + 2 across
+        log, ends = (
+            np.log(np.where(r > 0, r, 1)),
+            np.log(np.stack([least, np.where(most > 0, most, 1)])),
+        )  # U'' is 4 log r + 6, or + 2 across
         value, over_r = 2 * r**2 * log, np.where(r > 0, 4 * log + 2, 0)
         bent = np.maximum(np.abs(4 * ends + 6), np.abs(4 * ends + 2)).max(axis=0) * reach**2 / 2
         whole = np.where(most > math.exp(-0.5), 1 / math.e, 0) + np.abs(2 * most**2 * ends[1])
