@@ -126,7 +126,6 @@ class Options(NamedTuple):
 
 LANES = 8  # numbers that kernels do at once, at most
 TILE = 1024  # locations that are staged together
-SIDE_BY_SIDE = 4  # vectors of lines that are filtered together: what a row of an array holds of them is read at once
 
 
 class Spec(NamedTuple):
