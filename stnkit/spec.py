@@ -147,6 +147,7 @@ class Spec(NamedTuple):
     packed: bool = False  # neighbours have no gaps: pixels of a row, or channels of a pixel if interleaved
     source: int = GRID
     dense: bool = False  # the coordinates of a row of locations have no gaps
+    apart: bool = False  # those of each axis have a plane of their own, in whose rows they have none
     image_dtype: int = FLOAT32
     dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the coordinates' beside integers
     source_dtype: int = FLOAT32
