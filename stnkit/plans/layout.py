@@ -102,6 +102,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         packed=image_strides[1 if interleaved else 4] == 1,
         source=kind,
         dense=kind not in MAPS and source_strides[3:] == (ndim, 1),
+        apart=kind not in MAPS and source_strides[3] == 1 < ndim,
         image_dtype=DTYPES[image[2].name],
         dot_dtype=DTYPES[dot_dtype(image[2], source[2]).name],
         source_dtype=DTYPES[source[2].name],

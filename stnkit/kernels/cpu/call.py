@@ -13,6 +13,7 @@ SLOTS = 10
 CHUNKS = SLOTS + 5  # which word tells them
 PLACE = SLOTS + 33  # which words tell where tiles lie
 SHORT_OF_MEMORY = 1  # a status
+MISSING, NEIGHBOURS, SINGLE = range(3)  # what a run of pixels is that are copied by tables
 
 Shape = tuple[int, ...]
 

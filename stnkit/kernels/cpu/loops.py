@@ -13,6 +13,7 @@ from typing import Any
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
+from stnkit.kernels.cpu.ahead import ask, coming
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
     COTANGENT,
@@ -104,14 +105,14 @@ def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
     many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, locations(call.size, spec))
     to = n * call.out[0] + first * call.out[2]
-    fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec)
+    fill_tile(out, to, image, at, fills, raws, tile, count, cs, coming(words, call, n, first, spec), points, many, spec)
 
 
 @leaf
-def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec):
+def fill_tile(out, to, image, at, fills, raws, tile, count, cs, after, points, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
     if spec.nearest and not spec.interleaved:
-        copy_tile(out, to, image, at, raws, tile, count, cs, points, spec)
+        copy_tile(out, to, image, at, raws, tile, count, cs, after, points, spec)
     else:
         cs = settled(cs, many, spec)
         wide = cs[1] - cs[0]
@@ -123,6 +124,7 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, sp
             while b + width(many) <= vectored(inner, spec):
                 if large:
                     prefetch_ahead(image, at, tile, a, b, cs, bool(1), points, spec)
+                ask(after, a, b, points, spec)
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec)
                 b += width(many)
             while b < inner:
