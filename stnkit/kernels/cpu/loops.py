@@ -278,7 +278,8 @@ def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
-            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
+            if spec.rows > 2:  # to fewer, additions take so long that pixels come in time
+                prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 

@@ -27,7 +27,8 @@ from stnkit.kernels.cpu.busy import balance
 from stnkit.kernels.cpu.call import CHUNKS, SLOTS, STATUS, WORDS, Arguments
 
 HEAD = 8 * 3  # bytes of a block before the words of a call
-SMALL = 1 << 18  # taps read, some 0.1 ms; below it, threads save less than they may lose
+ASLEEP = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"  # whether threads wait so, from the start
+SMALL = 1 << (18 if ASLEEP else 17)  # taps read, some 50 us; below it, threads save less than it costs to start them
 
 Launch = Callable[..., None]  # takes as many addresses as there are slots
 Restore = Callable[[], None]
