@@ -27,11 +27,24 @@ def sums(call, memory, cs, spec):
 
 
 @leaf
-def begin_sums(call, memory, cs, spec):
-    """Set an item's sums to 0."""
-    beside = sums(call, memory, cs, spec)
-    for i in range(call.extent[0] * call.extent[1] * call.extent[2] * beside.strides[2]):
-        beside.memory[i] = type(beside.memory[0])(0)
+def begin_sums(words, call, memory, at, cs, spec):
+    """Set an item's sums to 0, or if there are none, the channels of the image's cotangent, which has no gaps."""
+    pixels, wide = call.extent[0] * call.extent[1] * call.extent[2], cs[1] - cs[0]
+    if spec.beside:
+        clear(sums(call, memory, cs, spec).memory, int64(0), pixels * wide)
+    else:
+        image_bar = pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype))
+        rows = pixels if spec.interleaved and wide < call.channels else int64(1)
+        for row in range(rows):
+            first = at + row * call.channels + cs[0] * call.image[1]
+            clear(image_bar, first, wide if rows > 1 else pixels * wide)
+
+
+@leaf
+def clear(memory, first, count):
+    """Set neighbours in memory to 0."""
+    for i in range(count):
+        memory[first + i] = type(memory[0])(0)
 
 
 @leaf

@@ -35,6 +35,7 @@ class Arguments(NamedTuple):
     cotangent: Any = (0, 0, 0)  # strides of an output's cotangent
     source_bar: Any = (0, 0)  # strides of what a source's cotangent is added to: batch, and location or tile
     order: Any = (0, 0, 0)  # of differentiation, in the order x, y, z
+    fresh: Any = (0, 0)  # whether the cotangents of image and source hold nothing yet, and are cleared before sums
     status: Any = 0  # of pieces of the work on threads: 0, unless one fails
 
     @property
@@ -72,5 +73,6 @@ def arguments_at(words):
         (words[35], words[36], words[37]),
         (words[38], words[39]),
         (words[40], words[41], words[42]),
+        (words[43], words[44]),
         words[STATUS],
     )
