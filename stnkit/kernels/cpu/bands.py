@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, free, in_bounds, kernel, leaf, pointer, select
-from stnkit.kernels.cpu.beside import clear
+from stnkit.kernels.compiler.jit import View, clear, free, in_bounds, kernel, leaf, pointer, select
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,

@@ -7,7 +7,7 @@ A pixel is added to in the same order, and has the same bits.
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, leaf, pointer
+from stnkit.kernels.compiler.jit import View, clear, leaf, pointer
 from stnkit.kernels.cpu.call import IMAGE_BAR
 from stnkit.kernels.cpu.scatter import corners
 from stnkit.kernels.cpu.tile import scratch_after
@@ -32,19 +32,11 @@ def begin_sums(words, call, memory, at, cs, spec):
     pixels, wide = call.extent[0] * call.extent[1] * call.extent[2], cs[1] - cs[0]
     if spec.beside:
         clear(sums(call, memory, cs, spec).memory, int64(0), pixels * wide)
+    elif spec.interleaved and wide < call.channels:
+        for pixel in range(pixels):
+            clear(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), at + pixel * call.channels + cs[0], wide)
     else:
-        image_bar = pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype))
-        rows = pixels if spec.interleaved and wide < call.channels else int64(1)
-        for row in range(rows):
-            first = at + row * call.channels + cs[0] * call.image[1]
-            clear(image_bar, first, wide if rows > 1 else pixels * wide)
-
-
-@leaf
-def clear(memory, first, count):
-    """Set neighbours in memory to 0."""
-    for i in range(count):
-        memory[first + i] = type(memory[0])(0)
+        clear(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), at + cs[0] * call.image[1], pixels * wide)
 
 
 @leaf

@@ -12,8 +12,8 @@ from typing import Any
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
-from stnkit.kernels.cpu.beside import begin_sums, clear, end_sums, scatter_beside, sums
+from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, pointer
+from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,
@@ -325,8 +325,7 @@ def grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, 
 def clear_bars(tile, count, spec):
     """Set the cotangents of pixel coordinates to 0."""
     for axis in range(spec.ndim):
-        for p in range(count):
-            tile.bars[slot(axis, p)] = type(tile.bars[0])(0)
+        clear(tile.bars, int64(slot(axis, int64(0))), count)
 
 
 @leaf
