@@ -212,11 +212,9 @@ def forward_parts(call: Sampling) -> Shape:
 def is_beside(call: Sampling) -> bool:
     """Tell whether the channels of an image's cotangent are brought side by side while it is summed.
 
-    There are enough of them to fill lanes, and an item's sums fit a cache. There is work, so all is written.
+    There are enough of them to fill lanes, and an item's sums fit a cache.
     """
-    planes = (
-        call.spec.paired and not (call.spec.interleaved or call.spec.margined or call.spec.placed) and call.work > 0
-    )
+    planes = call.spec.paired and not (call.spec.interleaved or call.spec.margined or call.spec.placed)
     return planes and call.channels >= LANES and call.channels * math.prod(call.extent) <= BESIDE
 
 
