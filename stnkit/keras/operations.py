@@ -53,6 +53,8 @@ class Warp(keras.Operation):  # type: ignore[misc]  # as Keras' operations are n
 
     def _warp(self, images: Tensor, rows: Tensor) -> Tensor:
         """Read images under projective maps of pixels."""
+        if len(images.shape) == 3 and len(rows.shape) == 2:
+            rows = rows[0]
         dtype = rows.dtype
         shape = keras.ops.shape(images)
         *_, height, width, _ = shape if self.data_format == "channels_last" else (*shape, None)
@@ -70,6 +72,7 @@ class AffineTransform(Warp):
 
     def call(self, images: Tensor, transform: Tensor) -> Tensor:
         """Read images."""
+        images, transform = _entered(self, images, transform)
         return self._warp(images, keras.ops.cast(transform, _wide(images, transform)))
 
     def compute_output_spec(self, images: Any, transform: Any) -> Any:
@@ -79,7 +82,7 @@ class AffineTransform(Warp):
         if len(shape) not in (1, 2) or shape[-1] not in (8, None):
             msg = f"`transform` must have shape (N, 8) or (8,); got {shape}"
             raise ValueError(msg)
-        return _batched(images, shape[:-1], len(images.shape) - 3)
+        return _read_spec(images, "transform", shape[:-1])
 
 
 @registered
@@ -98,6 +101,7 @@ class PerspectiveTransform(Warp):
 
     def call(self, images: Tensor, start_points: Tensor, end_points: Tensor) -> Tensor:
         """Read images."""
+        images, start_points, end_points = _entered(self, images, start_points, end_points)
         wide = _wide(images, start_points)
         return self._warp(images, homography(*(keras.ops.cast(points, wide) for points in (start_points, end_points))))
 
@@ -112,7 +116,7 @@ class PerspectiveTransform(Warp):
             shapes = f"{tuple(start_points.shape)} and {tuple(end_points.shape)}"
             msg = f"`start_points` and `end_points` must have the same shape; got {shapes}"
             raise ValueError(msg)
-        return _batched(images, tuple(start_points.shape[:-2]), len(images.shape) - 3)
+        return _read_spec(images, "start_points", tuple(start_points.shape[:-2]))
 
 
 @registered
@@ -133,6 +137,7 @@ class MapCoordinates(keras.Operation):  # type: ignore[misc]  # as Keras' operat
 
     def call(self, inputs: Tensor, coordinates: Tensor) -> Tensor:
         """Read an array."""
+        inputs, coordinates = _entered(self, inputs, coordinates)
         axes = len(inputs.shape)
         points = keras.ops.cast(coordinates, _wide(inputs, coordinates))
         grid = keras.ops.stack([points[axis] for axis in reversed(range(axes))], axis=-1)
@@ -151,6 +156,13 @@ class MapCoordinates(keras.Operation):  # type: ignore[misc]  # as Keras' operat
             msg = f"`coordinates` must have shape ({axes}, ...), an index along each axis of `inputs`; got {shape}"
             raise ValueError(msg)
         return keras.KerasTensor(shape[1:], dtype=inputs.dtype)
+
+
+def _entered(operation: Any, *given: Any) -> list[Tensor]:
+    """Return what an operation is given as tensors of the backend; refuse what does not fit."""
+    tensors = [keras.ops.convert_to_tensor(one) for one in given]
+    operation.compute_output_spec(*tensors)
+    return tensors
 
 
 def homography(start: Tensor, end: Tensor) -> Tensor:
@@ -188,11 +200,14 @@ def _wide(images: Tensor, coordinates: Tensor) -> str:
     return "float64" if "float64" in given else "float32"
 
 
-def _batched(images: Any, batch: tuple[int | None, ...], others: int) -> Any:
-    """Return the symbolic tensor of images read under a batch of maps."""
+def _read_spec(images: Any, name: str, batch: tuple[int | None, ...]) -> Any:
+    """Return the symbolic tensor of images read under a batch of maps; refuse batches that do not fit."""
+    ours, (theirs,) = images.shape[0] if len(images.shape) == 4 else 1, batch or (1,)
+    sizes = {ours, theirs} - {1, None}
+    if len(sizes) > 1 or (sizes and len(images.shape) == 3):
+        msg = f"`images` and `{name}` must have the same batch size, or one of them 1; got {ours} and {theirs}"
+        raise ValueError(msg)
     shape = tuple(images.shape)
-    if batch and others == 0:
-        shape = (*batch, *shape)
-    elif batch and shape[0] in (1, None):
-        shape = (batch[0], *shape[1:]) if batch[0] != 1 else shape
+    if len(shape) == 4:
+        shape = (theirs if ours == 1 else ours, *shape[1:])
     return keras.KerasTensor(shape, dtype=keras.backend.standardize_dtype(images.dtype))
