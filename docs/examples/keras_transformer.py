@@ -1,13 +1,13 @@
 """The spatial transformer network as a model of Keras, on any backend, beside the same network without a transformer.
 
     KERAS_BACKEND=jax python docs/examples/keras_transformer.py --data mnist.npz
-    python docs/examples/keras_transformer.py --table      writes the table of docs/examples/results into the documentation
+    python docs/examples/keras_transformer.py --table      writes the table of kept results into the documentation
 
 Digits are turned, scaled and moved on a canvas of 42 x 42, anew in every epoch: RTS of `distortions`. A localisation
 network of fully connected layers says which part of the canvas is read, as six numbers; the grid and the sampler are
-`SpatialTransformer`; the classifier sees 28 x 28 pixels. A run that was interrupted goes on from its last whole epoch if the
-same command is given again. After each epoch, FOLDER/NAME.png has a row more: what the transformer makes of the digits
-of the first row.
+`SpatialTransformer`; the classifier sees 28 x 28 pixels. A run that was interrupted goes on from its last whole epoch
+if the same command is given again. After each epoch, FOLDER/NAME.png has a row more: what the transformer makes of the
+digits of the first row.
 """
 
 import argparse
@@ -62,7 +62,12 @@ def train(network: str, digits: data.Digits, seed: int, options: argparse.Namesp
     options.folder.mkdir(parents=True, exist_ok=True)
     name = f"keras-{keras.backend.backend()}-{network}-seed{seed}"
     kept, notes = options.folder / f"{name}.keras", options.folder / f"{name}.json"
-    run: dict[str, Any] = {"backend": keras.backend.backend(), "network": network, "seed": seed, "epochs": options.epochs}
+    run: dict[str, Any] = {
+        "backend": keras.backend.backend(),
+        "network": network,
+        "seed": seed,
+        "epochs": options.epochs,
+    }
     run |= {"losses": [], "errors": [], "seconds": 0.0}
     keras.utils.set_random_seed(seed)
     model = build(network)
@@ -113,13 +118,23 @@ def text(folder: Path) -> str:
         by_network = {network: [] for network in NETWORKS}
         for run in runs:
             by_network[run["network"]].append(run)
-        errors = {network: statistics.mean(r["errors"][-1] for r in some) for network, some in by_network.items() if some}
+        errors = {
+            network: statistics.mean(r["errors"][-1] for r in some) for network, some in by_network.items() if some
+        }
         for network, some in by_network.items():
             if some:
                 share = f"{errors[network] / errors['FCN']:.2f}" if "FCN" in errors else ""
                 seeds = ", ".join(str(run["seed"]) for run in some)
                 minutes = statistics.mean(run["seconds"] for run in some) / 60
-                cells = backend, network, f"{errors[network]:.2%}", share, seeds, str(some[0]["epochs"]), f"{minutes:.1f}"
+                cells = (
+                    backend,
+                    network,
+                    f"{errors[network]:.2%}",
+                    share,
+                    seeds,
+                    str(some[0]["epochs"]),
+                    f"{minutes:.1f}",
+                )
                 rows.append(f"| {' | '.join(cells)} |")
     return HEAD + "\n".join(rows)
 

@@ -16,7 +16,7 @@ from stnkit.kernels.cpu.threads import cache_directory
 
 Facts = dict[str, Any]
 
-REPORTED = ("torch", "jax", "cupy", "scipy", "cv2")  # by the names they are imported by
+REPORTED = ("torch", "jax", "tensorflow", "keras", "cupy", "scipy", "cv2")  # by the names they are imported by
 
 # Instruction sets that change how a sampler is vectorised, of the hundred that LLVM knows by name.
 VECTORS = (

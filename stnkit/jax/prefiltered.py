@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from stnkit import validation
 from stnkit.calls.derivatives import Derivative
+from stnkit.calls.signatures import array_names
 from stnkit.jax import prefilter
 from stnkit.jax.antialias import TOOLS, antialiasing
-from stnkit.calls.signatures import array_names
 from stnkit.jax.call import Array, signed
 from stnkit.jax.maps import constant
 from stnkit.prefilter.coefficients import Framework

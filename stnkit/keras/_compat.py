@@ -18,7 +18,8 @@ def backend() -> str:
     """Return the name of the backend; refuse one whose arrays stnkit does not know."""
     name: str = keras.backend.backend()
     if name not in BACKENDS:
-        msg = f"Keras' backend must be one of {', '.join(map(repr, BACKENDS))} for stnkit; got {name!r}: set KERAS_BACKEND"
+        accepted = ", ".join(map(repr, BACKENDS))
+        msg = f"Keras' backend must be one of {accepted} for stnkit; got {name!r}; set KERAS_BACKEND"
         raise ImportError(msg)
     return name
 

@@ -180,7 +180,7 @@ def homography(start: Tensor, end: Tensor) -> Tensor:
     return keras.ops.solve(matrix, keras.ops.concatenate(sides, axis=-1)[..., None])[..., 0]
 
 
-def _read(images: Tensor, grid: Tensor, mode: str, fill_mode: str, fill_value: float, data_format: str) -> Tensor:
+def _read(images: Tensor, grid: Tensor, mode: str, fill_mode: str, fill_value: float, data_format: Any) -> Tensor:
     padding, align = PADDINGS[fill_mode]
     return stnkit.grid_sample(
         images,

@@ -228,8 +228,8 @@ class ThinPlateSplineSample(_Sampler):
     size : sequence of int, optional
         The output's spatial size; that of the images if left out.
     control_points : array of shape (K, d), optional
-        Where in the output; a regular lattice of 4 along each axis if left out. Theta, of shape (N, K, d), says where in
-        the image each reads.
+        Where in the output; a regular lattice of 4 along each axis if left out. Theta, of shape (N, K, d), says where
+        in the image each reads.
     antialias : bool or int
         Whether locations are supersampled, as in `stnkit.thin_plate_spline_sample`.
     **options
@@ -270,10 +270,9 @@ class ThinPlateSplineSample(_Sampler):
         return stnkit.thin_plate_spline_sample
 
     def _own(self, source: Any) -> dict[str, Any]:
-        points = self.control_points
-        if points is None:
-            points = LATTICES.get(source.shape[-1], LATTICES[2])
-        return {**super()._own(source), "control_points": np.asarray(points)}
+        given = self.control_points
+        points = LATTICES.get(source.shape[-1], LATTICES[2]) if given is None else np.asarray(given)
+        return {**super()._own(source), "control_points": points}
 
 
 def listed(control_points: Any) -> list[list[float]] | None:

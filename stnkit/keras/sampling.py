@@ -19,8 +19,8 @@ HALVES = ("float16", "bfloat16")
 class Sampling(keras.layers.Layer):  # type: ignore[misc]  # as Keras' layers are not typed
     """A layer that reads images at coordinates.
 
-    Images are brought to the layer's compute dtype, but for those of integers; coordinates, and what they come from, stay
-    in float32 under a mixed policy, and in float64 under that of float64.
+    Images are brought to the layer's compute dtype, but for those of integers; coordinates, and what they come from,
+    stay in float32 under a mixed policy, and in float64 under that of float64.
     """
 
     def __init__(

@@ -92,8 +92,8 @@ class SpatialTransformer(Sampling):
         given = self.localization(keras.KerasTensor(image_shape, dtype=self.compute_dtype))
         if len(given.shape) != 2 or given.shape[-1] != count:
             msg = (
-                f"`localization` must give {count} numbers for each image, as {self.transform!r} has so many parameters "
-                f"on {axes} spatial axes: an output of shape (N, {count}); got {tuple(given.shape)}"
+                f"`localization` must give {count} numbers for each image, the parameters of {self.transform!r} on {axes} "
+                f"spatial axes: an output of shape (N, {count}); got {tuple(given.shape)}"
             )
             raise ValueError(msg)
         self.built = True
@@ -111,7 +111,8 @@ class SpatialTransformer(Sampling):
     def compute_output_spec(self, image: Any, training: bool | None = None) -> Any:
         """Return the symbolic tensor of what is read."""
         axes = self._axes(image.shape)
-        kind, own = KINDS.get(self.transform, AFFINE), {"size": self.size}
+        kind = KINDS.get(self.transform, AFFINE)
+        own: dict[str, Any] = {"size": self.size}
         source = (None, axes + (kind == PROJECTIVE), axes + 1)
         if kind == THIN_PLATE_SPLINE:
             own["control_points"] = LATTICES[axes] if self.control_points is None else self._reader.control_points

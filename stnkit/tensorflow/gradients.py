@@ -34,8 +34,8 @@ def pulled(
     vjp = None if name.endswith(("_vjp", "_jvp")) else getattr(stnkit, f"{name}_vjp", None)
     if vjp is None:
         msg = (
-            f"`{name}` has no gradient in TensorFlow, as stnkit has no function that computes it; where it is itself the "
-            "gradient of another function, that one can be differentiated only once"
+            f"`{name}` has no gradient in TensorFlow, as stnkit has no function that computes it; where it is itself "
+            "the gradient of another function, that one can be differentiated only once"
         )
         raise NotImplementedError(msg)
     options = _taken(name, vjp, rest, "size")

@@ -10,7 +10,13 @@ from scipy import ndimage
 import stnkit
 from stnkit.keras import ops
 
-SCIPY = {"constant": "grid-constant", "nearest": "nearest", "wrap": "grid-wrap", "reflect": "reflect", "mirror": "mirror"}
+SCIPY = {
+    "constant": "grid-constant",
+    "nearest": "nearest",
+    "wrap": "grid-wrap",
+    "reflect": "reflect",
+    "mirror": "mirror",
+}
 EPS = float(np.finfo("float32").eps)
 
 
@@ -32,7 +38,9 @@ def read(image, row, fill_mode, order=1, fill=0.5):
     a0, a1, a2, b0, b1, b2, c0, c1 = row.astype(float)
     k = c0 * x + c1 * y + 1
     at = np.stack([(b0 * x + b1 * y + b2) / k, (a0 * x + a1 * y + a2) / k])
-    planes = [ndimage.map_coordinates(p, at, order=order, mode=SCIPY[fill_mode], cval=fill) for p in np.moveaxis(image, -1, 0)]
+    planes = [
+        ndimage.map_coordinates(p, at, order=order, mode=SCIPY[fill_mode], cval=fill) for p in np.moveaxis(image, -1, 0)
+    ]
     return np.stack(planes, -1), abs(at).max()
 
 
@@ -71,7 +79,10 @@ def test_gradients_of_the_transform():
     """
     image, transform, cotangent = draw(1, 5, 6, 2), rows(1), draw(1, 5, 6, 2, seed=2)
     found = gradients(
-        lambda i, t: ops.affine_transform(i, t, fill_mode="reflect", data_format="channels_last"), cotangent, image, transform
+        lambda i, t: ops.affine_transform(i, t, fill_mode="reflect", data_format="channels_last"),
+        cotangent,
+        image,
+        transform,
     )
     y, x = np.mgrid[:5, :6].astype(float)
     a0, a1, a2, b0, b1, b2, c0, c1 = transform[0].astype(float)
@@ -82,7 +93,9 @@ def test_gradients_of_the_transform():
     image_bar, bar = stnkit.grid_sample_vjp(*wide, np.stack([u, v], -1)[None], **options)
     du, dv = bar[0, ..., 0] / k, bar[0, ..., 1] / k
     depth = -(du * u + dv * v)
-    expected = [(factor * term).sum() for factor in (du, dv) for term in (x, y, 1)] + [(depth * term).sum() for term in (x, y)]
+    expected = [(factor * term).sum() for factor in (du, dv) for term in (x, y, 1)] + [
+        (depth * term).sum() for term in (x, y)
+    ]
     np.testing.assert_allclose(found[1][0], expected, rtol=0, atol=30 * 40 * EPS * 12)
     np.testing.assert_allclose(found[0], image_bar, rtol=0, atol=30 * 40 * EPS)
     assert abs(np.array(expected)).min() > 0.01
@@ -114,7 +127,9 @@ def test_map_coordinates(shape, order, fill_mode):
     array = draw(*shape)
     at = np.stack([np.random.default_rng(n).uniform(-2, n + 1, (2, 3)) for n in shape]).astype("float32")
     out = numbers(ops.map_coordinates(array, at, order, fill_mode, 0.5))
-    expected = ndimage.map_coordinates(array.astype(float), at.astype(float), order=order, mode=SCIPY[fill_mode], cval=0.5)
+    expected = ndimage.map_coordinates(
+        array.astype(float), at.astype(float), order=order, mode=SCIPY[fill_mode], cval=0.5
+    )
     np.testing.assert_allclose(out, expected, rtol=0, atol=EPS * (5 * 3 * max(shape) * len(shape) + 16))
 
 
