@@ -92,8 +92,8 @@ class SpatialTransformer(Sampling):
         given = self.localization(keras.KerasTensor(image_shape, dtype=self.compute_dtype))
         if len(given.shape) != 2 or given.shape[-1] != count:
             msg = (
-                f"`localization` must give {count} numbers for each image, the parameters of {self.transform!r} on {axes} "
-                f"spatial axes: an output of shape (N, {count}); got {tuple(given.shape)}"
+                f"`localization` must give {count} numbers for each image, the parameters of {self.transform!r} on "
+                f"{axes} axes: an output of shape (N, {count}); got {tuple(given.shape)}"
             )
             raise ValueError(msg)
         self.built = True

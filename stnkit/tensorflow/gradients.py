@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 import stnkit
 
 Tensor = Any
@@ -44,7 +46,11 @@ def pulled(
     if "wrt" not in taken:
         return [vjp(bars[0], **given, **options)]
     wrt = tuple(word for word, array in arrays.items() if array.dtype.is_floating)
-    return list(vjp(bars[0], **given, **options, wrt=wrt))
+    if tf.executing_eagerly():
+        return list(vjp(bars[0], **given, **options, wrt=wrt))
+    # A graph leaves out the step of a cotangent that nothing asks for, as of images that are data.
+    steps = {word: vjp(bars[0], **given, **options, wrt=word) for word in wrt}
+    return [steps[word][place] if word in wrt else None for place, word in enumerate(arrays)]
 
 
 def _linear(name: str, arrays: Arrays, rest: dict[str, Any], bar: Tensor) -> list[Tensor | None]:

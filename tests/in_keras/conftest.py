@@ -2,9 +2,10 @@
 
 import os
 
+import numba
 import pytest
 
-if "KERAS_BACKEND" not in os.environ:
+if "KERAS_BACKEND" not in os.environ or not numba.config.DISABLE_JIT:
     msg = "tests/in_keras needs a backend: KERAS_BACKEND=jax NUMBA_DISABLE_JIT=1 python -m pytest tests/in_keras"
     raise pytest.UsageError(msg)
 
