@@ -44,6 +44,7 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
                 return getattr(package, function.__name__, function)(*args, **options)
         return function(*args, **options)
 
+    vars(call)["autograph_info__"] = None  # by which TensorFlow's AutoGraph knows what it need not rewrite
     return call
 
 
@@ -121,8 +122,14 @@ def _jax() -> ModuleType:
     return jax
 
 
+def _tensorflow() -> ModuleType:
+    from stnkit import tensorflow
+
+    return tensorflow
+
+
 # The package that defines an array's type, and what imports the package here that takes such arrays.
-FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
+FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax, "tensorflow": _tensorflow}
 
 SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 LISTS = frozenset((tuple, list))
