@@ -1,6 +1,6 @@
 """Tiles: where the output and the image at hand lie in the whole of each.
 
-With `spec.placed`, `size` and `extent` have nine numbers: those of the whole, then where the tile starts in it, then the
+With `spec.placed`, `size` and `extent` have nine numbers: of the whole, then where the tile starts in it, then the
 tile's own, each z y x. Coordinates, paddings and weights are those of the whole, whose numbers come first; what is
 read from memory is found last, by integers. So any tiling gives the bits of the whole.
 
