@@ -16,7 +16,7 @@ from numpy import int64
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.cpu.tile import shares
 from stnkit.kernels.cuda.affine_bounds import BACK, HIGHEST, LINEAR, LOWEST, REACH, SHIFT, STEEP, entry, is_gathered
-from stnkit.kernels.cuda.thread import hold, split, stage, task
+from stnkit.kernels.cuda.thread import hold, located, stage, task
 from stnkit.kernels.leaves.formats import narrow, widen
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import lanes, load, store, width
@@ -32,9 +32,7 @@ def gather(i, image_bar, out_bar, source, maps, channels, group, shared, kept, s
     `shared` is how many batch items share the image. With `kept` the sum is added to what stands there.
     """
     n, p, part = task(i, extent[0] * extent[1] * extent[2], (channels + group - 1) // group, spec)
-    row, x = split(p, extent[2])  # of the image, which is no tile
-    z, y = split(row, extent[1])
-    pixel = z, y, x
+    pixel = located(p, extent, spec)
     many, sums = lanes(like, spec), hold(like)
     first, last = part * group, min(part * group + group, channels)
     at = n * image_bar.strides[0]
