@@ -121,8 +121,14 @@ def _jax() -> ModuleType:
     return jax
 
 
+def _dask() -> ModuleType:
+    from stnkit import dask
+
+    return dask
+
+
 # The package that defines an array's type, and what imports the package here that takes such arrays.
-FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax}
+FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax, "dask": _dask}
 
 SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 LISTS = frozenset((tuple, list))

@@ -1,0 +1,26 @@
+"""The samplers on Dask arrays and stores: chunk by chunk, with the bits of the whole.
+
+`stnkit.affine_sample` and its like come here when an argument is a Dask array, so there is nothing to import. Images
+that are no arrays of Dask, as those of zarr, are given to the functions here.
+"""
+
+from typing import Any
+
+from stnkit.dask.extremes import Extremes, bounds
+from stnkit.dask.samplers import (
+    affine_sample,
+    flow_sample,
+    grid_sample,
+    projective_sample,
+    thin_plate_spline_sample,
+)
+
+__all__ = [
+    "Extremes",
+    "affine_sample",
+    "bounds",
+    "flow_sample",
+    "grid_sample",
+    "projective_sample",
+    "thin_plate_spline_sample",
+]
