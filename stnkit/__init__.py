@@ -95,11 +95,12 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_LATER = ("ndimage", "nn", "transforms")  # modules that need no framework
+_LATER = ("ndimage", "nn", "tiles", "transforms")  # modules that need no framework
 
 if _typing.TYPE_CHECKING:
     from stnkit import ndimage as ndimage
     from stnkit import nn as nn
+    from stnkit import tiles as tiles
     from stnkit import transforms as transforms
 else:
 

@@ -82,6 +82,30 @@ LONG = (INT32, UINT32)  # integers of more digits than float32 has
 MOVED = (BOOL, INT64, UINT64)  # what has no fractions, or more digits than float64: it is never blended
 
 
+class Place(NamedTuple):
+    """Where a tile of an output, and a tile of an image, lie in the whole of each.
+
+    Every field has an integer for each spatial axis, in the order of `size`: (W,), (H, W) or (D, H, W).
+
+    Parameters
+    ----------
+    out_start : tuple of int
+        The first location of the output's tile, in the whole output.
+    out_size : tuple of int
+        The size of the whole output.
+    image_start : tuple of int
+        The first pixel of the image's tile, in the whole image: from 0 to less than its size. A tile goes around: after
+        the last pixel of an axis comes the first.
+    image_size : tuple of int
+        The size of the whole image.
+    """
+
+    out_start: tuple[int, ...]
+    out_size: tuple[int, ...]
+    image_start: tuple[int, ...]
+    image_size: tuple[int, ...]
+
+
 class Options(NamedTuple):
     """The choices of one call, as kernels take them."""
 
@@ -92,6 +116,7 @@ class Options(NamedTuple):
     channels_last: bool
     fill_finite: bool = True  # no channel's fill value is NaN or infinite
     control: bytes = b""  # the control points of a thin plate spline: float64, one after the other
+    place: Place | None = None  # where output and image lie in the whole of each, if they are tiles
 
     def without_margin(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
         """Return the size of the image, of what memory holds of it: less by the margin on axes that have one."""
@@ -133,6 +158,8 @@ class Spec(NamedTuple):
     planar: bool = False  # the channels of a cotangent are planes, though those of the image are not
     beside: bool = False  # channels are planes, but those of an image's cotangent are neighbours while it is summed
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
+    placed: bool = False  # output and image are tiles of the whole of each
+    around: bool = False  # a tile whose rows go on at the first pixel of the image's
     near: bool = False  # the caller has checked coordinates: all are finite, and |x| <= 2^22
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
     digest: int = 0
@@ -181,7 +208,7 @@ class Spec(NamedTuple):
     @property
     def paired(self) -> bool:
         """Whether the two taps of a row lie within two neighbouring pixels, be they dead or one pixel twice."""
-        return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP
+        return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP and not self.around
 
     @property
     def margined(self) -> bool:

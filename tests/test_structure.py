@@ -25,7 +25,7 @@ ROOMS = {name.removesuffix("__init__").rstrip("."): path for name, path in ROOMS
 LONGEST = 350  # lines; what `api` has is documentation
 LATER = {  # imported once they are asked for
     "_dispatch": {"api.fast_path", "jax", "torch"},
-    "": {"ndimage", "nn", "transforms"},
+    "": {"ndimage", "nn", "tiles", "transforms"},
 }
 
 

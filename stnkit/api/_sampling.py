@@ -8,7 +8,7 @@ from stnkit.antialias.compose import antialiased_here
 from stnkit.backends import interop
 from stnkit.calls.arguments import Array, Choices
 from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
-from stnkit.calls.sampling import run
+from stnkit.calls.sampling import doubled, run
 from stnkit.prefilter.compose import prefiltered_here
 
 R = TypeVar("R")
@@ -30,6 +30,7 @@ def sampled(
     later = "image" if derivative is SAMPLE and antialias is False and not filtered else ""
     views, export = interop.import_arrays(*optional(derivative, kind), later=later, **arrays)
     into = views.pop() if derivative.written else None
+    views = doubled(derivative, views, choices.place)
     if filtered:
         found = prefiltered_here(derivative, kind, views, choices, antialias, into)
     elif antialias is False:

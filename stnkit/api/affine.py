@@ -7,11 +7,11 @@ from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
 from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
-from stnkit.spec import AFFINE
+from stnkit.spec import AFFINE, Place
 
 
 @dispatch
-def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
+def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False, place: Place | None = None) -> Array:
     """Generate the grid that affine maps give for an output of a size.
 
     Parameters
@@ -23,6 +23,8 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
         The output's spatial size T: (W,), (H, W) or (D, H, W).
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
+    place : Place, optional
+        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
 
     Returns
     -------
@@ -50,19 +52,21 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
     array([[[ 0.5,  0. ],
             [-0.5,  0. ]]])
     """
-    return on_views(grids.grid, AFFINE, Choices(align_corners=align_corners, size=size), theta=theta)
+    return on_views(grids.grid, AFFINE, Choices(align_corners=align_corners, size=size, place=place), theta=theta)
 
 
 @dispatch
-def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, deterministic: bool = False) -> Array:
+def affine_grid_vjp(
+    cotangent: Array, *, align_corners: bool = False, place: Place | None = None, deterministic: bool = False
+) -> Array:
     """Pull a cotangent of `affine_grid` back to theta.
 
     Parameters
     ----------
     cotangent : array of shape (N, *T, d) or (*T, d)
         Of the grid.
-    align_corners : bool
-        As it was given to `affine_grid`.
+    align_corners, place
+        As they were given to `affine_grid`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
         nondeterministic otherwise.
@@ -87,13 +91,13 @@ def affine_grid_vjp(cotangent: Array, *, align_corners: bool = False, determinis
     array([[[ 0.,  0., 16.],
             [ 0.,  0., 16.]]])
     """
-    choices = Choices(align_corners=align_corners, deterministic=deterministic)
+    choices = Choices(align_corners=align_corners, deterministic=deterministic, place=place)
     return on_views(grids.grid_vjp, AFFINE, choices, cotangent=cotangent)
 
 
 @dispatch
 def affine_grid_jvp(
-    theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False
+    theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False, place: Place | None = None
 ) -> tuple[Array, Array]:
     """Push a tangent of theta forward through `affine_grid`.
 
@@ -105,8 +109,8 @@ def affine_grid_jvp(
         Its tangent, of the same shape and dtype.
     size : sequence of int
         The output's spatial size T.
-    align_corners : bool
-        The option of `affine_grid`.
+    align_corners, place
+        The options of `affine_grid`.
 
     Returns
     -------
@@ -130,7 +134,7 @@ def affine_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    choices = Choices(align_corners=align_corners, size=size)
+    choices = Choices(align_corners=align_corners, size=size, place=place)
     return on_views(grids.grid_jvp, AFFINE, choices, theta=theta, d_theta=d_theta)
 
 
@@ -148,6 +152,7 @@ def affine_sample(
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image under affine maps, without storing a grid.
@@ -172,6 +177,8 @@ def affine_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -211,7 +218,7 @@ def affine_sample(
             [5., 4., 3.]]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter
+        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter, place=place
     )
     return sampled(SAMPLE, AFFINE, (image, theta), choices, antialias, out)
 
@@ -231,6 +238,7 @@ def affine_sample_vjp(
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -245,7 +253,7 @@ def affine_sample_vjp(
         The arguments of `affine_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias, place
         The options of `affine_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -293,6 +301,7 @@ def affine_sample_vjp(
         wrt=wrt,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(VJP, AFFINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
@@ -313,6 +322,7 @@ def affine_sample_jvp(
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
 ) -> tuple[Array, Array]:
     """Push tangents of image and maps forward through `affine_sample`.
 
@@ -325,7 +335,7 @@ def affine_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias, place
         The options of `affine_sample`.
 
     Returns
@@ -354,7 +364,7 @@ def affine_sample_jvp(
     array([[ 1.5,  4.5, -6. ]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter
+        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter, place=place
     )
     return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), choices, antialias)
 
@@ -375,6 +385,7 @@ def affine_sample_double_vjp(
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     deterministic: bool = False,
 ) -> tuple[Array, Array | None, Array]:
     """Pull cotangents of the results of `affine_sample_vjp` back to its arguments: reverse mode, second order.
@@ -385,7 +396,7 @@ def affine_sample_double_vjp(
         Cotangents of the results `d_image` and `d_theta`; None stands for zero, and costs nothing.
     cotangent, image, theta : array
         The arguments of `affine_sample_vjp`.
-    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, antialias, place
         The options of `affine_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -430,5 +441,6 @@ def affine_sample_double_vjp(
         coords,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), choices, antialias)

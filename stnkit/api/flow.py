@@ -5,11 +5,11 @@ from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
 from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
-from stnkit.spec import FLOW
+from stnkit.spec import FLOW, Place
 
 
 @dispatch
-def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = False) -> Array:
+def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = False, place: Place | None = None) -> Array:
     """Generate the grid of a flow: the locations of its own lattice, each moved by it.
 
     Parameters
@@ -20,6 +20,8 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
         The unit of `flow`: pixels of its own lattice T, or normalised.
     align_corners : bool
         Whether -1 and 1 are the centres of the corner locations, or (default) the lattice's outer edges.
+    place : Place, optional
+        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
 
     Returns
     -------
@@ -41,12 +43,17 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     array([[-0.5],
            [ 1.5]])
     """
-    return on_views(grids.grid, FLOW, Choices(align_corners=align_corners, units=units), flow=flow)
+    return on_views(grids.grid, FLOW, Choices(align_corners=align_corners, units=units, place=place), flow=flow)
 
 
 @dispatch
 def flow_grid_vjp(
-    cotangent: Array, *, units: Units = "pixel", align_corners: bool = False, deterministic: bool = False
+    cotangent: Array,
+    *,
+    units: Units = "pixel",
+    align_corners: bool = False,
+    place: Place | None = None,
+    deterministic: bool = False,
 ) -> Array:
     """Pull a cotangent of `flow_grid` back to the flow.
 
@@ -56,6 +63,8 @@ def flow_grid_vjp(
         Of the grid.
     units, align_corners
         As they were given to `flow_grid`.
+    place : Place, optional
+        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
     deterministic : bool
         Whether results must be bitwise reproducible. They always are.
 
@@ -81,13 +90,13 @@ def flow_grid_vjp(
            [0.5],
            [0.5]])
     """
-    choices = Choices(align_corners=align_corners, units=units, deterministic=deterministic)
+    choices = Choices(align_corners=align_corners, units=units, deterministic=deterministic, place=place)
     return on_views(grids.grid_vjp, FLOW, choices, cotangent=cotangent)
 
 
 @dispatch
 def flow_grid_jvp(
-    flow: Array, d_flow: Array, *, units: Units = "pixel", align_corners: bool = False
+    flow: Array, d_flow: Array, *, units: Units = "pixel", align_corners: bool = False, place: Place | None = None
 ) -> tuple[Array, Array]:
     """Push a tangent of a flow forward through `flow_grid`.
 
@@ -97,7 +106,7 @@ def flow_grid_jvp(
         The argument of `flow_grid`.
     d_flow : array
         Its tangent, of the same shape and dtype.
-    units, align_corners
+    units, align_corners, place
         The options of `flow_grid`.
 
     Returns
@@ -121,7 +130,7 @@ def flow_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    choices = Choices(align_corners=align_corners, units=units)
+    choices = Choices(align_corners=align_corners, units=units, place=place)
     return on_views(grids.grid_jvp, FLOW, choices, flow=flow, d_flow=d_flow)
 
 
@@ -138,6 +147,7 @@ def flow_sample(
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image at the locations of the output, each moved by a flow.
@@ -158,6 +168,8 @@ def flow_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -194,7 +206,9 @@ def flow_sample(
     >>> stnkit.flow_sample(image, flow)
     array([[0.5, 1. , 1. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter, place=place
+    )
     return sampled(SAMPLE, FLOW, (image, flow), choices, antialias, out)
 
 
@@ -213,6 +227,7 @@ def flow_sample_vjp(
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -227,7 +242,7 @@ def flow_sample_vjp(
         The arguments of `flow_sample`.
     wrt : {"image", "flow"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias, place
         The options of `flow_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -279,6 +294,7 @@ def flow_sample_vjp(
         wrt=wrt,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(VJP, FLOW, (cotangent, image, flow), choices, antialias, accumulate_into)
 
@@ -298,6 +314,7 @@ def flow_sample_jvp(
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
 ) -> tuple[Array, Array]:
     """Push tangents of image and flow forward through `flow_sample`.
 
@@ -308,7 +325,7 @@ def flow_sample_jvp(
     d_image, d_flow : array or None
         Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
         of integers has none.
-    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias, place
         The options of `flow_sample`.
 
     Returns
@@ -334,7 +351,9 @@ def flow_sample_jvp(
     >>> stnkit.flow_sample_jvp(image, flow, None, np.ones((3, 1)))
     (array([[0.5, 1. , 1. ]]), array([[1., 3., 3.]]))
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter, place=place
+    )
     return sampled(JVP, FLOW, (image, flow, d_image, d_flow), choices, antialias)
 
 
@@ -354,6 +373,7 @@ def flow_sample_double_vjp(
     units: Units = "pixel",
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     deterministic: bool = False,
 ) -> tuple[Array, Array | None, Array]:
     """Pull cotangents of the results of `flow_sample_vjp` back to its arguments: reverse mode, second order.
@@ -364,7 +384,7 @@ def flow_sample_double_vjp(
         Cotangents of the results `d_image` and `d_flow`; None stands for zero, and costs nothing.
     cotangent, image, flow : array
         The arguments of `flow_sample_vjp`.
-    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, units, data_format, antialias, place
         The options of `flow_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -409,5 +429,6 @@ def flow_sample_double_vjp(
         units=units,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(DOUBLE_VJP, FLOW, (dd_image, dd_flow, cotangent, image, flow), choices, antialias)

@@ -4,7 +4,7 @@ from stnkit._dispatch import dispatch
 from stnkit.api._sampling import sampled
 from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
-from stnkit.spec import GRID
+from stnkit.spec import GRID, Place
 
 
 @dispatch
@@ -19,6 +19,7 @@ def grid_sample(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    place: Place | None = None,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image at the coordinates of a grid.
@@ -57,6 +58,8 @@ def grid_sample(
         The unit of `grid`. In pixels, 0 is the centre of the first pixel and n - 1 that of the last.
     data_format : {"channels_first", "channels_last"}
         Where the channel axis of `image`, and of the result, is.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -106,7 +109,9 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel", mode="spline3", padding_mode="reflection").round(3)
     array([[[0.425, 3.5  ]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter, place=place
+    )
     return sampled(SAMPLE, GRID, (image, grid), choices, False, out)
 
 
@@ -124,6 +129,7 @@ def grid_sample_vjp(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    place: Place | None = None,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -138,7 +144,7 @@ def grid_sample_vjp(
         The arguments of `grid_sample`.
     wrt : {"image", "grid"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, place
         The options of `grid_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -188,6 +194,7 @@ def grid_sample_vjp(
         wrt=wrt,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(VJP, GRID, (cotangent, image, grid), choices, False, accumulate_into)
 
@@ -206,6 +213,7 @@ def grid_sample_jvp(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    place: Place | None = None,
 ) -> tuple[Array, Array]:
     """Push tangents of image and grid forward through `grid_sample`.
 
@@ -216,7 +224,7 @@ def grid_sample_jvp(
     d_image, d_grid : array or None
         Tangents, each of the shape and dtype of its argument; None stands for zero, and costs nothing. An image
         of integers has none.
-    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, place
         The options of `grid_sample`.
 
     Returns
@@ -243,7 +251,9 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter, place=place
+    )
     return sampled(JVP, GRID, (image, grid, d_image, d_grid), choices)
 
 
@@ -262,6 +272,7 @@ def grid_sample_double_vjp(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    place: Place | None = None,
     deterministic: bool = False,
 ) -> tuple[Array, Array | None, Array]:
     """Pull cotangents of the results of `grid_sample_vjp` back to its arguments: reverse mode, second order.
@@ -272,7 +283,7 @@ def grid_sample_double_vjp(
         Cotangents of the results `d_image` and `d_grid`; None stands for zero, and costs nothing.
     cotangent, image, grid : array
         The arguments of `grid_sample_vjp`.
-    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
+    mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format, place
         The options of `grid_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -315,5 +326,6 @@ def grid_sample_double_vjp(
         coords,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(DOUBLE_VJP, GRID, (dd_image, dd_grid, cotangent, image, grid), choices)

@@ -7,11 +7,13 @@ from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
 from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Wrt
 from stnkit.calls.derivatives import JVP, SAMPLE, VJP
-from stnkit.spec import PROJECTIVE
+from stnkit.spec import PROJECTIVE, Place
 
 
 @dispatch
-def projective_grid(theta: Array, size: Sequence[int], *, align_corners: bool = False) -> Array:
+def projective_grid(
+    theta: Array, size: Sequence[int], *, align_corners: bool = False, place: Place | None = None
+) -> Array:
     """Generate the grid that projective maps give for an output of a size.
 
     Parameters
@@ -23,6 +25,8 @@ def projective_grid(theta: Array, size: Sequence[int], *, align_corners: bool = 
         The output's spatial size T: (W,), (H, W) or (D, H, W).
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
+    place : Place, optional
+        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
 
     Returns
     -------
@@ -49,12 +53,17 @@ def projective_grid(theta: Array, size: Sequence[int], *, align_corners: bool = 
     array([[-2.        ],
            [ 0.66666667]])
     """
-    return on_views(grids.grid, PROJECTIVE, Choices(align_corners=align_corners, size=size), theta=theta)
+    return on_views(grids.grid, PROJECTIVE, Choices(align_corners=align_corners, size=size, place=place), theta=theta)
 
 
 @dispatch
 def projective_grid_vjp(
-    cotangent: Array, theta: Array, *, align_corners: bool = False, deterministic: bool = False
+    cotangent: Array,
+    theta: Array,
+    *,
+    align_corners: bool = False,
+    place: Place | None = None,
+    deterministic: bool = False,
 ) -> Array:
     """Pull a cotangent of `projective_grid` back to theta.
 
@@ -64,8 +73,8 @@ def projective_grid_vjp(
         Of the grid, and of its dtype.
     theta : array of shape (N, d + 1, d + 1) or (d + 1, d + 1)
         The argument of `projective_grid`.
-    align_corners : bool
-        As it was given to `projective_grid`.
+    align_corners, place
+        As they were given to `projective_grid`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are.
 
@@ -90,13 +99,13 @@ def projective_grid_vjp(
     array([[ 0.,  2.],
            [-2.,  0.]])
     """
-    choices = Choices(align_corners=align_corners, deterministic=deterministic)
+    choices = Choices(align_corners=align_corners, deterministic=deterministic, place=place)
     return on_views(grids.grid_vjp, PROJECTIVE, choices, cotangent=cotangent, theta=theta)
 
 
 @dispatch
 def projective_grid_jvp(
-    theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False
+    theta: Array, d_theta: Array, size: Sequence[int], *, align_corners: bool = False, place: Place | None = None
 ) -> tuple[Array, Array]:
     """Push a tangent of theta forward through `projective_grid`.
 
@@ -108,8 +117,8 @@ def projective_grid_jvp(
         Its tangent, of the same shape and dtype.
     size : sequence of int
         The output's spatial size T.
-    align_corners : bool
-        The option of `projective_grid`.
+    align_corners, place
+        The options of `projective_grid`.
 
     Returns
     -------
@@ -133,7 +142,7 @@ def projective_grid_jvp(
            [ 1.]]), array([[-1.],
            [-1.]]))
     """
-    choices = Choices(align_corners=align_corners, size=size)
+    choices = Choices(align_corners=align_corners, size=size, place=place)
     return on_views(grids.grid_jvp, PROJECTIVE, choices, theta=theta, d_theta=d_theta)
 
 
@@ -150,6 +159,7 @@ def projective_sample(
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image under projective maps, without storing a grid.
@@ -171,6 +181,8 @@ def projective_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -212,7 +224,9 @@ def projective_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter, place=place
+    )
     return sampled(SAMPLE, PROJECTIVE, (image, theta), choices, antialias, out)
 
 
@@ -230,6 +244,7 @@ def projective_sample_vjp(
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -244,7 +259,7 @@ def projective_sample_vjp(
         The arguments of `projective_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias, place
         The options of `projective_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -291,6 +306,7 @@ def projective_sample_vjp(
         wrt=wrt,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(VJP, PROJECTIVE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
@@ -310,6 +326,7 @@ def projective_sample_jvp(
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
 ) -> tuple[Array, Array]:
     """Push tangents of image and maps forward through `projective_sample`.
 
@@ -322,7 +339,7 @@ def projective_sample_jvp(
         of integers has none.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias, place
         The options of `projective_sample`.
 
     Returns
@@ -350,5 +367,7 @@ def projective_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter, place=place
+    )
     return sampled(JVP, PROJECTIVE, (image, theta, d_image, d_theta), choices, antialias)

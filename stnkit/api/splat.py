@@ -7,6 +7,7 @@ from stnkit.api._sampling import on_views
 from stnkit.calls import splatting
 from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.prefilter import compose
+from stnkit.spec import Place
 
 
 @dispatch
@@ -21,6 +22,7 @@ def grid_splat(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    place: Place | None = None,
     deterministic: bool = False,
 ) -> Array:
     """Add values to an empty image at the coordinates of a grid: the adjoint of `grid_sample` in the image.
@@ -38,6 +40,8 @@ def grid_splat(
         The image's spatial size S.
     mode, prefilter, padding_mode, align_corners, coords, data_format
         The options of `grid_sample`. With "zeros" padding, what falls outside is lost.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
         nondeterministic otherwise.
@@ -74,6 +78,7 @@ def grid_splat(
         size=size,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return on_views(compose.splat_here, choices, values=values, grid=grid)
 
@@ -91,6 +96,7 @@ def grid_splat_vjp(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    place: Place | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
     """Pull a cotangent of `grid_splat` back to its values and its grid.
@@ -103,7 +109,7 @@ def grid_splat_vjp(
         The arguments of `grid_splat`.
     wrt : {"values", "grid"} or a sequence of them
         Which cotangents to compute; the work for the other is left out.
-    mode, prefilter, padding_mode, align_corners, coords, data_format
+    mode, prefilter, padding_mode, align_corners, coords, data_format, place
         The options of `grid_splat`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
@@ -143,6 +149,7 @@ def grid_splat_vjp(
         wrt=wrt,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return on_views(compose.splat_vjp_here, choices, cotangent=cotangent, values=values, grid=grid)
 
@@ -156,6 +163,7 @@ def grid_count(
     padding_mode: PaddingMode = "zeros",
     align_corners: bool = False,
     coords: Units = "normalized",
+    place: Place | None = None,
     deterministic: bool = False,
 ) -> Array:
     """Count how often a grid reads each pixel: the splat of ones, by weight.
@@ -168,6 +176,8 @@ def grid_count(
         The image's spatial size S.
     mode, padding_mode, align_corners, coords
         The options of `grid_sample`.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
         nondeterministic otherwise.
@@ -191,7 +201,9 @@ def grid_count(
     >>> stnkit.grid_count(np.array([[0.5], [2.0], [2.0]]), (4,), coords="pixel")
     array([0.5, 0.5, 2. , 0. ])
     """
-    choices = Choices(mode, padding_mode, 0.0, align_corners, coords=coords, size=size, deterministic=deterministic)
+    choices = Choices(
+        mode, padding_mode, 0.0, align_corners, coords=coords, size=size, deterministic=deterministic, place=place
+    )
     return on_views(splatting.count, choices, grid=grid)
 
 
@@ -207,6 +219,7 @@ def grid_gradient(
     align_corners: bool = False,
     coords: Units = "normalized",
     data_format: DataFormat = "channels_first",
+    place: Place | None = None,
 ) -> Array:
     """Differentiate the interpolated image at the coordinates of a grid, along each axis.
 
@@ -216,6 +229,8 @@ def grid_gradient(
         The arguments of `grid_sample`.
     mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
         The options of `grid_sample`.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
 
     Returns
     -------
@@ -239,5 +254,7 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    choices = Choices(mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter)
+    choices = Choices(
+        mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter, place=place
+    )
     return on_views(compose.gradient_here, choices, image=image, grid=grid)

@@ -7,12 +7,12 @@ from stnkit.api._sampling import on_views, sampled
 from stnkit.calls import grids
 from stnkit.calls.arguments import Array, Choices, DataFormat, FillValue, PaddingMode, Wrt
 from stnkit.calls.derivatives import JVP, SAMPLE, VJP
-from stnkit.spec import THIN_PLATE_SPLINE
+from stnkit.spec import THIN_PLATE_SPLINE, Place
 
 
 @dispatch
 def thin_plate_spline_grid(
-    theta: Array, control_points: Array, size: Sequence[int], *, align_corners: bool = False
+    theta: Array, control_points: Array, size: Sequence[int], *, align_corners: bool = False, place: Place | None = None
 ) -> Array:
     """Generate the grid that thin plate splines give for an output of a size.
 
@@ -31,6 +31,8 @@ def thin_plate_spline_grid(
         The output's spatial size T: (W,), (H, W) or (D, H, W).
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
+    place : Place, optional
+        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
 
     Returns
     -------
@@ -64,13 +66,19 @@ def thin_plate_spline_grid(
            [ 0.84375],
            [ 1.     ]])
     """
-    choices = Choices(align_corners=align_corners, size=size, control_points=control_points)
+    choices = Choices(align_corners=align_corners, size=size, control_points=control_points, place=place)
     return on_views(grids.grid, THIN_PLATE_SPLINE, choices, theta=theta)
 
 
 @dispatch
 def thin_plate_spline_grid_vjp(
-    cotangent: Array, theta: Array, control_points: Array, *, align_corners: bool = False, deterministic: bool = False
+    cotangent: Array,
+    theta: Array,
+    control_points: Array,
+    *,
+    align_corners: bool = False,
+    place: Place | None = None,
+    deterministic: bool = False,
 ) -> Array:
     """Pull a cotangent of `thin_plate_spline_grid` back to theta.
 
@@ -84,6 +92,8 @@ def thin_plate_spline_grid_vjp(
         As they were given to `thin_plate_spline_grid`.
     align_corners : bool
         Likewise.
+    place : Place, optional
+        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are.
 
@@ -109,13 +119,21 @@ def thin_plate_spline_grid_vjp(
     array([[2.],
            [2.]])
     """
-    choices = Choices(align_corners=align_corners, control_points=control_points, deterministic=deterministic)
+    choices = Choices(
+        align_corners=align_corners, control_points=control_points, deterministic=deterministic, place=place
+    )
     return on_views(grids.grid_vjp, THIN_PLATE_SPLINE, choices, cotangent=cotangent, theta=theta)
 
 
 @dispatch
 def thin_plate_spline_grid_jvp(
-    theta: Array, d_theta: Array, control_points: Array, size: Sequence[int], *, align_corners: bool = False
+    theta: Array,
+    d_theta: Array,
+    control_points: Array,
+    size: Sequence[int],
+    *,
+    align_corners: bool = False,
+    place: Place | None = None,
 ) -> tuple[Array, Array]:
     """Push a tangent of theta forward through `thin_plate_spline_grid`.
 
@@ -129,8 +147,8 @@ def thin_plate_spline_grid_jvp(
         As for `thin_plate_spline_grid`.
     size : sequence of int
         The output's spatial size T.
-    align_corners : bool
-        The option of `thin_plate_spline_grid`.
+    align_corners, place
+        The options of `thin_plate_spline_grid`.
 
     Returns
     -------
@@ -155,7 +173,7 @@ def thin_plate_spline_grid_jvp(
     array([[0.25],
            [0.75]])
     """
-    choices = Choices(align_corners=align_corners, size=size, control_points=control_points)
+    choices = Choices(align_corners=align_corners, size=size, control_points=control_points, place=place)
     return on_views(grids.grid_jvp, THIN_PLATE_SPLINE, choices, theta=theta, d_theta=d_theta)
 
 
@@ -173,6 +191,7 @@ def thin_plate_spline_sample(
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image under thin plate splines, without storing a grid.
@@ -196,6 +215,8 @@ def thin_plate_spline_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
+    place : Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -245,6 +266,7 @@ def thin_plate_spline_sample(
         control_points=control_points,
         size=size,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(SAMPLE, THIN_PLATE_SPLINE, (image, theta), choices, antialias, out)
 
@@ -264,6 +286,7 @@ def thin_plate_spline_sample_vjp(
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
     accumulate_into: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[Array | None, Array | None]:
@@ -278,7 +301,7 @@ def thin_plate_spline_sample_vjp(
         The arguments of `thin_plate_spline_sample`.
     wrt : {"image", "theta"} or a sequence of them
         Which cotangents to compute; the work for the other is left out. An image of integers has none.
-    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias, place
         The options of `thin_plate_spline_sample`.
     accumulate_into : array, optional
         Where to add the image's cotangent: of the image's shape, C-contiguous, of the image's dtype, or of the
@@ -328,6 +351,7 @@ def thin_plate_spline_sample_vjp(
         wrt=wrt,
         deterministic=deterministic,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(VJP, THIN_PLATE_SPLINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
@@ -348,6 +372,7 @@ def thin_plate_spline_sample_jvp(
     align_corners: bool = False,
     data_format: DataFormat = "channels_first",
     antialias: bool | int = False,
+    place: Place | None = None,
 ) -> tuple[Array, Array]:
     """Push tangents of image and theta forward through `thin_plate_spline_sample`.
 
@@ -362,7 +387,7 @@ def thin_plate_spline_sample_jvp(
         As for `thin_plate_spline_sample`.
     size : sequence of int, optional
         The output's spatial size T; that of the image by default.
-    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias
+    mode, prefilter, padding_mode, fill_value, align_corners, data_format, antialias, place
         The options of `thin_plate_spline_sample`.
 
     Returns
@@ -399,5 +424,6 @@ def thin_plate_spline_sample_jvp(
         control_points=control_points,
         size=size,
         prefilter=prefilter,
+        place=place,
     )
     return sampled(JVP, THIN_PLATE_SPLINE, (image, theta, d_image, d_theta), choices, antialias)

@@ -5,6 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from stnkit.spec import Place
+
 Array = Any  # an array of any framework that `stnkit.backends.interop` can view
 FillValue = float | Sequence[float] | np.ndarray
 PaddingMode = str | Sequence[str]
@@ -28,4 +30,5 @@ class Choices(NamedTuple):
     control_points: Array | None = None
     wrt: Wrt = ()
     deterministic: bool = False
+    place: Place | None = None  # where output and image lie in the whole of each, if they are tiles
     prefilter: bool = True  # whether the image of a spline is filtered, or has the coefficients

@@ -11,7 +11,8 @@ from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import widened
-from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.dtypes import FLOAT64
+from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE, Place
 
 
 class GridForm(NamedTuple):
@@ -23,6 +24,7 @@ class GridForm(NamedTuple):
     pixel: bool = False
     axes: int = 3  # of the source, with its batch axis
     control: bytes = b""
+    place: Place | None = None
 
 
 def grid_form(kind: int, source: Array, choices: Choices, cotangent: Array = None) -> GridForm:
@@ -37,7 +39,9 @@ def grid_form(kind: int, source: Array, choices: Choices, cotangent: Array = Non
     else:
         size = source.shape[-1 - ndim : -1] if kind == FLOW else validation.size(choices.size, ndim)
     axes = ndim + 2 if kind == FLOW else 3
-    return GridForm(kind, size, align, pixel, axes, b"" if points is None else fixed(points, source.dtype))
+    place = None if choices.place is None else validation.place(choices.place, ndim, size, None)
+    dtype = source.dtype if place is None else FLOAT64
+    return GridForm(kind, size, align, pixel, axes, b"" if points is None else fixed(points, dtype), place)
 
 
 def fits_source(kind: int, source: Array, source_dot: Array) -> None:
@@ -60,7 +64,10 @@ def slopes(array: Array, name: str, choices: Choices) -> Maybe:
     validation.coordinate_dtype(name, array.dtype)
     ndim = validation.grid_axes(array.shape, name)
     align = validation.flag("align_corners", choices.align_corners)
-    return pitches(array.shape[-1 - ndim : -1], align) if validation.units(choices.units) else None
+    size = array.shape[-1 - ndim : -1]
+    if choices.place is not None:
+        size = validation.place(choices.place, ndim, size, None).out_size
+    return pitches(size, align) if validation.units(choices.units) else None
 
 
 def of_indices(theta: Array, size: Sequence[int], join: Callable[[list[Array], int], Array]) -> Array:
@@ -91,12 +98,12 @@ def grid(kind: int, choices: Choices, source: np.ndarray) -> np.ndarray:
 
 def written(source: np.ndarray, form: GridForm) -> np.ndarray:
     """Write out the coordinates of a source of a form."""
-    wide, batched = widened(source), source.ndim == form.axes
+    wide, batched = widened(source, form.place), source.ndim == form.axes
     whole, here = wide if batched else wide[None], backend(wide)
     if form.kind in (AFFINE, FLOW):
-        out: np.ndarray = here.grid(whole, *form[:4])
+        out: np.ndarray = here.grid(whole, *form[:4], place=form.place)
     else:
-        out = here.map_grid(whole, *form[:3], form.control)
+        out = here.map_grid(whole, *form[:3], form.control, form.place)
     return out if batched else out[0]
 
 
@@ -105,34 +112,39 @@ def grid_vjp(kind: int, choices: Choices, cotangent: np.ndarray, theta: Maybe = 
     validation.flag("deterministic", choices.deterministic)
     bar: np.ndarray
     if kind == FLOW:
-        bar = backend(cotangent).scaled(cotangent, slopes(cotangent, "cotangent", choices))
+        pitch = slopes(cotangent, "cotangent", choices)
+        wide = cotangent if choices.place is None else widened(cotangent, choices.place)
+        bar = backend(cotangent).scaled(wide, pitch)
         return bar
     if theta is None:
         validation.coordinate_dtype("cotangent", cotangent.dtype)
-        batched = cotangent.ndim == validation.grid_axes(cotangent.shape, "cotangent") + 2
-        align = validation.flag("align_corners", choices.align_corners)
-        wide, here = widened(cotangent), backend(cotangent)
-        bar = here.converted(here.grid_vjp(wide if batched else wide[None], align), cotangent.dtype)
+        ndim = validation.grid_axes(cotangent.shape, "cotangent")
+        align, place = validation.flag("align_corners", choices.align_corners), choices.place
+        if place is not None:
+            place = validation.place(place, ndim, cotangent.shape[-1 - ndim : -1], None)
+        wide, here, batched = widened(cotangent, place), backend(cotangent), cotangent.ndim == ndim + 2
+        bar = here.grid_vjp(wide if batched else wide[None], align, place)
+        bar = bar if place is not None else here.converted(bar, cotangent.dtype)
         return bar if batched else bar[0]
-    form, wide, here = grid_form(kind, theta, choices, cotangent), widened(theta), backend(theta)
+    form, wide, here = grid_form(kind, theta, choices, cotangent), widened(theta, choices.place), backend(theta)
     validation.same_shape("cotangent", cotangent.shape, "the grid", (*theta.shape[:-2], *form.size, len(form.size)))
     validation.same_dtype("cotangent", cotangent.dtype, "the grid", wide.dtype)
     whole = (cotangent, wide) if theta.ndim == form.axes else (cotangent[None], wide[None])
-    bar = here.converted(here.map_grid_vjp(*whole, kind, form.align, form.control).reshape(theta.shape), theta.dtype)
-    return bar
+    bar = here.map_grid_vjp(*whole, kind, form.align, form.control, form.place).reshape(theta.shape)
+    return bar if form.place is not None else here.converted(bar, theta.dtype)
 
 
 def grid_jvp(kind: int, choices: Choices, source: np.ndarray, source_dot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Push a tangent of a source forward to its grid: linear in it, but for projective maps."""
     fits_source(kind, source, source_dot)
     form = grid_form(kind, source, choices)
-    wide, dot = widened(source), widened(source_dot)
+    wide, dot = widened(source, form.place), widened(source_dot, form.place)
     if kind == FLOW:
         dot = backend(dot).scaled(dot, slopes(dot, "d_flow", choices))
     elif kind != PROJECTIVE:
         dot = written(dot, form)
     elif source.ndim == form.axes:
-        dot = backend(wide).projective_grid_jvp(wide, dot, form.size, form.align)
+        dot = backend(wide).projective_grid_jvp(wide, dot, form.size, form.align, form.place)
     else:
-        dot = backend(wide).projective_grid_jvp(wide[None], dot[None], form.size, form.align)[0]
+        dot = backend(wide).projective_grid_jvp(wide[None], dot[None], form.size, form.align, form.place)[0]
     return written(wide, form), dot

@@ -15,8 +15,8 @@ from stnkit.backends import backend
 from stnkit.calls.arguments import Array, Choices, Maybe
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
-from stnkit.dtypes import FLOAT32, bar_dtype, dot_dtype, is_float
-from stnkit.spec import FLOW, GRID, MAPS, THIN_PLATE_SPLINE, Options
+from stnkit.dtypes import FLOAT32, FLOAT64, bar_dtype, dot_dtype, is_float
+from stnkit.spec import FLOW, GRID, MAPS, THIN_PLATE_SPLINE, Options, Place
 
 Given = Sequence[Any]  # the arrays of a call, in the order of its derivative
 
@@ -102,9 +102,9 @@ def formed(kind: int, image: Array, source: Array, choices: Choices, cotangent: 
     """Return what follows from the options, shapes and NumPy's dtypes of the arrays of any framework, if they fit."""
     points = choices.control_points
     ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
-    own = choices.coords, choices.units
+    units = choices.coords, choices.units
     options = validation.options(
-        ndim, choices.mode, choices.padding_mode, choices.align_corners, choices.data_format, *own
+        ndim, choices.mode, choices.padding_mode, choices.align_corners, choices.data_format, *units
     )
     if kind in (GRID, FLOW):
         size = source.shape[-1 - ndim : -1]
@@ -112,8 +112,15 @@ def formed(kind: int, image: Array, source: Array, choices: Choices, cotangent: 
         _, size = validation.image_shape(cotangent.shape, ndim, options.channels_last, "cotangent")
     elif choices.size is None:
         _, size = validation.image_shape(image.shape, ndim, options.channels_last)
+        if choices.place is not None:
+            msg = "`size` must be given beside `place`: that of the output's tile"
+            raise ValueError(msg)
     else:
         size = validation.size(choices.size, ndim)
+    if choices.place is not None:
+        _, tile = validation.image_shape(image.shape, ndim, options.channels_last)
+        own = None if kind == GRID else size
+        options = options._replace(place=validation.place(choices.place, ndim, own, tile, options))
     dtype = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
     return form_of(image.shape, dtype, source.shape, source.dtype, kind, size, options)
 
@@ -135,7 +142,8 @@ def form_of(
     channels, spatial = validation.image_shape(image, ndim, options.channels_last)
     axes = 3 if kind in MAPS else ndim + 2
     batch = validation.batch(image, source, ndim, name, axes)
-    validation.not_empty(image, options.without_margin(spatial), size)
+    whole = spatial if options.place is None or 0 in spatial else options.place.image_size
+    validation.not_empty(image, options.without_margin(whole), size)
     batched = len(image) == ndim + 2 or len(source) == axes
     out_shape = (*size, channels) if options.channels_last else (channels, *size)
     return Form(
@@ -154,9 +162,21 @@ def form_of(
     )
 
 
-def widened(coordinates: np.ndarray) -> np.ndarray:
-    """Return coordinates as float32 if they come in half precision."""
+def widened(coordinates: np.ndarray, place: Place | None = None) -> np.ndarray:
+    """Return coordinates as float32 if they come in half precision; in float64 if they are those of tiles."""
+    if place is not None and is_float(coordinates.dtype):
+        return backend(coordinates).converted(coordinates, FLOAT64)
     return backend(coordinates).converted(coordinates, FLOAT32) if coordinates.dtype.itemsize == 2 else coordinates
+
+
+def doubled(derivative: Derivative[Any], given: Given, place: Place | None) -> list[Any]:
+    """Return the arrays of a call; those that say where tiles read, and tangents of them, in float64."""
+    if place is None:
+        return list(given)
+    return [
+        widened(one, place) if role in ("source", "dot") and one is not None else one
+        for role, one in zip(derivative.takes, given, strict=True)
+    ]
 
 
 def sample(call: Call, given: Given, choices: Choices, out: Maybe) -> tuple[Maybe, ...]:

@@ -29,12 +29,13 @@ from stnkit.plans.layout import (
     is_banded,
     is_beside,
     out_strides,
+    placed,
     sampling,
     source_layout,
     three,
     tiles,
 )
-from stnkit.spec import AFFINE, CHOOSING, MAPS, Options, Spec
+from stnkit.spec import AFFINE, CHOOSING, MAPS, Options, Place, Spec
 
 LITTLE = 1 << 13  # numbers of an output: for fewer, threads would not pay
 
@@ -133,22 +134,22 @@ def backward(
 
 
 @functools.lru_cache(maxsize=4096)
-def grid(source: Layout, kind: int, size: Shape, align: bool, pixel: bool) -> Plan:
+def grid(source: Layout, kind: int, size: Shape, align: bool, pixel: bool, place: Place | None = None) -> Plan:
     """Plan the writing of a source's coordinates as a grid."""
     out = Buffer(OUT, (source[0][0], *size, len(size)), source[2])
-    spec = grid_spec(len(size), source[2], kind, align, pixel)
-    words = grid_call(source, kind, size, source[0][0] * math.prod(size[:-1]))
+    spec = grid_spec(len(size), source[2], kind, align, pixel, place is not None)
+    words = grid_call(source, kind, size, source[0][0] * math.prod(size[:-1]), place)
     return planned((out,), Launch(grids.grid, spec, math.prod(out.shape), words, (OUT,)))
 
 
 @functools.lru_cache(maxsize=4096)
-def affine_grid_vjp(batch: int, size: Shape, dtype: np.dtype[Any], align: bool) -> Plan:
+def affine_grid_vjp(batch: int, size: Shape, dtype: np.dtype[Any], align: bool, place: Place | None = None) -> Plan:
     """Plan the cotangent of affine maps from that of their grids, without gaps."""
     ndim = len(size)
     theta = (batch, ndim, ndim + 1), (ndim * (ndim + 1) * dtype.itemsize, 0, 0), dtype
     bars = source_bar(batch, theta, AFFINE, size)
-    words = grid_call(theta, AFFINE, size, batch * tiles(math.prod(size)))
-    spec = grid_spec(ndim, dtype, AFFINE, align)
+    words = grid_call(theta, AFFINE, size, batch * tiles(math.prod(size)), place)
+    spec = grid_spec(ndim, dtype, AFFINE, align, placed=place is not None)
     return planned((bars,), Launch(grids.grid_vjp, spec, batch * math.prod(size) * ndim, words, (SOURCE_BAR,)))
 
 
@@ -183,13 +184,15 @@ def backward_call(call: Sampling, parts: Shape, cotangent: Shape, bars: Buffer |
 
 def _tiled_call(call: Sampling, parts: Shape) -> Arguments:
     chunks = min(math.prod(parts), CHUNKS)
-    return Arguments(call.batch, call.channels, parts, chunks, call.size, call.extent, call.image, call.source)
+    words = Arguments(call.batch, call.channels, parts, chunks, call.whole, call.extent, call.image, call.source)
+    return words._replace(place=call.place)
 
 
-def grid_call(source: Layout, kind: int, size: Shape, items: int) -> Arguments:
+def grid_call(source: Layout, kind: int, size: Shape, items: int, place: Place | None = None) -> Arguments:
     """Return what a kernel takes that writes or reads grids: `items` is what threads take in chunks."""
     strides = source_layout(source, kind, size)[1]
-    return Arguments(batch=source[0][0], chunks=min(items, CHUNKS), size=three(size, 1), source=strides)
+    whole, where = placed(three(size, 1), kind, place)
+    return Arguments(batch=source[0][0], chunks=min(items, CHUNKS), size=whole, source=strides, place=where)
 
 
 def _passes(

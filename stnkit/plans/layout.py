@@ -14,7 +14,7 @@ from stnkit.dtypes import blending, dot_dtype
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.leaves.stage import TILE
 from stnkit.plans.strides import gapless
-from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, Options, Spec
+from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, Options, Place, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
@@ -38,10 +38,12 @@ class Sampling(NamedTuple):
     channels: int
     tiles: int
     size: Shape  # of the output: z y x
-    extent: Shape  # of the image: z y x
+    extent: Shape  # of the image, of the whole one: z y x
     image: Shape  # strides: batch, channel, z, y, x
     source: Shape  # strides: batch, z, y, x, axis
     like: np.dtype[Any]  # of the arithmetic
+    whole: Shape  # the size of the whole output: z y x
+    place: Shape  # of tiles: as kernels take it
 
 
 class Strided(Protocol):
@@ -71,12 +73,14 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     ndim = len(size)
     channels, spatial, image_strides = _image(image, options)
     full, source_strides = source_layout(source, kind, size)
-    extent = three(options.without_margin(spatial), 1)
+    whole, place = placed(full, kind, options.place, three(spatial, 1))
+    pixels = spatial if options.place is None else options.place.image_size
+    extent = three(options.without_margin(pixels), 1)
     shared = (image[0][0], source[0][0])
     batch = max(shared) if min(shared) else 0
     points = math.prod(size)
     span = sum((n - 1) * abs(s) for n, s in zip(three(spatial, 1), image_strides[2:], strict=True))
-    wide = max(span, *spatial) >= NARROW
+    wide = max(span, *pixels) >= NARROW
     interleaved = options.channels_last and channels > 1
     spec = Spec(
         ndim=ndim,
@@ -94,6 +98,8 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         source_dtype=DTYPES[source[2].name],
         fill_finite=options.fill_finite,
         wide=wide,
+        placed=options.place is not None,
+        around=options.place is not None and options.place.image_start[-1] + spatial[-1] > pixels[-1],
         digest=digest(),
     )
     return Sampling(
@@ -108,7 +114,18 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         image=image_strides,
         source=source_strides,
         like=blending(image[2], source[2], options.interp),
+        whole=whole,
+        place=place,
     )
+
+
+def placed(size: Shape, kind: int, place: Place | None, image: Shape = (1, 1, 1)) -> tuple[Shape, Shape]:
+    """Return the size of the whole output, and where tiles lie, as kernels take it; a grid has all locations itself."""
+    if place is None:
+        return size, (0,) * 12
+    if kind == GRID:
+        return size, (0, 0, 0, *size, *three(place.image_start, 0), *image)
+    return three(place.out_size, 1), (*three(place.out_start, 0), *size, *three(place.image_start, 0), *image)
 
 
 def _image(image: Layout, options: Options) -> tuple[int, Shape, Shape]:
@@ -152,10 +169,21 @@ def out_strides(call: Sampling, options: Options) -> Shape:
     return call.channels * points, points, 1
 
 
-def grid_spec(ndim: int, dtype: np.dtype[Any], kind: int, align: bool, pixel: bool = False) -> Spec:
+def grid_spec(
+    ndim: int, dtype: np.dtype[Any], kind: int, align: bool, pixel: bool = False, placed: bool = False
+) -> Spec:
     """Return the spec of the kernels that write coordinates out, and of their derivative."""
     code = DTYPES[dtype.name]
-    return Spec(ndim, align=align, pixel=pixel, source=kind, image_dtype=code, source_dtype=code, digest=digest())
+    return Spec(
+        ndim,
+        align=align,
+        pixel=pixel,
+        source=kind,
+        image_dtype=code,
+        source_dtype=code,
+        placed=placed,
+        digest=digest(),
+    )
 
 
 def forward_parts(call: Sampling) -> Shape:
@@ -171,7 +199,9 @@ def is_beside(call: Sampling) -> bool:
 
     There are enough of them to fill lanes, and an item's sums fit a cache. There is work, so all is written.
     """
-    planes = call.spec.paired and not (call.spec.interleaved or call.spec.margined) and call.work > 0
+    planes = (
+        call.spec.paired and not (call.spec.interleaved or call.spec.margined or call.spec.placed) and call.work > 0
+    )
     return planes and call.channels >= LANES and call.channels * math.prod(call.extent) <= BESIDE
 
 
@@ -181,7 +211,7 @@ def is_banded(call: Sampling) -> bool:
     Items alone are too few parts, and so are channels; coordinates cost so little that parts may stage them again.
     """
     few, rows = call.batch < ITEMS and call.channels < LANES, call.extent[3 - call.spec.ndim]
-    cheap = call.spec.paired and not call.spec.margined and call.spec.source != THIN_PLATE_SPLINE
+    cheap = call.spec.paired and not (call.spec.margined or call.spec.placed) and call.spec.source != THIN_PLATE_SPLINE
     return few and cheap and call.spec.ndim > 1 and rows >= 4 * BANDS and call.work >= MUCH
 
 

@@ -15,12 +15,14 @@ from stnkit.validation.fill_values import constant as constant
 from stnkit.validation.fill_values import fill as fill
 from stnkit.validation.fill_values import numbers as numbers
 from stnkit.validation.options import antialias as antialias
+from stnkit.validation.options import choice as choice
 from stnkit.validation.options import flag as flag
 from stnkit.validation.options import lattice as lattice
 from stnkit.validation.options import names as names
 from stnkit.validation.options import options as options
 from stnkit.validation.options import size as size
 from stnkit.validation.options import units as units
+from stnkit.validation.places import place as place
 from stnkit.validation.prefilter import coefficient_dtype as coefficient_dtype
 from stnkit.validation.prefilter import filtered_axes as filtered_axes
 from stnkit.validation.prefilter import prefiltered as prefiltered

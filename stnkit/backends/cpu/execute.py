@@ -57,7 +57,9 @@ def sample(
     Of an image that kernels cannot read, the box that they read is copied.
     """
     if not (image.flags.aligned and image.dtype.isnative):
-        image = interop.boxed(image, box(image.shape, image.dtype, source, kind, size, options))
+        every = (slice(None),) * image.ndim
+        read = every if options.place else box(image.shape, image.dtype, source, kind, size, options)
+        image = interop.boxed(image, read)
     source = readable(source, kind, image.dtype, options.control)
     plan = plans.forward(layout(image), layout(source), kind, size, options)
     given = {IMAGE: image, SOURCE: source, FILL: fill}

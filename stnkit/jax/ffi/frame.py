@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.jit import FORM, cached
-from stnkit.kernels.cpu.call import WORDS, arguments_at, words_at
+from stnkit.kernels.cpu.call import CHUNKS, WORDS, words_at
 from stnkit.kernels.cpu.threads import filled, run, word
 
 inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -205,7 +205,7 @@ def answer() -> Any:
             return 0
         given = filled(block(frame))
         put_addresses(frame, given)
-        if run(function, given, first, arguments_at(words_at(given)).chunks):
+        if run(function, given, first, words_at(given)[CHUNKS]):
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0
 

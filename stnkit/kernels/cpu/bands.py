@@ -25,6 +25,7 @@ from stnkit.kernels.cpu.loops import finish_source_bar, grid_cotangent_tile, ima
 from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import allocate, divide, stage, stage_coordinates
 from stnkit.kernels.leaves.formats import zero
+from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import dead_bit
 from stnkit.kernels.leaves.stage import TILE, slot
 from stnkit.kernels.simd.lanes import lanes
@@ -56,14 +57,14 @@ def sample_vjp_banded(spec: Spec) -> Any:
 def over_bands(address, first_chunk, last_chunk, spec):
     """Stage the tiles of some chunks, which are bands, and add what they bring; return a status."""
     words = words_at(address)
-    call = arguments_at(words)
+    call = arguments_at(words, spec)
     memory = allocate(call.channels, call.extent, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
     like = zero(spec.arithmetic_dtype)
     tile = divide(memory, like, zero(spec.index_dtype), spec)
     source = View(pointer(words[SOURCE], zero(spec.source_dtype)), call.source)
-    tiles = (call.size[0] * call.size[1] * call.size[2] + TILE - 1) // TILE
+    tiles = (locations(call.size, spec) + TILE - 1) // TILE
     many = call.parts[2]
     first = first_chunk * call.parts[0] * many // call.chunks
     last = last_chunk * call.parts[0] * many // call.chunks
@@ -83,7 +84,7 @@ def band_tile_vjp(words, call, tile, n, t, at, band, own, spec):
     like = zero(spec.arithmetic_dtype)
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
     many, points = lanes(like, spec), lanes(like, spec.one_location)
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     to = n * call.cotangent[0] + first * call.cotangent[2]
     cs = (int64(0), call.channels)
     if spec.source_bar and own:
@@ -109,7 +110,7 @@ def band_of(first, last, call, tiles, spec):
 @leaf
 def stage_band(tile, n, t, band, source, call, like, spec):
     """Stage a tile that a band owns, or may add to; return whether it owns it, and whether it is staged."""
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     own = band.tiles[0] <= t and t < band.tiles[1]
     wanted = band.whole or own or may_read(tile, n, first, count, band, source, call, like, spec)
     if wanted:

@@ -15,26 +15,31 @@ from stnkit.spec import INT64
 OUT, OUT_DOT, COTANGENT, IMAGE, IMAGE_DOT, IMAGE_BAR, SOURCE, SOURCE_DOT, SOURCE_BAR, FILL = range(10)
 SLOTS = 10
 CHUNKS = SLOTS + 5  # which word tells them
+PLACE = SLOTS + 33  # which words tell where tiles lie
 SHORT_OF_MEMORY = 1  # a status
 
 Shape = tuple[int, ...]
 
 
 class Arguments(NamedTuple):
-    """What follows the addresses. Sizes and strides are brought to three axes and count elements."""
+    """What follows the addresses. Sizes and strides are brought to three axes and count elements.
+
+    In a kernel of tiles, `size` and `extent` have nine numbers each; see `leaves.places`.
+    """
 
     batch: Any = 0
     channels: Any = 0
     parts: Any = (1, 1, 1)  # in how many the batch, the channels and the tiles are split
     chunks: Any = 1
-    size: Any = (1, 1, 1)  # of the output: z y x
-    extent: Any = (1, 1, 1)  # of the image: z y x
+    size: Any = (1, 1, 1)  # of the output, of the whole one: z y x
+    extent: Any = (1, 1, 1)  # of the image, of the whole one: z y x
     image: Any = (0, 0, 0, 0, 0)  # strides: batch, channel, z, y, x
     source: Any = (0, 0, 0, 0, 0)  # strides: batch, z, y, x, axis
     out: Any = (0, 0, 0)  # strides of an output: batch, channel, location
     cotangent: Any = (0, 0, 0)  # strides of an output's cotangent
     source_bar: Any = (0, 0)  # strides of what a source's cotangent is added to: batch, and location or tile
     order: Any = (0, 0, 0)  # of differentiation, in the order x, y, z
+    place: Any = (0,) * 12  # where the output's tile starts, its size, where the image's tile starts, and its size
     status: Any = 0  # of pieces of the work on threads: 0, unless one fails
 
     @property
@@ -57,20 +62,32 @@ def words_at(address):
 
 
 @leaf
-def arguments_at(words):
+def sizes(words, at, place, spec):
+    """Return the three sizes that stand at a word; of tiles, then where the tile starts, and its sizes."""
+    if spec.placed:
+        return (
+            words[at], words[at + 1], words[at + 2], words[place], words[place + 1], words[place + 2],
+            words[place + 3], words[place + 4], words[place + 5],
+        )  # fmt: skip
+    return words[at], words[at + 1], words[at + 2]
+
+
+@leaf
+def arguments_at(words, spec):
     """Return what follows the addresses in a block of words."""
     return Arguments(
         words[10],
         words[11],
         (words[12], words[13], words[14]),
         words[CHUNKS],
-        (words[16], words[17], words[18]),
-        (words[19], words[20], words[21]),
+        sizes(words, 16, PLACE, spec),
+        sizes(words, 19, PLACE + 6, spec),
         (words[22], words[23], words[24], words[25], words[26]),
         (words[27], words[28], words[29], words[30], words[31]),
         (words[32], words[33], words[34]),
         (words[35], words[36], words[37]),
         (words[38], words[39]),
         (words[40], words[41], words[42]),
+        words[PLACE],  # the sizes have it
         words[STATUS],
     )

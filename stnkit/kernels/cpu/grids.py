@@ -19,7 +19,8 @@ from stnkit.kernels.cpu.loops import put_map_bar
 from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import allocate, divide, sum_bars
 from stnkit.kernels.leaves.formats import zero
-from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
+from stnkit.kernels.leaves.maps import stage_lattice, stage_thin_plate
+from stnkit.kernels.leaves.places import locations, own, run, start
 from stnkit.kernels.leaves.sources import coordinate, put_row, tangent
 from stnkit.kernels.leaves.stage import TILE, slot
 from stnkit.spec import Spec
@@ -39,12 +40,17 @@ def grid(spec: Spec) -> Any:
 def put_rows(address, first_chunk, last_chunk, spec):
     """Write the coordinates of some chunks of rows."""
     words = words_at(address)
-    call = arguments_at(words)
+    call = arguments_at(words, spec)
     like = zero(spec.source_dtype)
     out, source = pointer(words[OUT], like), View(pointer(words[SOURCE], like), call.source)
-    rows, width = call.size[0] * call.size[1], call.size[2]
+    height, width = own(call.size, 1, spec), own(call.size, 2, spec)
+    rows = own(call.size, 0, spec) * height
     for row in range(first_chunk * call.batch * rows // call.chunks, last_chunk * call.batch * rows // call.chunks):
-        n, z, y = row // rows, row % rows // call.size[1], row % call.size[1]
+        n, z, y = (
+            row // rows,
+            row % rows // height + start(call.size, 0, spec),
+            row % height + start(call.size, 1, spec),
+        )
         put_row(out, row * width * spec.ndim, source, n, z, y, call.size, like, spec)
     return 0
 
@@ -63,8 +69,8 @@ def grid_vjp(spec: Spec) -> Any:
 def sum_grids(address, first_chunk, last_chunk, spec):
     """Sum some chunks of tiles of a grid's cotangent."""
     words = words_at(address)
-    call = arguments_at(words)
-    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
+    call = arguments_at(words, spec)
+    like, points = zero(spec.source_dtype), locations(call.size, spec)
     theta_bar, grid_bar = pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), pointer(words[COTANGENT], like)
     tiles = (points + TILE - 1) // TILE
     items = call.batch * tiles
@@ -95,11 +101,11 @@ def read(rows, grid, at, count, spec):
 def over_grids(address, first_chunk, last_chunk, body, spec):
     """Do `body`, which needs a stage, for every tile of some chunks of grids; return a status."""
     words = words_at(address)
-    call = arguments_at(words)
+    call = arguments_at(words, spec)
     memory = allocate(call.channels, call.extent, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
-    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
+    like, points = zero(spec.source_dtype), locations(call.size, spec)
     tile = divide(memory, like, zero(spec.index_dtype), spec)
     source = View(pointer(words[SOURCE], like), call.source)
     tiles = (points + TILE - 1) // TILE
@@ -162,13 +168,13 @@ def map_grid_jvp(spec: Spec) -> Any:
 def put_tangents(address, first_chunk, last_chunk, spec):
     """Write the tangents of some chunks of locations."""
     words = words_at(address)
-    call = arguments_at(words)
-    like, points = zero(spec.source_dtype), call.size[0] * call.size[1] * call.size[2]
+    call = arguments_at(words, spec)
+    like, points = zero(spec.source_dtype), locations(call.size, spec)
     out, source = pointer(words[OUT_DOT], like), View(pointer(words[SOURCE], like), call.source)
     source_dot = View(pointer(words[SOURCE_DOT], like), call.source)
     items = call.batch * points
     for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
-        z, y, x, _ = run(item % points, 0, 1, call.size)
+        z, y, x, _ = run(item % points, 0, 1, call.size, spec)
         put_tangent(out, item * spec.ndim, source, source_dot, item // points, (z, y, x), call.size, like, spec)
     return 0
 

@@ -43,6 +43,7 @@ from stnkit.kernels.cpu.tile import (
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.labels import heaviest
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_weight_cotangents
+from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import blend, rows_in_order
 from stnkit.kernels.leaves.scatter import scatter
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, TILE, row_stride, slot
@@ -58,7 +59,7 @@ COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is to
 def over_tiles(address, first_chunk, last_chunk, body, spec):
     """Stage every tile of some chunks, one after another, and do `body` for it; return a status."""
     words = words_at(address)
-    call = arguments_at(words)
+    call = arguments_at(words, spec)
     memory = allocate(call.channels, call.extent, spec)
     if memory == 0:
         return SHORT_OF_MEMORY
@@ -66,7 +67,7 @@ def over_tiles(address, first_chunk, last_chunk, body, spec):
     tile = divide(memory, like, zero(spec.index_dtype), spec)
     source = View(pointer(words[SOURCE], zero(spec.source_dtype)), call.source)
     plane = lowest(call.image, call.extent, spec)
-    points = call.size[0] * call.size[1] * call.size[2]
+    points = locations(call.size, spec)
     items = call.parts[0] * call.parts[1] * call.parts[2]
     for item in range(first_chunk * items // call.chunks, last_chunk * items // call.chunks):
         ns, cs, ts = ranges(item, call.parts, call.batch, call.channels, (points + TILE - 1) // TILE)
@@ -102,7 +103,7 @@ def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
     out, image = View(pointer(words[OUT], stored), call.out), View(pointer(words[IMAGE], stored), call.image)
     fills, raws = pointer(words[FILL], like), pointer(words[FILL], stored)
     many, points = lanes(like, spec), lanes(like, spec.one_location)
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     to = n * call.out[0] + first * call.out[2]
     fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec)
 
@@ -208,7 +209,7 @@ def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
     like = zero(spec.arithmetic_dtype)
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
     many, points = lanes(like, spec), lanes(like, spec.one_location)
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     to = n * call.cotangent[0] + first * call.cotangent[2]
     if spec.planar or spec.beside:
         turned = View(pointer(scratch_after(memory, spec), zero(spec.dot_dtype)), (int64(0), int64(1), cs[1] - cs[0]))

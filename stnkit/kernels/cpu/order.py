@@ -18,6 +18,7 @@ from stnkit.kernels.cpu.tile import steepness
 from stnkit.kernels.leaves.axis import chain, cubic
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.looped import derivatives, first_tap
+from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.leaves.taps import drop
 from stnkit.kernels.simd.lanes import lanes
@@ -37,7 +38,7 @@ def sample_order(spec: Spec) -> Any:
 @leaf
 def sample_tile_order(words, call, tile, memory, n, cs, t, at, spec):
     """Write the derivative of the channels `cs` of one tile."""
-    _, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    _, count = span(t, locations(call.size, spec))
     differentiate(tile, count, call.order, call.size, call.extent, zero(spec.arithmetic_dtype), spec)
     sample_tile(words, call, tile, memory, n, cs, t, at, spec)
 
@@ -56,7 +57,7 @@ def splat_order(spec: Spec) -> Any:
 def splat_tile_order(words, call, tile, memory, n, cs, t, at, spec):
     """Add what one tile brings to the image's cotangent."""
     like = zero(spec.arithmetic_dtype)
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     differentiate(tile, count, call.order, call.size, call.extent, like, spec)
     image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)

@@ -32,7 +32,7 @@ def spline_filter(spec: Spec) -> Any:
 def over_lines(address, first_chunk, last_chunk, spec):
     """Filter the blocks of lines of some chunks; return a status."""
     words = words_at(address)
-    call = arguments_at(words)
+    call = arguments_at(words, spec)
     like = zero(spec.image_dtype)
     image, out, many = pointer(words[IMAGE], like), pointer(words[OUT], like), lanes(like, spec)
     n, inner = call.size[1], call.size[2]

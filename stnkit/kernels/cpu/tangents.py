@@ -26,6 +26,7 @@ from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import stage_dots, steepness
 from stnkit.kernels.leaves.axis import chain
 from stnkit.kernels.leaves.formats import narrow, widen, zero
+from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import blend, directional_derivative, rows_in_order
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, unless_zero, width
@@ -54,7 +55,7 @@ def sample_tile_jvp(words, call, tile, memory, n, cs, t, at, spec):
     image_dot = View(pointer(words[IMAGE_DOT], tangent), call.image)
     fills, raws = pointer(words[FILL], like), pointer(words[FILL], stored)
     many, points = lanes(like, spec), lanes(like, spec.one_location)
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     if spec.source_dot:
         stage_tangents(words, call, tile, n, first, count, like, spec)
     to = n * call.out[0] + first * call.out[2]
@@ -163,7 +164,7 @@ def sample_tile_double_vjp(words, call, tile, memory, n, cs, t, at, spec):
     like, tangent = zero(spec.arithmetic_dtype), zero(spec.dot_dtype)
     out_bar = View(pointer(words[COTANGENT], tangent), call.cotangent)
     many, points = lanes(like, spec), lanes(like, spec.one_location)
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     if spec.source_dot:
         stage_tangents(words, call, tile, n, first, count, like, spec)
     g_at = n * call.cotangent[0] + first * call.cotangent[2]
@@ -247,7 +248,7 @@ def sample_tile_gradient(words, call, tile, memory, n, cs, t, at, spec):
     """Write the derivatives of the channels `cs` of one tile."""
     out = View(pointer(words[OUT], zero(spec.dot_dtype)), call.out)
     image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
-    first, count = span(t, call.size[0] * call.size[1] * call.size[2])
+    first, count = span(t, locations(call.size, spec))
     fills, to = pointer(words[FILL], zero(spec.arithmetic_dtype)), n * call.out[0] + first * call.out[2]
     gradient_tile(out, to, image, at, fills, tile, count, cs, call.size, call.extent, spec)
 

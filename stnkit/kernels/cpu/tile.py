@@ -6,8 +6,9 @@ from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
 from stnkit.kernels.leaves.axis import chain, is_near, locate, padding_slope
-from stnkit.kernels.leaves.maps import run, stage_lattice, stage_thin_plate
-from stnkit.kernels.leaves.padding import stored, tame
+from stnkit.kernels.leaves.maps import stage_lattice, stage_thin_plate
+from stnkit.kernels.leaves.padding import tame
+from stnkit.kernels.leaves.places import held, run
 from stnkit.kernels.leaves.sources import lattice, pixel, tangent
 from stnkit.kernels.leaves.stage import TILE, row_stride, slot
 from stnkit.kernels.leaves.taps import stage_taps
@@ -144,7 +145,7 @@ def stage_coordinates(tile, n, first, count, source, size, extent, like, spec):
         return locate_all(tile, count, extent, spec)
     p = 0
     while p < count:
-        z, y, x, length = run(first, p, count, size)
+        z, y, x, length = run(first, p, count, size, spec)
         for i in range(stretched(length, spec)):
             at = (z, y, x + i)
             far |= stage_coordinate(tile, p + i, int64(0), source, n, at, size, extent, like, spec)
@@ -240,7 +241,7 @@ def dots_of(tile, n, first, count, axis, padding, source, source_dot, size, exte
     """Stage the tangents of one axis."""
     p = 0
     while p < count:
-        z, y, x, length = run(first, p, count, size)
+        z, y, x, length = run(first, p, count, size, spec)
         for i in range(length):
             stage_dot(tile, p + i, axis, padding, n, (z, y, x + i), source, source_dot, size, extent, like, spec)
         p += length
@@ -265,7 +266,8 @@ def lowest(strides, extent, spec):
     total = 0
     for axis in range(spec.ndim):
         stride = strides[4 - axis]
-        total += (stored(extent[2 - axis], spec.padding[axis]) - 1) * stride if stride < 0 else 0
+        many, _ = held(extent[2 - axis], extent, 2 - axis, spec.padding[axis], spec)
+        total += (many - 1) * stride if stride < 0 else 0
     return total
 
 
@@ -313,7 +315,7 @@ def sum_bars(theta_bar, to, bars, at, axis_step, step, first, count, size, like,
         row_to = to + axis * (spec.ndim + 1)
         p = 0
         while p < count:
-            z, y, x, length = run(first, p, count, size)
+            z, y, x, length = run(first, p, count, size, spec)
             total, moment = T(0), T(0)
             for i in range(p, p + length):
                 g = T(bars[uint64(at + axis * axis_step + i * step)])

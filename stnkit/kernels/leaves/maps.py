@@ -7,6 +7,7 @@ axis. Each loop over locations is one that compilers vectorise.
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.leaves.places import run
 from stnkit.kernels.leaves.radial import radial
 from stnkit.kernels.leaves.sources import affine, depth, lattice, mapped, outer_squared_distance
 from stnkit.kernels.leaves.stage import slot
@@ -14,19 +15,11 @@ from stnkit.kernels.simd.lanes import full, load, total, width
 
 
 @leaf
-def run(first, p, count, size):
-    """Return where the locations from `p` of a tile on stand, (z, y, x), and how many of them are in that row."""
-    row, x = (first + p) // size[2], (first + p) % size[2]
-    rest = size[2] - x
-    return row // size[1], row % size[1], x, rest if rest < count - p else count - p
-
-
-@leaf
 def stage_lattice(lattice_rows, first, count, size, like, spec):
     """Stage the normalised coordinates of locations first .. first + count of the output."""
     p = 0
     while p < count:
-        k, j, i, length = run(first, p, count, size)
+        k, j, i, length = run(first, p, count, size, spec)
         y, z = lattice(j, size[1], like, spec), lattice(k, size[0], like, spec)
         for q in range(length):
             lattice_rows[slot(int64(0), p + q)] = lattice(i + q, size[2], like, spec)

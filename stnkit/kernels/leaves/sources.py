@@ -9,6 +9,7 @@ from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.leaves.axis import drift, locate
+from stnkit.kernels.leaves.places import own, start
 from stnkit.kernels.leaves.radial import radial
 from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
 
@@ -108,8 +109,8 @@ def coordinate(source, n, point, size, axis, like, spec):
         z = lattice(point[0], size[0], like, spec)
         return mapped(source, at, x, y, z, axis, like, spec)
     step, along = (int64(spec.ndim), int64(1)) if spec.dense else (source.strides[3], source.strides[4])
-    at += point[0] * source.strides[1] + point[1] * source.strides[2]
-    return type(like)(source.memory[at + point[2] * step + axis * along])
+    at += (point[0] - start(size, 0, spec)) * source.strides[1] + (point[1] - start(size, 1, spec)) * source.strides[2]
+    return type(like)(source.memory[at + (point[2] - start(size, 2, spec)) * step + axis * along])
 
 
 @leaf
@@ -157,6 +158,7 @@ def normalized(source, n, point, size, axis, like, spec):
 @leaf
 def put_row(out, at, source, n, z, y, size, like, spec):
     """Write the normalised coordinates that a source gives for one row of locations."""
-    for x in range(size[2]):
+    first = start(size, 2, spec)
+    for x in range(own(size, 2, spec)):
         for axis in range(spec.ndim):
-            out[at + x * spec.ndim + axis] = normalized(source, n, (z, y, x), size, axis, like, spec)
+            out[at + x * spec.ndim + axis] = normalized(source, n, (z, y, first + x), size, axis, like, spec)

@@ -11,7 +11,7 @@ from numpy import int64
 from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import couple, taps
 from stnkit.kernels.leaves.looped import looped_tap, looped_taps
-from stnkit.kernels.leaves.padding import stored
+from stnkit.kernels.leaves.places import at_hand, couple_at_hand, held
 from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
 from stnkit.kernels.leaves.stage import slot
 from stnkit.spec import FLOAT64
@@ -36,22 +36,26 @@ def stage_taps(tile, p, extent, strides, spec):
 def stage_nearest(tile, p, extent, strides, spec):
     """Stage where the one tap of nearest is, or -1 if it is dead."""
     K = type(tile.rows[0])
-    where, dead = nearest(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+    part = held(extent[2], extent, 2, spec.padding[0], spec)
+    where, dead = nearest(tile, p, int64(0), extent[2], part, strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
-        y, lost_y = nearest(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+        part = held(extent[1], extent, 1, spec.padding[1], spec)
+        y, lost_y = nearest(tile, p, int64(1), extent[1], part, strides[3], spec.padding[1], spec)
         where, dead = K(where + y), K(dead | lost_y)
     if spec.ndim > 2:
-        z, lost_z = nearest(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+        part = held(extent[0], extent, 0, spec.padding[2], spec)
+        z, lost_z = nearest(tile, p, int64(2), extent[0], part, strides[2], spec.padding[2], spec)
         where, dead = K(where + z), K(dead | lost_z)
     tile.rows[slot(int64(0), p)] = select(dead < 0, K(-1), where)
 
 
 @leaf
-def nearest(tile, p, axis, n, stride, padding, spec):
+def nearest(tile, p, axis, n, part, stride, padding, spec):
     """Return what the tap of an axis adds to the offset, and a number that is negative if it is dead."""
     K = type(tile.rows[0])
     (j, _, _, _), _, _, _, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    return offset(j, stored(n, padding), stride), j
+    j = at_hand(j, n, part, padding, spec)
+    return offset(j, part[0], stride), j
 
 
 @leaf
@@ -80,19 +84,22 @@ def note_zero_weights(tile, p, extent, spec):
 def stage_pairs(tile, p, extent, strides, spec):
     """Stage rows of two pixels, which hold both taps of x; bits say which is dead, or reads the other pixel."""
     K = type(tile.odd[0])
-    (x0, x1), _, odd = stage_pair(tile, p, int64(0), extent[2], spec.padding[0], spec)
-    width = stored(extent[2], spec.padding[0])
+    part = held(extent[2], extent, 2, spec.padding[0], spec)
+    (x0, x1), _, odd = stage_pair(tile, p, int64(0), extent[2], part, spec.padding[0], spec)
+    width = part[0]
     last = K(width - 2)
     first = select(x0 < last, x0, last)
     first = select(first > 0, first, K(0))
     odd = K(odd | select(x0 > first, K(FORTH), K(0)) | select(x1 == first, K(BACK), K(0)))
     y0, y1, z0, z1 = K(0), K(0), K(0), K(0)
     if spec.ndim > 1:
-        js, alive, dead = stage_pair(tile, p, int64(1), extent[1], spec.padding[1], spec)
-        (y0, y1), odd = both(js, alive, stored(extent[1], spec.padding[1]), strides[3]), K(odd | dead)
+        part = held(extent[1], extent, 1, spec.padding[1], spec)
+        js, alive, dead = stage_pair(tile, p, int64(1), extent[1], part, spec.padding[1], spec)
+        (y0, y1), odd = both(js, alive, part[0], strides[3]), K(odd | dead)
     if spec.ndim > 2:
-        js, alive, dead = stage_pair(tile, p, int64(2), extent[0], spec.padding[2], spec)
-        (z0, z1), odd = both(js, alive, stored(extent[0], spec.padding[2]), strides[2]), K(odd | dead)
+        part = held(extent[0], extent, 0, spec.padding[2], spec)
+        js, alive, dead = stage_pair(tile, p, int64(2), extent[0], part, spec.padding[2], spec)
+        (z0, z1), odd = both(js, alive, part[0], strides[2]), K(odd | dead)
     x = offset(first, width, strides[4]) if spec.interleaved else first  # whose neighbours are next to it
     for k in range(2 if spec.ndim > 2 else 1):
         for j in range(2 if spec.ndim > 1 else 1):
@@ -101,10 +108,11 @@ def stage_pairs(tile, p, extent, strides, spec):
 
 
 @leaf
-def stage_pair(tile, p, axis, n, padding, spec):
+def stage_pair(tile, p, axis, n, part, padding, spec):
     """Stage the weights of one axis; return the indices of its two taps, are they alive, and bits for the dead."""
     K = type(tile.odd[0])
     js, alive, t, _ = couple(tile.coords[slot(axis, p)], K(n), padding, spec)
+    js, alive = couple_at_hand(js, alive, axis, K(n), part, padding, spec)
     tile.weights[slot(2 * axis, p)] = type(t)(1) - t
     tile.weights[slot(2 * axis + 1, p)] = t
     first = select(alive[0], K(0), K(dead_bit(axis, int64(0))))
@@ -141,22 +149,28 @@ def row_offset(j, alive, n, stride):
 @leaf
 def stage_footprint(tile, p, extent, strides, spec):
     """Stage offsets, one for each axis and tap, and where the rows of the footprint can be read."""
-    odd = stage_axis(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+    part = held(extent[2], extent, 2, spec.padding[0], spec)
+    odd = stage_axis(tile, p, int64(0), extent[2], part, strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
-        odd |= stage_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+        part = held(extent[1], extent, 1, spec.padding[1], spec)
+        odd |= stage_axis(tile, p, int64(1), extent[1], part, strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
-        odd |= stage_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+        part = held(extent[0], extent, 0, spec.padding[2], spec)
+        odd |= stage_axis(tile, p, int64(2), extent[0], part, strides[2], spec.padding[2], spec)
     note_order(tile, p, odd, spec)
 
 
 @leaf
 def stage_looped(tile, p, extent, strides, spec):
     """Be `stage_footprint` for splines and filters."""
-    odd = stage_looped_axis(tile, p, int64(0), extent[2], strides[4], spec.padding[0], spec)
+    part = held(extent[2], extent, 2, spec.padding[0], spec)
+    odd = stage_looped_axis(tile, p, int64(0), extent[2], part, strides[4], spec.padding[0], spec)
     if spec.ndim > 1:
-        odd |= stage_looped_axis(tile, p, int64(1), extent[1], strides[3], spec.padding[1], spec)
+        part = held(extent[1], extent, 1, spec.padding[1], spec)
+        odd |= stage_looped_axis(tile, p, int64(1), extent[1], part, strides[3], spec.padding[1], spec)
     if spec.ndim > 2:
-        odd |= stage_looped_axis(tile, p, int64(2), extent[0], strides[2], spec.padding[2], spec)
+        part = held(extent[0], extent, 0, spec.padding[2], spec)
+        odd |= stage_looped_axis(tile, p, int64(2), extent[0], part, strides[2], spec.padding[2], spec)
     note_order(tile, p, odd, spec)
 
 
@@ -169,11 +183,13 @@ def note_order(tile, p, odd, spec):
 
 
 @leaf
-def stage_axis(tile, p, axis, n, stride, padding, spec):
+def stage_axis(tile, p, axis, n, part, stride, padding, spec):
     """Stage the taps of one axis. Return 0 if none is dead, and on x if they lie side by side."""
     K = type(tile.odd[0])
     (j0, j1, j2, j3), ws, vs, qs, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    row, n = axis * spec.taps, stored(n, padding)
+    j0, j1 = at_hand(j0, n, part, padding, spec), at_hand(j1, n, part, padding, spec)
+    j2, j3 = at_hand(j2, n, part, padding, spec), at_hand(j3, n, part, padding, spec)
+    row, n = axis * spec.taps, part[0]
     odd = stage_tap(tile, row, p, j0, n, stride, ws[0], vs[0], qs[0], spec)
     if spec.taps > 1:
         odd = K(odd | stage_tap(tile, row + 1, p, j1, n, stride, ws[1], vs[1], qs[1], spec))
@@ -186,14 +202,14 @@ def stage_axis(tile, p, axis, n, stride, padding, spec):
 
 
 @leaf
-def stage_looped_axis(tile, p, axis, n, stride, padding, spec):
+def stage_looped_axis(tile, p, axis, n, part, stride, padding, spec):
     """Be `stage_axis` for splines and filters, tap by tap."""
     K = type(tile.odd[0])
     i, ws, vs, qs, lost = looped_taps(tile.coords[slot(axis, p)], K(n), padding, spec)
-    odd, before, width = K(0), looped_tap(i, 0, lost, K(n), padding, spec), stored(n, padding)
+    odd, before = K(0), at_hand(looped_tap(i, 0, lost, K(n), padding, spec), n, part, padding, spec)
     for tap in range(spec.taps):
-        j = looped_tap(i, tap, lost, K(n), padding, spec)
-        dead = stage_tap(tile, axis * spec.taps + tap, p, j, width, stride, ws[tap], vs[tap], qs[tap], spec)
+        j = at_hand(looped_tap(i, tap, lost, K(n), padding, spec), n, part, padding, spec)
+        dead = stage_tap(tile, axis * spec.taps + tap, p, j, part[0], stride, ws[tap], vs[tap], qs[tap], spec)
         odd = K(odd | dead | (K(j - before - 1) if axis == 0 and tap > 0 else K(0)))
         before = j
     return odd
