@@ -6,6 +6,7 @@ that are no arrays of Dask, as those of zarr, are given to the functions here.
 
 from typing import Any
 
+from stnkit.dask.derivatives import affine_sample_vjp, flow_sample_vjp
 from stnkit.dask.extremes import Extremes, bounds
 from stnkit.dask.samplers import (
     affine_sample,
@@ -18,8 +19,10 @@ from stnkit.dask.samplers import (
 __all__ = [
     "Extremes",
     "affine_sample",
+    "affine_sample_vjp",
     "bounds",
     "flow_sample",
+    "flow_sample_vjp",
     "grid_sample",
     "projective_sample",
     "thin_plate_spline_sample",

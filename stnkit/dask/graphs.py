@@ -9,6 +9,7 @@ import numpy as np
 
 from stnkit.dask import tasks
 from stnkit.dask._compat import DataNode, List, Task, TaskRef
+from stnkit.dask.axes import Chunks, whole
 from stnkit.dask.layers import Graph, Key
 from stnkit.dask.reads import Reads
 from stnkit.dask.tasks import Index, Job
@@ -121,3 +122,12 @@ def image_bars(job: Job, found: Reads, dtype: Any, name: str, inputs: Sequence[s
         key = (name, *index)
         graph[key] = Task(key, tasks.gathered, TaskRef(own.key), index, List(*refs), dtype)
     return graph
+
+
+def source_chunks(job: Job) -> Chunks:
+    """Return the chunks of the source's cotangent."""
+    if job.theta is None:
+        return job.source_chunks
+    batch = job.output.apart(job.output_chunks, (1,))[0]
+    own = whole(job.theta.shape)
+    return own if job.shared else (batch, *own[1:])
