@@ -4,7 +4,7 @@
 that are no arrays of Dask, as those of zarr, are given to the functions here.
 """
 
-from typing import Any
+import typing as _typing
 
 from stnkit.dask.derivatives import affine_sample_vjp, flow_sample_vjp
 from stnkit.dask.extremes import Extremes, bounds
@@ -16,8 +16,22 @@ from stnkit.dask.samplers import (
     thin_plate_spline_sample,
 )
 
+if _typing.TYPE_CHECKING:
+    from stnkit.dask.plugin import Prepare as Prepare
+else:
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name == "Prepare":  # imports distributed, which arrays do not need
+            from stnkit.dask.plugin import Prepare
+
+            return Prepare
+        msg = f"module 'stnkit.dask' has no attribute {name!r}"
+        raise AttributeError(msg)
+
+
 __all__ = [
     "Extremes",
+    "Prepare",
     "affine_sample",
     "affine_sample_vjp",
     "bounds",

@@ -140,6 +140,7 @@ class Cut:
             output_chunks=chunks,
             source_chunks=lattice,
             dtype=self.form.image_dtype,
+            source_dtype=self.form.source_dtype,
             most=chunking.most(),
             threads=threads(self.asked.threads),
             whole=is_whole,

@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 from dask.highlevelgraph import HighLevelGraph, Layer
 
-from stnkit.dask._compat import GraphNode, expression, has_expressions
+from stnkit.dask._compat import GraphNode, has_expressions
 from stnkit.dask.axes import Chunks
 
 Key = Any
@@ -53,7 +53,9 @@ class Lazy(Layer):  # type: ignore[misc]  # Dask's classes have no types here
 def array(prefix: str, token: str, make: Make, chunks: Chunks, meta: Any, inputs: Sequence[Any]) -> Any:
     """Return a Dask array in chunks of some sizes, whose tasks `make` gives; `inputs` are the arrays that they read."""
     if has_expressions():
-        return expression(prefix, token, make, chunks, meta, inputs)
+        from stnkit.dask._expressions import Made
+
+        return da.Array(Made(prefix, token, make, chunks, meta, *(one.expr for one in inputs)))
     name = f"{prefix}-{token}"
     layer = Lazy(functools.partial(make, name, [one.name for one in inputs]), name, tuple(map(len, chunks)))
     graph = HighLevelGraph.from_collections(name, layer, dependencies=list(inputs))
@@ -65,3 +67,13 @@ def blank(like: Any, ndim: int, dtype: np.dtype[Any]) -> Any:
     meta = getattr(like, "_meta", None)
     shape = (0,) * ndim
     return np.empty(shape, dtype) if meta is None else np.empty_like(meta, shape=shape, dtype=dtype)
+
+
+def makers(array: Any) -> Iterator[functools.partial[Graph]]:
+    """Give what makes the tasks of each array here that an array is made of."""
+    if has_expressions():
+        from stnkit.dask._expressions import made_of
+
+        yield from made_of(array)
+    else:
+        yield from (layer.make for layer in array.dask.layers.values() if isinstance(layer, Lazy))

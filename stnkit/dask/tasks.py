@@ -42,6 +42,7 @@ class Job:
     output_chunks: Chunks
     source_chunks: Chunks  # of a flow or a grid
     dtype: np.dtype[Any]  # of the image
+    source_dtype: np.dtype[Any]
     most: int  # bytes of an image that a task may read
     threads: int
     whole: bool = False  # whether each task is given all that there is on the spatial axes

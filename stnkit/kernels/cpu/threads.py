@@ -67,7 +67,7 @@ def pays(work: int) -> bool:
 def _allowed() -> int:
     """Return on how many threads a call may run; start them, once."""
     global _started
-    if numba.config.NUMBA_NUM_THREADS == 1:
+    if numba.config.NUMBA_NUM_THREADS == 1 or getattr(_limit, "threads", 2) == 1:  # none is started
         return 1
     if not _started:
         restores = [beside() for beside in beside_start]
