@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dask.array._array_expr._expr import ArrayExpr
+from dask.base import tokenize
 
 
 class Made(ArrayExpr):  # type: ignore[misc]  # Dask's classes have no types here
@@ -13,7 +14,8 @@ class Made(ArrayExpr):  # type: ignore[misc]  # Dask's classes have no types her
 
     @property
     def _name(self) -> str:
-        return f"{self.operand('prefix')}-{self.operand('token')}"
+        inputs = [one._name for one in self.dependencies()]  # which are others once they are lowered
+        return f"{self.operand('prefix')}-{tokenize(self.operand('token'), inputs)}"
 
     @property
     def _meta(self) -> Any:

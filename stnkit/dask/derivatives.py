@@ -11,6 +11,7 @@ from stnkit import validation
 from stnkit.calls.arguments import DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import NAMES
 from stnkit.dask import graphs, layers
+from stnkit.dask.axes import Chunks, whole
 from stnkit.dask.cutting import Asked
 from stnkit.dask.entry import entered
 from stnkit.dask.extremes import Extremes
@@ -46,15 +47,20 @@ def pulled(
         make = partial(graphs.image_bars, job, call.reads, form.image_dtype)
         meta = layers.blank(image, len(job.image_chunks), form.image_dtype)
         image_bar = layers.array(f"{call.prefix}-image", call.token, make, job.image_chunks, meta, [parts])
-        image_bar = image_bar.rechunk(image.chunks)
+        image_bar = rechunked(image_bar, image.chunks)
     if wanted[1]:
         chunks = graphs.source_chunks(job)
         make = partial(graphs.source_bars, job, form.source_dtype, not wanted[0])
         meta = layers.blank(source, len(chunks), form.source_dtype)
         source_bar = layers.array(f"{call.prefix}-{name}", call.token, make, chunks, meta, [parts])
         if asked.kind in MAPS or isinstance(source, da.Array):
-            source_bar = source_bar.rechunk(source.chunks if asked.kind not in MAPS else source.shape)
+            source_bar = rechunked(source_bar, whole(source.shape) if asked.kind in MAPS else source.chunks)
     return image_bar, source_bar
+
+
+def rechunked(array: Array, chunks: Chunks) -> Array:
+    """Return an array in some chunks; itself, if it is."""
+    return array if array.chunks == chunks else array.rechunk(chunks)
 
 
 def affine_sample_vjp(
