@@ -89,6 +89,8 @@ class Cut:
     def fitted(self) -> Fitted:
         """Return the call in chunks; "auto" makes them as large as what they read allows."""
         most, dtype = chunking.most(), self.form.image_dtype
+        if self.in_graph and self.axes[0].batched and self.image.shape[0] == 1 < len(self.image.chunks[0]):
+            return replace(self, image=self.image.rechunk({0: 1})).fitted()
         if not self.in_graph:
             return self.cut(chunking.target((), dtype), isinstance(self.image, np.ndarray))
         aim = chunking.target(self.image.chunks, dtype)

@@ -74,6 +74,10 @@ class Job:
         assert self.theta is not None
         return self.theta if self.shared else self.theta[batch]
 
+    def shape(self, index: Index) -> Index:
+        """Return the shape of a chunk of the output."""
+        return tuple(sizes[at] for sizes, at in zip(self.output_chunks, index, strict=True))
+
     def items(self, batch: slice) -> slice:
         """Return the items of the image that some items of the output are read from."""
         return batch if self.image.batched and sum(self.image_chunks[0]) > 1 else slice(0, 1)
@@ -99,6 +103,9 @@ def sample(
     job: Job, index: Index, near: Sequence[Index], chunks: Sequence[Array], source: Array | None = None
 ) -> Array:
     """Return a chunk of the output, from chunks of the image that are near, by their indices, and of the source."""
+    whole = job.shape(index)
+    if 0 in whole:
+        return np.empty(whole, job.dtype)
     source, tile, shape, options = entered(job, index, dict(zip(near, chunks, strict=True)), source)
     options |= {} if job.kind in (FLOW, GRID) else {"size": shape}
     with alone(job.threads):
@@ -114,6 +121,10 @@ def pull(
     source: Array | None = None,
 ) -> Pulled:
     """Return what a chunk of the output's cotangent gives to those of image and source."""
+    if 0 in job.shape(index):
+        batch, *_ = job.output.apart(spans(job.output_chunks, index), slice(0, 1))
+        maps = job.maps(batch) if source is None else source
+        return Pulled(None, None, np.zeros(maps.shape))
     source, tile, _, options = entered(job, index, dict(zip(near, chunks, strict=True)), source)
     source = source.astype(np.float64, copy=False)  # so that sums over chunks are rounded once
     cotangent = cotangent.astype(dot_dtype(job.dtype, source.dtype), copy=False)
