@@ -62,7 +62,7 @@ def _run_here(
 def _fast_path(derivative: Derivative[Any], kind: int, choices: Choices) -> tuple[str, dict[str, Any]]:
     """Return the public function that has a fast path for a call, or "", and the options that it has."""
     name = _FUNCTIONS[derivative, kind]
-    if name not in FAST:
+    if name not in FAST or choices.place is not None:
         return "", {}
     names = [
         *_OPTIONS,
@@ -93,6 +93,9 @@ def antialiased(
         validation.averaged(form.image_dtype, form.options.interp)
         if choices.get("size") is not None:
             choices["size"] = form.size
+        if form.options.place is not None:
+            choices["place"] = form.options.place
+            _refuse_unmeasured(antialias, kind)
     lattice = call.lattice()
     lengths = None
     if antialias is True:
@@ -106,6 +109,16 @@ def antialiased(
     done = [_group(call, lattice, items, factors) for items, factors in _portions(call, alike)]
     columns = zip(*done, strict=True)
     return tuple([_whole(call, role, column, into) for role, column in zip(derivative.gives, columns, strict=True)])
+
+
+def _refuse_unmeasured(antialias: bool | int, kind: int) -> None:
+    """Refuse to measure a map of which only a tile is at hand; an affine map is the same everywhere."""
+    if antialias is True and kind != AFFINE:
+        msg = (
+            "`antialias=True` counts the subsamples that the whole output needs, of which a call with `place` sees a "
+            "tile; pass their number"
+        )
+        raise ValueError(msg)
 
 
 def _portions(call: Supersampling, alike: list[Group]) -> list[Group]:

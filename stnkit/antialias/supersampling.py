@@ -125,7 +125,7 @@ class Supersampling:
         return results if isinstance(results, tuple) else (results,)
 
     def lattice(self) -> Lattice:
-        """Return the lattice of the call."""
+        """Return the lattice of the call; that of the whole output, if a tile of it is at hand."""
         last, d = self.keywords["data_format"] == "channels_last", self.axes
 
         def spatial(array: Array) -> Sequence[int]:
@@ -137,11 +137,13 @@ class Supersampling:
         elif size is None:
             outputs = [array for role, array in zip(self.derivative.takes, self.given, strict=True) if role in OUTPUTS]
             size = spatial(outputs[0] if outputs else self.image)
+        extent, place = spatial(self.image), self.keywords.get("place")
+        if place is not None:
+            size, extent = place.out_size, place.image_size
         pixel = "pixel" in (self.keywords.get("units"), self.keywords.get("coords"))
         if pixel and self.kind == AFFINE:
             return Lattice((1.0,) * d, (1.0,) * d, pixel, tuple(size), bool(self.keywords["align_corners"]))
-        extent = self._without_margins(spatial(self.image))
-        return lattice_of(extent, size, bool(self.keywords["align_corners"]), pixel)
+        return lattice_of(self._without_margins(extent), size, bool(self.keywords["align_corners"]), pixel)
 
     def _without_margins(self, spatial: Sequence[int]) -> tuple[int, ...]:
         """Return the size of the image, of what memory holds of it."""

@@ -142,7 +142,7 @@ def form_of(
     channels, spatial = validation.image_shape(image, ndim, options.channels_last)
     axes = 3 if kind in MAPS else ndim + 2
     batch = validation.batch(image, source, ndim, name, axes)
-    whole = spatial if options.place is None or 0 in spatial else options.place.image_size
+    whole = options.place.image_size if options.place is not None and all(spatial) else spatial
     validation.not_empty(image, options.without_margin(whole), size)
     batched = len(image) == ndim + 2 or len(source) == axes
     out_shape = (*size, channels) if options.channels_last else (channels, *size)
@@ -164,9 +164,13 @@ def form_of(
 
 def widened(coordinates: np.ndarray, place: Place | None = None) -> np.ndarray:
     """Return coordinates as float32 if they come in half precision; in float64 if they are those of tiles."""
-    if place is not None and is_float(coordinates.dtype):
-        return backend(coordinates).converted(coordinates, FLOAT64)
-    return backend(coordinates).converted(coordinates, FLOAT32) if coordinates.dtype.itemsize == 2 else coordinates
+    dtype = coordinates.dtype
+    if place is not None and is_float(dtype):
+        dtype = FLOAT64
+    elif dtype.itemsize == 2:
+        dtype = FLOAT32
+    wide: np.ndarray = coordinates if dtype is coordinates.dtype else backend(coordinates).converted(coordinates, dtype)
+    return wide
 
 
 def doubled(derivative: Derivative[Any], given: Given, place: Place | None) -> list[Any]:

@@ -24,7 +24,8 @@ class SplatForm(NamedTuple):
         """Give values and a grid their batch axes: values have as many items as the image."""
         axes = len(self.spatial) + 2
         grid = grid if grid.ndim == axes else grid[None]
-        validation.not_empty(self.shape, self.options.without_margin(self.spatial), grid.shape[1:-1])
+        spatial = self.spatial if self.options.place is None else self.options.place.image_size
+        validation.not_empty(self.shape, self.options.without_margin(spatial), grid.shape[1:-1])
         values = values if values.ndim == axes else values[None]
         return namespace.broadcast_to(values, (self.shape[0], *values.shape[1:])), grid
 
@@ -45,6 +46,8 @@ def splat_form(values: Array, grid: Array, choices: Choices, cotangent: Array = 
         spatial = validation.size(choices.size, ndim)
     else:
         _, spatial = validation.image_shape(cotangent.shape, ndim, options.channels_last, "cotangent")
+    if choices.place is not None:
+        options = options._replace(place=validation.place(choices.place, ndim, None, spatial, options))
     validation.addable("values", values.dtype)
     validation.coordinate_dtype("grid", grid.dtype)
     channels, points = validation.image_shape(values.shape, ndim, options.channels_last, "values")
@@ -62,7 +65,7 @@ def splat(choices: Choices, values: np.ndarray, grid: np.ndarray) -> Array:
     """Add values to an empty image."""
     steady = validation.flag("deterministic", choices.deterministic)
     form = splat_form(values, grid, choices)
-    whole, wide = form.whole(values, widened(grid))
+    whole, wide = form.whole(values, widened(grid, choices.place))
     return form.unbatch(backend(whole).splat(whole, wide, form.shape, form.options, steady))
 
 
@@ -70,7 +73,7 @@ def splat_vjp(choices: Choices, cotangent: np.ndarray, values: np.ndarray, grid:
     """Pull a cotangent of a splat back to values and grid."""
     validation.flag("deterministic", choices.deterministic)
     asked = validation.names("wrt", choices.wrt, ("values", "grid"))
-    form = splat_form(values, grid, choices, cotangent)
+    form, grid = splat_form(values, grid, choices, cotangent), widened(grid, choices.place)
     call = prepare(GRID, cotangent, grid, choices)
     values_bar, grid_bar = None, None
     if asked[0]:
@@ -90,14 +93,14 @@ def count(choices: Choices, grid: np.ndarray) -> Array:
     """Count how often a grid reads each pixel."""
     ndim = validation.grid_axes(grid.shape)
     validation.coordinate_dtype("grid", grid.dtype)
-    wide = widened(grid)
+    wide = widened(grid, choices.place)
     ones = backend(wide).ones(wide, (*grid.shape[: -1 - ndim], 1, *grid.shape[-1 - ndim : -1]))
     return np.squeeze(splat(choices, ones, wide), axis=-1 - ndim)
 
 
 def gradient(choices: Choices, image: np.ndarray, grid: np.ndarray) -> Array:
     """Differentiate the interpolated image along each axis."""
-    call = prepare(GRID, image, grid, choices)
+    call = prepare(GRID, image, widened(grid, choices.place), choices)
     return call.unbatch(call.run(backend(call.image).sample_gradient))
 
 

@@ -41,6 +41,9 @@ def signed(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...
         if not any(isinstance(array, jax.Array) for array in given.values()):
             return inspect.unwrap(public)(*args, **options)
         misfit("JAX", given, jax.Array)
+        if arguments.pop("place", None) is not None:
+            _refuse_traced_place(given)
+            return inspect.unwrap(public)(*args, **options)
         for name in ("out", "accumulate_into"):
             if arguments.pop(name, None) is not None:
                 msg = (
@@ -55,6 +58,17 @@ def signed(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...
         return rule(**arguments)
 
     return call
+
+
+def _refuse_traced_place(given: dict[str, Array]) -> None:
+    """Refuse tiles where a program is traced: operations have no such argument."""
+    for name, array in given.items():
+        if isinstance(array, jax.core.Tracer):
+            msg = (
+                f"`{name}` is traced by JAX, and a call with `place` is not; call it outside of `jax.jit` and "
+                "`jax.grad`, the `_vjp` or `_jvp` function for derivatives, or pass arrays of NumPy"
+            )
+            raise TypeError(msg)
 
 
 def array_names(public: Callable[..., Any]) -> list[str]:

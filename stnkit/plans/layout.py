@@ -45,6 +45,16 @@ class Sampling(NamedTuple):
     whole: Shape  # the size of the whole output: z y x
     place: Shape  # of tiles: as kernels take it
 
+    @property
+    def sizes(self) -> Shape:
+        """The output's size as kernels have it: of a tile, that of the whole, where the tile starts, and its own."""
+        return (*self.whole, *self.place[:6]) if self.spec.placed else self.size
+
+    @property
+    def extents(self) -> Shape:
+        """The image's size, likewise."""
+        return (*self.extent, *self.place[6:]) if self.spec.placed else self.extent
+
 
 class Strided(Protocol):
     """What a plan needs to know of an array, wherever it lies."""

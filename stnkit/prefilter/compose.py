@@ -44,7 +44,7 @@ def sampled(
         choices["wrt"] = tuple(choices["wrt"])
     if tools.checks():
         _check(derivative, kind, given, choices, into)
-    how = coefficients(own, int(source.shape[-1]) - int(kind in MATRICES), choices)
+    how = coefficients(own, int(source.shape[-1]) - int(kind in MATRICES), choices, image.shape)
     if kind in MAPS and derivative.cotangent is None and choices.get("size") is None:
         choices["size"] = tuple(image.shape[axis] for axis in reversed(how.axes))
     wide, is_read = how.dtype(image), derivative is not VJP or NAMES[kind] in choices.get("wrt", NAMES[kind])
@@ -77,7 +77,8 @@ def splat(function: Callable[..., Any], given: Given, choices: Keywords, own: Fr
     (values, grid), choices = given, dict(choices)
     if own.tools.checks():
         splatting.splat_form(stand_in(values), stand_in(grid), _taken(choices))
-    how = coefficients(own, int(grid.shape[-1]), choices)
+    shape = () if choices.get("place") is None else (*choices["size"], *_last(choices))
+    how = coefficients(own, int(grid.shape[-1]), choices, shape)
     choices["size"] = how.size(tuple(choices["size"]))
     bar = function(own.tools.cast(values, how.dtype(values)), grid, **(choices | how.options()))
     return (own.tools.cast(how.pulled(bar), values.dtype),)
@@ -91,7 +92,7 @@ def splat_vjp(
     cast = own.tools.cast
     if own.tools.checks():
         splatting.splat_form(stand_in(values), stand_in(grid), _taken(choices), stand_in(cotangent))
-    how = coefficients(own, int(grid.shape[-1]), choices)
+    how = coefficients(own, int(grid.shape[-1]), choices, cotangent.shape)
     pulled = how.of(cotangent, is_tangent=True), cast(values, how.dtype(values)), grid
     values_bar, grid_bar = function(*pulled, **(choices | how.options()))
     return None if values_bar is None else cast(values_bar, values.dtype), grid_bar
@@ -177,6 +178,11 @@ def _rounded(tools: Tools, array: Array, image: Array) -> Array:
         limits = np.iinfo(name)
         array = tools.module.clip(tools.module.round(array), limits.min, limits.max)
     return tools.cast(array, image.dtype)
+
+
+def _last(choices: Keywords) -> tuple[int, ...]:
+    """Return the axes after the spatial ones: a channel, if that comes last."""
+    return (1,) if choices["data_format"] == "channels_last" else ()
 
 
 def _written(array: Array, into: Maybe) -> Array:

@@ -18,6 +18,7 @@ from stnkit.torch.fast_path import repeated
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.prefiltered import defaults, is_filtered
 from stnkit.torch.run import axes, run
+from stnkit.torch.unsupported import refuse_place
 
 _WRITTEN = ("out", "accumulate_into")
 
@@ -85,9 +86,11 @@ def unwritten(options: dict[str, Any]) -> dict[str, Any]:
         if options.get(option) is not None:
             msg = f"`{option}` cannot be written to where calls are recorded, transformed or compiled; leave it out"
             raise TypeError(msg)
+    if options.get("place") is not None:
+        refuse_place()
     if "deterministic" in options:
         validation.flag("deterministic", options["deterministic"])
-    return {option: value for option, value in options.items() if option not in _WRITTEN}
+    return {option: value for option, value in options.items() if option not in (*_WRITTEN, "place")}
 
 
 def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict[str, Any]) -> list[Any]:

@@ -64,6 +64,15 @@ def refuse_rounding(what: str, operation: Operation, tensors: Sequence[Any], opt
         raise TypeError(msg)
 
 
+def refuse_place() -> NoReturn:
+    """Refuse tiles where a call is recorded: operations have no such argument."""
+    msg = (
+        "calls with `place` are not recorded, transformed or compiled; pass tensors that need no gradient, and call "
+        "the `_vjp` or `_jvp` function with `place` for derivatives, or pass arrays of NumPy"
+    )
+    raise TypeError(msg)
+
+
 def refuse_tracing() -> NoReturn:
     """Refuse `torch.jit.trace`, which records no strings, and would keep results as constants."""
     msg = "stnkit's operations cannot be traced by torch.jit; use torch.compile, or torch.export and its ONNX exporter"

@@ -23,6 +23,7 @@ from stnkit.validation.options import options as options
 from stnkit.validation.options import size as size
 from stnkit.validation.options import units as units
 from stnkit.validation.places import place as place
+from stnkit.validation.places import whole as whole
 from stnkit.validation.prefilter import coefficient_dtype as coefficient_dtype
 from stnkit.validation.prefilter import filtered_axes as filtered_axes
 from stnkit.validation.prefilter import prefiltered as prefiltered

@@ -8,26 +8,7 @@ from stnkit.spec import MARGIN_WIDTH, MARGINS, Options, Place
 Shape = tuple[int, ...]
 
 
-def place(given: Any, ndim: int, size: Shape | None, image: Shape | None, options: Options | None = None) -> Place:
-    """Return a place as kernels take it: without what says nothing of a call.
-
-    `size` is that of the output's tile, and `image` that of the image's; None for one that a call has no use for.
-    `options` tell on which axes memory holds a margin beside the image.
-    """
-    found = _integers(given, ndim)
-    if size is None:
-        found = found._replace(out_start=(), out_size=())
-    else:
-        _refuse_output(found, size)
-    if image is None:
-        return found._replace(image_start=(), image_size=())
-    _refuse_image(found, image)
-    if options is not None:
-        _refuse_margin(found, options)
-    return found
-
-
-def _integers(given: Any, ndim: int) -> Place:
+def whole(given: Any, ndim: int) -> Place:
     """Return a place of tuples of integers, as many as there are axes."""
     try:
         found = Place(*(tuple(map(operator.index, part)) for part in given))
@@ -41,8 +22,27 @@ def _integers(given: Any, ndim: int) -> Place:
     return found
 
 
+def place(given: Any, ndim: int, size: Shape | None, image: Shape | None, options: Options | None = None) -> Place:
+    """Return a place as kernels take it: without what says nothing of a call.
+
+    `size` is that of the output's tile, and `image` that of the image's; None for one that a call has no use for.
+    `options` tell on which axes memory holds a margin beside the image.
+    """
+    found = whole(given, ndim)
+    if size is None:
+        found = found._replace(out_start=(), out_size=())
+    else:
+        _refuse_output(found, size)
+    if image is None:
+        return found._replace(image_start=(), image_size=())
+    _refuse_image(found, image)
+    if options is not None:
+        _refuse_margin(found, options)
+    return found
+
+
 def _refuse_output(place: Place, size: Shape) -> None:
-    if not all(0 <= a and a + t <= n for a, t, n in zip(place.out_start, size, place.out_size, strict=True)):
+    if not all(a >= 0 and a + t <= n for a, t, n in zip(place.out_start, size, place.out_size, strict=True)):
         msg = (
             f"`place` puts an output of size {size} at `out_start` {place.out_start}, which is not within "
             f"`out_size`, {place.out_size}"

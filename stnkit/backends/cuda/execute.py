@@ -59,7 +59,7 @@ def sample_order(
         run(
             *(image.context, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
             (out.address, image.address, source.address, fills.address),
-            *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
+            *(call.channels, group, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
             *last,
         )
     return out
@@ -120,7 +120,7 @@ def sample_vjp(
                     *(image_bar.address if both and image_bar else 0, warps.memory.address),
                     *(cotangent.address, image.address, read.address, fills.address),
                 ),
-                *(call.channels, warps.repeat, warps.rows, call.size, call.extent),
+                *(call.channels, warps.repeat, warps.rows, call.sizes, call.extents),
                 *(strides, call.image, call.source, warps.strides),
             )
             source_bar = warps.sums() if kind not in MAPS else theta_bars(warps.sums(), source, kind, options.control)

@@ -30,11 +30,10 @@ def is_gathered(kind: int, options: Options, ndim: int) -> bool:
     """Tell whether an image's cotangent may be gathered.
 
     Under `reflection` and `wrap` a pixel is read at any number of addresses, so these are scattered. What roundings may
-    do is bounded for normalised coordinates alone.
+    do is bounded for normalised coordinates alone, and whole images.
     """
-    return (
-        kind == AFFINE and not options.pixel and all(padding in (ZEROS, BORDER) for padding in options.padding[:ndim])
-    )
+    plain = kind == AFFINE and not options.pixel and options.place is None
+    return plain and all(padding in (ZEROS, BORDER) for padding in options.padding[:ndim])
 
 
 def gather(

@@ -11,8 +11,8 @@ from stnkit.backends.cuda.warp_layout import map_entries, theta_sums
 from stnkit.dtypes import FLOAT64, arithmetic
 from stnkit.kernels.cuda import kernels, runtime
 from stnkit.plans import thin_plates
-from stnkit.plans.layout import Shape, grid_spec, layout, source_layout, three
-from stnkit.spec import AFFINE, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.plans.layout import Shape, grid_spec, layout, placed, source_layout, three
+from stnkit.spec import AFFINE, MAPS, PROJECTIVE, THIN_PLATE_SPLINE, Place
 
 
 def readable(source: DeviceArray, kind: int, image_dtype: np.dtype[Any], control: bytes = b"") -> DeviceArray:
@@ -62,59 +62,87 @@ def grid(
     align: bool,
     pixel: bool = False,
     out: DeviceArray | None = None,
+    place: Place | None = None,
 ) -> DeviceArray:
     """Write out the coordinates that affine or projective maps, or a flow, give for an output of `size`."""
-    return _written(readable(source, kind, source.dtype), kind, size, align, pixel, out)
+    return _written(readable(source, kind, source.dtype), kind, size, align, pixel, out, place)
 
 
 def _written(
-    read: DeviceArray, kind: int, size: Shape, align: bool, pixel: bool = False, out: DeviceArray | None = None
+    read: DeviceArray,
+    kind: int,
+    size: Shape,
+    align: bool,
+    pixel: bool = False,
+    out: DeviceArray | None = None,
+    place: Place | None = None,
 ) -> DeviceArray:
     batch, ndim = len(read), len(size)
     out = read.context.empty((batch, *size, ndim), read.dtype) if out is None else out
     if out.size:
-        spec = grid_spec(ndim, read.dtype, kind, align, pixel)
+        spec = grid_spec(ndim, read.dtype, kind, align, pixel, place is not None)
         full, strides = source_layout(layout(read), kind, size)
+        full = sizes(full, kind, place)
         run(read.context, kernels.grid, spec, batch * math.prod(size), (out.address, read.address), full, strides)
     return out
 
 
-def grid_vjp(cotangent: DeviceArray, align: bool) -> DeviceArray:
+def sizes(size: Shape, kind: int, place: Place | None) -> Shape:
+    """Return an output's size as kernels have it."""
+    if place is None:
+        return size
+    whole, numbers = placed(size, kind, place)
+    return *whole, *numbers[:6]
+
+
+def grid_vjp(cotangent: DeviceArray, align: bool, place: Place | None = None) -> DeviceArray:
     """Return the cotangent of affine maps from that of the grid they give."""
     batch, *_, ndim = cotangent.shape
-    return _sums(cotangent, 0, (0,) * 5, AFFINE, align).reshape((batch, ndim, ndim + 1))
+    return _sums(cotangent, 0, (0,) * 5, AFFINE, align, place).reshape((batch, ndim, ndim + 1))
 
 
-def map_grid(theta: DeviceArray, kind: int, size: Shape, align: bool, control: bytes = b"") -> DeviceArray:
+def map_grid(
+    theta: DeviceArray, kind: int, size: Shape, align: bool, control: bytes = b"", place: Place | None = None
+) -> DeviceArray:
     """Write out the coordinates that maps give for an output of `size`."""
-    return _written(readable(theta, kind, theta.dtype, control), kind, size, align)
+    return _written(readable(theta, kind, theta.dtype, control), kind, size, align, place=place)
 
 
 def map_grid_vjp(
-    cotangent: DeviceArray, theta: DeviceArray, kind: int, align: bool, control: bytes = b""
+    cotangent: DeviceArray,
+    theta: DeviceArray,
+    kind: int,
+    align: bool,
+    control: bytes = b"",
+    place: Place | None = None,
 ) -> DeviceArray:
     """Return the cotangent of maps from that of the grid they give."""
     read = readable(theta, kind, cotangent.dtype, control)
     strides = source_layout(layout(read), kind, cotangent.shape[1:-1])[1]
-    return theta_bars(_sums(cotangent, read.address, strides, kind, align), theta, kind, control)
+    return theta_bars(_sums(cotangent, read.address, strides, kind, align, place), theta, kind, control)
 
 
-def projective_grid_jvp(theta: DeviceArray, theta_dot: DeviceArray, size: Shape, align: bool) -> DeviceArray:
+def projective_grid_jvp(
+    theta: DeviceArray, theta_dot: DeviceArray, size: Shape, align: bool, place: Place | None = None
+) -> DeviceArray:
     """Return the tangent of the grid that projective maps give."""
     theta, theta_dot = (readable(array, PROJECTIVE, theta.dtype) for array in (theta, theta_dot))
     out = theta.context.empty((len(theta), *size, len(size)), theta.dtype)
     if out.size:
-        spec = grid_spec(len(size), theta.dtype, PROJECTIVE, align)
+        spec = grid_spec(len(size), theta.dtype, PROJECTIVE, align, placed=place is not None)
         addresses = out.address, theta.address, theta_dot.address
         full, strides = source_layout(layout(theta), PROJECTIVE, size)
+        full = sizes(full, PROJECTIVE, place)
         run(theta.context, kernels.grid_jvp, spec, len(theta) * math.prod(size), addresses, full, strides)
     return out
 
 
-def _sums(cotangent: DeviceArray, source: int, strides: Shape, kind: int, align: bool) -> DeviceArray:
+def _sums(
+    cotangent: DeviceArray, source: int, strides: Shape, kind: int, align: bool, place: Place | None
+) -> DeviceArray:
     """Return the sums over locations of what they give to the cotangents of maps, which begin at an address."""
     batch, *size, ndim = cotangent.shape
-    spec = grid_spec(ndim, cotangent.dtype, kind, align)._replace(source_bar=True)
+    spec = grid_spec(ndim, cotangent.dtype, kind, align, placed=place is not None)._replace(source_bar=True)
     entries = map_entries(spec, strides)
     if not cotangent.size:
         return zeros(cotangent.context, (batch, entries), cotangent.dtype)
@@ -122,5 +150,6 @@ def _sums(cotangent: DeviceArray, source: int, strides: Shape, kind: int, align:
     rows = points + -points % runtime.WARP
     partial_sums = cotangent.context.empty((batch, rows // runtime.WARP, entries), cotangent.dtype)
     addresses = partial_sums.address, cotangent.address, source
-    run(cotangent.context, kernels.grid_vjp, spec, batch * rows, addresses, rows, three(tuple(size), 1), strides)
+    full = sizes(three(tuple(size), 1), kind, place)
+    run(cotangent.context, kernels.grid_vjp, spec, batch * rows, addresses, rows, full, strides)
     return theta_sums(partial_sums, (batch, entries))

@@ -60,7 +60,7 @@ def scatter(
     run(
         *(image_bar.context, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
         arrays if rest is None else (rest.maps.address, *arrays),
-        *(call.batch, call.channels, group, call.size, call.extent, strides, call.image, call.source, order),
+        *(call.batch, call.channels, group, call.sizes, call.extents, strides, call.image, call.source, order),
     )
     if deterministic:
         factory = kernels.from_bins if rest is None else gather.from_bins_rest

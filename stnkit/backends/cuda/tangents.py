@@ -63,7 +63,7 @@ def sample_jvp_into(
         run(
             *(image.context, kernels.sample_jvp, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
             _addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.context, fill)),
-            *(call.channels, group, call.size, call.extent, out_strides(call, options), call.image, call.source),
+            *(call.channels, group, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
         )
     return out, out_dot
 
@@ -103,7 +103,7 @@ def sample_double_vjp(
     run(
         *(context, kernels.sample_double_vjp, spec, warps.items),
         addresses,
-        *(call.channels, warps.repeat, warps.rows, call.size, call.extent),
+        *(call.channels, warps.repeat, warps.rows, call.sizes, call.extents),
         *(out_strides(call, options), strides, call.image, call.source, warps.strides),
     )
     if moved and not both:

@@ -24,6 +24,7 @@ from stnkit.kernels.cpu.tile import finish_bars, locate_all, lowest, settle_far,
 from stnkit.kernels.cuda.maps import put_map
 from stnkit.kernels.cuda.warp import group_total
 from stnkit.kernels.leaves.maps import stage_lattice_point, stage_thin_plate
+from stnkit.kernels.leaves.places import locations, own
 from stnkit.kernels.leaves.sources import normalized
 from stnkit.kernels.leaves.stage import PITCH, slot
 from stnkit.kernels.leaves.taps import stage_taps
@@ -74,10 +75,12 @@ def task(i, points, groups, spec):
 
 
 @leaf
-def located(p, size):
-    """Return where location number `p` of an output stands: (z, y, x)."""
-    row, x = split(p, size[2])
-    z, y = split(row, size[1])
+def located(p, size, spec):
+    """Return where location number `p` of the output at hand stands in the whole one: (z, y, x)."""
+    row, x = split(p, own(size, 2, spec))
+    z, y = split(row, own(size, 1, spec))
+    if spec.placed:
+        return z + size[3], y + size[4], x + size[5]
     return z, y, x
 
 
@@ -125,9 +128,9 @@ def turn(c, spec):
 @leaf
 def sample(i, out, image, source, fills, raws, channels, group, size, extent, like, index_like, spec):
     """Interpolate one location, in one group of `group` channels."""
-    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
     tile = shares(hold(like), hold(index_like), spec)
-    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
+    stage(tile, n, located(p, size, spec), source, size, extent, image.strides, like, spec)
     fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
 
 
@@ -136,9 +139,9 @@ def sample_order(
     i, out, image, source, fills, raws, channels, group, size, extent, order, like, index_like, spec
 ):  # fmt: skip
     """Interpolate one location with weights differentiated, in one group of `group` channels."""
-    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
     tile = shares(hold(like), hold(index_like), spec)
-    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
+    stage(tile, n, located(p, size, spec), source, size, extent, image.strides, like, spec)
     differentiate(tile, int64(1), order, size, extent, like, spec)
     fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
 
@@ -162,11 +165,11 @@ def sample_jvp(
     like, index_like, spec,
 ):  # fmt: skip
     """Interpolate one location and its tangent, in one group of `group` channels."""
-    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
     tile = shares(hold(like), hold(index_like), spec)
-    stage(tile, n, located(p, size), source, size, extent, image.strides, like, spec)
+    stage(tile, n, located(p, size, spec), source, size, extent, image.strides, like, spec)
     if spec.source_dot:
-        stage_motion(tile, n, located(p, size), source, source_dot, size, extent, like, spec)
+        stage_motion(tile, n, located(p, size, spec), source, source_dot, size, extent, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image.strides[0] + lowest(image.strides, extent, spec)
     to = n * out.strides[0] + int64(p) * out.strides[2]
@@ -185,8 +188,8 @@ def scatter(
 
     Weights are those of the tangent of its coordinates, if there is one, or differentiated to an order on each axis.
     """
-    n, p, part = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
-    at_xyz = located(p, size)
+    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
+    at_xyz = located(p, size, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
     if spec.source_dot:
@@ -227,8 +230,8 @@ def sample_vjp(
 
     `repeat` is how many batch items share the source, and are done one after another.
     """
-    n, p, slot_at, there = warp_slot(i, rows, size[0] * size[1] * size[2], spec)
-    at_xyz = located(p, size)
+    n, p, slot_at, there = warp_slot(i, rows, locations(size, spec), spec)
+    at_xyz = located(p, size, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
@@ -253,8 +256,8 @@ def sample_double_vjp(
     channels, repeat, rows, size, extent, like, index_like, spec,
 ):  # fmt: skip
     """Do for one location, over all channels, what the backward pass of `sample_vjp` asks for."""
-    n, p, slot_at, there = warp_slot(i, rows, size[0] * size[1] * size[2], spec)
-    at_xyz = located(p, size)
+    n, p, slot_at, there = warp_slot(i, rows, locations(size, spec), spec)
+    at_xyz = located(p, size, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
     if spec.source_dot:
@@ -300,8 +303,8 @@ def hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, e
 @leaf
 def grid(i, out, source, size, like, spec):
     """Write the coordinates that a source gives for one location."""
-    n, p = split(i, size[0] * size[1] * size[2])
-    at = located(p, size)
+    n, p = split(i, locations(size, spec))
+    at = located(p, size, spec)
     for axis in range(spec.ndim):
         out[int64(i) * spec.ndim + axis] = normalized(source, int64(n), at, size, axis, like, spec)
 
@@ -309,8 +312,8 @@ def grid(i, out, source, size, like, spec):
 @leaf
 def grid_jvp(i, out, source, source_dot, size, like, spec):
     """Write the tangents of the coordinates that a map gives for one location."""
-    n, p = split(i, size[0] * size[1] * size[2])
-    at = located(p, size)
+    n, p = split(i, locations(size, spec))
+    at = located(p, size, spec)
     for axis in range(spec.ndim):
         out[int64(i) * spec.ndim + axis] = finite_tangent(source, source_dot, int64(n), at, size, axis, like, spec)
 
@@ -318,10 +321,10 @@ def grid_jvp(i, out, source, source_dot, size, like, spec):
 @leaf
 def grid_vjp(i, partial, grid_bar, source, rows, size, like, spec):
     """Sum one location's cotangent to the warp's part of that of the map."""
-    points = size[0] * size[1] * size[2]
+    points = locations(size, spec)
     n, p, _, there = warp_slot(i, rows, points, spec)
     tile = shares(hold(like), hold(int64(0)), spec)
     at = (n * points + int64(p)) * spec.ndim
     for axis in range(spec.ndim):
         tile.bars[slot(axis, int64(0))] = grid_bar[at + axis]
-    put_map(i, partial, tile, source, n, located(p, size), there, size, like, spec)
+    put_map(i, partial, tile, source, n, located(p, size, spec), there, size, like, spec)

@@ -1,10 +1,11 @@
 """Tiles: where the output and the image at hand lie in the whole of each.
 
-Where `spec.placed`, `size` and `extent` have nine numbers: those of the whole, then where the tile starts in it, and then
+With `spec.placed`, `size` and `extent` have nine numbers: those of the whole, then where the tile starts in it, and then
 the tile's own, each z y x. Coordinates, paddings and weights are those of the whole, whose numbers come first; what is
 read from memory is found last, by integers. So any tiling gives the bits of the whole.
 
-The tile of an image goes around: after the last pixel of a whole axis comes its first. What a tile does not hold is dead.
+The tile of an image goes around: after the last pixel of a whole axis comes its first. A tap that reads a pixel which
+the tile does not hold is dead.
 """
 
 from stnkit.kernels.compiler.jit import in_bounds, leaf, select
