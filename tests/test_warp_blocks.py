@@ -138,7 +138,7 @@ import stnkit.tiles
 class Slow(np.ndarray):
     def __setitem__(self, key, value):
         super().__setitem__(key, value)
-        os.write(1, b"block\n")
+        os.write(1, b"block\\n")
         time.sleep({pause})
 
 image = np.load("image.npy", mmap_mode="r")

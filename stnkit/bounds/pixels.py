@@ -11,6 +11,7 @@ from stnkit.spec import (
     BORDER,
     BORDER_MARGIN,
     MARGIN_WIDTH,
+    MARGINS,
     MASK,
     NEAREST,
     PERIODIC,
@@ -36,6 +37,8 @@ def ranges(span: Span, n: int, axis: int, options: Options, halo: int = 0) -> li
     """
     low, high = span
     padding, taps = options.padding[axis], TAPS[options.interp]
+    if math.isnan(low) or math.isnan(high):  # nothing is known of them
+        return [(0, n - 1 + 2 * MARGIN_WIDTH * (padding in MARGINS))]
     if padding == MASK:
         low, high = max(low, 0.0), min(high, float(n - 1))
     if low > high:

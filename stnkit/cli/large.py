@@ -192,14 +192,14 @@ def _zarr_output(target: Path, image: Large, shape: tuple[int, ...], extent: tup
     is_zarr = isinstance(getattr(pixels.store, "root", None), Path)
     form = pixels.metadata.zarr_format if is_zarr else 3
     chunks = [min(n, many) for n, many in zip(pixels.chunks, shape, strict=True)]
-    options: dict[str, Any] = {"shape": shape, "dtype": pixels.dtype, "chunks": chunks, "zarr_format": form}
+    options: dict[str, Any] = {"shape": shape, "dtype": pixels.dtype, "chunks": chunks}
     if is_zarr:
         options |= {"fill_value": pixels.fill_value, "compressors": pixels.compressors, "filters": pixels.filters}
         options |= {"attributes": pixels.attrs.asdict()}
         if form == 3:
             options |= {"dimension_names": pixels.metadata.dimension_names, "shards": pixels.shards}
     if not name:
-        return zarr.create_array(store, **options)
+        return zarr.create_array(store, zarr_format=form, **options)
     group = zarr.open_group(store, mode="a", zarr_format=form)
     group.attrs.update(_carried(image.metadata, extent, shape[-2:]))
     return group.create_array(name, **options)
