@@ -487,6 +487,7 @@ PICTURES: dict[str, Callable[[Theme], Figure]] = {
         parts,
         ratios,
         roofline,
+        scenes.boxes,
         scenes.grids,
         scenes.pooling,
     )

@@ -3,9 +3,11 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
 from strokes import NIGHT, Theme, bare, blank, digit, inks, inverse, pose, quad, shades
 
 import stnkit
+from stnkit.tiles import source_box
 from stnkit.transforms import control_lattice
 
 SIDE = 9  # locations along an axis of the grids that are drawn
@@ -69,4 +71,40 @@ def pooling(theme: Theme) -> Figure:
         column[0].set_title(name, color=theme.ink, fontsize=11)
     for axes, label in zip(rows[:, 0], ("56 × 56", "maxima,\n7 × 7", "read by a\ntransformer,\n28 × 28"), strict=True):
         axes.text(-1.2, 0, label, color=theme.soft, ha="right", va="center", fontsize=10, clip_on=False)
+    return figure
+
+
+def boxes(theme: Theme) -> Figure:
+    """Draw an output in tiles, and the boxes of the image that some of them read under a rotation, with their halos."""
+    n, tile = 96, 24
+    matrix = pose((0.02, 0.0), 0.86, -20.0)
+    scene = stnkit.affine_sample(digit(2), inverse(pose((0.1, -0.05), 0.8, -20.0)), (n, n))
+    figure = blank(8.2, 3.7)
+    left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(wspace=0.15, left=0.01, right=0.99, top=0.9, bottom=0.02)
+    places = {(0, 1): theme.blue, (1, 2): theme.orange, (2, 0): theme.teal, (3, 3): theme.rose}
+    for axes, title in ((left, "output, in 16 tiles"), (right, "image, and what four of them read")):
+        bare(axes, (-5, n + 4), (n + 4, -5))
+        axes.set_aspect("equal")
+        axes.set_title(title, color=theme.ink, fontsize=12)
+    edges = (-0.5, n - 0.5, n - 0.5, -0.5)
+    read = stnkit.affine_sample(scene, matrix, (n, n))[0]
+    for axes, picture in ((left, read), (right, scene[0])):
+        axes.imshow(picture, extent=edges, cmap=inks(), vmin=0, vmax=1, interpolation="bilinear")
+    for j in range(4):
+        for i in range(4):
+            color = places.get((j, i), theme.line)
+            corner = i * tile - 0.5, j * tile - 0.5
+            left.add_patch(Rectangle(corner, tile, tile, fc="none", ec=color, lw=2.2 if (j, i) in places else 0.6))
+    pixels = stnkit.affine_grid(matrix, (n, n))
+    for (j, i), color in places.items():
+        box = slice(j * tile, (j + 1) * tile), slice(i * tile, (i + 1) * tile)
+        ends = pixels[box][[0, 0, -1, -1], [0, -1, -1, 0]]  # the corners of the tile
+        right.add_patch(Polygon((ends + 1) / 2 * n - 0.5, fc=color, ec=color, alpha=0.35, lw=1))
+        for mode, style in (("bilinear", "-"), ("spline3", ":")):
+            found = source_box("affine", matrix, box, (n, n), (n, n), mode=mode)
+            if found is not None:
+                y, x = found
+                size = x.stop - x.start, y.stop - y.start
+                right.add_patch(Rectangle((x.start - 0.5, y.start - 0.5), *size, fc="none", ec=color, lw=2, ls=style))
     return figure

@@ -17,10 +17,24 @@ from stnkit.transforms import control_lattice
 
 KINDS = ("affine", "projective", "thin_plate_spline", "flow", "grid")
 NAMES = {"flow": "flow", "grid": "grid"}
-MODES = ("nearest", "spline0", "bilinear", "bicubic", "spline2", "spline3", "spline4", "spline5", "mitchell", "lanczos3")
+MODES = (
+    "nearest",
+    "spline0",
+    "bilinear",
+    "bicubic",
+    "spline2",
+    "spline3",
+    "spline4",
+    "spline5",
+    "mitchell",
+    "lanczos3",
+)
 PADDINGS = ("zeros", "border", "reflection", "wrap", "mask", "periodic", "zeros_margin", "border_margin")
 IMAGES = ("float32", "float64", "float16", "uint8", "int32")
-SHARED = {"phases": (Phase.explicit, Phase.generate), "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
+SHARED = {
+    "phases": (Phase.explicit, Phase.generate),
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 
 
 class Whole(NamedTuple):

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -17,7 +17,12 @@ from rich.text import Text
 
 from stnkit import __version__
 from stnkit.cli import arguments, interrupts, notices
+from stnkit.cli.demos import demo
 from stnkit.spec import DATA_FORMATS, DTYPES, LABEL, MARGINS, MASK, MODES, PADDING_MODES, ZEROS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 app = App(
     name="stnkit",
@@ -25,7 +30,6 @@ app = App(
     version=__version__,
     default_parameter=Parameter(negative=()),
 )
-demo = App(name="demo", help="See the sampler's gradients at work on real digits (alone: `demo learn`).")
 app.command(demo)
 
 BLENDING = [name for name, code in MODES.items() if code != LABEL]  # as pictures hold no labels
@@ -99,18 +103,22 @@ def warp(
     mode: Annotated[str, Parameter(help=f"Interpolation: {', '.join(BLENDING)}.")] = "bilinear",
     padding: Annotated[str, Parameter(help=f"Outside the picture: {', '.join(SURROUNDING)}.")] = "zeros",
     fill: Numbers | None = None,
+    memory: str | None = None,
+    chunks: str | None = None,
+    workers: int = 1,
 ) -> None:
-    """Transform a PNG, JPEG or TIFF picture as it is seen, about its centre.
+    """Transform a PNG, JPEG or TIFF picture, or an image of zarr, as it is seen, about its centre.
 
     The picture is scaled, then sheared, rotated and translated. Pixels keep their shape, and the canvas keeps
-    its size unless --size gives another, about the same centre.
+    its size unless --size gives another, about the same centre. An image of zarr, and with --memory or --chunks a TIFF,
+    is done in blocks, and may be larger than memory; a run that was interrupted goes on if it is started again.
 
     Parameters
     ----------
     source
-        The picture to read: PNG, JPEG or TIFF.
+        The picture to read: PNG, JPEG, TIFF or .zarr.
     target
-        The file to write: .png, .jpg, .jpeg, .tif or .tiff.
+        The file to write: .png, .jpg, .jpeg, .tif, .tiff or .zarr.
     rotate
         Degrees, counter-clockwise.
     scale
@@ -127,22 +135,30 @@ def warp(
     fill
         What paddings zeros and mask read outside, in the file's own range: one number, or one per channel as in
         255,255,255. By default 0.
+    memory
+        For images in blocks: how much memory to use, as 2GB. By default 1GB.
+    chunks
+        For images in blocks: the size of a block, WIDTHxHEIGHT, in multiples of the chunks of the output.
+    workers
+        For images in blocks: how many are done at once.
 
     """
     import numpy as np
 
-    from stnkit.cli import pictures
+    from stnkit.cli import large, pictures
     from stnkit.cli.warp import warped
     from stnkit.transforms import centred_affine
 
-    pictures.file_format(target)
+    in_blocks = large.is_large(source, target, memory is not None or chunks is not None)
+    if not in_blocks:
+        pictures.file_format(target)
     arguments.one_of("--mode", mode, BLENDING)
     arguments.one_of("--padding", padding, SURROUNDING)
     if fill is not None and PADDING_MODES[padding] not in (ZEROS, MASK):
         message = f"--fill is read with --padding zeros and mask only; got --padding {padding}"
         raise ValueError(message)
     factors = arguments.numbers("--scale", scale, most=2)
-    values = arguments.numbers("--fill", "0" if fill is None else fill, most=4)
+    values = arguments.numbers("--fill", "0" if fill is None else fill, most=2**16 if in_blocks else 4)
     seen = centred_affine.seen(
         arguments.finite("--rotate", rotate)[0],
         (factors[0], factors[-1]),
@@ -152,20 +168,28 @@ def warp(
     if theta is not None and (seen != centred_affine.seen()).any():
         message = "--theta is the whole transform: leave out --rotate, --scale, --shear and --translate"
         raise ValueError(message)
-    canvas = None if size is None else arguments.canvas("--size", size)
+    canvas = None if size is None else arguments.canvas("--size", size, is_picture=not in_blocks)
 
+    def matrix(extent: tuple[int, int], canvas: tuple[int, int]) -> "NDArray[np.float64]":
+        if theta is None:
+            return centred_affine.theta_of(seen, extent, canvas)
+        given = np.array(arguments.finite("--theta", *theta)).reshape(2, 3)
+        centred_affine.check_regular(given)
+        return given
+
+    if in_blocks:
+        blocks = large.Blocks(
+            memory or "1GB", None if chunks is None else arguments.canvas("--chunks", chunks), workers
+        )
+        large.warp(source, target, matrix, canvas, blocks, mode=mode, padding=padding, fill=values)
+        return
     picture = pictures.read(source)
     pictures.file_format(target, picture.kind)
     if picture.note:
         print("stnkit:", picture.note, file=sys.stderr)
     extent = picture.pixels.shape[0], picture.pixels.shape[1]
     canvas = canvas or extent
-    if theta is None:
-        matrix = centred_affine.theta_of(seen, extent, canvas)
-    else:
-        matrix = np.array(arguments.finite("--theta", *theta)).reshape(2, 3)
-        centred_affine.check_regular(matrix)
-    pictures.write(warped(picture, matrix, canvas, mode=mode, padding=padding, fill=values), target)
+    pictures.write(warped(picture, matrix(extent, canvas), canvas, mode=mode, padding=padding, fill=values), target)
 
 
 @app.command
@@ -264,86 +288,3 @@ def compile_kernels(
     Console().print(compiling.outcome(done))
     cache = environment.cache()
     print(f"{cache['kernels']} kernels, {cache['size']}, in {cache['directory']}")
-
-
-def learn(
-    *,
-    out: Path = Path("stnkit-demo.png"),
-    seed: int = 0,
-    epochs: int = 400,
-) -> None:
-    """Train a classifier with a spatial transformer in front and one without, side by side, on distorted digits.
-
-    Prints the test error of both, and draws what the transformer made of ten digits while it learnt.
-
-    Parameters
-    ----------
-    out
-        The PNG file of the picture.
-    seed
-        Which weights and which distortions: the same seed gives the same results.
-    epochs
-        How often every digit is learnt.
-
-    """
-    from stnkit.cli.pictures import replacing
-    from stnkit.demo.learn.report import errors, outcome
-    from stnkit.demo.learn.sheet import draw
-    from stnkit.demo.learn.task import learning
-    from stnkit.demo.terminal import progress
-
-    arguments.within("--seed", seed, 0)
-    arguments.within("--epochs", epochs, 1)
-    arguments.png(out, "the picture")
-    with replacing(out) as file:  # refuses before the work what it would refuse after it
-        with progress(epochs) as advance:
-            result = learning(epochs, seed, lambda *both: advance(errors(*both)))
-        draw(result, file)
-    Console().print(outcome(result))
-    print(f"picture: {out}")
-
-
-def align(
-    *,
-    out: Path = Path("stnkit-demo.png"),
-    seed: int = 0,
-    count: int = 256,
-    steps: int = 400,
-) -> None:
-    """Distort real digits by unknown affine maps and find each map again by gradient descent.
-
-    Prints how far the digits were off before and after, and draws a contact sheet of ten of them.
-
-    Parameters
-    ----------
-    out
-        The PNG file of the contact sheet.
-    seed
-        Which digits and which distortions: the same seed gives the same results.
-    count
-        How many digits, at most 1000.
-    steps
-        Steps of gradient descent.
-
-    """
-    from stnkit.cli.pictures import replacing
-    from stnkit.demo.align.report import outcome
-    from stnkit.demo.align.sheet import draw
-    from stnkit.demo.align.task import alignment
-    from stnkit.demo.terminal import progress
-
-    arguments.within("--seed", seed, 0)
-    arguments.within("--count", count, 1, 1000)
-    arguments.within("--steps", steps, 1)
-    arguments.png(out, "the contact sheet")
-    with replacing(out) as file:  # refuses before the work what it would refuse after it
-        with progress(steps) as advance:
-            result = alignment(count, steps, seed, lambda: advance("gradient descent"))
-        draw(result, file)
-    Console().print(outcome(result))
-    print(f"contact sheet: {out}")
-
-
-demo.command(learn)
-demo.command(align)
-demo.default(learn)

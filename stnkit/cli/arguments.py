@@ -52,15 +52,15 @@ def numbers(option: str, text: str, most: int) -> tuple[float, ...]:
     return finite(option, *values)
 
 
-def canvas(option: str, text: str) -> tuple[int, int]:
-    """Read the size of a picture, WIDTHxHEIGHT, as (height, width); ValueError if no file may have it here."""
+def canvas(option: str, text: str, *, is_picture: bool = True) -> tuple[int, int]:
+    """Read a size, WIDTHxHEIGHT, as (height, width); ValueError if no file of a picture may have it here."""
     match = re.fullmatch(r"([1-9][0-9]{0,8})[xX]([1-9][0-9]{0,8})", text)
     if match is None:
         message = f"{option} must be WIDTHxHEIGHT in pixels, as in 640x480; got {text}"
         raise ValueError(message)
     width, height = int(match[1]), int(match[2])
     most = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # what Pillow agrees to read back
-    if most and width * height > most:
+    if is_picture and most and width * height > most:
         message = f"{option} {text} is {width * height} pixels; at most {most} are accepted"
         raise ValueError(message)
     return height, width

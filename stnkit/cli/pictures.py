@@ -63,7 +63,8 @@ def read(path: Path) -> Picture:
                 image.load()
                 upright = ImageOps.exif_transpose(image)
         except Image.DecompressionBombError as error:
-            message = f"{path}: {error}"
+            hint = "; a TIFF is warped in blocks with --memory" if path.suffix.lower() in (".tif", ".tiff") else ""
+            message = f"{path}: {error}{hint}"
             raise ValueError(message) from None
         except UnidentifiedImageError:
             message = f"{path}: not a {' or '.join(HOLDS)} image"
