@@ -12,7 +12,7 @@ Chunks = tuple[tuple[int, ...], ...]  # the sizes of the chunks of each axis
 class Axes(NamedTuple):
     """The axes of an image or of an output."""
 
-    count: int  # of spatial ones
+    ndim: int  # of spatial ones
     batched: bool
     last: bool  # whether channels come last
 

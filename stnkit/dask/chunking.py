@@ -13,13 +13,16 @@ from stnkit.dask.axes import Chunks
 LEAST = 1 << 24  # bytes of a chunk: a task takes as long as some hundreds of smaller ones take to be scheduled
 TIMES = 10  # the size of a chunk that a task may read
 
+
 def limit() -> int:
     """Return how many bytes Dask wants a chunk to have."""
     return int(parse_bytes(dask.config.get("array.chunk-size")))
 
+
 def most() -> int:
     """Return how many bytes of an image a task may read."""
     return TIMES * limit()
+
 
 def too_much(size: int, allowed: int, hint: str = "") -> ValueError:
     """Return the error of a chunk of the output for which too much of the image would be in memory."""
@@ -28,6 +31,7 @@ def too_much(size: int, allowed: int, hint: str = "") -> ValueError:
         f"it may, {TIMES} times Dask's option `array.chunk-size`; pass {hint or 'smaller `chunks`'}"
     )
     return ValueError(msg)
+
 
 def spatial_chunks(given: Any, size: tuple[int, ...], others: int, dtype: np.dtype[Any], target: int) -> Chunks:
     """Return the chunks of an output's spatial axes; `others` is how many numbers a location has in a chunk.
@@ -42,6 +46,7 @@ def spatial_chunks(given: Any, size: tuple[int, ...], others: int, dtype: np.dty
     room = max(target // max(others, 1), dtype.itemsize)
     chunks = normalize_chunks(each, size, limit=room, dtype=dtype)
     return tuple(tuple(int(n) for n in axis) for axis in chunks)
+
 
 def target(chunks: Chunks, dtype: np.dtype[Any]) -> int:
     """Return how many bytes a chunk of the output is to have, for an image of some chunks."""

@@ -21,8 +21,6 @@ from stnkit.spec import FLOW, MAPS
 
 Array = Any
 
-SMALLEST = 1 << 16  # bytes of a chunk that "auto" does not go below
-
 
 class Asked(NamedTuple):
     """What a public function is asked for, beside its arrays and the options of the plain one."""
@@ -109,7 +107,7 @@ class Cut:
             if found.bytes <= most:
                 return call._replace(reads=found)
             aim = aim * most // found.bytes // 2
-            if self.cotangent is not None or self.asked.chunks != "auto" or aim < SMALLEST:
+            if self.cotangent is not None or self.asked.chunks != "auto" or aim < chunking.limit() >> 10:
                 raise chunking.too_much(found.bytes, most)
 
     def on_whole(self) -> "Cut":
@@ -185,7 +183,7 @@ class Cut:
         if asked.max_displacement is not None:
             bound = job.boxes.displaced(asked.max_displacement)
             return lambda items, spatial: bound
-        batched = self.source.ndim == job.image.count + 2
+        batched = self.source.ndim == job.image.ndim + 2
         if asked.bounds is not None:
             extremes = asked.bounds
             return lambda items, spatial: extremes.within((items, *spatial) if batched else spatial)
@@ -209,7 +207,7 @@ def _blocks(store: Any, axes: Axes) -> Chunks:
     """Return how a store cuts items and channels: as it says, or item by item."""
     own = getattr(store, "shards", None) or getattr(store, "chunks", None)
     if not (isinstance(own, tuple) and len(own) == len(store.shape)):
-        own = axes.joined(1, axes.apart(tuple(store.shape), 1)[1], (1,) * axes.count)
+        own = axes.joined(1, axes.apart(tuple(store.shape), 1)[1], (1,) * axes.ndim)
     return tuple(_cut(int(n), int(step)) for n, step in zip(store.shape, own, strict=True))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from stnkit import validation
 from stnkit.backends.interop import no_array, unmasked
 from stnkit.calls.arguments import Choices
+from stnkit.calls.control_points import known
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import Form, fits_output, formed
-from stnkit.calls.control_points import known
 from stnkit.dask.axes import unknown
 from stnkit.dask.cutting import Asked, Cut, Fitted
 from stnkit.dask.stores import stored
@@ -46,9 +46,10 @@ def _map(kind: int, theta: Any) -> np.ndarray:
             "pass `theta.compute()`"
         )
         raise TypeError(msg)
+    name = NAMES[kind]
     if not isinstance(theta, np.ndarray):
-        raise no_array("theta", theta, "a NumPy array")
-    return unmasked("theta", theta)
+        raise no_array(name, theta, "a NumPy array")
+    return unmasked(name, theta)
 
 
 def _lattice(kind: int, source: Any) -> Array:
@@ -70,10 +71,7 @@ def _form(asked: Asked, image: Array, source: Array, options: dict[str, Any], co
         choices = choices._replace(control_points=known(choices.control_points))
         options["control_points"] = choices.control_points
     form = formed(asked.kind, image, source, choices, cotangent)
-    validation.fill(
-        choices.fill_value, form.channels, form.options.interp, form.image_dtype, np.dtype(source.dtype)
-    )
+    validation.fill(choices.fill_value, form.channels, form.options.interp, form.image_dtype, np.dtype(source.dtype))
     if cotangent is not None:
         fits_output(cotangent, form)
     return form
-

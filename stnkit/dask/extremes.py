@@ -1,16 +1,13 @@
 """What is known of a flow or a grid before it is there: its lowest and highest numbers in each chunk."""
 
-from collections.abc import Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
-import dask
 import dask.array as da
 import numpy as np
 
 from stnkit.backends.interop import no_array
 from stnkit.dask.axes import Chunks, edges, pieces, unknown
-from stnkit.dask.tasks import Box, Index
+from stnkit.dask.tasks import Box
 
 
 class Extremes(NamedTuple):
@@ -63,8 +60,9 @@ def bounds(array: Any) -> Extremes:
     array([[0.5],
            [2. ]])
     """
+    name = "array"
     if not isinstance(array, da.Array):
-        raise no_array("array", array, "a Dask array", "dask")
+        raise no_array(name, array, "a Dask array", "dask")
     if unknown(array.chunks):
         msg = "`array` has chunks of unknown size; call `array.compute_chunk_sizes()` before"
         raise ValueError(msg)

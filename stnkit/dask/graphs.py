@@ -70,7 +70,7 @@ def near(job: Job, found: Reads | None, at: Index, channel: int) -> tuple[Index,
 def source_index(job: Job, at: Index) -> Index:
     """Return the index of the chunk of a flow or a grid that belongs to a chunk of the output."""
     chunks = job.source_chunks
-    batch = (0 if job.shared else at[0],) if len(chunks) == job.image.count + 2 else ()
+    batch = (0 if job.shared else at[0],) if len(chunks) == job.image.ndim + 2 else ()
     return (*batch, *at[1:], 0)
 
 
@@ -109,7 +109,7 @@ def _tree(graph: Graph, name: str, target: Index, refs: list[TaskRef], dtype: An
     graph[key] = Task(key, tasks.total, List(*refs), dtype)
 
 
-def image_bars(job: Job, found: Reads, dtype: Any, name: str, inputs: Sequence[str]) -> Graph:
+def image_bars(job: Job, found: Reads | None, dtype: Any, name: str, inputs: Sequence[str]) -> Graph:
     """Return the tasks of the image's cotangent: for each of its chunks, a sum of what all boxes have of it."""
     terms: dict[Index, list[Index]] = defaultdict(list)
     for index, at, channel in indices(job):

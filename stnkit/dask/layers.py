@@ -20,7 +20,7 @@ Make = Callable[[str, Sequence[str]], Graph]  # from the name of an array, and t
 class Lazy(Layer):  # type: ignore[misc]  # Dask's classes have no types here
     """A layer that makes its tasks when one is asked for. Only how they are made is sent to a scheduler."""
 
-    def __init__(self, make: Callable[[], Graph], name: str, counts: tuple[int, ...]) -> None:
+    def __init__(self, make: functools.partial[Graph], name: str, counts: tuple[int, ...]) -> None:
         super().__init__()
         self.make, self.name, self.counts = make, name, counts
 

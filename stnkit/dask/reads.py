@@ -1,8 +1,7 @@
 """Which chunks of an image each chunk of an output reads: found once, while the graph is made."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
-
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +16,13 @@ class Reads(NamedTuple):
     """For each chunk of the output's batch and spatial axes, in their order: what it reads of the spatial axes."""
 
     first: np.ndarray  # chunk of the image on each axis, (chunks of the batch or 1, *chunks, d)
-    count: np.ndarray  # of chunks; those after the last one are counted on from the first. 0 if nothing is read
+    many: np.ndarray  # of chunks; those after the last one are counted on from the first. 0 if nothing is read
     bytes: int  # the most that one chunk reads
 
     def near(self, index: Index, counts: Index) -> Iterator[Index]:
         """Give the chunks that a chunk reads, where axes have so many of them."""
         at = (index[0] if len(self.first) > 1 else 0, *index[1:])
-        ranges = zip(self.first[at].tolist(), self.count[at].tolist(), counts, strict=True)
+        ranges = zip(self.first[at].tolist(), self.many[at].tolist(), counts, strict=True)
         return product(*([(first + k) % n for k in range(count)] for first, count, n in ranges))
 
 
@@ -32,7 +31,7 @@ def reads(job: Job, known: Known | None = None) -> Reads:
     batch, _, spatial = job.output.apart(job.output_chunks, (1,))
     batch_image, channels, chunks = job.image.apart(job.image_chunks, (1,))
     rows = (1,) if job.shared else batch
-    shape = (len(rows), *map(len, spatial), job.image.count)
+    shape = (len(rows), *map(len, spatial), job.image.ndim)
     if job.whole:
         counts = np.broadcast_to(np.array(list(map(len, chunks)), np.int32), shape)
         return Reads(np.broadcast_to(np.int32(0), shape), counts, 0)
@@ -46,8 +45,8 @@ def reads(job: Job, known: Known | None = None) -> Reads:
                 starts[n, *where] = [part.start for part in box]
                 stops[n, *where] = [part.stop for part in box]
     pixels = (stops - starts).prod(axis=-1).max(initial=0)
-    items = max(batch_image) if len(batch_image) > 1 else min(max(batch, default=0), max(batch_image))
-    size = int(pixels) * items * max(channels, default=0) * job.dtype.itemsize
+    together = max(batch_image) if len(batch_image) > 1 else min(max(batch, default=0), max(batch_image))
+    size = int(pixels) * together * max(channels, default=0) * job.dtype.itemsize
     return Reads(*_chunks_of(starts, stops, chunks), size)
 
 
@@ -60,8 +59,7 @@ def _box(job: Job, known: Known | None, items: slice, spatial: Box) -> Box | Non
 
 
 def _slices(sizes: Index) -> list[slice]:
-    ends = edges(sizes)
-    return [slice(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(start, stop) for start, stop in pairwise(edges(sizes))]
 
 
 def _chunks_of(starts: np.ndarray, stops: np.ndarray, chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
@@ -76,5 +74,3 @@ def _chunks_of(starts: np.ndarray, stops: np.ndarray, chunks: Chunks) -> tuple[n
         first[..., axis] = np.minimum(begin, n - 1)
         count[..., axis] = np.where(stop > start, np.clip(end - begin, 0, n), 0)
     return first, count
-
-

@@ -67,7 +67,7 @@ class Job:
         """Whether all items of the batch have one map."""
         if self.theta is not None:
             return self.theta.ndim < 3 or len(self.theta) == 1
-        return len(self.source_chunks) < self.image.count + 2 or sum(self.source_chunks[0]) == 1
+        return len(self.source_chunks) < self.image.ndim + 2 or sum(self.source_chunks[0]) == 1
 
     def maps(self, batch: slice) -> np.ndarray:
         """Return the maps of some items of the batch."""
@@ -154,8 +154,8 @@ def entered(
         options["fill_value"] = np.asarray(options["fill_value"])[channels]
     start = tuple(part.start for part in spatial)
     if box is None:
-        shape = job.image.joined(_length(job.items(batch)), _length(channels), (1,) * job.image.count)
-        tile = Tile(np.zeros(shape, job.dtype), None, Place(start, job.size, (0,) * job.image.count, job.extent))
+        shape = job.image.joined(_length(job.items(batch)), _length(channels), (1,) * job.image.ndim)
+        tile = Tile(np.zeros(shape, job.dtype), None, Place(start, job.size, (0,) * job.image.ndim, job.extent))
     else:
         place = Place(start, job.size, tuple(part.start for part in box), job.extent)
         every = job.image.joined(job.items(batch), channels, box)
@@ -208,14 +208,14 @@ def alone(threads: int) -> Any:
     return at_most(threads)
 
 
-def source_part(part: Pulled) -> Array:
+def source_part(part: Pulled) -> Any:
     """Return what a task gives to the cotangent of the source."""
     return part.source
 
 
-def total(terms: Sequence[Array | Pulled], dtype: np.dtype[Any] | None = None) -> Array:
+def total(terms: Sequence[Any], dtype: np.dtype[Any] | None = None) -> Any:
     """Add terms up, one after another."""
-    first, *others = [one.source if isinstance(one, Pulled) else one for one in terms]
+    first, *others = [source_part(one) if isinstance(one, Pulled) else one for one in terms]
     made = first if not others else first + others[0]
     for one in others[1:]:
         made += one
@@ -225,7 +225,7 @@ def total(terms: Sequence[Array | Pulled], dtype: np.dtype[Any] | None = None) -
 def gathered(job: Job, index: Index, parts: Sequence[Pulled], dtype: np.dtype[Any]) -> Array:
     """Return a chunk of the image's cotangent: the sum of what each part has of it, in their order."""
     where = spans(job.image_chunks, index)
-    found = [(part.image, part.box) for part in parts if part.box is not None]
+    found = [(part.image, part.box) for part in parts if part.box is not None and part.image is not None]
     shape = tuple(map(_length, where))
     like = found[0][0] if found else np.empty(0, dtype)
     made = np.zeros_like(like, shape=shape)

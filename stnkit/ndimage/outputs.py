@@ -64,7 +64,7 @@ def _array(output: Any, image: Array, is_complex: bool, shape: Shape) -> Output:
         msg = "`output` cannot be written to: arrays of JAX are immutable; pass a dtype"
         raise ArgumentError(msg)
     if is_lazy(image) or is_lazy(output):
-        msg = "`output` cannot be written to: Dask's arrays are worked out later; pass a dtype, and use dask.array.store"
+        msg = "`output` cannot be written to, as Dask's arrays are worked out later; pass a dtype"
         raise ArgumentError(msg)
     return Output(name, output)
 

@@ -8,7 +8,17 @@ import numpy as np
 import stnkit
 from stnkit.backends.interop import framework_of, mixture
 from stnkit.ndimage.boundaries import boundary, coefficients, degree
-from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, is_foreign, is_lazy, joined, wide_float
+from stnkit.ndimage.frameworks import (
+    Array,
+    Namespace,
+    cast,
+    dtype_name,
+    dtype_of,
+    is_foreign,
+    is_lazy,
+    joined,
+    wide_float,
+)
 from stnkit.ndimage.outputs import COMPLEX, FLOATS, Output, arithmetic, delivered, rounded
 from stnkit.ndimage.separable import is_separable, separable
 
