@@ -8,13 +8,8 @@ import typing as _typing
 
 from stnkit.dask.derivatives import affine_sample_vjp, flow_sample_vjp
 from stnkit.dask.extremes import Extremes, bounds
-from stnkit.dask.samplers import (
-    affine_sample,
-    flow_sample,
-    grid_sample,
-    projective_sample,
-    thin_plate_spline_sample,
-)
+from stnkit.dask.lattices import flow_sample, grid_sample
+from stnkit.dask.maps import affine_sample, projective_sample, thin_plate_spline_sample
 
 if _typing.TYPE_CHECKING:
     from stnkit.dask.plugin import Prepare as Prepare
