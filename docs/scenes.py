@@ -75,13 +75,12 @@ def pooling(theme: Theme) -> Figure:
 
 
 def boxes(theme: Theme) -> Figure:
-    """Draw an output in tiles, and the boxes of the image that some of them read under a rotation, with their halos."""
+    """Draw an output in tiles, and the boxes of the image that some read under a rotation; one with a spline's halo."""
     n, tile = 96, 24
     matrix = pose((0.02, 0.0), 0.86, -20.0)
     scene = stnkit.affine_sample(digit(2), inverse(pose((0.1, -0.05), 0.8, -20.0)), (n, n))
     figure = blank(8.2, 3.7)
     left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(wspace=0.15, left=0.01, right=0.99, top=0.9, bottom=0.02)
     places = {(0, 1): theme.blue, (1, 2): theme.orange, (2, 0): theme.teal, (3, 3): theme.rose}
     for axes, title in ((left, "output, in 16 tiles"), (right, "image, and what four of them read")):
         bare(axes, (-5, n + 4), (n + 4, -5))
@@ -101,7 +100,7 @@ def boxes(theme: Theme) -> Figure:
         box = slice(j * tile, (j + 1) * tile), slice(i * tile, (i + 1) * tile)
         ends = pixels[box][[0, 0, -1, -1], [0, -1, -1, 0]]  # the corners of the tile
         right.add_patch(Polygon((ends + 1) / 2 * n - 0.5, fc=color, ec=color, alpha=0.35, lw=1))
-        for mode, style in (("bilinear", "-"), ("spline3", ":")):
+        for mode, style in (("bilinear", "-"), ("spline3", ":"))[: 1 + (color == theme.orange)]:
             found = source_box("affine", matrix, box, (n, n), (n, n), mode=mode)
             if found is not None:
                 y, x = found

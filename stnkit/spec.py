@@ -125,6 +125,8 @@ class Options(NamedTuple):
 
 
 LANES = 8  # numbers that kernels do at once, at most
+TILE = 1024  # locations that are staged together
+SIDE_BY_SIDE = 4  # vectors of lines that are filtered together: what a row of an array holds of them is read at once
 
 
 class Spec(NamedTuple):
@@ -159,7 +161,7 @@ class Spec(NamedTuple):
     beside: bool = False  # channels are planes, but those of an image's cotangent are neighbours while it is summed
     out_bar: bool = False  # the cotangent of the output's cotangent is asked for
     placed: bool = False  # output and image are tiles of the whole of each
-    around: bool = False  # a tile whose rows go on at the first pixel of the image's
+    around: bool = False  # an image's tile goes on from the last pixel of an axis to the first
     near: bool = False  # the caller has checked coordinates: all are finite, and |x| <= 2^22
     capability: int = 0  # of the GPU that is compiled for: ten times the major number, and the minor
     digest: int = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_dtypes import bfloat16
 
-from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, MODES, MOVED
+from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, MODES, MOVED, Place
 from stnkit.transforms import control_lattice
 
 SAMPLERS = ("", "_vjp", "_jvp", "_double_vjp")
@@ -32,6 +32,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "size": ("small", "wide", "many"),  # wide: pixels of 2**31 and more; many: so many locations
     "deterministic": (False, True),
 }
+PLACED = ("inside", "around")  # tiles: amid the whole, and on from the last pixels of an image to the first
 SIZES = {  # of the image, and of the output
     "small": ((6, 7, 8), (4, 5, 6)),
     "wide": ((1 << 10, 1 << 11, 1 << 11), (4, 5, 6)),
@@ -62,6 +63,8 @@ class Absent(Exception):
 def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
     """Tell whether there is such a call, it is not refused, and it has something to compute."""
     integers = DTYPES[image] > BFLOAT16
+    if operation == "splat twice" and others.get("placed"):
+        return False
     if operation.startswith("make"):
         return "grid" not in source
     if operation.startswith("splat"):
@@ -81,7 +84,7 @@ def exists(operation, source, mode, image, asked, fill=0, **others) -> bool:
 def perform(
     package: Any, make: Make, *,
     operation, source, ndim, mode, padding, align, image, coordinates, channels, gaps, asked, size, deterministic,
-    fill=None, items=(2, 2),
+    fill=None, items=(2, 2), placed="",
 ):  # fmt: skip
     """Do a call of the package's functions with the arrays that `make` returns."""
     extent, out_size = (_spatial(part, ndim, size) for part in SIZES[size])
@@ -93,7 +96,9 @@ def perform(
     kind, options, made = _sourced(source, options)
     last = (channels or 3,) if channels else ()
     dtype = bfloat16 if image == "bfloat16" else image
-    wide = dtype if DTYPES[image] <= BFLOAT16 else "float64" if coordinates == "float64" else "float32"
+    options |= {"place": _place(placed, extent, out_size)} if placed else {}
+    double = coordinates == "float64" or placed
+    wide = dtype if DTYPES[image] <= BFLOAT16 else "float64" if double else "float32"
     images, sources = items
 
     def picture(spatial, dtype, count=images):
@@ -140,7 +145,7 @@ def perform(
         function = importlib.import_module("stnkit.calls.splatting").splat_double_jvp
         moved = numbers("tangent"), numbers("tangent")
         return function(values, numbers(), *moved, extent, **steady, **options)
-    dtype = "float32" if coordinates == "float16" else coordinates
+    dtype = "float64" if double else "float32"
     cotangent = make("image", (sources, *out_size, ndim), dtype, False)
     return _make(package, operation, kind, options, numbers, fixed, cotangent, out_size)
 
@@ -150,7 +155,7 @@ def _make(package, operation, kind, options, numbers, fixed, cotangent, size):
     if kind == "grid":
         raise Absent
     names = ("align_corners", "units") if kind == "flow" else ("align_corners",)
-    words = {name: options[name] for name in names if name in options}
+    words = {name: options[name] for name in (*names, "place") if name in options}
     function = getattr(package, f"{kind}_grid{operation.removeprefix('make')}")
     sized = {} if kind == "flow" else {"size": size}
     if operation == "make_vjp":
@@ -158,6 +163,12 @@ def _make(package, operation, kind, options, numbers, fixed, cotangent, size):
         return function(cotangent, *given, *fixed, **words)
     tangents = (numbers("tangent"),) if operation == "make_jvp" else ()
     return function(numbers(), *tangents, *fixed, **sized, **words)
+
+
+def _place(placed, extent, out_size):
+    """Return where a tile of these sizes lies in the whole."""
+    more, start = (2, (1,) * len(extent)) if placed == "inside" else (1, extent)
+    return Place((1,) * len(out_size), tuple(n + 2 for n in out_size), start, tuple(n + more for n in extent))
 
 
 def _spatial(three, ndim, size):
@@ -216,6 +227,12 @@ def drawn(choices: dict[str, tuple[Any, ...]], seed: int, each: int) -> list[Cal
             )
             calls += itertools.islice((call for call in tried if exists(**call)), each)
     return calls
+
+
+def placed(choices: dict[str, tuple[Any, ...]], seed: int) -> list[Call]:
+    """Draw few calls for tiles, in which every choice is made: but for places they are like the others."""
+    tried = drawn(choices | {"placed": PLACED}, seed, 1)
+    return [dict(call) for call in covering({tuple(call.items()): frozenset(call.items()) for call in tried})]
 
 
 def covering(found: dict[Any, frozenset[Any]], first: tuple[Any, ...] = ()) -> list[Any]:

@@ -10,6 +10,7 @@ from types import ModuleType
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "3")  # so that threads are real, and parts uneven, on any machine
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # there are several workers: threads that wait must not keep a core
+os.environ["STNKIT_ARCHIVE"] = os.environ.get("STNKIT_TESTS_ARCHIVE", "0")  # a file, of the kernels that it has
 
 import numpy as np
 import pytest
@@ -69,7 +70,13 @@ def compiler() -> None:
 def _rooms(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let `import stnkit` find the uncompiled copy during the tests that ask for it, and only then.
 
-    stnkit imports its kernels at the first call, so the copy must be in place for as long as it is called.
+    stnkit imports its kernels at the first call, so the copy must be in place for as long as it is called. XLA compiles
+    little then, too: every primitive of a derivative is a program to it.
     """
     with uncompiled() if "plain" in request.fixturenames else contextlib.nullcontext():
+        jax = sys.modules.get("jax") if "plain" in request.fixturenames else None
+        if jax:
+            jax.config.update("jax_disable_most_optimizations", True)
         yield
+        if jax:
+            jax.config.update("jax_disable_most_optimizations", False)

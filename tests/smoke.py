@@ -4,6 +4,7 @@ It needs nothing but the installation: neither pytest nor the sources, from whic
 family of functions is called compiled, on numbers whose results can be worked out by hand.
 """
 
+import os
 import subprocess
 import sys
 from importlib import metadata, util
@@ -103,6 +104,33 @@ def jax():
     equal(jax.jit(jax.grad(total))(jnp.asarray(HALF)), [[0.0, 0.0, 6.0], [0.0, 0.0, 9.0]], atol=1e-5)
 
 
+def archive(needed=False):
+    """Kernels of the installation's archive start without Numba, and are what would be compiled."""
+    from stnkit.kernels.objects import levels, shipped
+
+    if shipped.place() is None:
+        assert not (needed and levels.levels()), "the installation has no archive"
+        return
+    script = f"""
+import sys
+import numpy as np
+import stnkit
+image, half = np.{IMAGE[None].astype(np.float32)!r}, np.{HALF[None].astype(np.float32)!r}
+out = stnkit.affine_sample(np.repeat(image, 3, 1), half)
+stnkit.affine_sample_vjp(out, np.repeat(image, 3, 1), half)
+print(out.tolist())
+assert "numba" not in sys.modules
+"""
+    script = script.replace("dtype=", "dtype=np.")
+    shown = [
+        subprocess.run(
+            [sys.executable, "-P", "-W", "error", "-c", text], env=os.environ | words, check=True, capture_output=True
+        ).stdout
+        for text, words in [(script, {}), (script.rpartition("assert")[0], {"STNKIT_ARCHIVE": "0"})]
+    ]
+    assert shown[0] == shown[1] != b""
+
+
 def command_line():
     def run(*arguments):
         command = [Path(sys.executable).parent / "stnkit", *arguments]
@@ -114,6 +142,9 @@ def command_line():
 
 
 if __name__ == "__main__":
-    for check in (what_is_installed, grids, maps, formats, threads, jax, command_line):
-        print(f"smoke: {check.__name__}", flush=True)
-        check()
+    if sys.argv[1:] == ["archive"]:
+        archive(needed=True)
+    else:
+        for check in (what_is_installed, grids, maps, formats, threads, archive, jax, command_line):
+            print(f"smoke: {check.__name__}", flush=True)
+            check()

@@ -24,11 +24,12 @@ from pictures_on_disk import PIXELS, load, save
 from PIL import Image
 
 from stnkit import __main__, __version__
-from stnkit.cli import cleaning, compiling, environment, interrupts, notices, selection
+from stnkit.cli import cleaning, compiling, environment, interrupts, notices, pool, selection
 from stnkit.cli.app import BLENDING, SURROUNDING, run
 from stnkit.kernels.compiler import digests, jit
-from stnkit.kernels.cpu import grids, threads
+from stnkit.kernels.cpu import factories, grids, threads
 from stnkit.kernels.cuda import cubin_cache
+from stnkit.kernels.objects import shipped
 from stnkit.plans import launch as plans
 from stnkit.spec import MODES, PADDING_MODES, Spec
 
@@ -290,8 +291,9 @@ def test_info_says_where_no_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Return an empty directory of kernels."""
-    remembered = grids.grid, plans.grid, cubin_cache.directory
+    remembered = factories.made, grids.grid, plans.grid, cubin_cache.directory, shipped.archive
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("STNKIT_ARCHIVE", "0")
     for each in remembered:
         each.cache_clear()
     yield Path(threads.cache_directory())
@@ -316,8 +318,8 @@ def test_compile_fills_the_cache_and_says_with_what(place: Path, capsys: pytest.
     assert table(shown, "affine_grid")[:2] == table(shown, "all")[:2] == ["1", "1"]
     assert f"{len(files)} kernels, " in shown
     assert f" MiB, in {place}" in shown
-    grids.grid.cache_clear()
-    plans.grid.cache_clear()
+    for each in (factories.made, grids.grid, plans.grid):
+        each.cache_clear()
     assert run(TINY) == 0
     assert table(capsys.readouterr().out, "affine_grid")[:2] == ["1", "0"]
     assert sorted(place.glob("*.nbc")) == files
@@ -345,7 +347,7 @@ def test_a_process_that_is_killed_while_it_compiles_is_reported(monkeypatch) -> 
             future.set_exception(BrokenProcessPool())
             return future
 
-    monkeypatch.setattr(compiling, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", Pool)
     chosen = selection.choices(["affine_grid"], [1, 2], ["float32"], [1])
     with pytest.raises(ValueError, match="fewer --jobs"):
         list(compiling.outcomes(chosen, 2))
@@ -354,6 +356,9 @@ def test_a_process_that_is_killed_while_it_compiles_is_reported(monkeypatch) -> 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["--level", "x86-64-v3"], "name its file, --archive FILE"),
+        (["--archive", "kernels", "--level", "z80"], "--level must be one of x86-64-v4, x86-64-v3"),
+        (["--archive", "kernels", "--set", "all"], "--set must be one of common, "),
         (["--ops", "warp"], "--ops takes all, or some of affine_grid, "),
         (["--ops", "grid_sample, grid_count"], "separated by commas only; got grid_sample, grid_count"),
         (["--modes", "cubic"], f"--modes takes all, or some of {', '.join(MODES)}, separated"),
@@ -395,8 +400,8 @@ def test_clean_removes_the_kernels_of_other_sources(place: Path, capsys: pytest.
     spec = Spec(1, digest=today)
     kept = Path(FunctionCache(jit.kernel(lambda: spec, spec).function)._cache_file._index_path)  # as Numba names it
     assert f"_{today:014x}_" in kept.name
-    starter = f"threads.start_{digests.digest('stnkit.kernels.cpu.threads'):014x}-196.py311.1.nbc"
-    others = ["cpu.pyc", "jit.place-217.py311.nbi", starter]
+    parallel = f"parallel.parallel_{digests.digest('stnkit.kernels.cpu.parallel'):014x}-196.py311.1.nbc"
+    others = ["cpu.pyc", "jit.place-217.py311.nbi", parallel]
     old = [kept.name.replace(f"{today:014x}", f"{today ^ 1:014x}"), "cpu.sample_vjp_0123456789abcdef-49.py311.nbi"]
     old += [f"threads.start_{today ^ 1:014x}-196.py311.nbi"]
     old += [name.replace(".nbi", ".12.nbc") for name in old] + [f"{old[0]}.tmp.0123456789abcdef"]

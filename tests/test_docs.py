@@ -29,8 +29,8 @@ COMPILED = {  # those that pass tensors of torch or arrays of JAX, or say what a
 RECIPES = [name for name in PAGES if name.startswith("gallery/") and name != "gallery/index.md"]
 
 PUBLIC = (  # modules whose names a user imports; `stnkit.torch` and `stnkit.jax` have those of `stnkit`
-    "stnkit", "stnkit.ndimage", "stnkit.nn", "stnkit.tiles", "stnkit.transforms", "stnkit.torch.functional", "stnkit.torch.nn",
-    "stnkit.torch.onnx", "stnkit.jax.nn", "stnkit.jax.scipy",
+    "stnkit", "stnkit.ndimage", "stnkit.nn", "stnkit.tiles", "stnkit.transforms", "stnkit.torch.functional",
+    "stnkit.torch.nn", "stnkit.torch.onnx", "stnkit.jax.nn", "stnkit.jax.scipy",
 )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ from stnkit.jax.ffi import export, handlers, layout, lower
 from stnkit.kernels.compiler.jit import kernel
 from stnkit.kernels.cpu import call as calls
 from stnkit.kernels.cpu import threads
-from stnkit.kernels.cpu.call import SHORT_OF_MEMORY, Arguments, arguments_at, words_at
+from stnkit.kernels.cpu.call import SHORT_OF_MEMORY, Arguments
+from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 

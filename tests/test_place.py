@@ -4,15 +4,24 @@ A tile of an image may lack pixels: taps there are dead. So only locations count
 on the whole image tells where what the tile lacks is NaN; but an image's cotangent is right on every tile.
 """
 
+import importlib
 import itertools
 from typing import Any, NamedTuple
 
+import calls
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+import test_machine_code as machine_code
+from conftest import uncompiled
+from emulation.phantoms import kernels_of
+from emulation.pretended import lent, pretended, returned
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_cuda_code import compiled
 
-from stnkit.spec import FLOAT32, FLOAT64, MARGIN_WIDTH, Place
+import stnkit
+from stnkit.dtypes import FLOAT32, FLOAT64
+from stnkit.spec import MARGIN_WIDTH, Place
 from stnkit.transforms import control_lattice
 
 KINDS = ("affine", "projective", "thin_plate_spline", "flow", "grid")
@@ -31,10 +40,7 @@ MODES = (
 )
 PADDINGS = ("zeros", "border", "reflection", "wrap", "mask", "periodic", "zeros_margin", "border_margin")
 IMAGES = ("float32", "float64", "float16", "uint8", "int32")
-SHARED = {
-    "phases": (Phase.explicit, Phase.generate),
-    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-}
+SHARED = {"suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
 class Whole(NamedTuple):
@@ -181,7 +187,7 @@ def same(got, expected, where=True):
     np.testing.assert_array_equal(np.where(where, got, 0).astype(float), np.where(where, expected, 0).astype(float))
 
 
-@settings(max_examples=100, **SHARED)
+@settings(max_examples=60, **SHARED)
 @given(data=st.data())
 def test_values_are_those_of_the_whole(plain, data):
     whole = data.draw(wholes(fills=(0.75, np.inf)))
@@ -190,7 +196,7 @@ def test_values_are_those_of_the_whole(plain, data):
     same(tile.call(plain, place=place), whole.part(whole.wide.call(plain), box), counts)
 
 
-@settings(max_examples=100, **SHARED)
+@settings(max_examples=60, **SHARED)
 @given(data=st.data())
 def test_derivatives_are_those_of_the_whole(plain, data):
     """Of a map's cotangent, a tile has what the whole has of a cotangent that is 0 elsewhere."""
@@ -237,3 +243,279 @@ def check_bars(whole, box, held, place, got, expected, counts):
         same(got[1], whole.part(expected[1], box, 1), there.all(axis=0, keepdims=True) if shared else there)
     elif whole.kind != "thin_plate_spline":  # whose sums are in lanes of locations
         same(got[1], expected[1])
+
+
+@settings(max_examples=25, **SHARED)
+@given(data=st.data())
+def test_grids_are_parts_of_the_whole(plain, data):
+    whole = data.draw(wholes(images=("float64",)).filter(lambda whole: whole.kind != "grid"))
+    box, _, place = data.draw(tiles(whole))
+    place = place._replace(image_start=(0,) * whole.axes, image_size=(0,) * whole.axes)  # which grids know nothing of
+    tile, random = whole.cut(box), np.random.default_rng(whole.seed)
+    options = {"align_corners": whole.options["align_corners"]}
+    options |= {"units": whole.options["units"]} if whole.kind == "flow" else {}
+    sizes = [(one.size,) if whole.sized else () for one in (whole, tile)]
+    make, push, pull = (getattr(plain, f"{whole.kind}_grid{end}") for end in ("", "_jvp", "_vjp"))
+    wide = whole.source.astype(float)
+    expected = make(wide, *whole.fixed, *sizes[0], **options)
+    same(make(tile.source, *whole.fixed, *sizes[1], **options, place=place), whole.part(expected, box, 1))
+
+    dots = random.uniform(-1, 1, whole.source.shape).astype(whole.source.dtype)
+    own = dots if whole.sized else whole.part(dots, box, 1)
+    expected = push(wide, dots.astype(float), *whole.fixed, *sizes[0], **options)
+    got = push(tile.source, own, *whole.fixed, *sizes[1], **options, place=place)
+    for a, b in zip(got, expected, strict=True):
+        same(a, whole.part(b, box, 1))
+
+    cotangent = np.zeros_like(expected[0])
+    whole.part(cotangent, box, 1)[...] = random.uniform(-1, 1, got[0].shape)
+    given = [[whole.part(cotangent, box, 1), tile.source], [cotangent, wide]]
+    given = [arrays if whole.kind in ("projective", "thin_plate_spline") else arrays[:1] for arrays in given]
+    got, expected = pull(*given[0], *whole.fixed, **options, place=place), pull(*given[1], *whole.fixed, **options)
+    if whole.kind == "flow":
+        same(got, whole.part(expected, box, 1))
+    elif whole.kind != "thin_plate_spline":
+        same(got, expected)
+    assert got.dtype == FLOAT64
+
+
+@settings(max_examples=25, **SHARED)
+@given(data=st.data())
+def test_splats_and_gradients_are_those_of_the_whole(plain, data):
+    """Any tile of an image receives what the whole image does there, be values lost beside it."""
+    drawn = wholes(images=("float32", "float64", "float16"))
+    whole = data.draw(drawn.filter(lambda whole: whole.kind == "grid" and np.isfinite(whole.source).all()))
+    box, held, place = data.draw(tiles(whole))
+    tile, counts = at_hand(plain, whole, box, held, place)
+    options = {name: option for name, option in whole.options.items() if name != "fill_value"}
+    random, wide = np.random.default_rng(whole.seed), whole.wide
+    values = random.uniform(-1, 1, wide.call(plain).shape).astype(whole.image.dtype)
+    expected = plain.grid_splat(values, wide.source, whole.extent, **options)
+    got = plain.grid_splat(values, whole.source, held, **options, place=place)
+    same(got, whole.held(expected, place, held))
+
+    own = whole.part(values, box)
+    bar = random.uniform(-1, 1, whole.image.shape).astype(whole.image.dtype)
+    expected = plain.grid_splat_vjp(bar, values, wide.source, **options)[0]
+    got = plain.grid_splat_vjp(whole.held(bar, place, held), own, tile.source, **options, place=place)[0]
+    same(got, whole.part(expected, box), counts)
+
+    if whole.options["mode"] not in ("nearest", "spline0"):
+        expected = plain.grid_gradient(whole.image, wide.source, **whole.options)
+        got = plain.grid_gradient(tile.image, tile.source, **whole.options, place=place)
+        same(got, whole.part(expected, box), counts[..., None])
+
+
+POLES = {"spline2": 0.1716, "spline5": 0.4306}  # the largest of each
+GAINS = {"spline2": 2.0, "spline5": 7.5}  # of the filter, along an axis
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection", "wrap", "mask", "periodic"])
+@pytest.mark.parametrize("mode", POLES)
+def test_a_filtered_tile_is_the_whole_within_what_its_halo_leaves(plain, mode, padding):
+    """What the filter makes of a tile's end is off by what it may be in all, times the pole for each pixel away."""
+    random, n, halo = np.random.default_rng(0), 120, 32
+    image, theta = random.uniform(-1, 1, (1, 1, n)), np.array([[1.05, 0.0]])
+    options = {"mode": mode, "padding_mode": padding, "fill_value": 0.5}
+    whole = plain.affine_sample(image, theta, (n,), **options)
+    every = np.zeros_like(whole)
+    every[..., 50:66] = 1
+    expected = plain.affine_sample_vjp(every, image, theta, wrt="image", **options)[0]
+    limit = 4 * GAINS[mode] * POLES[mode] ** halo + 64 * 2.0**-52
+    for start in (0, 50, n - 16):  # of the output, whose ends lie three pixels outside the image
+        first, last = max(int(1.05 * start - 6) - halo, 0), min(int(1.05 * start + 20) + halo, n)
+        if start != 50 and padding in ("wrap", "periodic"):
+            first, last = (-halo - 8, 26 + halo) if padding == "wrap" else (0, n)
+        tile = np.take(image, np.arange(first, last) % n, axis=-1)
+        place = Place((start,), (n,), (first % n,), (n,))
+        if not (start == n - 16 and padding == "wrap"):
+            got = plain.affine_sample(tile, theta, (16,), **options, place=place)
+            np.testing.assert_allclose(got, whole[..., start : start + 16], rtol=0, atol=limit)
+        if start == 50:
+            assert last - first < n
+            bar = plain.affine_sample_vjp(np.ones_like(got), tile, theta, wrt="image", **options, place=place)[0]
+            np.testing.assert_allclose(bar, expected[..., first:last], rtol=0, atol=16 * limit)
+
+
+@pytest.mark.parametrize("kind", ["affine", "projective", "thin_plate_spline", "flow"])
+def test_subsamples_are_those_of_the_whole(plain, kind):
+    """A flow is read between its locations: a tile has one location more at each end, which is cut off."""
+    random, size = np.random.default_rng(3), (9, 8)
+    image = random.uniform(-1, 1, (2, 3, 7, 6)).astype(np.float32)
+    fixed = (control_lattice((2, 2)),) if kind == "thin_plate_spline" else ()
+    source = {
+        "affine": random.uniform(-2, 2, (2, 2, 3)),
+        "projective": np.eye(3) * [2, 2, 1] + random.uniform(-0.2, 0.2, (2, 3, 3)),
+        "thin_plate_spline": control_lattice((2, 2)) * 2 + random.uniform(-0.2, 0.2, (2, 4, 2)),
+        "flow": random.uniform(-2, 2, (2, *size, 2)),
+    }[kind]
+    function = getattr(plain, f"{kind}_sample")
+    whole = function(image, source, *fixed, **({} if kind == "flow" else {"size": size}), antialias=3)
+    place = Place((2, 3), size, (0, 0), (7, 6))
+    cut = (slice(None), slice(None), slice(3, 6), slice(4, 6))
+    if kind == "flow":
+        got = function(image, source[:, 2:7, 3:7], antialias=3, place=place)
+    else:
+        got = function(image, source, *fixed, (5, 4), antialias=3, place=place)
+    same(got[..., 1:-1, 1:-1][..., :3, :2], whole[cut])
+    if kind == "affine":
+        every = function(image, source, size, antialias=True)
+        same(function(image, source, (5, 4), antialias=True, place=place), every[..., 2:7, 3:7])
+    else:
+        sized = {} if kind == "flow" else {"size": (5, 4)}
+        with pytest.raises(ValueError, match="pass their number"):
+            function(
+                image, source[:, :5, :4] if kind == "flow" else source, *fixed, **sized, antialias=True, place=place
+            )
+
+
+def test_sums_of_theta_over_tiles_are_that_of_the_whole(plain):
+    """Each addition may round by half an ulp of the sum of magnitudes; 2 x 24 locations are added, in other orders."""
+    random, size = np.random.default_rng(0), (4, 6)
+    image, theta = random.uniform(-1, 1, (1, 2, 5, 7)), random.uniform(-1, 1, (1, 2, 3))
+    cotangent = random.uniform(-1, 1, (1, 2, *size))
+    _, whole = plain.affine_sample_vjp(cotangent, image, theta, wrt="theta")
+    total = np.zeros_like(whole)
+    for y, x in itertools.product((0, 2), (0, 3)):
+        place = Place((y, x), size, (0, 0), (5, 7))
+        part = cotangent[..., y : y + 2, x : x + 3]
+        total += plain.affine_sample_vjp(part, image, theta, wrt="theta", place=place)[1]
+    _, slopes = plain.grid_sample_vjp(np.abs(cotangent), image, plain.affine_grid(theta, size), wrt="grid")
+    most = 7 / 2 * 2 * 2 * cotangent.size  # a slope is at most 2, in pixels, of which a unit is 7 / 2
+    assert np.abs(slopes).max() * 24 <= most
+    np.testing.assert_allclose(total, whole, rtol=0, atol=2 * 48 * 2.0**-53 * most)
+
+
+WRONG = {
+    "no place": (5, TypeError, "`place` must be a Place, of four sequences"),
+    "a float": (((0.5, 0), (4, 4), (0, 0), (5, 5)), TypeError, "four sequences of integers"),
+    "few axes": (((0,), (4, 4), (0, 0), (5, 5)), ValueError, "`place.out_start` must have 2 integers"),
+    "beyond the output": (((2, 0), (3, 4), (0, 0), (5, 5)), ValueError, r"puts an output of size \(2, 2\)"),
+    "before the output": (((-1, 0), (4, 4), (0, 0), (5, 5)), ValueError, "not within `out_size`"),
+    "beyond the image": (((0, 0), (4, 4), (0, 5), (5, 5)), ValueError, "must be pixels of the whole image"),
+    "a large tile": (((0, 0), (4, 4), (0, 0), (2, 5)), ValueError, "must not be less than the size of `image`"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_places_are_refused(plain, wrong):
+    place, error, message = WRONG[wrong]
+    image, theta = np.ones((1, 3, 3)), np.eye(2, 3)
+    with pytest.raises(error, match=message):
+        plain.affine_sample(image, theta, (2, 2), place=place)
+
+
+def test_what_a_tile_needs_is_asked_for(plain):
+    image, theta, place = np.ones((1, 3, 3)), np.eye(2, 3), Place((0, 0), (4, 4), (1, 1), (5, 5))
+    with pytest.raises(ValueError, match="`size` must be given beside `place`"):
+        plain.affine_sample(image, theta, place=place)
+    with pytest.raises(ValueError, match="counts 12 pixels of a margin"):
+        plain.affine_sample(image, theta, (2, 2), padding_mode="zeros_margin", place=place)
+    with pytest.raises(ValueError, match="lets the image go around its axis x"):
+        plain.affine_sample(
+            image, theta, (2, 2), mode="spline3", padding_mode="periodic", place=place._replace(image_start=(1, 4))
+        )
+    with pytest.raises(ValueError, match="at least one pixel"):
+        plain.affine_sample(image[:, :0], theta, (2, 2), place=place)
+    assert plain.affine_sample(image[:, :0], theta, (0, 2), place=place).shape == (1, 0, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", ">f4"])
+def test_maps_are_widened_and_images_read_as_they_lie(plain, dtype):
+    """A tile of memory that kernels cannot read is copied."""
+    random = np.random.default_rng(0)
+    image, theta = random.uniform(-1, 1, (1, 1, 5, 7)).astype(dtype), random.uniform(-1, 1, (1, 2, 3))
+    theta = theta.astype(np.float32)
+    whole = plain.affine_sample(image, theta.astype(float), (4, 4))
+    place = Place((1, 2), (4, 4), (0, 0), (5, 7))
+    same(plain.affine_sample(image, theta, (3, 2), place=place), whole[..., 1:, 2:])
+    bars = plain.affine_sample_vjp(np.ones((1, 1, 3, 2), np.float32), image, theta, place=place)
+    assert [bar.dtype for bar in bars] == [FLOAT32, FLOAT64]
+
+
+PLAIN = machine_code.PLAIN | {
+    "source": "affine", "mode": "bilinear", "image": "float32", "coordinates": "float32", "placed": "inside",
+}  # fmt: skip
+CALLS = [
+    PLAIN,
+    PLAIN | {"operation": "_vjp", "channels": 3, "padding": "border"},
+    *calls.placed(machine_code.MINE, seed=2),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=machine_code.name)
+def test_machine_code_has_the_bits_of_python(call):
+    for strange in (False, True):
+        got = machine_code.results(stnkit, call, strange)
+        with uncompiled() as plain:
+            expected = machine_code.results(plain, call, strange)
+        machine_code.same(got, expected)
+
+
+ON_GPUS = [
+    PLAIN,
+    PLAIN | {"operation": "_vjp", "source": "flow", "padding": "wrap", "placed": "around"},
+    PLAIN | {"operation": "_jvp", "source": "thin_plate_spline", "ndim": 3, "mode": "bicubic", "padding": "mixed"},
+    PLAIN | {"operation": "_double_vjp", "source": "grid", "mode": "bicubic", "padding": "wrap", "placed": "around"},
+    PLAIN | {"operation": "splat", "source": "grid", "padding": "zeros_margin"},
+    PLAIN | {"operation": "make", "source": "flow", "ndim": 3},
+    PLAIN | {"operation": "make_jvp", "source": "projective"},
+]
+
+
+@pytest.mark.parametrize("call", ON_GPUS, ids=machine_code.name)
+def test_threads_of_gpus_do_what_processors_do(plain, call):
+    """On memory that pretends to be a GPU's."""
+    make = machine_code.numbers(False)
+    expected = machine_code.results(plain, call, False)
+    importlib.import_module("stnkit.kernels.cuda.runtime")
+    with pretended():
+        found = returned(calls.perform(plain, lambda *given: lent(make(*given)), **call))
+    machine_code.same([one for one in (found if isinstance(found, tuple) else (found,)) if one is not None], expected)
+
+
+@pytest.mark.parametrize(("place", "call"), list(enumerate(ON_GPUS)), ids=str)
+def test_kernels_of_gpus(compiler, place, call):
+    kernels = kernels_of(call | {"size": "small"})
+    assert any(kernel.spec.placed for kernel in kernels)
+    for kernel in kernels:
+        if kernel.spec.placed:
+            compiled(kernel, ((8, 0), (9, 0))[place % 2])
+
+
+def test_torch_s_tensors_that_need_no_gradient_are_tiles_too():
+    torch = pytest.importorskip("torch")
+    image, theta, place = *_pair(), Place((1, 0), (4, 4), (0, 0), (3, 3))
+    with uncompiled() as plain:
+        expected = plain.affine_sample(image, theta, (2, 2), place=place)
+    given = torch.from_numpy(image), torch.from_numpy(theta)
+    got = stnkit.affine_sample(*given, (2, 2), place=place)
+    assert isinstance(got, torch.Tensor)
+    same(got.numpy(), expected)
+    for function, options in ((stnkit.affine_sample, {}), (stnkit.affine_sample, {"antialias": 2})):
+        with pytest.raises(TypeError, match="calls with `place` are not recorded"):
+            function(given[0].requires_grad_(), given[1], (2, 2), place=place, **options)
+    with pytest.raises(TypeError, match="calls with `place` are not recorded"):
+        stnkit.projective_grid(torch.eye(3).requires_grad_(), (2, 2), place=place)
+    with pytest.raises(TypeError, match="calls with `place` are not recorded"):
+        torch.func.vmap(lambda one: stnkit.affine_sample(one, given[1], (2, 2), place=place))(given[0].detach()[None])
+
+
+def test_jax_s_arrays_that_are_not_traced_are_tiles_too():
+    jax = pytest.importorskip("jax")
+    image, theta, place = *_pair(), Place((1, 0), (4, 4), (0, 0), (3, 3))
+    with uncompiled() as plain:
+        expected = plain.affine_sample(image, theta, (2, 2), place=place)
+    given = jax.numpy.asarray(image), jax.numpy.asarray(theta)
+    got = stnkit.affine_sample(*given, (2, 2), place=place)
+    assert isinstance(got, jax.Array)
+    same(np.asarray(got), expected)
+    with pytest.raises(TypeError, match="`image` is traced by JAX, and a call with `place` is not"):
+        jax.grad(lambda image: stnkit.affine_sample(image, given[1], (2, 2), place=place).sum())(given[0])
+    with pytest.raises(TypeError, match="`theta` is traced by JAX"):
+        jax.jit(lambda theta: stnkit.affine_grid(theta, (2, 2), place=place))(given[1])
+
+
+def _pair():
+    random = np.random.default_rng(0)
+    return random.uniform(-1, 1, (1, 3, 3)).astype(np.float32), random.uniform(-1, 1, (2, 3)).astype(np.float32)

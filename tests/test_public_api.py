@@ -12,13 +12,15 @@ import pytest
 import stnkit
 
 SAMPLING = {"mode": "bilinear", "prefilter": True, "padding_mode": "zeros", "fill_value": 0.0, "align_corners": False}
-GRID = SAMPLING | {"coords": "normalized", "data_format": "channels_first"}
-MAP = SAMPLING | {"data_format": "channels_first", "antialias": False}
+PLACED = {"place": None}
+GRID = SAMPLING | {"coords": "normalized", "data_format": "channels_first"} | PLACED
+MAP = SAMPLING | {"data_format": "channels_first", "antialias": False} | PLACED
+ALIGN = {"align_corners": False} | PLACED
 FLOW = MAP | {"units": "pixel"}
 SPLAT = {name: default for name, default in GRID.items() if name != "fill_value"}
 COUNT = {name: default for name, default in SPLAT.items() if name not in ("data_format", "prefilter")}
 PIXELS = MAP | {"coords": "normalized"}
-FIELD = {"units": "pixel", "align_corners": False}
+FIELD = {"units": "pixel"} | ALIGN
 FILTER = {"order": 3, "padding_mode": "zeros", "align_corners": False, "axes": None}
 EXACT = {"deterministic": False}
 OUT, INTO = {"out": None}, {"accumulate_into": None}
@@ -28,9 +30,9 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
     "grid_sample_vjp": (["cotangent", "image", "grid"], {"wrt": ("image", "grid")} | GRID | INTO | EXACT),
     "grid_sample_jvp": (["image", "grid", "d_image", "d_grid"], GRID),
     "grid_sample_double_vjp": (["dd_image", "dd_grid", "cotangent", "image", "grid"], GRID | EXACT),
-    "affine_grid": (["theta", "size"], {"align_corners": False}),
-    "affine_grid_vjp": (["cotangent"], {"align_corners": False} | EXACT),
-    "affine_grid_jvp": (["theta", "d_theta", "size"], {"align_corners": False}),
+    "affine_grid": (["theta", "size"], ALIGN),
+    "affine_grid_vjp": (["cotangent"], ALIGN | EXACT),
+    "affine_grid_jvp": (["theta", "d_theta", "size"], ALIGN),
     "affine_sample": (["image", "theta", "size"], PIXELS | OUT),
     "affine_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | PIXELS | INTO | EXACT),
     "affine_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], PIXELS),
@@ -42,15 +44,15 @@ SIGNATURES = {  # positional parameters, and keywords with their defaults
     "flow_sample_vjp": (["cotangent", "image", "flow"], {"wrt": ("image", "flow")} | FLOW | INTO | EXACT),
     "flow_sample_jvp": (["image", "flow", "d_image", "d_flow"], FLOW),
     "flow_sample_double_vjp": (["dd_image", "dd_flow", "cotangent", "image", "flow"], FLOW | EXACT),
-    "projective_grid": (["theta", "size"], {"align_corners": False}),
-    "projective_grid_vjp": (["cotangent", "theta"], {"align_corners": False} | EXACT),
-    "projective_grid_jvp": (["theta", "d_theta", "size"], {"align_corners": False}),
+    "projective_grid": (["theta", "size"], ALIGN),
+    "projective_grid_vjp": (["cotangent", "theta"], ALIGN | EXACT),
+    "projective_grid_jvp": (["theta", "d_theta", "size"], ALIGN),
     "projective_sample": (["image", "theta", "size"], MAP | OUT),
     "projective_sample_vjp": (["cotangent", "image", "theta"], {"wrt": ("image", "theta")} | MAP | INTO | EXACT),
     "projective_sample_jvp": (["image", "theta", "d_image", "d_theta", "size"], MAP),
-    "thin_plate_spline_grid": (["theta", "control_points", "size"], {"align_corners": False}),
-    "thin_plate_spline_grid_vjp": (["cotangent", "theta", "control_points"], {"align_corners": False} | EXACT),
-    "thin_plate_spline_grid_jvp": (["theta", "d_theta", "control_points", "size"], {"align_corners": False}),
+    "thin_plate_spline_grid": (["theta", "control_points", "size"], ALIGN),
+    "thin_plate_spline_grid_vjp": (["cotangent", "theta", "control_points"], ALIGN | EXACT),
+    "thin_plate_spline_grid_jvp": (["theta", "d_theta", "control_points", "size"], ALIGN),
     "thin_plate_spline_sample": (["image", "theta", "control_points", "size"], MAP | OUT),
     "thin_plate_spline_sample_vjp": (
         ["cotangent", "image", "theta", "control_points"],

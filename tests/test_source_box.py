@@ -16,8 +16,8 @@ OPS = ("affine", "projective", "thin_plate_spline", "flow", "grid")
 def calls(draw, op, names=tuple(PADDING_MODES), modes=BLENDING, antialias=True):
     """Draw a call of a sampler, an image for it, and a box of its output."""
     d = draw(st.integers(1, 3))
-    size = draw(st.tuples(*[st.integers(1, (24, 9, 5)[d - 1])] * d))
-    extent = draw(st.tuples(*[st.integers(1, (24, 9, 5)[d - 1])] * d))
+    size = draw(st.tuples(*[st.integers(1, (16, 7, 4)[d - 1])] * d))
+    extent = draw(st.tuples(*[st.integers(1, (16, 7, 4)[d - 1])] * d))
     paddings = draw(st.lists(st.sampled_from(names), min_size=d, max_size=d))
     extent = tuple(n + 24 * (PADDING_MODES[p] in MARGINS) for n, p in zip(extent, reversed(paddings), strict=True))
     align = draw(st.booleans())
@@ -40,7 +40,7 @@ def calls(draw, op, names=tuple(PADDING_MODES), modes=BLENDING, antialias=True):
         if op == "affine":
             options["coords"] = units
             source[..., d] *= max(extent) / 2 if units == "pixel" else 1
-            if antialias and draw(st.booleans()):
+            if antialias and d < 3 and draw(st.booleans()):
                 options["antialias"] = draw(st.integers(2, 3))
         else:
             last = np.concatenate([random.uniform(-1, 1, (batch, 1, d)), np.ones((batch, 1, 1))], axis=-1)
@@ -99,7 +99,7 @@ def test_what_is_outside_a_box_changes_nothing(plain, op):
         np.testing.assert_array_equal(run(plain, op, poisoned, source, size, box, options), expected)
 
     check()
-    assert min(seen.values()) > 20, seen
+    assert min(seen.values()) > 12, seen
 
 
 TOUCHED = ("border", "wrap", "border_margin")  # what lies between two folds need not be read
@@ -124,7 +124,7 @@ def test_a_box_is_no_larger_than_it_must_be(plain, op):
                 seen.append(end)
 
     check()
-    assert len(seen) > 60
+    assert len(seen) > 40
 
 
 def spread(found):
@@ -223,6 +223,17 @@ def test_rims(plain):
         assert got is None or plain.tiles.read(np.arange(10), got).tolist() == [
             i % 10 for i in range(found.start, found.stop)
         ]
+
+
+def test_read_around_rims_and_channels(plain):
+    image = np.arange(2 * 5 * 7 * 3).reshape(2, 5, 7, 3)
+    box = slice(3, 6), slice(5, 9)
+    got = plain.tiles.read(image, box, "channels_last")
+    np.testing.assert_array_equal(got, image[:, [3, 4, 0]][:, :, [5, 6, 0, 1]])
+    got = plain.tiles.read(np.moveaxis(image, -1, 1), box)
+    np.testing.assert_array_equal(np.moveaxis(got, 1, -1), image[:, [3, 4, 0]][:, :, [5, 6, 0, 1]])
+    with pytest.raises(ValueError, match="`box` must be a range for each spatial axis of an image of shape"):
+        plain.tiles.read(image[0, 0, 0], box)
 
 
 def test_bounds_of_flows_and_grids(plain):

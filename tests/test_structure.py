@@ -15,6 +15,7 @@ import pytest
 
 import stnkit
 from stnkit.kernels.compiler import digests
+from stnkit.kernels.cpu import factories
 from stnkit.plans.layout import grid_spec
 from stnkit.spec import AFFINE
 
@@ -134,9 +135,15 @@ def test_leaves_cast_by_types_of_numpy():
 def test_kernels_capture_their_spec_alone(plain):
     rooms = [importlib.import_module(name) for name in digests.CPU]
     spec = grid_spec(2, np.dtype("float32"), AFFINE, False)
-    factories = [f for room in rooms for f in vars(room).values() if isinstance(f, functools._lru_cache_wrapper)]
-    assert len(factories) >= 12
-    for factory in factories:
+    written = {
+        (room.__name__.rpartition(".")[2], name): factory
+        for room in rooms
+        for name, factory in vars(room).items()
+        if isinstance(factory, functools._lru_cache_wrapper)
+    }
+    named = [one for one in vars(factories).values() if isinstance(one, factories.Factory)]
+    assert sorted(written) == sorted(named)
+    for factory in written.values():
         kernel = factory(spec)
         assert kernel.function.__code__.co_freevars in (("spec",), ()), kernel
         assert kernel.function.__defaults__ is None
@@ -144,7 +151,7 @@ def test_kernels_capture_their_spec_alone(plain):
 
 def test_threads_are_started_in_one_room():
     users = {room for room, path in ROOMS.items() if "prange" in path.read_text()}
-    assert users == {"kernels.cpu.threads"}
+    assert users == {"kernels.cpu.parallel"}
 
 
 def test_one_room_knows_how_a_gpu_is_programmed():

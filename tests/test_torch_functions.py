@@ -183,7 +183,7 @@ def test_as_many_threads_as_torch_has(monkeypatch):
     working = []
     monkeypatch.setattr(threads.Kernel, "address", 0)
     monkeypatch.setattr(threads, "starter", lambda: lambda *_: working.append(numba.get_num_threads()) or 0)
-    monkeypatch.setattr(threads, "parallel", lambda: 0)
+    monkeypatch.setattr(threads, "_parallel", lambda: 0)
     image, grid = given(channels=23)  # a kind of call that nothing else makes, as what runs it is remembered
     before, had = numba.get_num_threads(), torch.get_num_threads()
     monkeypatch.setattr(threads, "pays", lambda _: True)

@@ -255,6 +255,16 @@ def test_zarr(plain, tmp_path, version):
         plain.tiles.warp_blocks(source, theta, out, chunks=(15, 20))
 
 
+def test_items_that_share_a_chunk(plain, tmp_path):
+    """Each item has a map of its own; workers never write to the same chunk at once."""
+    zarr = pytest.importorskip("zarr")
+    random = np.random.default_rng(0)
+    image, theta = random.uniform(-1, 1, (1, 2, 20, 20)), random.uniform(-1, 1, (5, 2, 3))
+    out = zarr.create_array(tmp_path / "out", shape=(5, 2, 16, 16), chunks=(2, 2, 8, 8), dtype="f8")
+    plain.tiles.warp_blocks(image, theta, out, workers=3, memory=200_000, chunks=(8, 8))
+    np.testing.assert_array_equal(out[...], plain.affine_sample(image, theta, (16, 16)))
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [

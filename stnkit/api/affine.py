@@ -23,8 +23,9 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
         The output's spatial size T: (W,), (H, W) or (D, H, W).
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
-    place : Place, optional
+    place : stnkit.tiles.Place, optional
         Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
+        Nothing is asked of `image_start` and `image_size`.
 
     Returns
     -------
@@ -177,8 +178,9 @@ def affine_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
-    place : Place, optional
-        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
+    place : stnkit.tiles.Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`. `size` is then that of the
+        output's tile, and has to be given.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 
@@ -216,6 +218,11 @@ def affine_sample(
     >>> stnkit.affine_sample(image, mirror)
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
+    >>> from stnkit.tiles import Place
+    >>> place = Place(out_start=(0, 1), out_size=(2, 3), image_start=(0, 0), image_size=(2, 3))
+    >>> stnkit.affine_sample(image[..., :2], mirror, (2, 2), place=place)
+    array([[[1., 0.],
+            [4., 3.]]])
     """
     choices = Choices(
         mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter, place=place

@@ -57,8 +57,8 @@ def compile_ahead(
     -------
     Compiled
         A named tuple: how many `kernels` the call runs; how many of these were `compiled`, as they were not found on
-        disk or in this process; the `seconds` of processor time; and the `place`, a directory, or None if kernels are
-        not kept. With NUMBA_DISABLE_JIT nothing is compiled.
+        disk, in an archive of the installation, or in this process; the `seconds` of processor time; and the `place`,
+        a directory, or None if kernels are not kept. With NUMBA_DISABLE_JIT nothing is compiled.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def compile_ahead(
     Warns
     -----
     RuntimeWarning
-        If there is no directory that kernels can be kept in.
+        If there is no directory that kernels can be kept in, and some are not in an archive.
 
     Notes
     -----
@@ -89,9 +89,8 @@ def compile_ahead(
         msg = f"`function` must be a function of stnkit on arrays, as stnkit.grid_sample; got {function!r}"
         raise TypeError(msg)
     bound = inspect.signature(function).bind(*arrays, **options)
-    from numba import config
-
     from stnkit.kernels.compiler import monitor
+    from stnkit.kernels.compiler.settings import interpreted
     from stnkit.kernels.cpu import threads
 
     before = time.process_time()
@@ -99,7 +98,8 @@ def compile_ahead(
         for one, keywords in _calls(function, _stand_ins(bound, np.dtype(dtype))):
             one(**keywords)
     directory = threads.cache_directory()
-    if directory is None and not config.DISABLE_JIT:
+    shipped = all(monitor.origins.get(key) == monitor.ARCHIVE for key in tally.kernels)
+    if directory is None and not (shipped or interpreted()):
         message = (
             "there is no directory to keep kernels in, so that each process compiles them: set NUMBA_CACHE_DIR to a "
             "directory that can be written to"

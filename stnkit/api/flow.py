@@ -20,8 +20,9 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
         The unit of `flow`: pixels of its own lattice T, or normalised.
     align_corners : bool
         Whether -1 and 1 are the centres of the corner locations, or (default) the lattice's outer edges.
-    place : Place, optional
+    place : stnkit.tiles.Place, optional
         Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
+        Nothing is asked of `image_start` and `image_size`.
 
     Returns
     -------
@@ -61,10 +62,8 @@ def flow_grid_vjp(
     ----------
     cotangent : array of shape (N, *T, d) or (*T, d)
         Of the grid.
-    units, align_corners
+    units, align_corners, place
         As they were given to `flow_grid`.
-    place : Place, optional
-        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
     deterministic : bool
         Whether results must be bitwise reproducible. They always are.
 
@@ -168,7 +167,7 @@ def flow_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
-    place : Place, optional
+    place : stnkit.tiles.Place, optional
         Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.

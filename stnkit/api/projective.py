@@ -25,8 +25,9 @@ def projective_grid(
         The output's spatial size T: (W,), (H, W) or (D, H, W).
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
-    place : Place, optional
+    place : stnkit.tiles.Place, optional
         Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
+        Nothing is asked of `image_start` and `image_size`.
 
     Returns
     -------
@@ -181,8 +182,9 @@ def projective_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
-    place : Place, optional
-        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
+    place : stnkit.tiles.Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`. `size` is then that of the
+        output's tile, and has to be given.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 

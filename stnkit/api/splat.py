@@ -40,8 +40,8 @@ def grid_splat(
         The image's spatial size S.
     mode, prefilter, padding_mode, align_corners, coords, data_format
         The options of `grid_sample`. With "zeros" padding, what falls outside is lost.
-    place : Place, optional
-        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
+    place : stnkit.tiles.Place, optional
+        Where the image lies in the whole one, if it is a tile, as in `grid_sample`. What falls beside it is lost.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
         nondeterministic otherwise.
@@ -176,8 +176,8 @@ def grid_count(
         The image's spatial size S.
     mode, padding_mode, align_corners, coords
         The options of `grid_sample`.
-    place : Place, optional
-        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
+    place : stnkit.tiles.Place, optional
+        Where the image lies in the whole one, if it is a tile, as in `grid_sample`. What falls beside it is lost.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are; on a GPU, the order of `atomicAdd` is
         nondeterministic otherwise.
@@ -229,8 +229,8 @@ def grid_gradient(
         The arguments of `grid_sample`.
     mode, prefilter, padding_mode, fill_value, align_corners, coords, data_format
         The options of `grid_sample`.
-    place : Place, optional
-        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
+    place : stnkit.tiles.Place, optional
+        Where the image lies in the whole one, if it is a tile, as in `grid_sample`. What falls beside it is lost.
 
     Returns
     -------

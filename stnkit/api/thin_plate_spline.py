@@ -31,8 +31,9 @@ def thin_plate_spline_grid(
         The output's spatial size T: (W,), (H, W) or (D, H, W).
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.
-    place : Place, optional
+    place : stnkit.tiles.Place, optional
         Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
+        Nothing is asked of `image_start` and `image_size`.
 
     Returns
     -------
@@ -90,10 +91,8 @@ def thin_plate_spline_grid_vjp(
         The argument of `thin_plate_spline_grid`; the grid is linear in it, so its shape and dtype alone count.
     control_points : array of shape (K, d)
         As they were given to `thin_plate_spline_grid`.
-    align_corners : bool
+    align_corners, place
         Likewise.
-    place : Place, optional
-        Where the output lies in the whole one, if it is a tile: the grid is a part of that of the whole, in float64.
     deterministic : bool
         Whether results must be bitwise reproducible. On a CPU they always are.
 
@@ -215,8 +214,9 @@ def thin_plate_spline_sample(
     antialias : bool or int
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
-    place : Place, optional
-        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`.
+    place : stnkit.tiles.Place, optional
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`. `size` is then that of the
+        output's tile, and has to be given.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 

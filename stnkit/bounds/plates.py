@@ -12,7 +12,7 @@ import numpy as np
 
 from stnkit.bounds.coordinates import ROUNDINGS, Parts, Span
 
-CELLS = {1: 64, 2: 16, 3: 6}  # along each axis, by the number of axes
+CELLS = {1: 64, 2: 16, 3: 6}  # along each axis, by the number of axes, at most: as the root of its length, up to 1/2
 AT_ONCE = 2**18  # pairs of a cell and a control point
 
 
@@ -26,7 +26,8 @@ def plate(
     if not (np.isfinite(weights).all() and np.isfinite(rows).all()):
         return None
     ndim = len(lines)
-    edges = [np.linspace(first, last, CELLS[ndim] + 1 if last > first else 2) for first, last in lines]
+    counts = [math.ceil(CELLS[ndim] * min(math.sqrt(2 * (last - first)), 1)) for first, last in lines]
+    edges = [np.linspace(*line, max(count, 1) + 1) for line, count in zip(lines, counts, strict=True)]
     middles = np.stack([a.ravel() for a in np.meshgrid(*[(e[1:] + e[:-1]) / 2 for e in edges])], axis=-1)
     half = np.array([(e[1] - e[0]) / 2 for e in edges])
     step = max(AT_ONCE // len(points), 1)

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stnkit import __version__
-from stnkit.cli import arguments, interrupts, notices
+from stnkit.cli import ahead, arguments, interrupts, notices
 from stnkit.cli.demos import demo
-from stnkit.spec import DATA_FORMATS, DTYPES, LABEL, MARGINS, MASK, MODES, PADDING_MODES, ZEROS
+from stnkit.spec import LABEL, MARGINS, MASK, MODES, PADDING_MODES, ZEROS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -219,72 +219,4 @@ def info(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
     Console().print(table)
 
 
-@app.command(name="compile")
-def compile_kernels(
-    *,
-    ops: str = "grid_sample,grid_sample_vjp,affine_sample,affine_sample_vjp",
-    modes: Annotated[str, Parameter(help=f"Interpolations: {', '.join(MODES)}; or all.")] = "bilinear",
-    padding: Annotated[str, Parameter(help=f"Paddings: {', '.join(PADDING_MODES)}; or all.")] = "zeros",
-    dtypes: Annotated[str, Parameter(help=f"Dtypes of images: {', '.join(DTYPES)}; or all.")] = "float32",
-    layout: Annotated[
-        str, Parameter(help=f"Where channels are: {', '.join(DATA_FORMATS)}; or all.")
-    ] = "channels_first",
-    axes: str = "2",
-    channels: str = "3",
-    corners: bool = False,
-    jobs: int | None = None,
-    clean: bool = False,
-) -> None:
-    """Compile kernels ahead of time and keep them on disk, so that no process waits for them at its first call.
-
-    Where an option takes several names, they are separated by commas. Every choice of one is compiled with every
-    choice of the others.
-
-    Parameters
-    ----------
-    ops
-        Functions of stnkit, as grid_sample,grid_sample_vjp; or all.
-    axes
-        Numbers of spatial axes: 1, 2, 3; or all.
-    channels
-        How many channels images have whose channels are last: up to 8, each number has kernels of its own.
-    corners
-        Compile for align_corners=True.
-    jobs
-        In how many processes at once; by default one for each processor.
-    clean
-        Compile nothing, and remove the kernels of other versions of stnkit's sources.
-
-    """
-    from stnkit.cli import compiling, environment, selection
-    from stnkit.cli.cleaning import clean as cleaned
-
-    cache = environment.cache()
-    if "kernels" not in cache:
-        message = f"kernels cannot be kept; the directory for them: {cache['directory']}"
-        raise ValueError(message)
-    if clean:
-        removed = cleaned()
-        print(f"{removed.files} files removed, {removed.size / 2**20:.1f} MiB")
-        return
-    chosen = selection.choices(
-        arguments.several("--ops", ops, {name: name for name in selection.OPERATIONS}),
-        [int(n) for n in arguments.several("--axes", axes, {n: n for n in "123"})],
-        arguments.several("--dtypes", dtypes, DTYPES),
-        [int(n) for n in arguments.several("--channels", channels, {n: n for n in "12345678"})],
-        mode=arguments.several("--modes", modes, MODES),
-        padding_mode=arguments.several("--padding", padding, PADDING_MODES),
-        data_format=arguments.several("--layout", layout, DATA_FORMATS),
-        align_corners=[corners],
-    )
-    jobs = environment.usable() if jobs is None else arguments.within("--jobs", jobs, 1)
-    with compiling.progress(compiling.outcomes(chosen, jobs), len(chosen)) as arriving:
-        done = list(arriving)
-    if not any(one.kernels for one in done):
-        message = (
-            "these choices need no kernels, or are refused: bool and 64-bit integers are read by --modes nearest,label"
-        )
-        raise ValueError(message)
-    Console().print(compiling.outcome(done))
-    cache = environment.cache()
-    print(f"{cache['kernels']} kernels, {cache['size']}, in {cache['directory']}")
+app.command(ahead.compile_kernels, name="compile")

@@ -14,7 +14,7 @@ from stnkit.kernels.cpu import threads
 from stnkit.kernels.cuda import cubin_cache
 
 # What Numba calls the files of a kernel: module, name, digest (which was not always there), Spec, line, Python's
-# release. What starts kernels has no Spec.
+# release. What hands pieces to threads has no Spec.
 NAMES = r"[^.]+\.[a-z_]+?_(?:([0-9a-f]{14})(?:_[0-9a-f]{16})?|[0-9a-f]{16})-\d+\.py\w+" + (
     r"\.(?:nbi|\d+\.nbc)(?:\.tmp\.\w+)?"
 )
@@ -38,7 +38,7 @@ def clean() -> Removed:
 
 def _old() -> Iterator[Path]:
     folder = threads.cache_directory()
-    todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.cpu.threads"))]
+    todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.cpu.parallel"))]
     for path in sorted(Path(folder).iterdir()) if folder else ():
         found = re.fullmatch(NAMES, path.name)
         if found and found[1] not in todays:

@@ -1,24 +1,21 @@
 """Kernels ahead of time, in several processes, with a bar that shows how far they are, and a table of the outcome."""
 
 import contextlib
-import multiprocessing
-import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import stnkit
+from stnkit.cli.pool import results
 from stnkit.cli.selection import Choice, calls
 from stnkit.kernels.compiler import monitor
 
-EACH = 16  # choices that a process compiles before another takes its place: what is compiled takes memory
 Kernels = frozenset[str]  # their names
+Done = TypeVar("Done")
 
 
 class Outcome(NamedTuple):
@@ -48,31 +45,11 @@ def outcomes(choices: Sequence[Choice], jobs: int) -> Iterator[Outcome]:
     Yield the outcome of each choice once it is done; ValueError if a process ended before its work was done.
     """
     jobs = min(jobs, len(choices))
-    if jobs < 2:
-        yield from map(compiled, choices)
-        return
-    context = multiprocessing.get_context("spawn")  # as Numba's threads do not survive a fork
-    for first in range(0, len(choices), EACH * jobs):
-        with ProcessPoolExecutor(jobs, context, _interruptible) as pool:
-            try:
-                for done in as_completed(
-                    [pool.submit(compiled, choice) for choice in choices[first : first + EACH * jobs]]
-                ):
-                    yield done.result()
-            except BrokenProcessPool as error:
-                message = "a process that compiled ended early; if memory was short, use fewer --jobs"
-                raise ValueError(message) from error
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _interruptible() -> None:
-    """Let Ctrl-C end a process that compiles, without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield from map(compiled, choices) if jobs < 2 else results(compiled, choices, jobs)
 
 
 @contextlib.contextmanager
-def progress(done: Iterable[Outcome], total: int) -> Iterator[Iterator[Outcome]]:
+def progress(done: Iterable[Done], total: int) -> Iterator[Iterator[Done]]:
     """Show a progress bar on standard error, if that is a terminal, for an iteration over so many outcomes."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

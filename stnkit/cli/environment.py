@@ -12,7 +12,10 @@ import numpy as np
 from llvmlite import binding as llvm
 
 from stnkit import __version__
+from stnkit.kernels.compiler.digests import digest
+from stnkit.kernels.compiler.settings import processors
 from stnkit.kernels.cpu.threads import cache_directory
+from stnkit.kernels.objects import shipped
 
 Facts = dict[str, Any]
 
@@ -50,10 +53,11 @@ def facts() -> dict[str, Facts]:
         },
         "processor": processor(),
         "threads": threads(),
+        "archive": shipped.described(digest()),
         "cache": cache(),
         "cuda": cuda(),
         "frameworks": frameworks(),
-        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_")},
+        "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("NUMBA_", "STNKIT_"))},
     }
 
 
@@ -78,7 +82,7 @@ def _processor_name() -> str:
 
 def threads() -> Facts:
     """Describe Numba's threads: how many, the threading layer and how its threads wait, or why there is none."""
-    found: Facts = {"processors": usable(), "at most": numba.config.NUMBA_NUM_THREADS}
+    found: Facts = {"processors": processors(), "at most": numba.config.NUMBA_NUM_THREADS}
     try:
         found["in use"] = numba.get_num_threads()  # starts the layer, so that it can be named
         found["layer"] = numba.threading_layer()
@@ -86,11 +90,6 @@ def threads() -> Facts:
     except ValueError as error:
         found["layer"] = f"none ({error})"
     return found
-
-
-def usable() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def waiting(layer: str) -> str:

@@ -68,6 +68,9 @@ def calls(choice: Choice) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     options = dict(choice.options)
     function = getattr(stnkit, choice.operation)
     parameters = inspect.signature(function).parameters
+    if "wrt" in options:
+        image, source = parameters["wrt"].default
+        options["wrt"] = {"both": (image, source), "image": image, "source": source}[options["wrt"]]
     names = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
     if not choice.operation.endswith("_grid_vjp"):
         dtypes["cotangent"] = (

@@ -6,16 +6,15 @@ same plans: an executor allocates the buffers, puts the addresses of all arrays 
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stnkit.dtypes import FLOAT64, bar_dtype
-from stnkit.kernels.compiler.jit import Kernel
-from stnkit.kernels.cpu import bands, grids, loops, threads
+from stnkit.kernels.cpu import factories, threads
 from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, SOURCE_BAR, Arguments
+from stnkit.kernels.cpu.factories import Factory, Kernel
 from stnkit.plans.layout import (
     BANDS,
     CHUNKS,
@@ -53,7 +52,7 @@ class Buffer(NamedTuple):
 class Launch:
     """One run of a kernel."""
 
-    factory: Callable[[Spec], Kernel]
+    factory: Factory
     spec: Spec
     work: int  # taps that are read
     call: Arguments
@@ -65,14 +64,19 @@ class Launch:
         return not threads.is_small(self.call, self.work)
 
     @functools.cached_property
+    def kernel(self) -> Kernel:
+        """The kernel."""
+        return self.factory(self.spec)
+
+    @functools.cached_property
     def start(self) -> threads.Launch:
         """What runs it: it takes the addresses of arrays, one for each slot."""
-        return threads.launch(self.factory(self.spec), self.call, self.work)
+        return threads.launch(self.kernel, self.call, self.work)
 
     @functools.cached_property
     def serial(self) -> tuple[threads.Launch, Any]:
         """What runs it on one thread without more ado, and what has to live as long."""
-        return threads.serial(self.factory(self.spec), self.call, self.work)
+        return threads.serial(self.kernel, self.call, self.work)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,7 @@ class Plan:
 def forward(image: Layout, source: Layout, kind: int, size: Shape, options: Options) -> Plan:
     """Plan the sampling of an image."""
     call = sampling(image, source, kind, size, options)
-    launch = Launch(loops.sample, call.spec, call.work, forward_call(call, options), (OUT,))
+    launch = Launch(factories.SAMPLE, call.spec, call.work, forward_call(call, options), (OUT,))
     return planned((Buffer(OUT, call.out_shape, image[2]),), launch)
 
 
@@ -128,7 +132,7 @@ def backward(
         spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar, beside=beside and asked[0])
         words = backward_call(call, parts, cotangent, buffers[-1] if asked[1] else None)
         writes = (IMAGE_BAR,) * asked[0] + (SOURCE_BAR,) * asked[1]
-        factory = bands.sample_vjp_banded if banded else loops.sample_vjp
+        factory = factories.SAMPLE_VJP_BANDED if banded else factories.SAMPLE_VJP
         launches.append(Launch(factory, spec, call.work * sum(asked), words, writes))
     return planned(tuple(buffers), *launches)
 
@@ -139,7 +143,7 @@ def grid(source: Layout, kind: int, size: Shape, align: bool, pixel: bool, place
     out = Buffer(OUT, (source[0][0], *size, len(size)), source[2])
     spec = grid_spec(len(size), source[2], kind, align, pixel, place is not None)
     words = grid_call(source, kind, size, source[0][0] * math.prod(size[:-1]), place)
-    return planned((out,), Launch(grids.grid, spec, math.prod(out.shape), words, (OUT,)))
+    return planned((out,), Launch(factories.GRID, spec, math.prod(out.shape), words, (OUT,)))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -150,7 +154,7 @@ def affine_grid_vjp(batch: int, size: Shape, dtype: np.dtype[Any], align: bool, 
     bars = source_bar(batch, theta, AFFINE, size)
     words = grid_call(theta, AFFINE, size, batch * tiles(math.prod(size)), place)
     spec = grid_spec(ndim, dtype, AFFINE, align, placed=place is not None)
-    return planned((bars,), Launch(grids.grid_vjp, spec, batch * math.prod(size) * ndim, words, (SOURCE_BAR,)))
+    return planned((bars,), Launch(factories.GRID_VJP, spec, batch * math.prod(size) * ndim, words, (SOURCE_BAR,)))
 
 
 def source_bar(images: int, source: Layout, kind: int, size: Shape) -> Buffer:

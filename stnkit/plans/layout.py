@@ -12,9 +12,8 @@ import numpy as np
 
 from stnkit.dtypes import blending, dot_dtype
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.leaves.stage import TILE
 from stnkit.plans.strides import gapless
-from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, Options, Place, Spec
+from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, TILE, Options, Place, Spec
 
 Shape = tuple[int, ...]
 Layout = tuple[Shape, Shape, np.dtype[Any]]  # shape, strides in bytes, dtype
@@ -109,7 +108,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         fill_finite=options.fill_finite,
         wide=wide,
         placed=options.place is not None,
-        around=options.place is not None and options.place.image_start[-1] + spatial[-1] > pixels[-1],
+        around=options.place is not None and goes_around(options.place, spatial),
         digest=digest(),
     )
     return Sampling(
@@ -127,6 +126,11 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         whole=whole,
         place=place,
     )
+
+
+def goes_around(place: Place, spatial: Shape) -> bool:
+    """Tell whether an image's tile goes on from the last pixel of an axis to the first."""
+    return any(a + m > n for a, m, n in zip(place.image_start, spatial, place.image_size, strict=True))
 
 
 def placed(size: Shape, kind: int, place: Place | None, image: Shape = (1, 1, 1)) -> tuple[Shape, Shape]:

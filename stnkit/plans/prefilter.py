@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.cpu import prefilter
+from stnkit.kernels.cpu import factories
 from stnkit.kernels.cpu.call import OUT, Arguments
 from stnkit.plans.launch import Buffer, Launch, Plan, planned
 from stnkit.plans.layout import CHUNKS, Shape
-from stnkit.spec import DTYPES, Options, Spec
+from stnkit.spec import DTYPES, SIDE_BY_SIDE, Options, Spec
 
 VECTOR = 64  # bytes of the numbers that are filtered at once
 STEPS = 8  # about as many taps of sampling take the time in which a number is filtered
@@ -34,9 +34,9 @@ def spline_filter(shape: Shape, dtype: np.dtype[Any], axis: int, options: Option
     """Plan the filter along one axis."""
     batch, n, inner = three(shape, axis)
     lanes = VECTOR // dtype.itemsize
-    blocks = -(-batch * inner // (lanes * prefilter.SIDE_BY_SIDE))
+    blocks = -(-batch * inner // (lanes * SIDE_BY_SIDE))
     call = Arguments(batch=batch, chunks=max(min(blocks, CHUNKS), 1), size=(1, n, inner))
     launch = Launch(
-        prefilter.spline_filter, filter_spec(dtype, options, transpose, lanes), STEPS * math.prod(shape), call, (OUT,)
+        factories.SPLINE_FILTER, filter_spec(dtype, options, transpose, lanes), STEPS * math.prod(shape), call, (OUT,)
     )
     return planned((Buffer(OUT, shape, dtype),), launch)

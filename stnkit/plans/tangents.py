@@ -3,8 +3,7 @@
 import functools
 
 from stnkit.dtypes import bar_dtype, dot_dtype
-from stnkit.kernels.cpu import loops, tangents
-from stnkit.kernels.cpu import order as order_kernels
+from stnkit.kernels.cpu import factories
 from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, OUT_DOT, SOURCE_BAR
 from stnkit.plans.launch import Buffer, Launch, Plan, backward_call, forward_call, planned, source_bar
 from stnkit.plans.layout import Layout, Shape, backward_parts, out_strides, sampling
@@ -18,7 +17,7 @@ def jvp(
     """Plan the sampling of an image, and its tangent along those that are given; arrays lie as their tangents do."""
     call = sampling(image, source, kind, size, options)
     spec = call.spec._replace(image_dot=image_dot, source_dot=source_dot)
-    launch = Launch(tangents.sample_jvp, spec, 2 * call.work, forward_call(call, options), (OUT, OUT_DOT))
+    launch = Launch(factories.SAMPLE_JVP, spec, 2 * call.work, forward_call(call, options), (OUT, OUT_DOT))
     dot = Buffer(OUT_DOT, call.out_shape, dot_dtype(image[2], source[2]))
     return planned((Buffer(OUT, call.out_shape, image[2]), dot), launch)
 
@@ -66,7 +65,7 @@ def double_vjp(
         )
         words = backward_call(call, parts, cotangent, bars)._replace(out=out_strides(call, options))
         writes = (OUT,) * out_too + (IMAGE_BAR,) * image_too + (SOURCE_BAR,) * source_too
-        launches.append(Launch(tangents.sample_double_vjp, spec, 3 * call.work, words, writes))
+        launches.append(Launch(factories.SAMPLE_DOUBLE_VJP, spec, 3 * call.work, words, writes))
     return planned(buffers, *launches)
 
 
@@ -78,7 +77,7 @@ def gradient(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     if options.interp in CHOOSING:
         return Plan((out,), ())
     spec, words = call.spec._replace(source_bar=True), forward_call(call, options)
-    return planned((out,), Launch(tangents.sample_gradient, spec, 2 * call.work, words, (OUT,)))
+    return planned((out,), Launch(factories.SAMPLE_GRADIENT, spec, 2 * call.work, words, (OUT,)))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -87,7 +86,7 @@ def derivative(image: Layout, source: Layout, kind: int, size: Shape, options: O
     call = sampling(image, source, kind, size, options)
     spec, words = call.spec._replace(source_bar=True), forward_call(call, options)._replace(order=xyz(order))
     out = Buffer(OUT, call.out_shape, image[2])
-    return planned((out,), Launch(order_kernels.sample_order, spec, call.work, words, (OUT,)))
+    return planned((out,), Launch(factories.SAMPLE_ORDER, spec, call.work, words, (OUT,)))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -105,9 +104,9 @@ def splat(
         return Plan((bar,), ())
     parts = backward_parts(call, image[0][0], source[0][0], (True, False))
     words = backward_call(call, parts, cotangent, None)._replace(order=xyz(order))
-    factory, spec = loops.sample_vjp, call.spec._replace(image_bar=True)
+    factory, spec = factories.SAMPLE_VJP, call.spec._replace(image_bar=True)
     if any(order):
-        factory, spec = order_kernels.splat_order, call.spec._replace(source_bar=True)
+        factory, spec = factories.SPLAT_ORDER, call.spec._replace(source_bar=True)
     return planned((bar,), Launch(factory, spec, call.work, words, (IMAGE_BAR,)))
 
 

@@ -56,7 +56,7 @@ def block_shape(out: Any, spatial: slice, chunks: Any, single: bool, item: int, 
     chunks : "auto", or sequence of int
         What was asked for: a number for each axis, or for each spatial axis.
     single : bool
-        Whether the first axis is one of items that are done one by one.
+        Whether the first axis is one of items that are done one by one, so that a block has one chunk of them.
     item : int
         Bytes of one location, of all that grows with the output.
     least : int
@@ -83,7 +83,7 @@ def block_shape(out: Any, spatial: slice, chunks: Any, single: bool, item: int, 
             msg = f"`chunks` must be multiples of those that the output is stored in, {own}; got {chunks!r}"
             raise ValueError(msg)
     if single:
-        found[0] = min(own[0], 1)
+        found[0] = own[0]
     return tuple(found)
 
 
@@ -93,7 +93,7 @@ def _grown(shape: Shape, own: Shape, axes: Sequence[int], single: bool, item: in
     found = [n if axis not in axes else _multiple(unit, own[axis], n) for axis, n in enumerate(shape)]
     channels = [axis for axis in range(len(shape)) if axis not in axes]
     if single:
-        found[0] = min(found[0], 1)
+        found[0] = own[0]
     for axis in channels:  # not all channels, or times, at once
         while math.prod(found) * item > least and found[axis] > own[axis] and not (single and axis == 0):
             found[axis] = _multiple(found[axis] // 2, own[axis], shape[axis])

@@ -96,7 +96,7 @@ def source_box(
     -----
     For an affine map, a flow and a grid it is the least box that holds what is read, but at the rim of an image that
     is padded by fill values, where a location may be outside on one axis and inside on another. A projective map
-    is bounded at the corners of the part before the horizon, and a thin plate spline in 256 cells.
+    is bounded at the corners of the part before the horizon, and a thin plate spline in up to 256 cells.
 
     Examples
     --------

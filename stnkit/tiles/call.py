@@ -138,8 +138,15 @@ class Call:
 
     def write(self, block: tuple[slice, ...], budget: int) -> None:
         """Do one block of the output."""
+        if not self.batched:
+            self._write(block, 0, budget)
+            return
+        for item in range(block[0].start, block[0].stop):
+            self._write((slice(item, item + 1), *block[1:]), item, budget)
+
+    def _write(self, block: tuple[slice, ...], item: int, budget: int) -> None:
+        """Do one item of a block, in parts where it takes too much."""
         before, after = block[: self.spatial.start], block[self.spatial.stop :]
-        item = before[0].start if self.batched else 0
         parts = [block[self.spatial]]
         while parts:
             box = parts.pop()
@@ -170,7 +177,7 @@ class Call:
         many = math.prod(part.stop - part.start for part in (*before, *after))
         inner = 0 if found is None else math.prod(part.stop - part.start for part in found)
         outer = math.prod(part.stop - part.start for part in box)
-        return outer * many * self.bytes_each() + int(inner * many * self._copies() * self.dtype.itemsize)
+        return int(many * (outer * self.bytes_each() + inner * self._copies() * self.dtype.itemsize))
 
     def _refuse(self, box: Box, need: int) -> None:
         start = tuple(part.start for part in box)

@@ -178,3 +178,16 @@ def uncompiled(function: Callable[..., Any], reason: str) -> Callable[..., Any]:
     told = "reason" in inspect.signature(torch.compiler.disable).parameters  # since 2.7
     kept_out: Callable[..., Any] = torch.compiler.disable(function, **({"reason": reason} if told else {}))
     return kept_out
+
+
+def depend_on_arguments(overload: Any) -> None:
+    """Let how an operation is split over devices be found anew for other sizes and options, and not for tensors alone.
+
+    What `register_sharding` notes of an operation's arguments leaves out lists and names.
+    """
+    from torch.distributed.tensor import DTensor
+
+    arguments = overload._schema.arguments
+    noted = DTensor._op_dispatcher.sharding_propagator.op_to_schema_info[overload]
+    noted.static_argnum = sum("Tensor" in str(argument.type) for argument in arguments)
+    noted.static_kwargkey = [argument.name for argument in arguments if argument.kwarg_only]

@@ -18,6 +18,7 @@ from stnkit.torch.fast_path import repeated
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.prefiltered import defaults, is_filtered
 from stnkit.torch.run import axes, run
+from stnkit.torch.sharding import register_if_used
 from stnkit.torch.unsupported import refuse_place
 
 _WRITTEN = ("out", "accumulate_into")
@@ -66,6 +67,8 @@ def performed(
     operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: dict[str, Any], alone: bool
 ) -> Any:
     """Perform a call whose arguments are those of a public function."""
+    if not (alone or torch.compiler.is_compiling()):
+        register_if_used()
     options = unwritten(options)
     wrt: Sequence[bool] = (True,) * len(operation.results)
     if operation.sized:

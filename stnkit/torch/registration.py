@@ -20,6 +20,7 @@ from stnkit.torch.derivatives.samplers import sampler
 from stnkit.torch.derivatives.splat import SPLAT
 from stnkit.torch.operations import NAMESPACE, OPERATIONS, Operation, from_schema
 from stnkit.torch.run import PICTURES, axes, kernel, memory_format, nothing
+from stnkit.torch.sharding import register_if_used
 from stnkit.torch.unsupported import one_device
 
 Shape = tuple[Any, ...]  # of integers or symbols
@@ -54,10 +55,16 @@ def register() -> None:
     for name, operation in OPERATIONS.items():
         for end in {"", BELOW}:
             _register(operation, name + end)
-        LIBRARY.impl(name, functools.partial(dispatched, operation), "Autograd")
+        LIBRARY.impl(name, functools.partial(differentiated, operation), "Autograd")
     for end in {"", BELOW}:
         _register(prefilter.OPERATION, prefilter.OPERATION.name + end, prefilter.fake, prefilter.batched)
-    LIBRARY.impl(prefilter.OPERATION.name, functools.partial(dispatched, prefilter.OPERATION), "Autograd")
+    LIBRARY.impl(prefilter.OPERATION.name, functools.partial(differentiated, prefilter.OPERATION), "Autograd")
+
+
+def differentiated(operation: Operation, *arguments: Any, **schema: Any) -> Any:
+    """Run an operation, as its rule of autograd: the first that sees a tensor that is split over devices."""
+    register_if_used()
+    return dispatched(operation, *arguments, **schema)
 
 
 def _register(operation: Operation, name: str, shaped: Any = None, mapped: Any = None) -> None:

@@ -19,7 +19,7 @@ from stnkit.jax.ffi import frame as frames
 from stnkit.jax.ffi import handlers
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION, is_known
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.cpu import grids, loops, order, prefilter, tangents
+from stnkit.kernels.cpu import factories
 from stnkit.kernels.cpu.call import Arguments
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
@@ -27,10 +27,10 @@ from stnkit.spec import Spec
 TARGET = "stnkit"
 
 _FACTORIES = {
-    factory.__name__: factory
+    factory.name: factory
     for factory in (
-        loops.sample, loops.sample_vjp, grids.grid, grids.grid_vjp,
-        order.sample_order, order.splat_order, prefilter.spline_filter, tangents.sample_jvp,
+        factories.SAMPLE, factories.SAMPLE_VJP, factories.GRID, factories.GRID_VJP, factories.SAMPLE_ORDER,
+        factories.SPLAT_ORDER, factories.SPLINE_FILTER, factories.SAMPLE_JVP,
     )
 }  # fmt: skip
 
@@ -39,7 +39,7 @@ def described(launch: Launch) -> list[int]:
     """Return words that say which kernel a call runs; the last is the length of the text in those before it."""
     about = {
         "version": stnkit.__version__,
-        "kernel": launch.factory.__name__,
+        "kernel": launch.kernel.name,
         "spec": launch.spec,
         "work": launch.work,
         "chunks": launch.call.chunks,

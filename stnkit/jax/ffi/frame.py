@@ -15,8 +15,9 @@ from numba.extending import intrinsic
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.jit import FORM, cached
-from stnkit.kernels.cpu.call import CHUNKS, WORDS, words_at
-from stnkit.kernels.cpu.threads import filled, run, word
+from stnkit.kernels.cpu.call import CHUNKS, WORDS
+from stnkit.kernels.cpu.parallel import filled, run, word
+from stnkit.kernels.cpu.words import words_at
 
 inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
@@ -188,7 +189,7 @@ def put_addresses(frame, given):
 def answer() -> Any:
     """Compile what answers a frame: `error = answer(frame, function, first)`.
 
-    It starts `function` from `first` on: a kernel, or what runs one on threads; see `threads.starter`.
+    It starts `function` from `first` on: a kernel, or what runs one on threads; see `start.starter`.
     """
 
     def answer(frame, function, first):
@@ -209,8 +210,8 @@ def answer() -> Any:
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0
 
-    about = hashlib.sha256(repr((OFFSETS, VALUES, VERSION, digest("stnkit.kernels.cpu.threads"))).encode()).hexdigest()[
-        :16
-    ]
+    about = hashlib.sha256(
+        repr((OFFSETS, VALUES, VERSION, digest("stnkit.kernels.cpu.parallel"))).encode()
+    ).hexdigest()[:16]
     answer.__qualname__ = f"answer_{about}"  # as Numba's cache sees changes of this file alone
     return cached(cfunc, answer, FORM)

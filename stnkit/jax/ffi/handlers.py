@@ -15,6 +15,7 @@ from numba import cfunc, types
 
 from stnkit.jax.ffi import frame as frames
 from stnkit.kernels.cpu import threads
+from stnkit.kernels.cpu.parallel import parallel, run
 from stnkit.plans.launch import Launch
 
 REENTRANT = ("omp", "tbb")  # XLA may call several handlers at once: Numba's other layer would abort the process
@@ -30,14 +31,14 @@ def threaded(launch: Launch) -> bool:
 
 def started(launch: Launch) -> tuple[int, int]:
     """Return the address of what is started, and from where on, in the words of `frame.answer`."""
-    kernel = launch.factory(launch.spec).address
-    return (threads.parallel(), kernel) if threaded(launch) else (kernel, 0)
+    kernel = launch.kernel.address
+    return (parallel(), kernel) if threaded(launch) else (kernel, 0)
 
 
 def target(launch: Launch) -> str:
     """Return the name under which the handler of a kernel is registered: the same in every process."""
     form = hashlib.sha256(repr((launch.spec, threaded(launch))).encode()).hexdigest()[:16]
-    name = f"stnkit_{launch.factory.__name__}_{form}"
+    name = f"stnkit_{launch.kernel.name}_{form}"
     with _registering:
         if name not in registered:
             registered[name] = handler(*started(launch))
@@ -52,7 +53,7 @@ def register(name: str, function: Any) -> None:
 
 def handler(function: int, first: int) -> Any:
     """Compile the handler that starts a function."""
-    run, answer = threads.run, frames.answer().address
+    answer = frames.answer().address
 
     def handle(frame):  # type: ignore[no-untyped-def]  # Numba types it
         return run(answer, frame, function, first)

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from types import CodeType
 from typing import Any
 
+from stnkit.spec import Spec
+
 PACKAGE = __name__.partition(".")[0] + "."
 CPU = tuple(f"{PACKAGE}kernels.cpu.{name}" for name in ("loops", "bands", "grids", "order", "prefilter", "tangents"))
 IMPORT = re.compile(r"^\s*(?:from|import) (.*\([^)]*\)|.*)", re.MULTILINE)  # what follows the first word
@@ -27,6 +29,15 @@ def digest(*modules: str) -> int:
     """
     text = "".join(map(_text, sorted(reached(modules or CPU))))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+def qualified(name: str, spec: Spec) -> str:
+    """Return the name by which a kernel is kept.
+
+    It carries a hash of the spec, so that each kernel has a cache index of its own: two processes that compile
+    different kernels at once then never write to one index. It carries the digest too, by which old files are known.
+    """
+    return f"{name}_{spec.digest:014x}_{hashlib.sha256(repr(spec).encode()).hexdigest()[:16]}"
 
 
 def reached(modules: Iterable[str]) -> set[str]:

@@ -8,7 +8,6 @@ Numba's cache does not see a change in a callee, and kernels carry the leaves' d
 
 import ctypes
 import functools
-import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from numba.extending import (
 )
 
 from stnkit.kernels.compiler import monitor
+from stnkit.kernels.compiler.digests import qualified
 from stnkit.kernels.compiler.expressions import KNOWN, Choices, is_gpu
 from stnkit.kernels.compiler.leaves import LeafPipeline
 from stnkit.kernels.compiler.pipelines import KernelPipeline
@@ -89,13 +89,23 @@ class Kernel:
 
     def __init__(self, function: Callable[[int, int, int], int]) -> None:
         self.function = function  # uncompiled
-        self.name = function.__name__
+        self.name, self.key = function.__name__, function.__qualname__
 
     @functools.cached_property
     def address(self) -> int:
         """Where its machine code is: that of a function of C."""
         with _compiling, monitor.observed():
-            return int(self._compiled.address)
+            address = int(self._compiled.address)
+        monitor.note(self.key, monitor.CACHE if self._compiled.cache_hits else monitor.COMPILED)
+        return address
+
+    def object(self) -> tuple[str, bytes] | None:
+        """Return its name in the object that this process has made of it, and the object; None if it was on disk."""
+        self.address  # noqa: B018  # compiles it
+        if self._compiled.cache_hits:
+            return None
+        _, _, (code, _) = self._compiled._library.serialize_using_object_code()
+        return self._compiled.native_name, code
 
     @functools.cached_property
     def _compiled(self) -> Any:
@@ -106,14 +116,8 @@ _compiling = threading.Lock()  # of two threads that want one kernel, one compil
 
 
 def kernel(function: Callable[..., Any], spec: Spec) -> Kernel:
-    """Make a kernel of `function`, which captures `spec` alone.
-
-    The qualified name carries a hash of the spec, so each kernel has a cache index of its own: two processes
-    that compile different kernels at once then never write to one index. It carries the digest too, by which old
-    files are known.
-    """
-    name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
-    function.__qualname__ = f"{function.__name__}_{spec.digest:014x}_{name}"
+    """Make a kernel of `function`, which captures `spec` alone."""
+    function.__qualname__ = qualified(function.__name__, spec)
     return Kernel(function)
 
 

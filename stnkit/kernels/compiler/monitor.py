@@ -10,9 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from numba import config
-from numba.core.caching import FunctionCache
-
+from stnkit.kernels.compiler.settings import interpreted
 from stnkit.spec import DTYPES, MODES, PADDING_MODES, Spec
 
 SLOW = 1.0  # seconds of compiling, after which the log says so
@@ -22,6 +20,8 @@ logger.addHandler(logging.NullHandler())  # silent unless the application sets u
 
 _here = threading.local()
 _lock = threading.Lock()
+ARCHIVE, CACHE, COMPILED = "archive", "cache", "compiled"
+origins: dict[str, str] = {}  # of the kernels of this process, by the names that they are kept by
 ahead = 0  # how many calls are made ahead in all threads: where there are none, a launch looks no further
 
 
@@ -29,7 +29,7 @@ class Tally:
     """The kernels of a call that is made ahead."""
 
     def __init__(self) -> None:
-        self.kernels: set[str] = set()  # by their names, in which their choices are
+        self.kernels: dict[str, Any] = {}  # by the names that they are kept by
         self.compiled = 0
 
 
@@ -38,8 +38,8 @@ def taken(kernel: Any) -> bool:
     found = tally()
     if found is None:
         return False
-    found.kernels.add(kernel.function.__qualname__)
-    if not config.DISABLE_JIT:
+    found.kernels[kernel.key] = kernel
+    if not interpreted():
         kernel.address  # noqa: B018  # compiles the kernel
     return True
 
@@ -66,6 +66,12 @@ def collecting() -> Iterator[Tally]:
 def tally() -> Tally | None:
     """Return the tally of the call that this thread makes ahead; None if it makes none."""
     return getattr(_here, "tally", None)
+
+
+def note(key: str, origin: str) -> None:
+    """Note where a kernel came from."""
+    origins[key] = origin
+    logger.debug("%s: %s", key, origin)
 
 
 def begin(function: Callable[..., Any]) -> None:
@@ -112,6 +118,8 @@ def _name(table: dict[str, int], code: int) -> str:
 
 def cache_directory_of(function: Callable[..., Any]) -> str | None:
     """Return the directory that Numba keeps a function's machine code in; None if it can write to none."""
+    from numba.core.caching import FunctionCache
+
     try:
         where: str = FunctionCache(function).cache_path
     except (RuntimeError, OSError, LookupError):

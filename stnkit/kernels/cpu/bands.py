@@ -18,18 +18,17 @@ from stnkit.kernels.cpu.call import (
     IMAGE_BAR,
     SHORT_OF_MEMORY,
     SOURCE,
-    arguments_at,
-    words_at,
 )
 from stnkit.kernels.cpu.loops import finish_source_bar, grid_cotangent_tile, image_cotangent_tile
 from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import allocate, divide, stage, stage_coordinates
+from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import dead_bit
-from stnkit.kernels.leaves.stage import TILE, slot
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import lanes
-from stnkit.spec import PERIODIC, REFLECTION, WRAP, Spec
+from stnkit.spec import PERIODIC, REFLECTION, TILE, WRAP, Spec
 
 FAR = 1 << 30  # rows, beyond those of any image
 

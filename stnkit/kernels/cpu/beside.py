@@ -13,10 +13,10 @@ from stnkit.kernels.cpu.scatter import corners
 from stnkit.kernels.cpu.tile import scratch_after
 from stnkit.kernels.leaves.formats import add, widen, zero
 from stnkit.kernels.leaves.point import corner_offset
-from stnkit.kernels.leaves.stage import TILE, slot
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import load, width
 from stnkit.kernels.simd.squares import transpose
-from stnkit.spec import LANES
+from stnkit.spec import LANES, TILE
 
 
 @leaf

@@ -12,18 +12,17 @@ from stnkit.kernels.cpu.call import (
     SOURCE,
     SOURCE_BAR,
     SOURCE_DOT,
-    arguments_at,
-    words_at,
 )
 from stnkit.kernels.cpu.loops import put_map_bar
 from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import allocate, divide, sum_bars
+from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.maps import stage_lattice, stage_thin_plate
 from stnkit.kernels.leaves.places import locations, own, run, start
 from stnkit.kernels.leaves.sources import coordinate, put_row, tangent
-from stnkit.kernels.leaves.stage import TILE, slot
-from stnkit.spec import Spec
+from stnkit.kernels.leaves.stage import slot
+from stnkit.spec import TILE, Spec
 
 
 @functools.cache

@@ -23,8 +23,6 @@ from stnkit.kernels.cpu.call import (
     SHORT_OF_MEMORY,
     SOURCE,
     SOURCE_BAR,
-    arguments_at,
-    words_at,
 )
 from stnkit.kernels.cpu.nearest import copy_tile, pick
 from stnkit.kernels.cpu.parts import ranges, span
@@ -40,16 +38,17 @@ from stnkit.kernels.cpu.tile import (
     sum_bars,
     transpose_cotangents,
 )
+from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.labels import heaviest
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_weight_cotangents
 from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import blend, rows_in_order
 from stnkit.kernels.leaves.scatter import scatter
-from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, TILE, row_stride, slot
+from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, row_stride, slot
 from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
 from stnkit.kernels.simd.neighbours import prefetch
-from stnkit.spec import LABEL, PROJECTIVE, THIN_PLATE_SPLINE, Spec
+from stnkit.spec import LABEL, PROJECTIVE, THIN_PLATE_SPLINE, TILE, Spec
 
 NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
 COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache

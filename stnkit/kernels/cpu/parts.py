@@ -3,7 +3,7 @@
 from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import leaf
-from stnkit.kernels.leaves.stage import TILE
+from stnkit.spec import TILE
 
 
 @leaf

@@ -8,14 +8,13 @@ import functools
 from typing import Any
 
 from stnkit.kernels.compiler.jit import advanced, free, kernel, leaf, malloc, pointer
-from stnkit.kernels.cpu.call import IMAGE, OUT, SHORT_OF_MEMORY, arguments_at, words_at
+from stnkit.kernels.cpu.call import IMAGE, OUT, SHORT_OF_MEMORY
+from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.prefilter import find_coefficients
 from stnkit.kernels.simd.lanes import lanes, load, store, width
 from stnkit.kernels.simd.squares import transpose
-from stnkit.spec import LANES, Spec
-
-SIDE_BY_SIDE = 4  # vectors of lines in a block: what a row of the array holds of them is then read at once
+from stnkit.spec import LANES, SIDE_BY_SIDE, Spec
 
 
 @functools.cache

@@ -10,10 +10,10 @@ from stnkit.kernels.leaves.maps import stage_lattice, stage_thin_plate
 from stnkit.kernels.leaves.padding import tame
 from stnkit.kernels.leaves.places import held, run
 from stnkit.kernels.leaves.sources import lattice, pixel, tangent
-from stnkit.kernels.leaves.stage import TILE, row_stride, slot
+from stnkit.kernels.leaves.stage import row_stride, slot
 from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.kernels.simd.squares import transpose
-from stnkit.spec import LANES, THIN_PLATE_SPLINE
+from stnkit.spec import LANES, THIN_PLATE_SPLINE, TILE
 
 LINE = 64  # bytes that a cache keeps together
 STRETCH = 16  # locations, of which a processor's registers hold no more

@@ -4,8 +4,8 @@ With `spec.placed`, `size` and `extent` have nine numbers: those of the whole, t
 the tile's own, each z y x. Coordinates, paddings and weights are those of the whole, whose numbers come first; what is
 read from memory is found last, by integers. So any tiling gives the bits of the whole.
 
-The tile of an image goes around: after the last pixel of a whole axis comes its first. A tap that reads a pixel which
-the tile does not hold is dead.
+The tile of an image may go around (`spec.around`): after the last pixel of a whole axis comes its first. A tap that
+reads a pixel which the tile does not hold is dead.
 """
 
 from stnkit.kernels.compiler.jit import in_bounds, leaf, select
@@ -60,25 +60,16 @@ def at_hand(j, n, part, padding, spec):
     """Return where pixel `j` of an axis is in the `part` of it that is held, or -1 if it is not, and for -1."""
     if not spec.placed:
         return j
-    i = circled(type(j)(j - part[1]), n, padding)
-    return select(in_bounds(i, part[0]) & (j >= 0), i, type(j)(-1))
+    i = type(j)(j - part[1])
+    if spec.around:
+        i = select(i < 0 and j >= 0, type(j)(i + stored(n, padding)), i)
+    return select(in_bounds(i, part[0]), i, type(j)(-1))
 
 
 @leaf
-def circled(i, n, padding):
-    """Return the distance from the first pixel of a tile to a pixel that lies `i` further, going around."""
-    return select(i < 0, type(i)(i + stored(n, padding)), i)
-
-
-@leaf
-def couple_at_hand(js, alive, axis, n, part, padding, spec):
-    """Be `at_hand` for two taps that are alive or dead; those of x are pairs, whose rows do not go around.
-
-    An index of x which is dead is as far from that of the other tap as it was.
-    """
+def couple_at_hand(js, alive, n, part, spec):
+    """Be `at_hand` for two taps, which are alive or dead; a tile that is read in pairs does not go around."""
     if not spec.placed:
         return js, alive
     i, j = type(n)(js[0] - part[1]), type(n)(js[1] - part[1])
-    if axis > 0:
-        i, j = circled(i, n, padding), circled(j, n, padding)
     return (i, j), (alive[0] & in_bounds(i, part[0]), alive[1] & in_bounds(j, part[0]))

@@ -3,8 +3,8 @@
 from numpy import int64, uint64
 
 from stnkit.kernels.compiler.jit import leaf, on_gpu
+from stnkit.spec import TILE
 
-TILE = 1024  # locations that are staged together
 PREFETCH_DISTANCE = 64  # locations between the prefetch of a pixel and its reading
 # A row of the stage. Rows a power of two apart compete for the same lines of the cache; and one line further, what a
 # loop has just written looks, by the low bits of its address, like what it is about to read, and makes it wait.

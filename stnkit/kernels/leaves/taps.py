@@ -112,7 +112,7 @@ def stage_pair(tile, p, axis, n, part, padding, spec):
     """Stage the weights of one axis; return the indices of its two taps, are they alive, and bits for the dead."""
     K = type(tile.odd[0])
     js, alive, t, _ = couple(tile.coords[slot(axis, p)], K(n), padding, spec)
-    js, alive = couple_at_hand(js, alive, axis, K(n), part, padding, spec)
+    js, alive = couple_at_hand(js, alive, K(n), part, spec)
     tile.weights[slot(2 * axis, p)] = type(t)(1) - t
     tile.weights[slot(2 * axis + 1, p)] = t
     first = select(alive[0], K(0), K(dead_bit(axis, int64(0))))
