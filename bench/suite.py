@@ -112,6 +112,15 @@ SECTIONS = (
         ("opencv", "scipy"),
     ),
     Section(
+        "Labels: moved, by the weight of their pixels, and as if they were numbers",
+        tuple(
+            case("affine_sample", shape, mode=mode, dtype="uint8")
+            for shape in (FRAMES[0], SCAN)
+            for mode in ("nearest", "label", "bilinear")
+        ),
+        (),
+    ),
+    Section(
         "Other operations and derivatives",
         tuple(
             case(op, MIDDLE)

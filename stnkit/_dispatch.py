@@ -44,6 +44,7 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
                 return getattr(package, function.__name__, function)(*args, **options)
         return function(*args, **options)
 
+    vars(call)["autograph_info__"] = None  # by which TensorFlow's AutoGraph knows what it need not rewrite
     return call
 
 
@@ -127,8 +128,14 @@ def _dask() -> ModuleType:
     return dask
 
 
+def _tensorflow() -> ModuleType:
+    from stnkit import tensorflow
+
+    return tensorflow
+
+
 # The package that defines an array's type, and what imports the package here that takes such arrays.
-FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax, "dask": _dask}
+FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax, "tensorflow": _tensorflow, "dask": _dask}
 
 SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 LISTS = frozenset((tuple, list))

@@ -126,7 +126,6 @@ class Options(NamedTuple):
 
 LANES = 8  # numbers that kernels do at once, at most
 TILE = 1024  # locations that are staged together
-SIDE_BY_SIDE = 4  # vectors of lines that are filtered together: what a row of an array holds of them is read at once
 
 
 class Spec(NamedTuple):
@@ -148,6 +147,7 @@ class Spec(NamedTuple):
     packed: bool = False  # neighbours have no gaps: pixels of a row, or channels of a pixel if interleaved
     source: int = GRID
     dense: bool = False  # the coordinates of a row of locations have no gaps
+    apart: bool = False  # those of each axis have a plane of their own, in whose rows they have none
     image_dtype: int = FLOAT32
     dot_dtype: int = FLOAT32  # of tangents and cotangents: the image's, or the coordinates' beside integers
     source_dtype: int = FLOAT32

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "3")  # so that threads are real, and parts uneven, on any machine
+os.environ.setdefault("KERAS_BACKEND", "jax")  # for whoever imports Keras in a worker; its tests choose themselves
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # there are several workers: threads that wait must not keep a core
 os.environ["STNKIT_ARCHIVE"] = os.environ.get("STNKIT_TESTS_ARCHIVE", "0")  # a file, of the kernels that it has
 

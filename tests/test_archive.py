@@ -74,7 +74,7 @@ def test_kernels_of_an_archive_have_the_bits_of_those_that_are_compiled(made: Pa
     assert set(found["origins"].values()) == {monitor.ARCHIVE}
     assert not found["numba"]
     assert list(tmp_path.iterdir()) == []
-    level = {"NUMBA_CPU_NAME": levels.LEVELS[LEVEL].processor, "NUMBA_CPU_FEATURES": ""}
+    level = {"NUMBA_CPU_NAME": levels.LEVELS[LEVEL].processor, "NUMBA_CPU_FEATURES": levels.LEVELS[LEVEL].tuning}
     compiled = called(NUMBA_CACHE_DIR=str(made.parent / "numba"), STNKIT_ARCHIVE=str(made), **level)
     assert set(compiled["origins"].values()) == {monitor.CACHE}  # where a level is asked for, no archive is used
     assert found["sums"] == compiled["sums"]

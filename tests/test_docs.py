@@ -26,18 +26,20 @@ COMPILED = {  # those that pass tensors of torch or arrays of JAX, or say what a
     "README.md", "quickstart.md", "guides/jax.md", "guides/torch.md", "guides/transformers.md",
     "migrate/jax.md", "migrate/kornia.md", "migrate/torch.md",
 }  # fmt: skip
+IN_KERAS = ("guides/keras.md", "migrate/keras.md")  # which `in_keras` runs on every backend
 RECIPES = [name for name in PAGES if name.startswith("gallery/") and name != "gallery/index.md"]
 
 PUBLIC = (  # modules whose names a user imports; `stnkit.torch` and `stnkit.jax` have those of `stnkit`
     "stnkit", "stnkit.ndimage", "stnkit.nn", "stnkit.tiles", "stnkit.transforms", "stnkit.torch.functional",
-    "stnkit.torch.nn", "stnkit.torch.onnx", "stnkit.jax.nn", "stnkit.jax.scipy",
+    "stnkit.torch.nn", "stnkit.torch.onnx", "stnkit.jax.nn", "stnkit.jax.scipy", "stnkit.keras",
+    "stnkit.keras.ops",
 )  # fmt: skip
 
 
 # torch loads rules of its forward mode by torch.jit.script, and copies trees by a type, which it deprecates itself.
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
-@pytest.mark.parametrize("name", [name for name in TEXTS if name not in RECIPES])
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in RECIPES and name not in IN_KERAS])
 def test_code_of_page(name: str) -> None:
     if name == "migrate/kornia.md":
         pytest.importorskip("kornia")

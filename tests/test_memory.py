@@ -33,6 +33,18 @@ def test_any_layout_gives_the_same_bits(layouts, data):
         np.testing.assert_array_equal(view, array)
 
 
+@pytest.mark.parametrize("function", ["grid_sample", "flow_sample"])
+def test_coordinates_in_planes(function):
+    """An array for each axis, whole or a part of a larger one, over several tiles; one location is far away."""
+    random = np.random.default_rng(0)
+    image, whole = random.random((2, 3, 9, 8), np.float32), random.uniform(-1.2, 1.2, (2, 2, 50, 60)).astype(np.float32)
+    whole[0, 1, 45, 30], whole[1, 0, 3, 4] = 1e9, np.nan
+    call = getattr(stnkit, function)
+    for planes in (whole, whole[:, ::-1], whole[..., 2:47, 5:]):
+        grid = np.moveaxis(planes, 1, -1)
+        np.testing.assert_array_equal(call(image, grid), call(image, np.ascontiguousarray(grid)))
+
+
 @given(layout=st.sampled_from(sorted(LAYOUTS)), data=st.data())
 def test_any_layout_of_theta(layout, data):
     image, theta = data.draw(numbers((2, 3, 4, 5))), data.draw(numbers((2, 2, 3)))

@@ -200,6 +200,50 @@ def test_compiled():
     np.testing.assert_allclose(got, expected, rtol=0, atol=EXACT)
 
 
+def taken(image, indices, fill):
+    """Take pixels axis by axis, by NumPy."""
+    for axis, index in enumerate(indices, 1):
+        image = np.take(image, index, axis)  # -1 is the last
+    for axis, index in enumerate(indices, 1):
+        image[(slice(None),) * axis + (index < 0,)] = fill
+    return image
+
+
+INDICES = [  # neighbours and what is missing at both ends, single pixels among these, neighbours in pieces, and nothing
+    np.r_[[-1] * 3, 0:50, [-1] * 2],
+    np.r_[[-1], np.arange(20) * 2, 7:0:-1, [-1]],
+    np.r_[30:50, 0:40, 10:30, 5:50],
+    np.full(4, -1),
+]
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_pixels_are_taken_by_tables(plain, d):
+    """Of images of any layout; rows are runs of each kind."""
+    from stnkit.backends.cpu.take import take
+
+    random = np.random.default_rng(d)
+    for index, other in zip(INDICES, [INDICES[1][:9], INDICES[0][2:8], INDICES[2][18:24], INDICES[1][:3]], strict=True):
+        whole = random.normal(size=(2, *(50,) * d))
+        for image in (whole, whole[:, ::-1], whole[..., ::-1], whole.swapaxes(1, -1)):
+            indices = [other] * (d - 1) + [index]
+            np.testing.assert_array_equal(take(image, indices, 0.5), taken(image, indices, 0.5))
+
+
+def test_large_images_are_taken_by_machine_code():
+    """An image that is large enough for tables, shifted by whole pixels and halves and zoomed, with SciPy's numbers."""
+    import stnkit.ndimage
+
+    image = np.random.default_rng(0).normal(size=(260, 270)).astype(np.float32)
+    for mode in ("constant", "mirror"):
+        for name, argument in (("shift", (2, -3.5)), ("zoom", 1.3)):
+            got, expected = (
+                getattr(module, name)(image, argument, order=0, mode=mode, cval=7)
+                for module in (stnkit.ndimage, scipy.ndimage)
+            )
+            np.testing.assert_array_equal(got, expected)
+
+
 @pytest.mark.parametrize("mode", ["constant", "grid-constant", "nearest", "mirror", "wrap"])
 @pytest.mark.parametrize("order", [0, 1, 3])
 def test_axis_by_axis(plain, monkeypatch, order, mode):

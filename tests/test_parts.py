@@ -51,6 +51,34 @@ def test_channels_are_added_to_what_stands(plain):
         np.testing.assert_array_equal(sums[:, one], single)
 
 
+@pytest.mark.parametrize("batches", [(2, 2), (1, 3), (3, 1), (1, 1)], ids=["each", "image", "grid", "one"])
+@pytest.mark.parametrize(
+    ("channels", "data_format"), [(2, "channels_first"), (9, "channels_first"), (40, "channels_last")]
+)
+def test_what_memory_held_does_not_matter(plain, monkeypatch, batches, channels, data_format):
+    """Cotangents are cleared before anything is added to them: by kernels, or where they are allocated."""
+    cotangent, image, grid = drawn(batches, channels, (3, 4), (3, 2))
+    if data_format == "channels_last":
+        cotangent, image = (np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in (cotangent, image))
+    empty, held = np.empty, [np.nan]
+
+    def used(shape, dtype=float):
+        array = empty(shape, dtype)
+        if array.dtype.kind == "f":
+            array[...] = held[0]
+        return array
+
+    monkeypatch.setattr(np, "empty", used)
+    for mode, wrt in itertools.product(("bilinear", "nearest"), (("image", "grid"), "image", "grid")):
+        options = {"mode": mode, "wrt": wrt, "data_format": data_format}
+        held[0] = np.nan
+        bars = plain.grid_sample_vjp(cotangent, image, grid, **options)
+        held[0] = 1
+        for bar, other in zip(bars, plain.grid_sample_vjp(cotangent, image, grid, **options), strict=True):
+            assert bar is other is None or np.isfinite(bar).all()
+            np.testing.assert_array_equal(bar, other)
+
+
 @pytest.mark.parametrize(
     ("batch", "channels", "extent", "size", "padding"),
     [
@@ -78,7 +106,7 @@ def test_bands(plain, monkeypatch, batch, channels, extent, size, padding):
     assert kernel.name == "sample_vjp_banded"
     fill = np.zeros(channels, np.float32)
     for pieces in (1, 3):
-        bars = np.zeros_like(image), np.zeros_like(grid)
+        bars = np.full_like(image, np.nan), np.full_like(grid, np.nan)  # which are cleared
         block = np.array(launch.call.words, np.int64)
         slots = {"COTANGENT": cotangent, "IMAGE": image, "SOURCE": grid, "IMAGE_BAR": bars[0], "SOURCE_BAR": bars[1]}
         for slot, array in (slots | {"FILL": fill}).items():

@@ -25,7 +25,7 @@ FOLDERS = {name.removesuffix(".__init__") for name in ROOMS if name.endswith("._
 ROOMS = {name.removesuffix("__init__").rstrip("."): path for name, path in ROOMS.items()}
 LONGEST = 350  # lines; what `api` has is documentation
 LATER = {  # imported once they are asked for
-    "_dispatch": {"api.fast_path", "dask", "jax", "torch"},
+    "_dispatch": {"api.fast_path", "dask", "jax", "tensorflow", "torch"},
     "": {"ndimage", "nn", "tiles", "transforms"},
 }
 
@@ -204,7 +204,7 @@ def test_importing_loads_no_framework():
     script = """
 import sys
 import stnkit
-heavy = {"numba", "torch", "jax", "cupy", "dask", "scipy", "rich", "PIL", "matplotlib"}
+heavy = {"numba", "torch", "jax", "tensorflow", "keras", "cupy", "dask", "scipy", "rich", "PIL", "matplotlib"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 import numpy as np
 image, grid = np.ones((1, 1, 2, 2)), np.zeros((1, 1, 1, 2))
@@ -215,7 +215,7 @@ assert not tangents & set(sys.modules)
 stnkit.flow_sample_jvp(image, grid, None, grid)
 stnkit.grid_gradient(image, grid)
 assert tangents <= set(sys.modules)
-assert not {"torch", "jax", "cupy", "numba.cuda"} & set(sys.modules)
+assert not {"torch", "jax", "tensorflow", "keras", "cupy", "numba.cuda"} & set(sys.modules)
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT.parent)}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)

@@ -155,7 +155,7 @@ def _backward(
     summed = wrt[1] and form.kind in MAPS
     new = memory.zeros if plan.buffers[0].cleared else memory.empty  # an image's cotangent comes first
     image_new = new(form.image_shape, form.image_dtype)
-    source_zeros = memory.zeros(shape, form.source_dtype)
+    source_new = (memory.zeros if bars.cleared else memory.empty)(shape, form.source_dtype)
     (start, words, ask), fill_at = _starter(memory, plan.launches), address(fill)
 
     def pull(g: Any, image: Any, source: Any, *_: Any, _kept: Any = (fill, words)) -> tuple[Any, Any]:
@@ -167,7 +167,7 @@ def _backward(
             partial_sums = allocated(bars)
             source_bar_at = address(partial_sums)
         elif wrt[1]:
-            source_bar = source_zeros()
+            source_bar = source_new()
             source_bar_at = where(source_bar)
         run = ask if monitor.ahead else start
         run(0, 0, where(g), where(image), 0, image_bar_at, where(source), 0, source_bar_at, fill_at)

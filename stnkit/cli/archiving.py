@@ -69,7 +69,7 @@ def compiling_for(level: str, cache: str) -> Iterator[None]:
     """Let processes that are started within compile for a level, and keep what they compile in a directory."""
     words = {
         "NUMBA_CPU_NAME": levels.LEVELS[level].processor,
-        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CPU_FEATURES": levels.LEVELS[level].tuning,
         "NUMBA_CACHE_DIR": cache,
         "NUMBA_NUM_THREADS": "2",
         "STNKIT_ARCHIVE": "0",

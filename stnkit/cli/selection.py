@@ -2,7 +2,7 @@
 
 import inspect
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,16 +71,22 @@ def calls(choice: Choice) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     if "wrt" in options:
         image, source = parameters["wrt"].default
         options["wrt"] = {"both": (image, source), "image": image, "source": source}[options["wrt"]]
-    names = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    arrays = names(function)
     if not choice.operation.endswith("_grid_vjp"):
         dtypes["cotangent"] = (
             wide if choice.operation == "spline_filter_vjp" or not is_float(image_dtype) else image_dtype
         )
-    if "image" in names and "wrt" in parameters and not is_float(image_dtype):
+    if "image" in arrays and "wrt" in parameters and not is_float(image_dtype):
         options["wrt"] = parameters["wrt"].default[1]  # the coordinates: images of integers have no derivative
     for batch, points in WORK:
         shapes = _shapes(choice, batch, (round(points ** (1 / choice.axes)),) * choice.axes)
-        yield [_argument(name, shapes, dtypes, wide) for name in names], options
+        yield [_argument(name, shapes, dtypes, wide) for name in arrays], options
+
+
+def names(function: Callable[..., Any]) -> list[str]:
+    """Return the names of a function's positional arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
 
 
 def _argument(name: str, shapes: dict[str, Shape], dtypes: dict[str, np.dtype[Any]], wide: np.dtype[Any]) -> Any:

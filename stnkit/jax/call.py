@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from stnkit.backends.interop import misfit, no_array
+from stnkit.calls.signatures import array_names, bound, refuse_written
 
 Array = Any
 Maybe = Array | None
@@ -27,13 +28,7 @@ def signed(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...
 
     @functools.wraps(public)
     def call(*args: Any, **options: Any) -> Any:
-        try:
-            bound = signature.bind(*args, **options)
-        except TypeError as error:
-            msg = f"{public.__name__}() {error}"
-            raise TypeError(msg) from None
-        bound.apply_defaults()
-        arguments = bound.arguments
+        arguments = bound(public, signature, args, options)
         if isinstance(arguments.get("fill_value"), jax.core.Tracer):
             msg = "`fill_value` is traced by JAX; it must be known when a program is traced: pass numbers"
             raise TypeError(msg)
@@ -44,12 +39,7 @@ def signed(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...
         if arguments.pop("place", None) is not None:
             _refuse_traced_place(given)
             return inspect.unwrap(public)(*args, **options)
-        for name in ("out", "accumulate_into"):
-            if arguments.pop(name, None) is not None:
-                msg = (
-                    f"`{name}` cannot be written to, as JAX arrays never change; leave it out and use what is returned"
-                )
-                raise TypeError(msg)
+        refuse_written(arguments, "JAX arrays")
         for name, array in given.items():
             if array is not None:
                 _check_sizes(name, array)
@@ -69,13 +59,6 @@ def _refuse_traced_place(given: dict[str, Array]) -> None:
                 "`jax.grad`, the `_vjp` or `_jvp` function for derivatives, or pass arrays of NumPy"
             )
             raise TypeError(msg)
-
-
-def array_names(public: Callable[..., Any]) -> list[str]:
-    """Return which arguments of a public function are arrays that have derivatives, or are derivatives."""
-    parameters = inspect.signature(public).parameters.values()
-    others = "size", "control_points"
-    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in others]
 
 
 def _check_sizes(name: str, array: Array) -> None:

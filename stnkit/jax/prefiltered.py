@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from stnkit import validation
 from stnkit.calls.derivatives import Derivative
+from stnkit.calls.signatures import array_names
 from stnkit.jax import prefilter
 from stnkit.jax.antialias import TOOLS, antialiasing
-from stnkit.jax.call import Array, array_names, signed
+from stnkit.jax.call import Array, signed
 from stnkit.jax.maps import constant
 from stnkit.prefilter.coefficients import Framework
 from stnkit.prefilter.compose import PREFILTERED

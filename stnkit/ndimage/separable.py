@@ -2,7 +2,8 @@
 
 A location of the output reads a few pixels along each axis instead of a box of them, and the weights of an axis are
 worked out once for all lines along it. Between two passes there is a slab of the output, so that memory for no more
-than that is needed. Masks act on whole rows, so what they leave is a box, and the rest is filled.
+than that is needed. Masks act on whole rows, so what they leave is a box, and the rest is filled. The nearest pixels
+need no passes: a table for each axis says where they are.
 """
 
 import math
@@ -20,14 +21,16 @@ SLAB = 1 << 21  # bytes between passes
 
 
 def is_separable(picture: Any, theta: Any, size: Shape, taps: int) -> bool:
-    """Tell whether a picture (C, *S) is large, and read by many taps, under a map that is a diagonal."""
-    if not (isinstance(picture, np.ndarray) and isinstance(theta, np.ndarray)) or picture.dtype.itemsize == 2:
+    """Tell whether a picture (C, *S) is large, and read by one tap or by many, under a map that is a diagonal."""
+    if not (isinstance(picture, np.ndarray) and isinstance(theta, np.ndarray)):
+        return False
+    if picture.dtype.itemsize == 2 and taps > 1:  # what lies between passes would be rounded
         return False
     d = len(size)
     apart = d > 1 and theta.shape == (d, d + 1) and np.count_nonzero(theta[:, :d]) == np.count_nonzero(np.diag(theta))
     return (
         bool(apart)
-        and (d == 3 or taps**d >= FOOTPRINT)
+        and (d == 3 or taps == 1 or taps**d >= FOOTPRINT)
         and len(picture) * math.prod(size) >= LARGE
         and 0 not in picture.shape
     )
@@ -38,8 +41,10 @@ def separable(
 ) -> np.ndarray:
     """Read a picture (C, *S) under a map that is a diagonal, as `affine_sample` does, at coordinates of a dtype."""
     d, options = len(size), dict(options)
-    out = np.empty((len(picture), *size), picture.dtype) if out is None else out
     coordinates = [np.arange(n) * theta[d - 1 - k, d - 1 - k] + theta[d - 1 - k, d] for k, n in enumerate(size)]
+    if options["mode"] == "spline0":
+        return _moved(picture, [u.astype(dtype) for u in coordinates], out, options)
+    out = np.empty((len(picture), *size), picture.dtype) if out is None else out
     box = [slice(0, n) for n in size]
     if options["padding_mode"] == "mask":
         box = [_inside(u, n) for u, n in zip(coordinates, picture.shape[1:], strict=True)]
@@ -59,6 +64,16 @@ def separable(
             start = box[0].start + first
             _along_last(slab, grids[-1], target[(slice(start, start + len(slab)), *box[1:])], options)
     return out
+
+
+def _moved(picture: np.ndarray, coordinates: list[np.ndarray], out: np.ndarray | None, options: Any) -> np.ndarray:
+    """Copy the nearest pixels, whose indices are read from an image of one axis that has them as its pixels."""
+    from stnkit.backends.cpu.take import take  # which takes kernels
+
+    numbers = [np.arange(n)[None] for n in picture.shape[1:]]
+    named = options | {"fill_value": -1}
+    indices = [stnkit.grid_sample(n, u[:, None], **named)[0] for n, u in zip(numbers, coordinates, strict=True)]
+    return take(picture, indices, options["fill_value"], out)
 
 
 def _inside(u: np.ndarray, n: int) -> slice:

@@ -114,14 +114,18 @@ def backward(
     """
     buffers = []
     whole = sampling(gapless, source, kind, size, options)
-    beside = wrt[0] and not adding and cotangent[2] == 1 and is_beside(whole)
-    if wrt[0]:
-        buffers.append(Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=not beside))
-    if wrt[1]:
-        buffers.append(source_bar(image[0][0], source, kind, size))
+    images, sources = image[0][0], source[0][0]
     # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
     slopes = (wrt[0], wrt[1] and options.interp not in CHOOSING)
-    images, sources = image[0][0], source[0][0]
+    fresh = (
+        slopes[0] and whole.work > 0 and not (adding or whole.spec.margined),
+        slopes[1] and whole.work > 0 and sources == whole.batch and not whole.spec.mapped,
+    )
+    beside = fresh[0] and cotangent[2] == 1 and is_beside(whole)
+    if wrt[0]:
+        buffers.append(Buffer(IMAGE_BAR, image[0], bar_dtype(image[2], source[2]), cleared=not fresh[0]))
+    if wrt[1]:
+        buffers.append(source_bar(images, source, kind, size)._replace(cleared=not fresh[1]))
     outputs = math.prod(whole.out_shape)
     launches = []
     planar = whole.spec.interleaved and cotangent[1] != 1
@@ -131,6 +135,7 @@ def backward(
         parts = (call.batch, 1, BANDS) if banded else backward_parts(call, images, sources, asked, beside)
         spec = call.spec._replace(image_bar=asked[0], source_bar=asked[1], planar=planar, beside=beside and asked[0])
         words = backward_call(call, parts, cotangent, buffers[-1] if asked[1] else None)
+        words = words._replace(fresh=tuple(map(int, fresh)))
         writes = (IMAGE_BAR,) * asked[0] + (SOURCE_BAR,) * asked[1]
         factory = factories.SAMPLE_VJP_BANDED if banded else factories.SAMPLE_VJP
         launches.append(Launch(factory, spec, call.work * sum(asked), words, writes))

@@ -102,6 +102,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         packed=image_strides[1 if interleaved else 4] == 1,
         source=kind,
         dense=kind not in MAPS and source_strides[3:] == (ndim, 1),
+        apart=kind not in MAPS and source_strides[3] == 1 < ndim,
         image_dtype=DTYPES[image[2].name],
         dot_dtype=DTYPES[dot_dtype(image[2], source[2]).name],
         source_dtype=DTYPES[source[2].name],
@@ -211,11 +212,9 @@ def forward_parts(call: Sampling) -> Shape:
 def is_beside(call: Sampling) -> bool:
     """Tell whether the channels of an image's cotangent are brought side by side while it is summed.
 
-    There are enough of them to fill lanes, and an item's sums fit a cache. There is work, so all is written.
+    There are enough of them to fill lanes, and an item's sums fit a cache.
     """
-    planes = (
-        call.spec.paired and not (call.spec.interleaved or call.spec.margined or call.spec.placed) and call.work > 0
-    )
+    planes = call.spec.paired and not (call.spec.interleaved or call.spec.margined or call.spec.placed)
     return planes and call.channels >= LANES and call.channels * math.prod(call.extent) <= BESIDE
 
 

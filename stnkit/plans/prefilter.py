@@ -11,9 +11,10 @@ from stnkit.kernels.cpu import factories
 from stnkit.kernels.cpu.call import OUT, Arguments
 from stnkit.plans.launch import Buffer, Launch, Plan, planned
 from stnkit.plans.layout import CHUNKS, Shape
-from stnkit.spec import DTYPES, SIDE_BY_SIDE, Options, Spec
+from stnkit.spec import DTYPES, Options, Spec
 
-VECTOR = 64  # bytes of the numbers that are filtered at once
+VECTOR = 64  # bytes of the numbers that an instruction works on
+SIDE_BY_SIDE = 4  # vectors that are filtered at once, where lines are many: each step of one waits for that before it
 STEPS = 8  # about as many taps of sampling take the time in which a number is filtered
 
 
@@ -33,8 +34,9 @@ def three(shape: Shape, axis: int) -> tuple[int, int, int]:
 def spline_filter(shape: Shape, dtype: np.dtype[Any], axis: int, options: Options, transpose: bool) -> Plan:
     """Plan the filter along one axis."""
     batch, n, inner = three(shape, axis)
-    lanes = VECTOR // dtype.itemsize
-    blocks = -(-batch * inner // (lanes * SIDE_BY_SIDE))
+    lines, lanes = batch * inner, VECTOR // dtype.itemsize
+    lanes *= SIDE_BY_SIDE if lines >= 2 * SIDE_BY_SIDE * lanes else 1
+    blocks = -(-lines // lanes)
     call = Arguments(batch=batch, chunks=max(min(blocks, CHUNKS), 1), size=(1, n, inner))
     launch = Launch(
         factories.SPLINE_FILTER, filter_spec(dtype, options, transpose, lanes), STEPS * math.prod(shape), call, (OUT,)

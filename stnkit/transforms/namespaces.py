@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from stnkit._dispatch import implementation
 from stnkit.backends.interop import framework_of, mixture, no_array, unmasked
 
 Array = Any
@@ -66,6 +67,7 @@ def on_floats(formula: Formula) -> Formula:
         (taken,), namespace = entered(xp, parameters=parameters)
         return formula(taken, *rest, xp=namespace, **options)
 
+    vars(function)["autograph_info__"] = None  # by which TensorFlow's AutoGraph knows what it need not rewrite
     return cast(Formula, function)
 
 
@@ -120,6 +122,11 @@ def _namespace(owned: dict[str, Array]) -> Namespace:
     try:
         return array_namespace(*owned.values()) if owned else array_namespace(np.empty(0))
     except TypeError as error:
+        packages = [implementation(type(array)) for array in owned.values()]
+        if all(package is packages[0] for package in packages):
+            own = getattr(packages[0], "namespace", None)
+            if own is not None:
+                return own  # of what array-api-compat does not know
         for name, array in owned.items():
             try:
                 array_namespace(array)
@@ -159,7 +166,7 @@ def converted(array: Array, dtype: Any, xp: Namespace) -> Array:
 
 def dtype_name(array: Array) -> str:
     """Return the name of an array's dtype, as NumPy has it."""
-    return str(array.dtype).rpartition(".")[-1]
+    return str(array.dtype).rpartition(".")[-1].removeprefix("<dtype: '").removesuffix("'>")  # as TensorFlow writes it
 
 
 def widened(array: Array, xp: Namespace) -> Array:

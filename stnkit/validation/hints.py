@@ -11,7 +11,12 @@ def to_array(name: str, given: Any, framework: str = "numpy") -> str:
     inner = next((f"{name}.{method}()" for method in methods if callable(getattr(given, method, None))), "")
     if not inner and (hasattr(given, "__array__") or hasattr(given, "__array_interface__")):
         inner = f"np.asarray({name})"
-    outer = {"numpy": "np.asarray", "JAX": "jnp.asarray", "torch": "torch.as_tensor"}.get(framework)
+    outer = {
+        "numpy": "np.asarray",
+        "JAX": "jnp.asarray",
+        "torch": "torch.as_tensor",
+        "tensorflow": "tf.convert_to_tensor",
+    }.get(framework)
     if isinstance(given, (list, tuple)) and outer:
         return f"; pass `{outer}({name})`"
     if not inner or not outer:

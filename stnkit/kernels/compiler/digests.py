@@ -16,7 +16,9 @@ from typing import Any
 from stnkit.spec import Spec
 
 PACKAGE = __name__.partition(".")[0] + "."
-CPU = tuple(f"{PACKAGE}kernels.cpu.{name}" for name in ("loops", "bands", "grids", "order", "prefilter", "tangents"))
+CPU = tuple(
+    f"{PACKAGE}kernels.cpu.{name}" for name in ("loops", "bands", "grids", "order", "prefilter", "take", "tangents")
+)
 IMPORT = re.compile(r"^\s*(?:from|import) (.*\([^)]*\)|.*)", re.MULTILINE)  # what follows the first word
 
 

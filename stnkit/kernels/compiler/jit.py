@@ -258,6 +258,19 @@ def _beyond(context, builder, signature, args):
     return builder.gep(args[0], [args[1]])
 
 
+def clear(memory: Any, first: int, count: int) -> None:
+    """Set so many neighbours in memory to 0, from number `first` on."""
+    memory[first : first + count] = 0
+
+
+@intrinsic(clear, lambda memory, first, count: types.none)
+def _clear(context, builder, signature, args):
+    memory, first, count = args
+    size = ir.Constant(count.type, context.get_abi_sizeof(memory.type.pointee))
+    cgutils.memset(builder, builder.gep(memory, [first]), builder.mul(count, size), 0)
+    return context.get_dummy_value()
+
+
 class View(NamedTuple):
     """Memory seen as an array: a pointer, and strides in elements."""
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, free, in_bounds, kernel, leaf, pointer, select
+from stnkit.kernels.compiler.jit import View, clear, free, in_bounds, kernel, leaf, pointer, select
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,
@@ -69,6 +69,11 @@ def over_bands(address, first_chunk, last_chunk, spec):
     last = last_chunk * call.parts[0] * many // call.chunks
     for n in range(first // many, (last + many - 1) // many):
         band = band_of(max(first - n * many, 0), min(last - n * many, many), call, tiles, spec)
+        if call.fresh[0]:
+            image_bar = pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype))
+            for c in range(1 if spec.interleaved else call.channels):
+                where = n * call.image[0] + c * call.image[1] + band.offsets[0]
+                clear(image_bar, where, band.offsets[1] - band.offsets[0])
         for t in range(tiles):
             own, staged = stage_band(tile, n, t, band, source, call, like, spec)
             if staged:

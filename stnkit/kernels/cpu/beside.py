@@ -7,7 +7,7 @@ A pixel is added to in the same order, and has the same bits.
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, leaf, pointer
+from stnkit.kernels.compiler.jit import View, clear, leaf, pointer
 from stnkit.kernels.cpu.call import IMAGE_BAR
 from stnkit.kernels.cpu.scatter import corners
 from stnkit.kernels.cpu.tile import scratch_after
@@ -27,11 +27,16 @@ def sums(call, memory, cs, spec):
 
 
 @leaf
-def begin_sums(call, memory, cs, spec):
-    """Set an item's sums to 0."""
-    beside = sums(call, memory, cs, spec)
-    for i in range(call.extent[0] * call.extent[1] * call.extent[2] * beside.strides[2]):
-        beside.memory[i] = type(beside.memory[0])(0)
+def begin_sums(words, call, memory, at, cs, spec):
+    """Set an item's sums to 0, or if there are none, the channels of the image's cotangent, which has no gaps."""
+    pixels, wide = call.extent[0] * call.extent[1] * call.extent[2], cs[1] - cs[0]
+    if spec.beside:
+        clear(sums(call, memory, cs, spec).memory, int64(0), pixels * wide)
+    elif spec.interleaved and wide < call.channels:
+        for pixel in range(pixels):
+            clear(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), at + pixel * call.channels + cs[0], wide)
+    else:
+        clear(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), at + cs[0] * call.image[1], pixels * wide)
 
 
 @leaf

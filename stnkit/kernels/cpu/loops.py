@@ -12,7 +12,8 @@ from typing import Any
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, advanced, free, kernel, leaf, pointer
+from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, pointer
+from stnkit.kernels.cpu.ahead import ask, coming
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
     COTANGENT,
@@ -73,8 +74,8 @@ def over_tiles(address, first_chunk, last_chunk, body, spec):
         for n in range(ns[0], ns[1]):
             at = n * call.image[0] + plane
             alone = call.image[0] != 0  # and no item that all others add to
-            if spec.beside and (alone or n == ns[0]):
-                begin_sums(call, memory, cs, spec)
+            if spec.image_bar and (spec.beside or call.fresh[0]) and (alone or n == ns[0]):
+                begin_sums(words, call, memory, at, cs, spec)
             for t in range(ts[0], ts[1]):
                 first, count = span(t, points)
                 stage(tile, n, first, count, source, call.size, call.extent, call.image, like, spec.reading)
@@ -104,14 +105,14 @@ def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
     many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, locations(call.size, spec))
     to = n * call.out[0] + first * call.out[2]
-    fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec)
+    fill_tile(out, to, image, at, fills, raws, tile, count, cs, coming(words, call, n, first, spec), points, many, spec)
 
 
 @leaf
-def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, spec):
+def fill_tile(out, to, image, at, fills, raws, tile, count, cs, after, points, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
     if spec.nearest and not spec.interleaved:
-        copy_tile(out, to, image, at, raws, tile, count, cs, points, spec)
+        copy_tile(out, to, image, at, raws, tile, count, cs, after, points, spec)
     else:
         cs = settled(cs, many, spec)
         wide = cs[1] - cs[0]
@@ -123,6 +124,7 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, points, many, sp
             while b + width(many) <= vectored(inner, spec):
                 if large:
                     prefetch_ahead(image, at, tile, a, b, cs, bool(1), points, spec)
+                ask(after, a, b, points, spec)
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec)
                 b += width(many)
             while b < inner:
@@ -193,7 +195,7 @@ def sample_vjp(spec: Spec) -> Any:
     """Build the backward kernel of `sample`: cotangents of the image and of the source, as the spec asks.
 
     Both are added to what stands in `image_bar` and `source_bar`, so a batch item that several share receives the sum;
-    but with `spec.beside` the image's is written. The strides of the image are those of its cotangent too.
+    what is `fresh` is cleared first. The strides of the image are those of its cotangent too.
     """
 
     def sample_vjp(words, first, last):
@@ -228,22 +230,18 @@ def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
 
 @leaf
 def finish_source_bar(words, call, tile, n, t, first, count, like, spec):
-    """Add the staged cotangents of a tile's pixel coordinates to those of the source."""
-    source_bar = View(pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), call.source_bar)
+    """Add the staged cotangents of a tile's pixel coordinates to those of a grid, or to the tile's own partial sum."""
+    bars = View(pointer(words[SOURCE_BAR], zero(spec.source_bar_dtype)), call.source_bar)
     source = View(pointer(words[SOURCE], zero(spec.source_dtype)), call.source)
     finish_bars(tile, count, call.size, call.extent, like, spec)
-    put_source_bar(source_bar, source, tile, n, t, first, count, call.size, like, spec)
-
-
-@leaf
-def put_source_bar(source_bar, source, tile, n, t, first, count, size, like, spec):
-    """Add the tile's cotangents to those of the grid, or to the tile's own partial sum of those of theta."""
-    at = n * source_bar.strides[0]
     if spec.mapped:
-        at += t * source_bar.strides[1]
-        put_map_bar(source_bar.memory, at, source, tile, n, first, count, size, like, spec)
+        at = n * bars.strides[0] + t * bars.strides[1]
+        put_map_bar(bars.memory, at, source, tile, n, first, count, call.size, like, spec)
     else:
-        put_bars(source_bar.memory, at + first * source_bar.strides[1], tile, count, spec)
+        at = n * bars.strides[0] + first * bars.strides[1]
+        if call.fresh[1]:
+            clear(bars.memory, at, count * spec.ndim)
+        put_bars(bars.memory, at, tile, count, spec)
 
 
 @leaf
@@ -278,7 +276,8 @@ def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
-            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
+            if spec.rows > 2:  # to fewer, additions take so long that pixels come in time
+                prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
@@ -328,8 +327,7 @@ def grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, 
 def clear_bars(tile, count, spec):
     """Set the cotangents of pixel coordinates to 0."""
     for axis in range(spec.ndim):
-        for p in range(count):
-            tile.bars[slot(axis, p)] = type(tile.bars[0])(0)
+        clear(tile.bars, int64(slot(axis, int64(0))), count)
 
 
 @leaf

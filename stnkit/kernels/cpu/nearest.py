@@ -3,15 +3,17 @@
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import advanced, leaf
+from stnkit.kernels.cpu.ahead import ask
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, slot
 from stnkit.kernels.simd.lanes import full, gather, living, load, none_negative, store, width
 from stnkit.kernels.simd.neighbours import ones, prefetch
+from stnkit.spec import FLOAT64
 
 BLOCK = 4  # channels that are read together: where a location is, is then read once for all of them
 
 
 @leaf
-def copy_tile(out, to, image, at, raws, tile, count, cs, points, spec):
+def copy_tile(out, to, image, at, raws, tile, count, cs, after, points, spec):
     """Copy what the locations of one tile read, one block of channels after the other."""
     number = tile.weights[0]
     first = cs[0]
@@ -19,6 +21,7 @@ def copy_tile(out, to, image, at, raws, tile, count, cs, points, spec):
         last = min(first + BLOCK, cs[1])
         p = int64(0)
         while p + width(points) <= count:
+            ask(after, first - cs[0], p, points, spec)
             copy_location(out, to + p, image, at, raws, tile, p, first, last, points, spec)
             p += width(points)
         while p < count:
@@ -31,7 +34,8 @@ def copy_tile(out, to, image, at, raws, tile, count, cs, points, spec):
 def copy_location(out, to, image, at, raws, tile, p, first, last, points, spec):
     """Copy channels first .. last of location `p`, or of as many from there on as `points` has lanes.
 
-    Pixels of every second location further on are asked for: a map that turns the image changes its row as often.
+    Pixels of every second location further on are asked for: a map that turns the image changes its row as often. A
+    grid may jump, and then each of its pixels of 8 bytes lies in a line of its own.
     """
     where = slot(int64(0), p)
     if none_negative(tile.rows, where, points):
@@ -39,6 +43,9 @@ def copy_location(out, to, image, at, raws, tile, p, first, last, points, spec):
             plane = advanced(image.memory, at + c * image.strides[1])
             prefetch(plane, tile.rows, where + PREFETCH_DISTANCE, points)
             prefetch(plane, tile.rows, where + PREFETCH_DISTANCE + 2, points)
+            if spec.image_dtype == FLOAT64 and not spec.mapped:
+                prefetch(plane, tile.rows, where + PREFETCH_DISTANCE + 1, points)
+                prefetch(plane, tile.rows, where + PREFETCH_DISTANCE + 3, points)
             store(out.memory, to + c * out.strides[1], ones(plane, int64(0), tile.rows, where, points))
     else:
         for c in range(first, last):

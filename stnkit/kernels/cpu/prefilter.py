@@ -14,7 +14,7 @@ from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.prefilter import find_coefficients
 from stnkit.kernels.simd.lanes import lanes, load, store, width
 from stnkit.kernels.simd.squares import transpose
-from stnkit.spec import LANES, SIDE_BY_SIDE, Spec
+from stnkit.spec import LANES, Spec
 
 
 @functools.cache
@@ -35,7 +35,7 @@ def over_lines(address, first_chunk, last_chunk, spec):
     like = zero(spec.image_dtype)
     image, out, many = pointer(words[IMAGE], like), pointer(words[OUT], like), lanes(like, spec)
     n, inner = call.size[1], call.size[2]
-    count, at_once = call.batch * inner, SIDE_BY_SIDE * width(many)
+    count, at_once = call.batch * inner, width(many)
     memory = malloc(8 * n * at_once)
     if memory == 0:
         return SHORT_OF_MEMORY
@@ -45,8 +45,7 @@ def over_lines(address, first_chunk, last_chunk, spec):
         first = item * at_once
         wide = min(at_once, count - first)
         copy_lines(block, image, first, wide, n, inner, bool(1), many)
-        for k in range((wide + width(many) - 1) // width(many)):
-            find_coefficients(advanced(block, k * n * width(many)), width(many), n, many, spec)
+        find_coefficients(block, at_once, n, many, spec)
         copy_lines(block, out, first, wide, n, inner, bool(0), many)
     free(memory)
     return 0
@@ -54,29 +53,11 @@ def over_lines(address, first_chunk, last_chunk, spec):
 
 @leaf
 def copy_lines(block, array, first, wide, n, inner, inwards, many):
-    """Copy `wide` lines, from number `first` on, into a block or back: as many as there are lanes lie side by side.
+    """Copy `wide` lines, from number `first` on, into a block or back, where they lie side by side.
 
-    Neighbours are copied row by row, as each row of the array may lie in a page of memory of its own.
+    They are as many as there are lanes, a multiple of `LANES`, or fewer; the lanes left over hold zeros. Neighbours are
+    copied row by row, as each row of the array may lie in a page of memory of its own.
     """
-    if wide == SIDE_BY_SIDE * width(many) and first % inner + wide <= inner:
-        array = advanced(array, first // inner * n * inner + first % inner)
-        for i in range(n):
-            for k in range(SIDE_BY_SIDE):
-                inside, outside = (k * n + i) * width(many), i * inner + k * width(many)
-                if inwards:
-                    store(block, inside, load(array, outside, many))
-                else:
-                    store(array, outside, load(block, inside, many))
-    else:
-        for k in range((wide + width(many) - 1) // width(many)):
-            done = k * width(many)
-            few = min(width(many), wide - done)
-            copy_few(advanced(block, done * n), array, first + done, few, n, inner, inwards, many)
-
-
-@leaf
-def copy_few(block, array, first, wide, n, inner, inwards, many):
-    """Copy as many lines as there are lanes, a multiple of `LANES`, or fewer; the lanes left over hold zeros."""
     if wide == width(many) and first % inner + wide <= inner:
         array = advanced(array, first // inner * n * inner + first % inner)
         for i in range(n):

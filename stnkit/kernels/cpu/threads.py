@@ -25,7 +25,8 @@ from stnkit.kernels.cpu.call import SLOTS, Arguments
 from stnkit.kernels.cpu.factories import Kernel
 from stnkit.kernels.cpu.start import starter
 
-SMALL = 1 << 18  # taps read, some 0.1 ms; below it, threads save less than they may lose
+ASLEEP = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"  # whether threads wait so, from the start
+SMALL = 1 << (18 if ASLEEP else 17)  # taps read, some 50 us; below it, threads save less than it costs to start them
 ANY = 1 << 30  # threads: as many as there are
 IMPORT = 0.5  # seconds: of importing Numba, and of readying its threads
 

@@ -39,6 +39,7 @@ def arguments_at(words, spec):
         (words[35], words[36], words[37]),
         (words[38], words[39]),
         (words[40], words[41], words[42]),
+        (words[43], words[44]),
         words[PLACE],  # the sizes have it
         words[STATUS],
     )

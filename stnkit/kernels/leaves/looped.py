@@ -5,7 +5,7 @@ from stnkit.kernels.leaves.axis import whole
 from stnkit.kernels.leaves.filter_weights import cubic_rise, lanczos, mitchell
 from stnkit.kernels.leaves.padding import base, is_lost, neighbour, settle, tap_period
 from stnkit.kernels.leaves.splines import spline, spline_slopes
-from stnkit.spec import MITCHELL
+from stnkit.spec import MASK, MITCHELL
 
 UNKNOWN = float("nan")
 
@@ -80,6 +80,6 @@ def looped_tap(first, k, lost, n, padding, spec):
     """Return the number, in memory, of the pixel that tap `k` reads, or -1 for a dead tap."""
     K = type(n)
     i, span = K(first + k), tap_period(n, padding, spec)
-    if span > 0:
+    if span > 0 and padding != MASK:
         i = K(i - span) if i >= span else i  # six taps reach over so many periods of two pixels
     return select(lost, K(-1), neighbour(i, n, padding, spec))

@@ -158,12 +158,23 @@ def settle(x, n, padding, spec):
 
 @leaf
 def base(i, n, padding, spec):
-    """Bring the index of the first tap into the period of a padding that acts on indices."""
-    if padding == WRAP or spec.taps > 2:
+    """Bring the index of the first tap into the period of a padding that acts on indices; a mask leaves it near."""
+    if padding == WRAP or (spec.taps > 2 and padding != MASK):
         span = tap_period(n, padding, spec)
         if span > 0:
             i = type(n)(i % span) if (i < 0 or i >= span) else i
     return i
+
+
+@leaf
+def mirrored(i, n):
+    """Mirror an index, half a footprint outside at most, at the centres of the outermost pixels, which are `n`."""
+    K = type(n)
+    last = K(n - 1)
+    for _ in range(2):  # of two pixels, a footprint of six taps reaches over two mirrors
+        i = K(-i) if i < 0 else i
+        i = K(2 * last - i) if i > last else i
+    return K(0) if n == 1 else i
 
 
 @leaf
@@ -179,6 +190,8 @@ def neighbour(i, n, padding, spec):
         return select(in_bounds(i, n), i, K(-1))
     if padding == BORDER or padding == BORDER_MARGIN or (spec.taps <= 2 and padding != WRAP):
         return K(0) if i < 0 else (K(n - 1) if i >= n else i)
+    if padding == MASK:
+        return mirrored(i, n)
     span = tap_period(n, padding, spec)
     i = K(i + span) if i < 0 else i
     i = K(i - span) if i >= span else i

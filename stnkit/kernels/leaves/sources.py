@@ -109,6 +109,7 @@ def coordinate(source, n, point, size, axis, like, spec):
         z = lattice(point[0], size[0], like, spec)
         return mapped(source, at, x, y, z, axis, like, spec)
     step, along = (int64(spec.ndim), int64(1)) if spec.dense else (source.strides[3], source.strides[4])
+    step = int64(1) if spec.apart else step
     at += (point[0] - start(size, 0, spec)) * source.strides[1] + (point[1] - start(size, 1, spec)) * source.strides[2]
     return type(like)(source.memory[at + (point[2] - start(size, 2, spec)) * step + axis * along])
 

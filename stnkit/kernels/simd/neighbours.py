@@ -49,6 +49,10 @@ def prefetch(memory: Any, offsets: Any, p: Any, like: Any) -> None:
     """
 
 
+def touch(memory: Any, at: Any) -> None:
+    """Ask for what stands at `at`; a hint as well."""
+
+
 def _neighbours(
     memory: Any, at: Any, offsets: Any, p: Any, step: Any, points: Any, many: Any, taps: int
 ) -> tuple[Any, ...]:
@@ -113,17 +117,27 @@ def _ones(context, builder, signature, args):
 
 
 @intrinsic(prefetch, lambda memory, offsets, p, like: types.void)
-def _touch(context, builder, signature, args):
+def _prefetch(context, builder, signature, args):
     like = signature.args[3]
     first = builder.gep(args[1], [word(builder, args[2])])
+    for k in (0, like.count // 2) if is_lanes(like) else (0,):
+        _ask(builder, args[0], builder.load(builder.gep(first, [ir.Constant(I64, k)])))
+    return context.get_dummy_value()
+
+
+@intrinsic(touch, lambda memory, at: types.void)
+def _touch(context, builder, signature, args):
+    _ask(builder, *args)
+    return context.get_dummy_value()
+
+
+def _ask(builder: Any, memory: Any, at: Any) -> None:
+    """Prefetch what stands at `at`."""
     byte = ir.IntType(8).as_pointer()
     code = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
     prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], code)
-    for k in (0, like.count // 2) if is_lanes(like) else (0,):
-        offset = word(builder, builder.load(builder.gep(first, [ir.Constant(I64, k)])))
-        where = builder.bitcast(builder.gep(args[0], [offset]), byte)
-        builder.call(prefetch, [where, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
-    return context.get_dummy_value()
+    where = builder.bitcast(builder.gep(memory, [word(builder, at)]), byte)
+    builder.call(prefetch, [where, ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)])
 
 
 _short_rows(pairs, 2)
