@@ -382,3 +382,40 @@ def test_importing_dask_parts_loads_no_scheduler() -> None:
     script = "import stnkit.dask, sys; assert not {'distributed', 'numba', 'zarr', 'torch', 'jax'} & set(sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+@pytest.mark.parametrize("mode", ["constant", "grid-constant", "nearest", "mirror", "reflect", "wrap", "grid-wrap"])
+def test_functions_of_scipy(plain, order: int, mode: str) -> None:
+    """Bits are those of the whole, but of coefficients, which are filtered chunk by chunk: see above."""
+    from stnkit import ndimage
+
+    random, options = np.random.default_rng(0), {"order": order, "mode": mode, "cval": 0.5}
+    image, turn = random.random((31, 34)), np.array([[0.9, 0.2], [-0.2, 0.8]])
+    points = random.uniform(-3, 36, (2, 6, 5))
+    chunked, apart = da.from_array(image, chunks=(12, 15)), da.from_array(points, chunks=(1, 4, 3))
+    bound = 9 * (64 + 16) * np.finfo(float).eps if order > 1 else 0
+    expected = ndimage.affine_transform(image, turn, [3.0, 5.0], (9, 11), **options)
+    found = ndimage.affine_transform(chunked, turn, [3.0, 5.0], (9, 11), **options)
+    np.testing.assert_allclose(found.compute(scheduler="sync"), expected, rtol=0, atol=bound)
+    expected = ndimage.map_coordinates(image, points, **options)
+    for one, other in ((chunked, points), (chunked, apart), (image, apart)):
+        found = ndimage.map_coordinates(one, other, **options)
+        np.testing.assert_allclose(found.compute(scheduler="sync"), expected, rtol=0, atol=bound)
+
+
+def test_functions_of_scipy_keep_channels_and_integers(plain) -> None:
+    from stnkit import ndimage
+
+    image = np.random.default_rng(0).integers(0, 255, (2, 3, 12, 13)).astype("uint8")
+    chunked = da.from_array(image, chunks=(1, 3, 5, 6))
+    for call in (
+        lambda given: ndimage.shift(given, (0, 0, 2.5, -1.25), order=1),
+        lambda given: ndimage.rotate(given, 20, (2, 3), order=1),
+        lambda given: ndimage.zoom(given, (1, 1, 1.5, 0.5), order=1),
+    ):
+        out = call(chunked)
+        equal(out.compute(scheduler="sync"), call(image))
+        assert out.chunks[0] == (1, 1)
+    with pytest.raises(ValueError, match="as Dask's arrays are worked out later; pass a dtype"):
+        ndimage.shift(chunked, 1, output=np.empty(image.shape))
