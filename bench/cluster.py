@@ -63,7 +63,7 @@ def measure(folder: Path, gigabytes: float) -> dict[str, Any]:
     for workers, count in ((2, 1), (1, 2)):
         runs = []
         for is_killed in (False, False, True):
-            own = {"n_workers": workers, "threads_per_worker": count, "memory_limit": LIMIT, "dashboard_address": None}
+            own = {"n_workers": workers, "threads_per_worker": count, "memory_limit": LIMIT, "dashboard_address": ":0"}
             with LocalCluster(processes=True, **own) as cluster, Client(cluster) as client:
                 begin = time.perf_counter()
                 killer = threading.Timer(6, kill_one, [client]) if is_killed else None

@@ -1,8 +1,9 @@
-"""Registers two volumes that lie on disk, chunk by chunk: `python docs/examples/volumes.py [--side 512] [--folder PATH]`.
+"""Registers two volumes that lie on disk, chunk by chunk: `python docs/examples/volumes.py [--side 512]`.
 
-Both are zarr arrays, of which a task holds no more than a few chunks: memory does not grow with the volumes. Twenty steps of
-gradient descent lay the moving volume over the fixed one. Each is one graph: the warped volume, its difference from the
-fixed one, and the cotangent of theta, a sum over all chunks. Writes `volumes.png`: a slice before and after, and the loss.
+Both are zarr arrays, of which a task holds no more than a few chunks: memory does not grow with the volumes. Twenty
+steps of gradient descent lay the moving volume over the fixed one. Each is one graph: the warped volume, its difference
+from the fixed one, and the cotangent of theta, a sum over all chunks. Writes `volumes.png`: a slice before and after,
+and the loss.
 """
 
 import argparse
