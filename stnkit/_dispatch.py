@@ -122,6 +122,12 @@ def _jax() -> ModuleType:
     return jax
 
 
+def _dask() -> ModuleType:
+    from stnkit import dask
+
+    return dask
+
+
 def _tensorflow() -> ModuleType:
     from stnkit import tensorflow
 
@@ -129,7 +135,7 @@ def _tensorflow() -> ModuleType:
 
 
 # The package that defines an array's type, and what imports the package here that takes such arrays.
-FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax, "tensorflow": _tensorflow}
+FRAMEWORKS = {"torch": _torch, "jax": _jax, "jaxlib": _jax, "tensorflow": _tensorflow, "dask": _dask}
 
 SCALARS = frozenset((str, bool, int, float))  # types of options that can be a part of a key
 LISTS = frozenset((tuple, list))

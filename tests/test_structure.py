@@ -25,7 +25,7 @@ FOLDERS = {name.removesuffix(".__init__") for name in ROOMS if name.endswith("._
 ROOMS = {name.removesuffix("__init__").rstrip("."): path for name, path in ROOMS.items()}
 LONGEST = 350  # lines; what `api` has is documentation
 LATER = {  # imported once they are asked for
-    "_dispatch": {"api.fast_path", "jax", "tensorflow", "torch"},
+    "_dispatch": {"api.fast_path", "dask", "jax", "tensorflow", "torch"},
     "": {"ndimage", "nn", "tiles", "transforms"},
 }
 
@@ -90,7 +90,7 @@ def test_layout():
         assert lines <= LONGEST or room.startswith("api."), f"{room}: {lines} lines"
         parent, _, name = room.rpartition(".")
         beside = {other.rpartition(".")[2] for other in ROOMS if other.rpartition(".")[0] == parent} - {""}
-        beside |= {"cpu", "cuda", "device", "torch", "jax"}
+        beside |= {"cpu", "cuda", "device", "torch", "jax", "dask"}
         assert not any(name.startswith(f"{other}_") for other in beside), room
 
 
@@ -204,7 +204,7 @@ def test_importing_loads_no_framework():
     script = """
 import sys
 import stnkit
-heavy = {"numba", "torch", "jax", "tensorflow", "keras", "cupy", "scipy", "rich", "PIL", "matplotlib"}
+heavy = {"numba", "torch", "jax", "tensorflow", "keras", "cupy", "dask", "scipy", "rich", "PIL", "matplotlib"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 import numpy as np
 image, grid = np.ones((1, 1, 2, 2)), np.zeros((1, 1, 1, 2))

@@ -19,7 +19,7 @@ from stnkit.kernels.objects import shipped
 
 Facts = dict[str, Any]
 
-REPORTED = ("torch", "jax", "tensorflow", "keras", "cupy", "scipy", "cv2")  # by the names they are imported by
+REPORTED = ("torch", "jax", "tensorflow", "keras", "cupy", "dask", "scipy", "cv2")  # by the names they are imported by
 
 # Instruction sets that change how a sampler is vectorised, of the hundred that LLVM knows by name.
 VECTORS = (

@@ -15,6 +15,11 @@ def is_foreign(given: Any) -> bool:
     return not isinstance(given, (np.ndarray, *LOOSE)) and hasattr(given, "shape") and hasattr(given, "dtype")
 
 
+def is_lazy(array: Array) -> bool:
+    """Tell whether an array is one of Dask, whose numbers are worked out later, chunk by chunk."""
+    return any(base.__module__.partition(".")[0] == "dask" for base in type(array).__mro__)
+
+
 def namespace(array: Array) -> Namespace:
     """Return the functions of an array's framework."""
     if isinstance(array, np.ndarray):

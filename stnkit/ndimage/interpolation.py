@@ -8,7 +8,7 @@ import numpy as np
 
 from stnkit.ndimage import geometry
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import Array, dtype_name, is_foreign
+from stnkit.ndimage.frameworks import Array, dtype_name, is_foreign, is_lazy, namespace
 from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same
 from stnkit.ndimage.outputs import COMPLEX, asked, delivered
 from stnkit.ndimage.resampling import resampled
@@ -76,6 +76,9 @@ def map_coordinates(
     image, xp, how = entered(input, order, mode, cval, prefilter)
     if not is_foreign(coordinates):
         coordinates = np.asarray(coordinates)
+    elif is_lazy(coordinates) and isinstance(image, np.ndarray):
+        image = namespace(coordinates).asarray(image)
+        xp = namespace(image)
     if dtype_name(coordinates) in COMPLEX:
         msg = "`coordinates` must be real: Complex type not supported"
         raise TypeError(msg)

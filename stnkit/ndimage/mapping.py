@@ -7,7 +7,7 @@ import numpy as np
 from stnkit.ndimage import geometry
 from stnkit.ndimage.boundaries import boundary, degree
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import Array, Namespace, dtype_name, dtype_of, is_foreign, joined, namespace
+from stnkit.ndimage.frameworks import Array, Namespace, dtype_name, dtype_of, is_foreign, is_lazy, joined, namespace
 from stnkit.ndimage.geometry import Map, Shape
 from stnkit.ndimage.outputs import COMPLEX, asked, delivered, rounded
 from stnkit.ndimage.resampling import How, resampled
@@ -58,13 +58,18 @@ def same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
 
 
 def grid(coordinates: Array, image: Array, xp: Namespace) -> Array:
-    """Return coordinates as a grid, x first: one row of locations, seen as lying in as many axes as the image has."""
+    """Return coordinates as a grid, x first: one row of locations, seen as lying in as many axes as the image has.
+
+    A lazy image has them in the axes that they have, if these are as many.
+    """
     own = namespace(coordinates)
     if not dtype_name(coordinates).startswith(("float", "bfloat")):
         coordinates = coordinates.astype(np.float64) if own is np else own.astype(coordinates, own.float32)
     count = coordinates.shape[0]
+    if is_lazy(image) and coordinates.ndim == count + 1:  # chunks stay as they are
+        return own.stack([coordinates[k] for k in reversed(range(count))], axis=-1)
     flat = coordinates.reshape(count, -1)
     rows = flat[::-1].T if own is np else own.permute_dims(own.flip(flat, axis=0), (1, 0))
-    if own is np and xp is not np:
+    if own is np and xp is not np and not is_lazy(image):
         rows = joined(np.ascontiguousarray(rows), image, xp, dtype_of(dtype_name(rows), xp))
     return rows.reshape(*(1,) * (count - 1), -1, count)

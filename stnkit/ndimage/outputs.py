@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stnkit.ndimage.errors import ArgumentError, DtypeError
-from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, wide_float
+from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, is_lazy, wide_float
 
 Shape = tuple[int, ...]
 
@@ -33,7 +33,7 @@ def asked(output: Any, image: Array, shape: Shape) -> Output:
     if output is None:
         return Output(own)
     if hasattr(output, "shape") and hasattr(output, "ndim") and not isinstance(output, (type, np.dtype)):
-        return _array(output, is_complex, shape)
+        return _array(output, image, is_complex, shape)
     name = _named(output)
     if name not in COMPLEX and is_complex:
         if isinstance(output, str):
@@ -49,7 +49,7 @@ def asked(output: Any, image: Array, shape: Shape) -> Output:
     return Output(name)
 
 
-def _array(output: Any, is_complex: bool, shape: Shape) -> Output:
+def _array(output: Any, image: Array, is_complex: bool, shape: Shape) -> Output:
     if tuple(output.shape) != shape:
         msg = f"`output` must have the shape {shape}; got {tuple(output.shape)}: output shape not correct"
         raise ArgumentError(msg)
@@ -62,6 +62,9 @@ def _array(output: Any, is_complex: bool, shape: Shape) -> Output:
         raise ArgumentError(msg)
     if type(output).__module__.partition(".")[0] in ("jax", "jaxlib"):
         msg = "`output` cannot be written to: arrays of JAX are immutable; pass a dtype"
+        raise ArgumentError(msg)
+    if is_lazy(image) or is_lazy(output):
+        msg = "`output` cannot be written to, as Dask's arrays are worked out later; pass a dtype"
         raise ArgumentError(msg)
     return Output(name, output)
 

@@ -8,7 +8,17 @@ import numpy as np
 import stnkit
 from stnkit.backends.interop import framework_of, mixture
 from stnkit.ndimage.boundaries import boundary, coefficients, degree
-from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, is_foreign, joined, wide_float
+from stnkit.ndimage.frameworks import (
+    Array,
+    Namespace,
+    cast,
+    dtype_name,
+    dtype_of,
+    is_foreign,
+    is_lazy,
+    joined,
+    wide_float,
+)
 from stnkit.ndimage.outputs import COMPLEX, FLOATS, Output, arithmetic, delivered, rounded
 from stnkit.ndimage.separable import is_separable, separable
 
@@ -77,16 +87,16 @@ def resampled(
     parts = _parts(image, xp) if layout.is_complex else image
     turned = xp.permute_dims(parts, _turn(layout)) if xp is not np else parts.transpose(_turn(layout))
     picture = cast(turned.reshape(layout.split(shape, tuple(shape[k] for k in axes))), work, xp)
-    padding = edge.padding
-    if how.filters:
+    padding, lazy = edge.padding, is_lazy(image)
+    if how.filters and not lazy:  # Dask's chunks are filtered one by one, with what lies around them
         filtered = tuple(range(-len(axes), 0)) if not layout.last else tuple(range(-len(axes) - 1, -1))
         picture, padding = coefficients(picture, order, edge, fills if layout.is_complex else fills[0], filtered, xp)
-    precise = wide_float(xp) if order == 0 or work == "float64" else "float32"
+    precise = wide_float(xp) if order == 0 or work == "float64" or lazy else "float32"
     placed = _placed(source, picture, precise if is_map else None, xp)
     into = _written(output, layout, work, image, shape, size)
     options: dict[str, Any] = {
         "mode": f"spline{order}",
-        "prefilter": False,
+        "prefilter": how.filters and lazy,
         "padding_mode": _paddings(padding, shape, axes, len(size)),
         "fill_value": fills.tolist() if layout.is_complex else float(fills[0]),
         "align_corners": edge.align,
@@ -150,6 +160,8 @@ def _turn(layout: Layout) -> Shape:
 
 def _placed(source: Array, like: Array, dtype: str | None, xp: Namespace) -> Array:
     """Return a source of coordinates as an array of the image's framework, and of a dtype if one is said."""
+    if is_lazy(like) and isinstance(source, np.ndarray):  # of which Dask's samplers want the numbers
+        return source if dtype is None else source.astype(dtype)
     if is_foreign(source) and framework_of(source) != framework_of(like):
         name = "coordinates" if dtype is None else "matrix"
         raise mixture(name, source, "input", like)

@@ -1,0 +1,77 @@
+"""From arguments to a job: arrays are checked against each other, and the output is cut into chunks."""
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from stnkit import validation
+from stnkit.backends.interop import no_array, unmasked
+from stnkit.calls.arguments import Choices
+from stnkit.calls.control_points import known
+from stnkit.calls.derivatives import NAMES
+from stnkit.calls.sampling import Form, fits_output, formed
+from stnkit.dask.axes import unknown
+from stnkit.dask.cutting import Asked, Cut, Fitted
+from stnkit.dask.stores import stored
+from stnkit.spec import MAPS, THIN_PLATE_SPLINE
+
+Array = Any
+
+
+def entered(asked: Asked, image: Array, source: Array, options: dict[str, Any], cotangent: Array = None) -> Fitted:
+    """Check a call, and cut its output into chunks, or take those of its cotangent."""
+    image = in_chunks("image", image) if isinstance(image, da.Array) else stored("image", image)
+    source = _map(asked.kind, source) if asked.kind in MAPS else _lattice(asked.kind, source)
+    if cotangent is not None:
+        cotangent = in_chunks("cotangent", cotangent)
+    form = _form(asked, image, source, options, cotangent)
+    return Cut(asked, image, source, options, cotangent, form).fitted()
+
+
+def in_chunks(name: str, given: Any) -> Array:
+    """Return a Dask array, whose chunks are known; refuse what is none."""
+    if not isinstance(given, da.Array):
+        raise no_array(name, given, "a Dask array", "dask")
+    if unknown(given.chunks):
+        msg = f"`{name}` has chunks of unknown size; call `{name}.compute_chunk_sizes()` before"
+        raise ValueError(msg)
+    return given
+
+
+def _map(kind: int, theta: Any) -> np.ndarray:
+    if isinstance(theta, da.Array):
+        msg = (
+            "`theta` must be a NumPy array, as its numbers say which chunks of the image are read; "
+            "pass `theta.compute()`"
+        )
+        raise TypeError(msg)
+    name = NAMES[kind]
+    if not isinstance(theta, np.ndarray):
+        raise no_array(name, theta, "a NumPy array")
+    return unmasked(name, theta)
+
+
+def _lattice(kind: int, source: Any) -> Array:
+    """Return a flow or a grid whose chunks are known; its last axis has one."""
+    name = NAMES[kind]
+    if isinstance(source, np.ndarray):
+        return unmasked(name, source)
+    if not isinstance(source, da.Array):
+        raise no_array(name, source, "a Dask array or a NumPy array", "dask")
+    source = in_chunks(name, source)
+    return source if source.ndim == 0 or len(source.chunks[-1]) == 1 else source.rechunk({source.ndim - 1: -1})
+
+
+def _form(asked: Asked, image: Array, source: Array, options: dict[str, Any], cotangent: Array) -> Form:
+    """Check shapes, dtypes and options, as the plain function does."""
+    words = {word: options[word] for word in Choices._fields if word in options}
+    choices = Choices(**words)._replace(size=asked.size)
+    if asked.kind == THIN_PLATE_SPLINE:
+        choices = choices._replace(control_points=known(choices.control_points))
+        options["control_points"] = choices.control_points
+    form = formed(asked.kind, image, source, choices, cotangent)
+    validation.fill(choices.fill_value, form.channels, form.options.interp, form.image_dtype, np.dtype(source.dtype))
+    if cotangent is not None:
+        fits_output(cotangent, form)
+    return form

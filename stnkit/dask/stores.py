@@ -1,0 +1,35 @@
+"""Images that are read in tasks: arrays in memory, files that are mapped, and stores of chunks."""
+
+import mmap
+from typing import Any
+
+import numpy as np
+
+from stnkit.backends.interop import no_array, unmasked
+
+WANTED = "a Dask array, a NumPy array, or a store with `shape`, `dtype` and `[]`, as a zarr array"
+
+
+class Mapped:
+    """A file of numbers: each task maps it for itself, and no pixel is a part of the graph."""
+
+    def __init__(self, array: np.memmap[Any, Any]) -> None:
+        self.file, self.offset = str(array.filename), array.offset
+        self.order = "C" if array.flags.c_contiguous else "F"
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        given: Any = {"dtype": self.dtype, "shape": self.shape, "offset": self.offset, "order": self.order}
+        return np.asarray(np.memmap(self.file, mode="r", **given)[where])
+
+
+def stored(name: str, given: Any) -> Any:
+    """Return what tasks read an image from; refuse what is none."""
+    if type(given) is np.memmap and isinstance(given.base, mmap.mmap):  # views do not know where they begin
+        return Mapped(given)
+    if isinstance(given, np.ndarray):
+        return unmasked(name, given)
+    dtype = getattr(given, "dtype", None)
+    if not (hasattr(given, "shape") and hasattr(given, "__getitem__") and isinstance(dtype, np.dtype)):
+        raise no_array(name, given, WANTED, "dask")
+    return given
