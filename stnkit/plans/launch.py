@@ -118,7 +118,7 @@ def backward(
     # The slope of nearest is 0 everywhere: its source's cotangent is done as it stands.
     slopes = (wrt[0], wrt[1] and options.interp not in CHOOSING)
     fresh = (
-        slopes[0] and whole.work > 0 and not (adding or whole.spec.margined),
+        slopes[0] and whole.work > 0 and not (adding or whole.spec.margined or whole.spec.placed),
         slopes[1] and whole.work > 0 and sources == whole.batch and not whole.spec.mapped,
     )
     beside = fresh[0] and cotangent[2] == 1 and is_beside(whole)
