@@ -164,7 +164,7 @@ def test_a_full_disk(tmp_path, ending):
     done = warp(4_000)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert os.strerror(errno.EFBIG) in done.stderr
+    assert f"out.{ending}: {os.strerror(errno.EFBIG)}; once there is room, the same command goes on" in done.stderr
     assert not (tmp_path / "out.tif").exists()
     done = warp(resource.RLIM_INFINITY)
     assert done.returncode == 0, done.stderr

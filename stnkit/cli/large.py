@@ -1,6 +1,7 @@
 """Images that are warped in blocks: zarr and TIFF, and what is kept of a file beside its pixels."""
 
 import copy
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from stnkit.tiles.record import ENDING
 
 TIFF = (".tif", ".tiff")
 ZARR = ".zarr"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Matrix = Callable[[tuple[int, int], tuple[int, int]], NDArray[np.float64]]
 
@@ -72,7 +74,8 @@ def warp(
         extent = shape[rows], shape[rows + 1]
         size = canvas or extent
         theta = matrix(extent, size)
-        with _made(target, image, (*shape[:rows], *size, *shape[rows + 2 :]), extent) as (out, record):
+        made = _made(target, image, (*shape[:rows], *size, *shape[rows + 2 :]), extent)
+        with _full(target), made as (out, record):
             warp_blocks(
                 image.pixels,
                 theta,
@@ -87,6 +90,18 @@ def warp(
                 fill_value=fill[0] if len(fill) == 1 else fill,
                 data_format="channels_last" if image.channels_last else "channels_first",
             )
+
+
+@contextmanager
+def _full(target: Path) -> Iterator[None]:
+    """Say of a disk that is full what can be done."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        message = f"{target}: {error.strerror}; once there is room, the same command goes on with what is missing"
+        raise OSError(message) from error
 
 
 def _package(name: str) -> ModuleType:
