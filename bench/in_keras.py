@@ -1,7 +1,7 @@
 """Keras' functions that warp images, and those of `stnkit.keras.ops`: `KERAS_BACKEND=jax python -m bench.in_keras`.
 
 A batch of pictures, channels last, is warped forwards, and backwards to the pictures: as a compiled program in JAX and
-TensorFlow, and eagerly in torch. Sides are compared first and then called in turn, and times are medians; processor
+TensorFlow, and eagerly in torch and in JAX again. Sides are compared first and then called in turn, and times are medians; processor
 time tells what a core does, whatever else runs on the machine. Writes JSON to `bench/results`; `python -m
 bench.in_keras table` writes what is there to the documentation's page on Keras.
 """
@@ -49,7 +49,7 @@ def inputs() -> dict[str, tuple[np.ndarray, ...]]:
     }
 
 
-def sides(name: str, arrays: tuple[np.ndarray, ...]) -> dict[str, dict[str, tuple[Call, Call]]]:
+def sides(name: str, arrays: tuple[np.ndarray, ...], compiled: bool) -> dict[str, dict[str, tuple[Call, Call]]]:
     """Return how each side is called, forwards and backwards; a call ends when its result is there."""
     import keras
 
@@ -60,19 +60,20 @@ def sides(name: str, arrays: tuple[np.ndarray, ...]) -> dict[str, dict[str, tupl
     found = {}
     for side, module in (("stnkit", ops), ("Keras", keras.ops.image)):
         function = getattr(module, name)
-        found[side] = _calls(lambda *given, function=function: function(*given, *rest), tensors)
+        found[side] = _calls(lambda *given, function=function: function(*given, *rest), tensors, compiled)
     return found
 
 
-def _calls(function: Callable[..., Any], tensors: list[Any]) -> dict[str, Call]:
+def _calls(function: Callable[..., Any], tensors: list[Any], compiled: bool) -> dict[str, Call]:
     import keras
 
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        forward = jax.jit(function)
-        back = jax.jit(jax.grad(lambda *given: function(*given).sum()))
+        forward, back = function, jax.grad(lambda *given: function(*given).sum())
+        if compiled:
+            forward, back = jax.jit(forward), jax.jit(back)
         return {
             "forward": lambda: forward(*tensors).block_until_ready(),
             "gradient": lambda: back(*tensors).block_until_ready(),
@@ -104,13 +105,13 @@ def _calls(function: Callable[..., Any], tensors: list[Any]) -> dict[str, Call]:
     return {"forward": lambda: program(*tensors).numpy(), "gradient": lambda: slope(*tensors).numpy()}
 
 
-def measure() -> dict[str, Any]:
+def measure(compiled: bool = True) -> dict[str, Any]:
     """Return milliseconds, and those of processor time, by function, direction and side."""
     import keras
 
     found: dict[str, Any] = {}
     for name, arrays in inputs().items():
-        by_side = sides(name, arrays)
+        by_side = sides(name, arrays, compiled)
         for direction in ("forward", "gradient"):
             calls = {side: by_side[side][direction] for side in by_side}
             first, second = (keras.ops.convert_to_numpy(call()) for call in calls.values())
@@ -154,8 +155,11 @@ def main() -> int:
 
     backend = keras.backend.backend()
     versions = {"keras": keras.__version__, "numpy": np.__version__}
-    kept = {"backend": backend, "versions": versions, "found": measure()}
-    (RESULTS / f"keras-{backend}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    for compiled in (True, False) if backend == "jax" else (True,):
+        label = backend if compiled else f"{backend}, eager"
+        kept = {"backend": label, "versions": versions, "found": measure(compiled)}
+        path = RESULTS / f"keras-{label.replace(', ', '-')}.json"
+        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
