@@ -1,5 +1,7 @@
 """Dask arrays: any chunks give the bits of the whole, graphs stay small, and what cannot work is said."""
 
+import doctest
+import importlib
 import itertools
 import os
 import pickle
@@ -376,6 +378,15 @@ for bar, expected in zip(bars, stnkit.affine_sample_vjp(whole, image, theta), st
 def test_arrays_may_be_expressions() -> None:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-W", "ignore", "-c", EXPRESSIONS], check=True, env=environment)
+
+
+def test_examples_print_what_they_show(plain) -> None:
+    module = importlib.import_module("stnkit.dask")
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        for example in doctest.DocTestFinder(recurse=False).find(getattr(module, name), name, module=False, globs={}):
+            with dask.config.set(scheduler="sync"):
+                assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
 
 
 def test_importing_dask_parts_loads_no_scheduler() -> None:
