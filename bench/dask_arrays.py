@@ -1,8 +1,8 @@
 """Samplers on Dask arrays beside dask-image, and beside the same call without Dask: `python -m bench dask`.
 
-An image of 4096 x 4096 in float32 and chunks, on the threaded scheduler with two threads; all sides in one process, in turn.
-"kept" is the result in its chunks, as `persist` leaves it; "whole" is one array, into which Dask copies the chunks. Times
-are medians. Writes JSON to `bench/results`.
+An image of 4096 x 4096 in float32 and chunks, on the threaded scheduler with two threads; all sides in one process, in
+turn. "kept" is the result in its chunks, as `persist` leaves it; "whole" is one array, into which Dask copies the
+chunks. Times are medians. Writes JSON to `bench/results`.
 """
 
 import sys
