@@ -308,7 +308,7 @@ def floors(theme: Theme) -> Figure:
     stories = (
         ("functions", "what a user reads", ("api/", "prefilter/", "antialias/")),
         ("calls", "arguments in one form", ("calls/", "validation/", "_dispatch.py")),
-        ("whole arrays", "what is allocated and run", ("backends/cpu", "backends/cuda", "plans/")),
+        ("whole arrays", "what is allocated and run", ("backends/cpu", "backends/cuda", "bounds/, plans/")),
         ("loops", "order, threads, tiles", ("kernels/cpu", "kernels/cuda")),
         ("numbers", "one axis, one location", ("kernels/leaves", "kernels/simd")),
         ("names", "choices, and compiling", ("spec.py", "dtypes.py", "kernels/compiler")),
@@ -336,8 +336,8 @@ def floors(theme: Theme) -> Figure:
     axes.add_patch(Rectangle((13.05, 0), 2.45, 5.94, fc=theme.fill, ec="none"))
     axes.text(14.27, 5.61, "frameworks", color=theme.ink, va="center", ha="center", fontsize=11, fontweight="bold")
     axes.text(14.27, 5.26, "above all of these", color=theme.soft, va="center", ha="center", fontsize=9)
-    for i, room in enumerate(("torch/", "jax/", "ndimage/", "transforms/", "nn.py", "cli/, demo/")):
-        _room(axes, theme, (13.46, 4.22 - 0.81 * i), 1.62, room, theme.soft)
+    for i, room in enumerate(("torch/", "jax/", "ndimage/", "tiles/", "transforms/", "nn.py", "cli/, demo/")):
+        _room(axes, theme, (13.46, 4.3 - 0.7 * i), 1.62, room, theme.soft)
     axes.add_patch(Polygon([(-0.2, 6.03), (12.9, 6.03), (6.35, 6.68)], fc=theme.line, ec="none"))
     arrow(axes, (15.8, 5.7), (15.8, 0.2), theme.soft)
     axes.text(

@@ -30,9 +30,9 @@ IN_KERAS = ("guides/keras.md", "migrate/keras.md")  # which `in_keras` runs on e
 RECIPES = [name for name in PAGES if name.startswith("gallery/") and name != "gallery/index.md"]
 
 PUBLIC = (  # modules whose names a user imports; `stnkit.torch` and `stnkit.jax` have those of `stnkit`
-    "stnkit", "stnkit.dask", "stnkit.ndimage", "stnkit.nn", "stnkit.tiles", "stnkit.transforms", "stnkit.torch.functional",
-    "stnkit.torch.nn", "stnkit.torch.onnx", "stnkit.jax.nn", "stnkit.jax.scipy", "stnkit.keras",
-    "stnkit.keras.ops",
+    "stnkit", "stnkit.dask", "stnkit.ndimage", "stnkit.nn", "stnkit.tiles", "stnkit.transforms",
+    "stnkit.torch.functional", "stnkit.torch.nn", "stnkit.torch.onnx", "stnkit.jax.nn", "stnkit.jax.scipy",
+    "stnkit.keras", "stnkit.keras.ops",
 )  # fmt: skip
 
 

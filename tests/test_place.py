@@ -187,7 +187,7 @@ def same(got, expected, where=True):
     np.testing.assert_array_equal(np.where(where, got, 0).astype(float), np.where(where, expected, 0).astype(float))
 
 
-@settings(max_examples=60, **SHARED)
+@settings(max_examples=50, **SHARED)
 @given(data=st.data())
 def test_values_are_those_of_the_whole(plain, data):
     whole = data.draw(wholes(fills=(0.75, np.inf)))
@@ -196,7 +196,7 @@ def test_values_are_those_of_the_whole(plain, data):
     same(tile.call(plain, place=place), whole.part(whole.wide.call(plain), box), counts)
 
 
-@settings(max_examples=60, **SHARED)
+@settings(max_examples=50, **SHARED)
 @given(data=st.data())
 def test_derivatives_are_those_of_the_whole(plain, data):
     """Of a map's cotangent, a tile has what the whole has of a cotangent that is 0 elsewhere."""
@@ -245,7 +245,7 @@ def check_bars(whole, box, held, place, got, expected, counts):
         same(got[1], expected[1])
 
 
-@settings(max_examples=25, **SHARED)
+@settings(max_examples=15, **SHARED)
 @given(data=st.data())
 def test_grids_are_parts_of_the_whole(plain, data):
     whole = data.draw(wholes(images=("float64",)).filter(lambda whole: whole.kind != "grid"))
@@ -279,7 +279,7 @@ def test_grids_are_parts_of_the_whole(plain, data):
     assert got.dtype == FLOAT64
 
 
-@settings(max_examples=25, **SHARED)
+@settings(max_examples=15, **SHARED)
 @given(data=st.data())
 def test_splats_and_gradients_are_those_of_the_whole(plain, data):
     """Any tile of an image receives what the whole image does there, be values lost beside it."""

@@ -101,8 +101,8 @@ def grid_sample(
     in the dtype of what was widened have float64. A pixel that the tile does not hold reads `fill_value`, and its
     cotangent is lost. A tile may go on from the last pixel of an axis to the first, as "wrap" and "periodic" read it.
     What is filtered in a call ends at the tile: of that end, 16 pixels away, at most 5e-5 of the image's magnitude is
-    left on one axis with "spline5", and 1e-8 with "spline3"; 7e-11 and 2e-17 at 32 pixels. `antialias=True` is for affine
-    maps; others need the number. Subsamples of a flow read the locations beside their own: tiles have to overlap.
+    left on one axis with "spline5", and 1e-8 with "spline3"; 7e-11 and 2e-17 at 32 pixels. `antialias=True` is for
+    affine maps; others need the number. Subsamples of a flow read the locations beside theirs: tiles have to overlap.
 
     References
     ----------

@@ -183,8 +183,8 @@ def projective_sample(
         Whether locations are supersampled, for maps that shrink: the mean of as many samples along each axis of the
         output as a step of it spans pixels of the image. An integer from 1 to 16 is their number, whatever the map.
     place : stnkit.tiles.Place, optional
-        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`. `size` is then that of the
-        output's tile, and has to be given.
+        Where the output and the image lie in the whole of each, if they are tiles: see `grid_sample`. `size` is then
+        that of the output's tile, and has to be given.
     out : array, optional
         Where to write the result: of its shape and dtype, C-contiguous, and apart from the inputs in memory.
 

@@ -46,6 +46,17 @@ class Sampling(keras.layers.Layer):  # type: ignore[misc]  # as Keras' layers ar
         if backend() == "tensorflow":
             self.supports_jit = False  # XLA calls no function of NumPy's arrays
 
+    def _trackable_children(self, save_type: str = "checkpoint", **options: Any) -> Any:
+        """Return what TensorFlow saves of the layer; refuse a SavedModel, which nothing could load."""
+        if save_type == "savedmodel":
+            msg = (
+                f"the layer {self.name!r} cannot be in a SavedModel, which holds no Python: TensorFlow calls stnkit's "
+                "functions in the process that made the graph; save the model as a .keras file, or export it from "
+                "another backend of Keras"
+            )
+            raise NotImplementedError(msg)
+        return super()._trackable_children(save_type, **options)
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make a layer like this one."""
         return {**super().get_config(), **self._options(), "data_format": self.data_format}

@@ -100,7 +100,8 @@ def _perform(
         forms = {name: _shaped(tensor) for name, tensor in zip(here, tensors, strict=True)}
         return results(public.__name__, forms | rest)
 
-    return run(on_memory, tensors, shaped)
+    name = f"stnkit_{public.__name__}_in_Python"  # which TensorFlow's errors name, as of a SavedModel that lacks it
+    return run(name, on_memory, tensors, shaped)
 
 
 def _shaped(tensor: Tensor) -> Shaped:

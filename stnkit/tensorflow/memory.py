@@ -11,7 +11,9 @@ from stnkit.calls.unknown_sizes import Shaped
 Tensor = Any
 
 
-def run(function: Callable[..., Sequence[np.ndarray]], tensors: Sequence[Tensor], shaped: Any) -> list[Tensor]:
+def run(
+    name: str, function: Callable[..., Sequence[np.ndarray]], tensors: Sequence[Tensor], shaped: Any
+) -> list[Tensor]:
     """Call a function of arrays that returns a sequence of arrays; `shaped` says what these are, where a graph asks.
 
     In main memory, arrays are views of the tensors. What lies on a GPU is copied there, and results are copied back.
@@ -20,7 +22,7 @@ def run(function: Callable[..., Sequence[np.ndarray]], tensors: Sequence[Tensor]
         return [tf.convert_to_tensor(result) for result in function(*map(np.asarray, tensors))]
     forms: list[Shaped] = shaped()
     dtypes = [tf.as_dtype(form.dtype) for form in forms]
-    results = tf.numpy_function(lambda *views: list(function(*views)), tensors, dtypes, stateful=False)
+    results = tf.numpy_function(lambda *views: list(function(*views)), tensors, dtypes, stateful=False, name=name)
     for result, form in zip(results, forms, strict=True):
         result.set_shape(form.shape)
     return list(results)

@@ -187,7 +187,7 @@ def test_memory_is_shared_with_what_is_read(monkeypatch):
     from stnkit.tensorflow import memory
 
     tensor, seen = tf.constant(draw(2, 3, 6, 7)), []
-    memory.run(lambda view: [seen.append(view.ctypes.data), view][1:], [tensor], None)
+    memory.run("one", lambda view: [seen.append(view.ctypes.data), view][1:], [tensor], None)
     assert seen == [np.from_dlpack(tensor).ctypes.data]
 
 
@@ -247,6 +247,20 @@ def third(image, maps):
             bar = slopes(image, maps)[1]
         product = second.gradient(bar, maps)
     return tape.gradient(product, maps)
+
+
+def test_a_saved_model_of_a_layer_is_refused(tmp_path):
+    """And of a function, it names the function where it fails, in the process that loads it."""
+    import keras
+
+    from stnkit.keras import AffineSample
+
+    model = keras.Model(inputs := [keras.Input((6, 6, 1)), keras.Input((2, 3))], AffineSample()(*inputs))
+    for save in (lambda: model.export(tmp_path, verbose=False), lambda: tf.saved_model.save(model, tmp_path)):
+        with pytest.raises(NotImplementedError, match="cannot be in a SavedModel, which holds no Python"):
+            save()
+    concrete = graph.get_concrete_function(tf.TensorSpec((2, 3, 6, 7)), tf.TensorSpec((2, 2, 3)))
+    assert any("stnkit_affine_sample_in_Python" in step.name for step in concrete.graph.get_operations())
 
 
 def test_a_release_that_is_too_old(monkeypatch):

@@ -15,7 +15,6 @@ import numpy as np
 
 from stnkit.backends.cuda.array import LEGACY, DeviceArray, DeviceContext, Shape
 from stnkit.dtypes import bfloat16
-from stnkit.kernels.cuda import runtime
 from stnkit.plans.strides import gapless
 
 # How arrays of some frameworks are imported, by package: the module for a framework adds itself when it is imported.
@@ -38,6 +37,13 @@ def import_array(name: str, array: Any) -> DeviceArray:
     return _by_dlpack(name, array)
 
 
+def _runtime() -> Any:
+    """Import what runs kernels on GPUs, and Numba with it: torch's tensors in main memory have no use for it."""
+    from stnkit.kernels.cuda import runtime
+
+    return runtime
+
+
 def _by_interface(name: str, array: Any) -> DeviceArray:
     """View an array through the interface that many frameworks have."""
     interface = array.__cuda_array_interface__
@@ -53,7 +59,7 @@ def _by_interface(name: str, array: Any) -> DeviceArray:
     if hasattr(array, "__dlpack_device__"):
         index = int(array.__dlpack_device__()[1])
     else:
-        index = runtime.device_of(address) if address else 0
+        index = _runtime().device_of(address) if address else 0
     strides = interface.get("strides")
     strides = gapless(shape, dtype.itemsize) if strides is None else tuple(strides)
     where = _context(array, index, interface.get("stream") or LEGACY)
@@ -72,7 +78,7 @@ def _context(array: Any, index: int, stream: int) -> DeviceContext:
 
 def _from_namespace(namespace: Any, index: int, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, Any]:
     """Allocate with a framework that takes NumPy's dtypes, on the device that is current to it."""
-    with runtime.current(index):
+    with _runtime().current(index):
         owner = namespace.empty(shape, dtype)
     return owner.__cuda_array_interface__["data"][0], owner
 
@@ -87,7 +93,7 @@ def _to_namespace(namespace: Any, result: DeviceArray) -> Any:
 
 def from_pool(index: int, stream: int, shape: Shape, dtype: np.dtype[Any]) -> tuple[int, Any]:
     """Allocate from the driver's own pool."""
-    buffer = runtime.allocate(max(math.prod(shape) * dtype.itemsize, 1), stream, index)
+    buffer = _runtime().allocate(max(math.prod(shape) * dtype.itemsize, 1), stream, index)
     return int(buffer.handle), buffer
 
 

@@ -258,7 +258,7 @@ def _beyond(context, builder, signature, args):
     return builder.gep(args[0], [args[1]])
 
 
-def clear(memory: Any, first: int, count: int) -> None:
+def clear(memory: Any, first: Any, count: Any) -> None:
     """Set so many neighbours in memory to 0, from number `first` on."""
     memory[first : first + count] = 0
 

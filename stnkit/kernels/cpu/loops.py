@@ -327,7 +327,8 @@ def grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, 
 def clear_bars(tile, count, spec):
     """Set the cotangents of pixel coordinates to 0."""
     for axis in range(spec.ndim):
-        clear(tile.bars, int64(slot(axis, int64(0))), count)
+        for p in range(count):
+            tile.bars[slot(axis, p)] = type(tile.bars[0])(0)
 
 
 @leaf

@@ -32,7 +32,7 @@ def gather(i, image_bar, out_bar, source, maps, channels, group, shared, kept, s
     `shared` is how many batch items share the image. With `kept` the sum is added to what stands there.
     """
     n, p, part = task(i, extent[0] * extent[1] * extent[2], (channels + group - 1) // group, spec)
-    pixel = located(p, extent)
+    pixel = located(p, extent, spec)
     many, sums = lanes(like, spec), hold(like)
     first, last = part * group, min(part * group + group, channels)
     at = n * image_bar.strides[0]

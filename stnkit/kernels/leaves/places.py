@@ -1,7 +1,7 @@
 """Tiles: where the output and the image at hand lie in the whole of each.
 
-With `spec.placed`, `size` and `extent` have nine numbers: those of the whole, then where the tile starts in it, and then
-the tile's own, each z y x. Coordinates, paddings and weights are those of the whole, whose numbers come first; what is
+With `spec.placed`, `size` and `extent` have nine numbers: of the whole, then where the tile starts in it, then the
+tile's own, each z y x. Coordinates, paddings and weights are those of the whole, whose numbers come first; what is
 read from memory is found last, by integers. So any tiling gives the bits of the whole.
 
 The tile of an image may go around (`spec.around`): after the last pixel of a whole axis comes its first. A tap that
