@@ -234,6 +234,18 @@ def test_splines_are_filtered_with_what_lies_around(plain) -> None:
         np.testing.assert_allclose(out.compute(scheduler="sync"), whole, rtol=0, atol=bound)
 
 
+def test_subsamples_lie_where_they_do_in_the_whole(plain) -> None:
+    import stnkit
+
+    image, shrink = np.random.default_rng(0).random((2, 30, 40)), np.array([[2.1, 0.3, 0.05], [-0.2, 1.6, 0.0]])
+    chunked = da.from_array(image, (1, 9, 16))
+    for antialias in (True, 2):
+        out = stnkit.affine_sample(chunked, shrink, (20, 26), antialias=antialias, chunks=7)
+        equal(out.compute(scheduler="sync"), stnkit.affine_sample(image, shrink, (20, 26), antialias=antialias))
+    with pytest.raises(ValueError, match="pass their number"):
+        stnkit.projective_sample(chunked, np.eye(3), antialias=True)
+
+
 def test_a_store_is_read_box_by_box(plain) -> None:
     import stnkit.dask
 
