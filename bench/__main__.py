@@ -5,9 +5,10 @@ writes the documentation's page. A case that is not known, and a peer that is no
 the exit status 2. An interrupt keeps the cases that are done, and gives 130.
 
 `python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, `ndimage`
-compares SciPy's functions with these, `groups` tells how fast every section is beside another checkout, and `bits`
-whether results have the bits that they had: see `compile_times.py`, `call_costs.py`, `busy.py`, `scipy_functions.py`,
-`groups.py` and `bits.py`.
+compares SciPy's functions with these, `dask` samplers on Dask's arrays with dask-image and with calls without Dask,
+`groups` tells how fast every section is beside another checkout, and `bits` whether results have the bits that they
+had: see `compile_times.py`, `call_costs.py`, `busy.py`, `scipy_functions.py`, `dask_arrays.py`, `groups.py` and
+`bits.py`. Programs of their own are `large.py` and `cluster.py`.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from bench import (
     call_costs,
     compile_times,
     compiled,
+    dask_arrays,
     derivatives,
     groups,
     harness,
@@ -53,6 +55,7 @@ OTHERS = {
     "busy": busy.main,
     "calls": call_costs.main,
     "compile": compile_times.main,
+    "dask": dask_arrays.main,
     "groups": groups.main,
     "ndimage": scipy_functions.main,
 }

@@ -35,11 +35,12 @@ def main(words: list[str] | None = None) -> int:
     """Run one command line, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__.partition(":")[0])
     parser.add_argument("--gigabytes", type=float, default=4.0)
+    parser.add_argument("--clusters", default="2x1,1x2", help="workers x threads of each")
     parser.add_argument("--folder", type=Path, default=None)
     asked = parser.parse_args(words)
     folder = Path(tempfile.mkdtemp(dir=asked.folder))
     try:
-        found = measure(folder, asked.gigabytes)
+        found = measure(folder, asked.gigabytes, asked.clusters)
     finally:
         shutil.rmtree(folder)
     versions = {name: metadata.version(name) for name in ("dask", "distributed", "zarr")}
@@ -51,7 +52,7 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def measure(folder: Path, gigabytes: float) -> dict[str, Any]:
+def measure(folder: Path, gigabytes: float, clusters: str) -> dict[str, Any]:
     """Return what was found, by cluster; raise AssertionError if it is not as it must be."""
     from distributed import Client, LocalCluster
 
@@ -60,7 +61,7 @@ def measure(folder: Path, gigabytes: float) -> dict[str, Any]:
     found: dict[str, Any] = {"gigabytes": side * side * 4 / 1e9, "limit": LIMIT}
     bits = set()
     warnings.simplefilter("error", UserWarning)  # of large graphs
-    for workers, count in ((2, 1), (1, 2)):
+    for workers, count in (map(int, one.split("x")) for one in clusters.split(",")):
         runs = []
         for is_killed in (False, False, True):
             own = {"n_workers": workers, "threads_per_worker": count, "memory_limit": LIMIT, "dashboard_address": ":0"}
@@ -79,6 +80,7 @@ def measure(folder: Path, gigabytes: float) -> dict[str, Any]:
                 ends = sorted(p / 1e6 for p in peaks.values())
                 runs.append({"seconds": seconds, "peaks_mb": ends, "is_killed": is_killed})
                 assert max(ends) < 1000, ends
+                print(f"{workers} x {count}", runs[-1], sorted(bits), flush=True)
         found[f"{workers} x {count}"] = runs
     assert len(bits) == 1, bits
     return found

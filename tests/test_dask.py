@@ -1,5 +1,7 @@
 """Dask arrays: any chunks give the bits of the whole, graphs stay small, and what cannot work is said."""
 
+import doctest
+import importlib
 import itertools
 import os
 import pickle
@@ -232,6 +234,18 @@ def test_splines_are_filtered_with_what_lies_around(plain) -> None:
         np.testing.assert_allclose(out.compute(scheduler="sync"), whole, rtol=0, atol=bound)
 
 
+def test_subsamples_lie_where_they_do_in_the_whole(plain) -> None:
+    import stnkit
+
+    image, shrink = np.random.default_rng(0).random((2, 30, 40)), np.array([[2.1, 0.3, 0.05], [-0.2, 1.6, 0.0]])
+    chunked = da.from_array(image, (1, 9, 16))
+    for antialias in (True, 2):
+        out = stnkit.affine_sample(chunked, shrink, (20, 26), antialias=antialias, chunks=7)
+        equal(out.compute(scheduler="sync"), stnkit.affine_sample(image, shrink, (20, 26), antialias=antialias))
+    with pytest.raises(ValueError, match="pass their number"):
+        stnkit.projective_sample(chunked, np.eye(3), antialias=True)
+
+
 def test_a_store_is_read_box_by_box(plain) -> None:
     import stnkit.dask
 
@@ -376,6 +390,15 @@ for bar, expected in zip(bars, stnkit.affine_sample_vjp(whole, image, theta), st
 def test_arrays_may_be_expressions() -> None:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-W", "ignore", "-c", EXPRESSIONS], check=True, env=environment)
+
+
+def test_examples_print_what_they_show(plain) -> None:
+    module = importlib.import_module("stnkit.dask")
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        for example in doctest.DocTestFinder(recurse=False).find(getattr(module, name), name, module=False, globs={}):
+            with dask.config.set(scheduler="sync"):
+                assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
 
 
 def test_importing_dask_parts_loads_no_scheduler() -> None:

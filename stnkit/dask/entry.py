@@ -14,7 +14,7 @@ from stnkit.calls.sampling import Form, fits_output, formed
 from stnkit.dask.axes import unknown
 from stnkit.dask.cutting import Asked, Cut, Fitted
 from stnkit.dask.stores import stored
-from stnkit.spec import MAPS, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, MAPS, THIN_PLATE_SPLINE
 
 Array = Any
 
@@ -65,6 +65,12 @@ def _lattice(kind: int, source: Any) -> Array:
 
 def _form(asked: Asked, image: Array, source: Array, options: dict[str, Any], cotangent: Array) -> Form:
     """Check shapes, dtypes and options, as the plain function does."""
+    if options.get("antialias") is True and asked.kind != AFFINE:
+        msg = (
+            "`antialias=True` counts the subsamples that the whole output needs, of which a task has a chunk; "
+            "pass their number"
+        )
+        raise ValueError(msg)
     words = {word: options[word] for word in Choices._fields if word in options}
     choices = Choices(**words)._replace(size=asked.size)
     if asked.kind == THIN_PLATE_SPLINE:

@@ -41,7 +41,7 @@ def affine_sample(
         The options of `stnkit.affine_sample`. With `prefilter`, chunks are filtered with what lies around them, which
         leaves as much as rounding does.
     antialias : bool or int
-        As there, but a number of subsamples, and not True: it stands for a number that the whole map gives.
+        As there; for projective maps and splines a number of subsamples, and not True, for which a task has too little.
     chunks : "auto", int, or sequence of them, or of sequences of int
         Those of the output's spatial axes. Batch and channels are in the chunks of the image. "auto" makes chunks of
         as many bytes as those of the image have, from 16 MiB to Dask's option `array.chunk-size`, or smaller ones where

@@ -40,10 +40,10 @@ class Prepare(WorkerPlugin):  # type: ignore[misc]  # Dask's classes have no typ
     >>> import dask.array as da
     >>> import numpy as np
     >>> import stnkit
-    >>> from distributed import Client
     >>> moved = stnkit.affine_sample(da.ones((1, 8, 8), chunks=4), np.array([[1.0, 0.0, 0.1], [0.0, 1.0, 0.0]]))
-    >>> with Client(processes=False, dashboard_address=None) as client:
-    ...     client.register_plugin(stnkit.dask.Prepare(moved))  # doctest: +SKIP
+    >>> plugin = stnkit.dask.Prepare(moved)  # then `client.register_plugin(plugin)`
+    >>> plugin.name
+    'stnkit-prepare'
     """
 
     name = "stnkit-prepare"
