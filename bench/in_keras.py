@@ -1,9 +1,9 @@
 """Keras' functions that warp images, and those of `stnkit.keras.ops`: `KERAS_BACKEND=jax python -m bench.in_keras`.
 
 A batch of pictures, channels last, is warped forwards, and backwards to the pictures: as a compiled program in JAX and
-TensorFlow, and eagerly in torch and in JAX again. Sides are compared first and then called in turn, and times are medians; processor
-time tells what a core does, whatever else runs on the machine. Writes JSON to `bench/results`; `python -m
-bench.in_keras table` writes what is there to the documentation's page on Keras.
+TensorFlow, and eagerly in torch and in JAX again. Sides are called in turn, and times are medians; processor time tells
+what a core does, whatever else runs on the machine. Writes JSON to `bench/results`; `python -m bench.in_keras table`
+writes what is there to the documentation's page on Keras.
 """
 
 import json

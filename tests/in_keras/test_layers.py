@@ -4,6 +4,7 @@ import doctest
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import bounds
@@ -275,6 +276,13 @@ def test_the_data_format_is_that_of_the_configuration():
         assert layers.GridSample().data_format == "channels_first"
     finally:
         keras.config.set_image_data_format("channels_last")
+
+
+def test_no_other_framework_is_asked_for():
+    """Keras imports some for itself, where they are installed."""
+    layers.AffineSample()(draw(1, 2, 2, 1), np.eye(2, 3, dtype="float32")[None])
+    adapters = {f"stnkit.{name}" for name in ("torch", "jax", "tensorflow")} & set(sys.modules)
+    assert adapters == {f"stnkit.{BACKEND}"}
 
 
 def test_images_of_integers_stay_as_they_are():
