@@ -81,7 +81,7 @@ def main() -> None:
     differ = [call for call, value in shipped["sums"].items() if compiled["sums"][call] != value]
     print(f"{len(shipped['sums'])} calls of {len(there)} kernels from the archive; {len(differ)} differ")
     print(*differ, sep="\n")
-    sys.exit(bool(differ))
+    sys.exit(bool(differ) or not there)
 
 
 if __name__ == "__main__":
