@@ -230,7 +230,10 @@ def installed(name: str) -> Facts | None:
         one = metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return None
-    return {"version": one.version, "at": str(one.locate_file(""))}
+    return {
+        "version": one.version,
+        "at": str(one.locate_file("")).removesuffix("/"),
+    }  # which some finders end a wheel's path with
 
 
 def older(versions: dict[str, str]) -> list[str]:

@@ -140,7 +140,7 @@ def test_a_wheel_on_the_path_counts(tmp_path, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr("numba_cuda-0.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: numba-cuda\nVersion: 0.2\n")
     monkeypatch.syspath_prepend(wheel)
-    assert gpu.installed("numba-cuda") == {"version": "0.2", "at": f"{wheel}/"}
+    assert gpu.installed("numba-cuda") == {"version": "0.2", "at": str(wheel)}
     assert gpu.installed("no-such-package") is None
 
 
