@@ -48,7 +48,7 @@ for side in (4096, 2048, 1024):
             "dask-image": ndinterp.affine_transform(chunked, turn, offset, order=1, output_chunks=(side, side)).persist,
         },
         "map_coordinates": {
-            "plain": lambda: ndimage.map_coordinates(image, points.astype(float), order=1),
+            "plain": lambda: ndimage.map_coordinates(image, points, order=1),
             "kept": mapped.persist,
             "whole": mapped.compute,
             "dask-image": ndinterp.map_coordinates(chunked, rows, order=1).persist,

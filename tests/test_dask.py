@@ -442,3 +442,18 @@ def test_functions_of_scipy_keep_channels_and_integers(plain) -> None:
         assert out.chunks[0] == (1, 1)
     with pytest.raises(ValueError, match="as Dask's arrays are worked out later; pass a dtype"):
         ndimage.shift(chunked, 1, output=np.empty(image.shape))
+
+
+def test_chunks_that_lie_in_one_array_are_read_there():
+    from stnkit.dask import tasks
+
+    image = np.arange(42.0).reshape(6, 7)
+    chunks, box = ((2, 4), (3, 4)), (slice(1, 5), slice(2, 6))
+    views = {(i, j): image[2 * i : 2 + 4 * i, 3 * j : 3 + 4 * j] for i in (0, 1) for j in (0, 1)}
+    copies = {index: part.copy() for index, part in views.items()}
+    moved = views | {(1, 0): image[1:5, :3]}
+    for near, shares in ((views, True), (copies, False), (moved, False)):
+        expected = np.block([[near[0, 0], near[0, 1]], [near[1, 0], near[1, 1]]])[box]
+        got = tasks.window(near, chunks, box, image.dtype)
+        np.testing.assert_array_equal(got, expected)
+        assert np.shares_memory(got, image) == shares

@@ -3,6 +3,7 @@
 A task is told where its chunk lies in the whole, so that its bits are those of a call on whole arrays.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -167,7 +168,7 @@ def entered(
 
 
 def window(near: Mapping[Index, Array], chunks: Chunks, box: Box, dtype: np.dtype[Any]) -> Array:
-    """Put a part of an array together from its chunks; a part that lies in one chunk is a view of it."""
+    """Put a part of an array together from its chunks; where these lie in memory as the whole does, it is a view."""
     each = [list(pieces(edges(sizes), part.start, part.stop)) for sizes, part in zip(chunks, box, strict=True)]
     found = [(_chunk(near, cut), cut) for cut in product(*each)]
     if len(found) == 1:
@@ -175,10 +176,30 @@ def window(near: Mapping[Index, Array], chunks: Chunks, box: Box, dtype: np.dtyp
         return _part(chunk, cut)
     parts = [(_part(chunk, cut), cut) for chunk, cut in found]
     shape = tuple(map(_length, box))
+    if parts and _are_one([part for part, _ in parts], [tuple(p.outer.start for p in cut) for _, cut in parts]):
+        return np.lib.stride_tricks.as_strided(parts[0][0], shape, parts[0][0].strides, writeable=False)
     made = np.empty_like(parts[0][0], shape=shape, dtype=dtype) if parts else np.empty(shape, dtype)
     for part, cut in parts:
         made[tuple(piece.outer for piece in cut)] = part
     return made
+
+
+def _are_one(parts: Sequence[Array], starts: Sequence[Index]) -> bool:
+    """Tell whether parts are views of one array of NumPy, and each lies in it where it starts in the whole."""
+    first = parts[0]
+    if not all(type(part) is np.ndarray and part.strides == first.strides for part in parts):
+        return False
+    if any(_owner(part) is not _owner(first) for part in parts):
+        return False
+    away = [sum(map(operator.mul, start, first.strides)) for start in starts]
+    return all(part.ctypes.data - first.ctypes.data == far for part, far in zip(parts, away, strict=True))
+
+
+def _owner(array: Any) -> Any:
+    """Return what has an array's memory."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
 
 
 def _chunk(near: Mapping[Index, Array], cut: tuple[Piece, ...]) -> Array:
