@@ -99,7 +99,8 @@ def test_what_passes_gives_zero(tmp_path):
 
 def test_an_interrupt_keeps_what_is_there(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from bench import gpu; from bench.gpu import Step\n"
+        "import signal, sys; from pathlib import Path; from bench import gpu; from bench.gpu import Step\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which some shells mute\n"
         "kill = 'import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(1000)'\n"
         "steps = [Step(str(k), 60, lambda f, s, t=text: [sys.executable, '-c', t], lambda f, p: (True, p))\n"
         "         for k, text in enumerate(('print(5)', kill, 'print(6)'))]\n"

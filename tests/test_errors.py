@@ -151,9 +151,7 @@ def labelled(package, method, **more):
 OTHERS = {  # what is no array, and how it becomes one
     "xarray": (labelled("xarray", "to_numpy", compute=lambda self: self), "{}.to_numpy()"),
     "pandas": (labelled("pandas", "to_numpy", __array__=lambda self: IMAGE), "{}.to_numpy()"),
-    "dask": (labelled("dask.array", "compute", __array__=lambda self: IMAGE), "{}.compute()"),
     "scipy.sparse": (scipy.sparse.csr_matrix(IMAGE[0, 0]), "{}.toarray()"),
-    "tensorflow": (labelled("tensorflow.python", "numpy", __array__=lambda self: IMAGE), "{}.numpy()"),
     "PIL": (PIL.Image.new("RGB", (5, 4)), "np.asarray({})"),
 }
 ROOMS = {

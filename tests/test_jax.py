@@ -263,7 +263,7 @@ def short(spec):
     """Build a kernel that finds no memory for one chunk, of the number where a batch size stands in others."""
 
     def short(words, first, last):
-        return SHORT_OF_MEMORY if first <= arguments_at(words_at(words)).batch < last else 0
+        return SHORT_OF_MEMORY if first <= arguments_at(words_at(words), spec).batch < last else 0
 
     return kernel(short, spec)
 
