@@ -1,8 +1,8 @@
 """Samplers on Dask arrays beside dask-image, and beside the same call without Dask: `python -m bench dask`.
 
 An image of 4096 x 4096 in float32 and chunks, on the threaded scheduler with two threads; all sides in one process, in
-turn. "kept" is the result in its chunks, as `persist` leaves it; "whole" is one array, into which Dask copies the
-chunks. Times are medians. Writes JSON to `bench/results`.
+turn, where threads that wait leave their core to the other side's. "kept" is the result in its chunks, as `persist`
+leaves it; "whole" is one array, into which Dask copies the chunks. Times are medians. Writes JSON to `bench/results`.
 """
 
 import sys
@@ -68,7 +68,7 @@ print(json.dumps(found))
 
 def measure(trees: sittings.Trees) -> dict[str, Any]:
     """Return the figures of each checkout by call: seconds, and seconds of processor time."""
-    return {side: sittings.answer(SCRIPT, tree) for side, tree in trees.items()}
+    return {side: sittings.answer(SCRIPT, tree, OMP_WAIT_POLICY="passive") for side, tree in trees.items()}
 
 
 def table(sides: dict[str, Any]) -> Table:
