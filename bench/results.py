@@ -47,7 +47,7 @@ def load(path: Path) -> Run:
 
 def newest() -> Path:
     """Return the file of the newest run of the whole benchmark."""
-    for path in sorted(FOLDER.glob("*.json"), reverse=True):
+    for path in sorted(FOLDER.glob("[0-9]*.json"), reverse=True):  # others begin with what they measure
         run = load(path)
         if run["complete"] and run["whole"]:
             return path
