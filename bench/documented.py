@@ -19,6 +19,7 @@ from stnkit.kernels.objects import shipped
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "pages").rglob("*.md"))]
+NEEDED = {"kornia": "kornia", "keras": "tensorflow"}  # by pages, which are left out where that is not installed
 TESTS = ("test_demo.py", "test_learn.py", "test_examples.py")  # which run these on little data
 
 
@@ -35,12 +36,12 @@ def recorded() -> list[sets.Single]:
     try:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             for page in PAGES:
-                if page.stem != "kornia" or importlib.util.find_spec("kornia"):
+                if page.stem not in NEEDED or importlib.util.find_spec(NEEDED[page.stem]):
                     run(page)
         import pytest
 
         files = [str(ROOT / "tests" / name) for name in TESTS]
-        if pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", *files]):
+        if pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", "-o", "filterwarnings=", *files]):
             sys.exit("the demonstrations and examples fail")
     finally:
         factories.made = made
@@ -49,6 +50,7 @@ def recorded() -> list[sets.Single]:
 
 def main() -> None:
     """Write the file."""
+    os.environ.setdefault("NUMBA_NUM_THREADS", "2")  # which the tests would set when threads are there already
     kernels = recorded()
     sets.DOCUMENTED.write_text(sets.kept(kernels), encoding="utf-8")
     print(f"{len(kernels)} kernels: {os.path.relpath(sets.DOCUMENTED)}")
