@@ -22,8 +22,8 @@ class Made(ArrayExpr):  # type: ignore[misc]  # Dask's classes have no types her
         return self.operand("meta")
 
     def _layer(self) -> dict[Any, Any]:
-        names = [one._name for one in self.dependencies()]
-        return self.operand("make")(self._name, names)  # type: ignore[no-any-return]
+        made: dict[Any, Any] = self.operand("make")(self._name, [one._name for one in self.dependencies()])
+        return made
 
 
 def made_of(array: Any) -> Iterator[Any]:

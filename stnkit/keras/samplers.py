@@ -40,6 +40,7 @@ class _Sampler(Sampling):
         return {**super().get_config(), **{name: getattr(self, name) for name in self.named}}
 
     def _function(self) -> Any:
+        """Return the function that reads the image; each layer has its own."""
         raise NotImplementedError
 
     def _own(self, source: Any) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def _alike(argument: str) -> Callable[[Arguments], list[Shaped]]:
     return lambda arguments: [arguments[argument]]
 
 
+def _gridded(kind: int, count: int) -> Callable[[Arguments], list[Shaped]]:
+    return lambda arguments: _grid(kind, arguments) * count
+
+
+_GRIDS = {"affine": AFFINE, "flow": FLOW, "projective": PROJECTIVE, "thin_plate_spline": THIN_PLATE_SPLINE}
 _OTHERS: dict[str, Callable[[Arguments], list[Shaped]]] = {
     "affine_grid_vjp": _affine_grid_vjp,
     "flow_grid_vjp": _alike("cotangent"),
@@ -109,9 +114,6 @@ _OTHERS: dict[str, Callable[[Arguments], list[Shaped]]] = {
         Shaped(arguments["image"].shape, validation.coefficient_dtype("image", arguments["image"].dtype.name))
     ],
     "spline_filter_vjp": _alike("cotangent"),
+    **{f"{name}_grid": _gridded(kind, 1) for name, kind in _GRIDS.items()},
+    **{f"{name}_grid_jvp": _gridded(kind, 2) for name, kind in _GRIDS.items()},
 }
-for _name, _kind in (
-    ("affine", AFFINE), ("flow", FLOW), ("projective", PROJECTIVE), ("thin_plate_spline", THIN_PLATE_SPLINE)
-):  # fmt: skip
-    _OTHERS[f"{_name}_grid"] = lambda arguments, kind=_kind: _grid(kind, arguments)  # type: ignore[misc]
-    _OTHERS[f"{_name}_grid_jvp"] = lambda arguments, kind=_kind: _grid(kind, arguments) * 2  # type: ignore[misc]
