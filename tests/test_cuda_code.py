@@ -204,7 +204,7 @@ def compiled(kernel: Kernel, capability):
     assert code.spilled <= (SPILLED if many else 0), about
     few = taps <= 8 and not double and name in ("sample", "sample_jvp", "scatter")
     assert not few or code.registers <= 128, about  # so that two blocks fit; backward passes keep more, and one does
-    adds = name in ("scatter", "scatter_rest") or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
+    adds = name == "scatter" or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
     assert bool(re.search(r"\b(red|atom)\S*\.add\S*\.f(32|64)", ptx)) == adds, about
     assert name != "scatter_binned" or re.search(r"\b(red|atom)\S*\.add\.u64", ptx), about
     assert spec.group == 1 or not spec.source_bar or "shfl.sync" in ptx, about

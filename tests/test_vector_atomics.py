@@ -12,7 +12,7 @@ from stnkit.spec import BILINEAR, FLOAT16, FLOAT64, Spec
 
 INTERLEAVED = Spec(2, interp=BILINEAR, interleaved=True, lanes=4, aligned=True, image_bar=True, digest=1)
 OPERATIONS = {
-    "scatter": ({}, (0,) * 7 + (3, 3, 3, 5, 5, 3)),
+    "scatter": ({}, (0,) * 8 + (3, 3, 3, 5, 5, 3)),
     "sample_vjp": ({"source_bar": True, "group": 8}, (0,) * 9 + (3, 3, 3, 5, 5, 2)),
 }
 

@@ -13,7 +13,7 @@ from stnkit.backends.cuda.gather import gather, is_gathered
 from stnkit.backends.cuda.maps import readable, theta_bars
 from stnkit.backends.cuda.memory import aligned, constant, converted, product, run, total, zeros
 from stnkit.backends.cuda.scatter import image_layout, scatter
-from stnkit.backends.cuda.warp_layout import channels_each, grouped, vectored, warp_layout
+from stnkit.backends.cuda.warp_layout import channel_groups, grouped, vectored, warp_layout
 from stnkit.dtypes import bar_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, cotangent_strides, layout, out_strides, sampling
@@ -52,14 +52,14 @@ def sample_order(
     out = image.context.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
         spec = vectored(call, image, out)
-        group = channels_each(call, spec)
+        group, groups = channel_groups(call, spec)
         fills = constant(image.context, fill)
         factory, last = (kernels.sample_order, (order,)) if any(order) else (kernels.sample, ())
         spec = spec._replace(source_bar=any(order))
         run(
-            *(image.context, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+            *(image.context, factory, spec, call.batch * math.prod(call.size) * groups),
             (out.address, image.address, source.address, fills.address),
-            *(call.channels, group, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
+            *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
             *last,
         )
     return out
@@ -88,24 +88,25 @@ def sample_vjp(
     """Return the cotangents of image and source that `wrt` asks for, from that of the output.
 
     That of the image is added to `into` if there is one. For half precision images it is summed in memory of the
-    arithmetic's dtype, as large as the image, and rounded once. Where it is gathered, theta's is another kernel.
+    arithmetic's dtype, as large as the image, and rounded once. Where it is to be deterministic, other cotangents are
+    another kernel.
     """
     image, read = aligned(image), readable(source, kind, image.dtype, options.control)
     cotangent, strides = walkable(cotangent, options)
     slopes = wrt[1] and options.interp not in CHOOSING  # the slope of nearest is 0 everywhere
     image_bar, source_bar = into, None
-    gathered = wrt[0] and bool(cotangent.size) and is_gathered(kind, options, len(size))
+    gathered = wrt[0] and deterministic and bool(cotangent.size) and is_gathered(kind, options, len(size))
     if wrt[0] and into is None:
         dtype = bar_dtype(image.dtype, read.dtype)
         image_bar = image.context.empty(image.shape, dtype) if gathered else zeros(image.context, image.shape, dtype)
     if wrt[1] and not (slopes and cotangent.size):
         source_bar = zeros(source.context, source.shape, read.dtype)
     if cotangent.size:
-        both = wrt[0] and slopes and not (deterministic or gathered) and image.flags.c_contiguous
+        both = wrt[0] and slopes and not deterministic and image.flags.c_contiguous
         if wrt[0] and not both:
             call = sampling(gapless(image), layout(read), kind, size, options)
             if gathered:
-                gather(call, image_bar, cotangent, strides, read, deterministic, into is not None)
+                gather(call, image_bar, cotangent, strides, read, into is not None)
             else:
                 scatter(call, image_bar, cotangent, strides, read, deterministic)
         if slopes:

@@ -18,7 +18,7 @@ import numpy as np
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.backends.cuda.memory import run, zeros
 from stnkit.backends.cuda.scatter import Rest, scatter
-from stnkit.backends.cuda.warp_layout import channels_each, vectored
+from stnkit.backends.cuda.warp_layout import channel_groups, vectored
 from stnkit.kernels.cuda import gather as gather_kernels
 from stnkit.kernels.cuda.adjoint import HELD
 from stnkit.kernels.cuda.affine_bounds import ROW
@@ -42,7 +42,6 @@ def gather(
     cotangent: DeviceArray,
     strides: Shape,
     source: DeviceArray,
-    deterministic: bool,
     kept: bool,
 ) -> None:
     """Write an image's cotangent that has no gaps, or add to it if it is `kept`; `strides` are the cotangent's."""
@@ -59,18 +58,19 @@ def gather(
         ),
         *((maps.address, missed.address, source.address), call.size, call.extent, call.source),
     )
-    group = sums_each(call, spec)
+    group, groups = sums_each(call, spec)
     run(
-        *(context, gather_kernels.gather, spec, len(image_bar) * math.prod(call.extent) * -(-call.channels // group)),
+        *(context, gather_kernels.gather, spec, len(image_bar) * math.prod(call.extent) * groups),
         (maps.address, image_bar.address, cotangent.address, source.address),
-        *(call.channels, group, call.batch // len(image_bar), int(kept), call.size, call.extent),
+        *(call.channels, group, groups, call.batch // len(image_bar), int(kept), call.size, call.extent),
         *(strides, call.image, call.source),
     )
-    scatter(call, image_bar, cotangent, strides, source, deterministic, rest=Rest(maps, missed))
+    scatter(call, image_bar, cotangent, strides, source, True, rest=Rest(maps, missed))
 
 
-def sums_each(call: Sampling, spec: Spec) -> int:
-    """Return how many channels of a pixel a thread takes: those of one access, or so many that all are busy."""
+def sums_each(call: Sampling, spec: Spec) -> tuple[int, int]:
+    """Return how many channels of a pixel a thread takes, and in how many groups: not more than it has sums for."""
     if spec.lanes > 1:
-        return spec.lanes
-    return HELD if spec.interleaved else min(HELD, channels_each(call, spec))
+        return spec.lanes, call.channels // spec.lanes
+    each = HELD if spec.interleaved else min(HELD, channel_groups(call, spec)[0])
+    return each, -(-call.channels // each)

@@ -7,7 +7,7 @@ import numpy as np
 
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.backends.cuda.memory import contiguous, run, zeros
-from stnkit.backends.cuda.warp_layout import BUSY, channels_each, vectored
+from stnkit.backends.cuda.warp_layout import BUSY, channel_groups, vectored
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import gather, kernels
 from stnkit.kernels.leaves.reproducible_sum import HEAD, WORDS
@@ -42,25 +42,24 @@ def scatter(
     """Add a cotangent to an image's that has no gaps; `strides` are the cotangent's.
 
     Weights are those of the coordinates' tangents if there are any, or differentiated to an order on each axis. Where
-    there is a `rest`, only that is added.
+    there is a `rest`, only that is added, to bins.
     """
     assert image_bar is not None
     curved = any(order)
     spec = vectored(call, image_bar, cotangent)._replace(
         image_bar=True, source_dot=source_dot is not None, source_bar=curved
     )
-    group = channels_each(call, spec)
-    sums, factory = image_bar, kernels.scatter if rest is None else gather.scatter_rest
+    sums, factory = image_bar, kernels.scatter
     if deterministic:
         spec = spec._replace(lanes=1, aligned=False)
-        group = channels_each(call, spec)
         sums = bins(call, spec, image_bar, cotangent, source_dot, sum(order), rest)
         factory = kernels.scatter_binned if rest is None else gather.scatter_rest_binned
+    group, groups = channel_groups(call, spec)
     arrays = (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address)
     run(
-        *(image_bar.context, factory, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+        *(image_bar.context, factory, spec, call.batch * math.prod(call.size) * groups),
         arrays if rest is None else (rest.maps.address, *arrays),
-        *(call.batch, call.channels, group, call.sizes, call.extents, strides, call.image, call.source, order),
+        *(call.batch, call.channels, group, groups, call.sizes, call.extents, strides, call.image, call.source, order),
     )
     if deterministic:
         factory = kernels.from_bins if rest is None else gather.from_bins_rest

@@ -11,7 +11,7 @@ from stnkit.backends.cuda.execute import sample, walkable
 from stnkit.backends.cuda.maps import readable, theta_bars
 from stnkit.backends.cuda.memory import aligned, cleared, constant, contiguous, converted, product, run, zeros
 from stnkit.backends.cuda.scatter import image_layout, scatter
-from stnkit.backends.cuda.warp_layout import channels_each, grouped, vectored, warp_layout
+from stnkit.backends.cuda.warp_layout import channel_groups, grouped, vectored, warp_layout
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, layout, out_strides, sampling
@@ -59,11 +59,11 @@ def sample_jvp_into(
     if out.size:
         spec = vectored(call, *_present(image, image_dot, out, out_dot))
         spec = spec._replace(image_dot=image_dot is not None, source_dot=source_dot is not None)
-        group = channels_each(call, spec)
+        group, groups = channel_groups(call, spec)
         run(
-            *(image.context, kernels.sample_jvp, spec, call.batch * math.prod(call.size) * -(-call.channels // group)),
+            *(image.context, kernels.sample_jvp, spec, call.batch * math.prod(call.size) * groups),
             _addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.context, fill)),
-            *(call.channels, group, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
+            *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
         )
     return out, out_dot
 

@@ -13,6 +13,7 @@ from stnkit.plans.layout import Sampling, Shape
 from stnkit.spec import DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
+FEW = 4  # channels of a location, of which a thread takes all
 
 
 def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
@@ -34,7 +35,7 @@ def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
 
 def grouped(call: Sampling, spec: Spec) -> Spec:
     """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
-    group, vectors = 1, call.channels // spec.lanes if spec.interleaved else 1
+    group, vectors = 1, call.channels // spec.lanes if spec.interleaved and call.channels > FEW else 1
     while 2 * group <= min(vectors, runtime.WARP):
         group *= 2
     return spec._replace(group=group)
@@ -47,12 +48,17 @@ def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
     return channels % lanes == 0 and not any(s % step for s in (picture.address, *others))
 
 
-def channels_each(call: Sampling, spec: Spec) -> int:
-    """Return how many channels a thread takes: so many that a location is staged for few threads, but all are busy."""
-    if spec.interleaved:
-        return spec.lanes
-    points = call.batch * math.prod(call.size)
-    return max(-(-call.channels * points // BUSY), min(4, call.channels), 1) if points else 1
+def channel_groups(call: Sampling, spec: Spec) -> tuple[int, int]:
+    """Return how many channels a thread takes, and how many groups of so many there are.
+
+    They are so many that a location is staged for few threads, but all threads are busy. Of channels side by side, a
+    thread takes those of one access, so that neighbouring threads have neighbours; few are taken one by one.
+    """
+    each = spec.lanes if call.channels > FEW else max(spec.lanes, call.channels, 1)
+    if not spec.interleaved:
+        points = call.batch * math.prod(call.size)
+        each = min(max(-(-call.channels * points // BUSY), min(FEW, call.channels), 1), max(call.channels, 1))
+    return each, -(-call.channels // each)
 
 
 class WarpLayout(NamedTuple):

@@ -26,12 +26,12 @@ HELD = 8  # channels that a thread does, at most, where it does them one by one
 
 
 @leaf
-def gather(i, image_bar, out_bar, source, maps, channels, group, shared, kept, size, extent, like, index_like, spec):
+def gather(i, image_bar, out_bar, source, maps, channels, group, groups, shared, kept, size, extent, like, index_like, spec):
     """Sum to one pixel, in one group of `group` channels, what the locations that read it bring, in a fixed order.
 
     `shared` is how many batch items share the image. With `kept` the sum is added to what stands there.
     """
-    n, p, part = task(i, extent[0] * extent[1] * extent[2], (channels + group - 1) // group, spec)
+    n, p, part = task(i, extent[0] * extent[1] * extent[2], groups, spec)
     pixel = located(p, extent, spec)
     many, sums = lanes(like, spec), hold(like)
     first, last = part * group, min(part * group + group, channels)

@@ -42,53 +42,43 @@ def gather(spec: Spec) -> Any:
     bar_like = sums(spec)
 
     def body(
-        i, maps_at, image_bar_at, out_bar_at, source_at, channels, group, shared, kept, size, extent,
+        i, maps_at, image_bar_at, out_bar_at, source_at, channels, group, groups, shared, kept, size, extent,
         out_bar, image, source,
     ):  # fmt: skip
         leaves.gather(
             i, View(pointer(image_bar_at, bar_like), image), View(pointer(out_bar_at, dot_like), out_bar),
             View(pointer(source_at, source_like), source), pointer(maps_at, like),
-            channels, group, shared, kept, size, extent, like, index_like, spec,
+            channels, group, groups, shared, kept, size, extent, like, index_like, spec,
         )  # fmt: skip
 
     return body
 
 
 @functools.cache
-def scatter_rest(spec: Spec) -> Any:
-    """Be `kernels.scatter`, for the items that are not gathered."""
-    return _scatter(spec, sums(spec))
-
-
-@functools.cache
 def scatter_rest_binned(spec: Spec) -> Any:
     """Be `kernels.scatter_binned`, for the items that are not gathered."""
-    return _scatter(spec, WORD)
-
-
-def _scatter(spec: Spec, sum_like: Any) -> Any:
     _, dot_like, source_like, like, index_like = example_values(spec)
 
     def body(
-        i, maps_at, sums_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
+        i, maps_at, sums_at, out_bar_at, source_at, source_dot_at, batch, channels, group, groups, size, extent,
         out_bar, image, source, order,
     ):  # fmt: skip
         scatter_unless(
-            i, pointer(maps_at, like), View(pointer(sums_at, sum_like), image),
+            i, pointer(maps_at, like), View(pointer(sums_at, WORD), image),
             View(pointer(out_bar_at, dot_like), out_bar), View(pointer(source_at, source_like), source),
-            channels, group, size, extent, order, like, index_like, spec,
+            channels, group, groups, size, extent, order, like, index_like, spec,
         )  # fmt: skip
 
     return body
 
 
 @leaf
-def scatter_unless(i, maps, image_bar, out_bar, source, channels, group, size, extent, order, like, index_like, spec):
+def scatter_unless(i, maps, image_bar, out_bar, source, channels, group, groups, size, extent, order, like, index_like, spec):
     """Add one location's cotangent to the image's, unless its item is gathered."""
-    n, _, _ = task(i, size[0] * size[1] * size[2], (channels + group - 1) // group, spec)
+    n, _, _ = task(i, size[0] * size[1] * size[2], groups, spec)
     if not before.is_gathered(maps, n):
         scatter(
-            i, image_bar, out_bar, source, source, channels, group, size, extent, order, like, index_like, spec
+            i, image_bar, out_bar, source, source, channels, group, groups, size, extent, order, like, index_like, spec
         )  # fmt: skip
 
 

@@ -32,11 +32,11 @@ def sums(spec: Spec) -> Any:
 def sample(spec: Spec) -> Any:
     image_like, _, source_like, like, index_like = example_values(spec)
 
-    def body(i, out_at, image_at, source_at, fill_at, channels, group, size, extent, out, image, source):
+    def body(i, out_at, image_at, source_at, fill_at, channels, group, groups, size, extent, out, image, source):
         thread.sample(
             i, View(pointer(out_at, image_like), out), View(pointer(image_at, image_like), image),
             View(pointer(source_at, source_like), source), pointer(fill_at, like), pointer(fill_at, image_like),
-            channels, group, size, extent, like, index_like, spec,
+            channels, group, groups, size, extent, like, index_like, spec,
         )  # fmt: skip
 
     return body
@@ -46,11 +46,11 @@ def sample(spec: Spec) -> Any:
 def sample_order(spec: Spec) -> Any:
     image_like, _, source_like, like, index_like = example_values(spec)
 
-    def body(i, out_at, image_at, source_at, fill_at, channels, group, size, extent, out, image, source, order):
+    def body(i, out_at, image_at, source_at, fill_at, channels, group, groups, size, extent, out, image, source, order):
         thread.sample_order(
             i, View(pointer(out_at, image_like), out), View(pointer(image_at, image_like), image),
             View(pointer(source_at, source_like), source), pointer(fill_at, like), pointer(fill_at, image_like),
-            channels, group, size, extent, order, like, index_like, spec,
+            channels, group, groups, size, extent, order, like, index_like, spec,
         )  # fmt: skip
 
     return body
@@ -62,14 +62,14 @@ def sample_jvp(spec: Spec) -> Any:
 
     def body(
         i, out_at, out_dot_at, image_at, image_dot_at, source_at, source_dot_at, fill_at,
-        channels, group, size, extent, out, image, source,
+        channels, group, groups, size, extent, out, image, source,
     ):  # fmt: skip
         thread.sample_jvp(
             i, View(pointer(out_at, image_like), out), pointer(out_dot_at, dot_like),
             View(pointer(image_at, image_like), image), View(pointer(image_dot_at, dot_like), image),
             View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
             pointer(fill_at, like), pointer(fill_at, image_like),
-            channels, group, size, extent, like, index_like, spec,
+            channels, group, groups, size, extent, like, index_like, spec,
         )  # fmt: skip
 
     return body
@@ -81,13 +81,13 @@ def scatter(spec: Spec) -> Any:
     bar_like = sums(spec)
 
     def body(
-        i, image_bar_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
+        i, image_bar_at, out_bar_at, source_at, source_dot_at, batch, channels, group, groups, size, extent,
         out_bar, image, source, order,
     ):  # fmt: skip
         thread.scatter(
             i, View(pointer(image_bar_at, bar_like), image), View(pointer(out_bar_at, dot_like), out_bar),
             View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
-            channels, group, size, extent, order, like, index_like, spec,
+            channels, group, groups, size, extent, order, like, index_like, spec,
         )  # fmt: skip
 
     return body
@@ -100,13 +100,13 @@ def scatter_binned(spec: Spec) -> Any:
     word = np.int64(0)
 
     def body(
-        i, bins_at, out_bar_at, source_at, source_dot_at, batch, channels, group, size, extent,
+        i, bins_at, out_bar_at, source_at, source_dot_at, batch, channels, group, groups, size, extent,
         out_bar, image, source, order,
     ):  # fmt: skip
         thread.scatter(
             i, View(pointer(bins_at, word), image), View(pointer(out_bar_at, dot_like), out_bar),
             View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
-            channels, group, size, extent, order, like, index_like, spec,
+            channels, group, groups, size, extent, order, like, index_like, spec,
         )  # fmt: skip
 
     return body
@@ -134,7 +134,7 @@ def largest_one(i, peak, array, count, threads, like, spec):
     while at < count:
         x = widen(array[at], like, spec.image_dtype)
         x = x if x > type(x)(0) else -x
-        bits = bits_of(x) if is_finite(x) else int64(0)
+        bits = bits_of(x) if x > type(x)(0) and is_finite(x) else int64(0)  # that of -0 is not the least
         most = bits if bits > most else most
         at += threads
     if most > peak[0]:  # which is never more than what it will be

@@ -77,8 +77,11 @@ def task(i, points, groups, spec):
 @leaf
 def located(p, size, spec):
     """Return where location number `p` of the output at hand stands in the whole one: (z, y, x)."""
-    row, x = split(p, own(size, 2, spec))
-    z, y = split(row, own(size, 1, spec))
+    z, y, x = type(p)(0), type(p)(0), p
+    if spec.ndim > 1:
+        y, x = split(p, own(size, 2, spec))
+    if spec.ndim > 2:
+        z, y = split(y, own(size, 1, spec))
     if spec.placed:
         return z + size[3], y + size[4], x + size[5]
     return z, y, x
@@ -126,9 +129,9 @@ def turn(c, spec):
 
 
 @leaf
-def sample(i, out, image, source, fills, raws, channels, group, size, extent, like, index_like, spec):
+def sample(i, out, image, source, fills, raws, channels, group, groups, size, extent, like, index_like, spec):
     """Interpolate one location, in one group of `group` channels."""
-    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
+    n, p, part = task(i, locations(size, spec), groups, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, located(p, size, spec), source, size, extent, image.strides, like, spec)
     fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
@@ -136,10 +139,10 @@ def sample(i, out, image, source, fills, raws, channels, group, size, extent, li
 
 @leaf
 def sample_order(
-    i, out, image, source, fills, raws, channels, group, size, extent, order, like, index_like, spec
+    i, out, image, source, fills, raws, channels, group, groups, size, extent, order, like, index_like, spec
 ):  # fmt: skip
     """Interpolate one location with weights differentiated, in one group of `group` channels."""
-    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
+    n, p, part = task(i, locations(size, spec), groups, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, located(p, size, spec), source, size, extent, image.strides, like, spec)
     differentiate(tile, int64(1), order, size, extent, like, spec)
@@ -161,11 +164,11 @@ def fill_group(out, image, fills, raws, tile, n, p, part, channels, group, exten
 
 @leaf
 def sample_jvp(
-    i, out, out_dot, image, image_dot, source, source_dot, fills, raws, channels, group, size, extent,
+    i, out, out_dot, image, image_dot, source, source_dot, fills, raws, channels, group, groups, size, extent,
     like, index_like, spec,
 ):  # fmt: skip
     """Interpolate one location and its tangent, in one group of `group` channels."""
-    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
+    n, p, part = task(i, locations(size, spec), groups, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, located(p, size, spec), source, size, extent, image.strides, like, spec)
     if spec.source_dot:
@@ -182,13 +185,13 @@ def sample_jvp(
 
 @leaf
 def scatter(
-    i, image_bar, out_bar, source, source_dot, channels, group, size, extent, order, like, index_like, spec
+    i, image_bar, out_bar, source, source_dot, channels, group, groups, size, extent, order, like, index_like, spec
 ):  # fmt: skip
     """Add one location's cotangent to the image's, in one group of `group` channels.
 
     Weights are those of the tangent of its coordinates, if there is one, or differentiated to an order on each axis.
     """
-    n, p, part = task(i, locations(size, spec), (channels + group - 1) // group, spec)
+    n, p, part = task(i, locations(size, spec), groups, spec)
     at_xyz = located(p, size, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
@@ -243,9 +246,9 @@ def sample_vjp(
         c = slot_at * width(many)
         while c < channels:
             a, b = turn(c, spec)
-            if spec.image_bar:
-                image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
             grid_cotangent(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
+            if spec.image_bar:  # last: no read moves ahead of it
+                image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
             c += width(many) * int64(spec.group)
     hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, extent, like, spec)
 
@@ -273,12 +276,12 @@ def sample_double_vjp(
         c = slot_at * width(many)
         while c < channels:
             a, b = turn(c, spec)
-            if spec.image_bar:
-                image_cotangent(image_bar, at, out_bar, g_at, tile, a, b, none, many, bool(1), spec)
             if spec.source_bar or spec.out_bar:
                 double_vjp_point(
                     out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills, tile, a, b, none, like, many, spec,
                 )  # fmt: skip
+            if spec.image_bar:
+                image_cotangent(image_bar, at, out_bar, g_at, tile, a, b, none, many, bool(1), spec)
             c += width(many) * int64(spec.group)
     if spec.source_bar:
         hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, extent, like, spec)

@@ -66,7 +66,8 @@ def nth(part, first, k, p, like, spec):
 @leaf
 def corner(tile, p, k, j, i, like, spec):
     """Return the offset of one corner of location `p`."""
-    return load(tile.offsets, slot(i, p), like) + outer_offset(tile, p, k, j, like, spec)
+    offset = load(tile.offsets, slot(i, p), like) + outer_offset(tile, p, k, j, like, spec)
+    return type(tile.offsets[0])(offset) if on_gpu() else offset  # which computes slower with 64 bits
 
 
 @leaf

@@ -14,7 +14,9 @@ from llvmlite import ir
 from numba import types
 from numpy import int64
 
+from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.compiler.jit import intrinsic, leaf
+from stnkit.kernels.simd.gpu_words import reduce
 
 WORDS = 3  # of one sum: upper bin, lower bin, and which values without a number were added
 HEAD = 2  # words before the sums: binary digits of the upper unit below 1, and of the lower one below that
@@ -62,18 +64,24 @@ def _is_binned(context, builder, signature, args):
     return context.get_constant(types.boolean, signature.args[0].dtype == types.int64)
 
 
-def _once(function: Any, code: str) -> None:
+def _once(function: Any, code: str, there: str) -> None:
+    """Define an operation by LLVM's name of it, and on a GPU by NVIDIA's."""
+
     @intrinsic(function, lambda memory, at, value: types.void)
     def lower(context, builder, signature, args):
         if signature.args[0].dtype == types.int64:  # otherwise it is never reached
             value = context.cast(builder, args[2], signature.args[2], types.int64)
-            builder.atomic_rmw(code, builder.gep(args[0], [args[1]]), value, "monotonic")
+            where = builder.gep(args[0], [args[1]])
+            if is_gpu(context):
+                reduce(builder, there, where, [value])
+            else:
+                builder.atomic_rmw(code, where, value, "monotonic")
         return context.get_dummy_value()
 
 
-_once(whole_add, "add")
-_once(whole_or, "or")
-_once(whole_max, "max")
+_once(whole_add, "add", "add.u64")
+_once(whole_or, "or", "or.b64")
+_once(whole_max, "max", "max.s64")
 
 
 @intrinsic(bits_of, lambda x: types.int64)

@@ -1,7 +1,7 @@
-"""Whole words of a GPU's memory: how lanes of numbers shorter than 32 bits are read and written at once.
+"""What is spelled out in the language of NVIDIA's assembler: whole words of a GPU's memory, and reductions to it.
 
-NVIDIA's compiler reads and writes vectors of such numbers in several pieces, and sees through what calls them words. So
-it is spelled out in the language of its assembler.
+Its compiler reads and writes vectors of numbers shorter than 32 bits in several pieces, and sees through what calls them
+words. And it makes an atomic addition whose result nobody takes wait for that result: `red` gives none.
 """
 
 from typing import Any
@@ -32,6 +32,15 @@ def write_words(builder: Any, where: Any, value: Any, words: int) -> None:
     code = PLACE.format(0, f"st.global{_suffix(words)} [a], {_registers(words, 1)};")
     kind = ir.FunctionType(ir.VoidType(), [ADDRESS, *[WORD] * words])
     builder.asm(kind, code, ",".join(["l"] + ["r"] * words), [builder.ptrtoint(where, ADDRESS), *parts], True)
+
+
+def reduce(builder: Any, operation: str, where: Any, parts: list[Any]) -> None:
+    """Add numbers to neighbours, or do another operation, while other threads may too; `add.f32` is one."""
+    letters = {ir.FloatType(): "f", ir.DoubleType(): "d", ADDRESS: "l"}
+    given = [letters[part.type] for part in parts]
+    code = PLACE.format(0, f"red.global.{operation} [a], {_registers(len(parts), 1)};")
+    kind = ir.FunctionType(ir.VoidType(), [ADDRESS, *(part.type for part in parts)])
+    builder.asm(kind, code, ",".join(["l", *given]), [builder.ptrtoint(where, ADDRESS), *parts], True)
 
 
 def _suffix(words: int) -> str:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
 from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.compiler.jit import intrinsic
-from stnkit.kernels.simd.gpu_words import write_words
+from stnkit.kernels.simd.gpu_words import reduce, write_words
 from stnkit.kernels.simd.vectors import I32, I64, Lanes, alignment, alike, fitted, is_lanes, pick, read, word, words_of
 
 # Uncompiled, lanes are NumPy arrays, which do the same arithmetic lane by lane.
@@ -168,11 +167,8 @@ def _add_at_once(context, builder, signature, args):
         there = builder.gep(where, [ir.Constant(I64, k)])
         if isinstance(part.type, ir.IntType):  # bins, which are never added to like this
             builder.atomic_rmw("add", there, part, "monotonic")
-        elif is_gpu(context):  # whose compiler knows no atomic addition of LLVM's but that of integers
-            digits = "f64" if part.type == ir.DoubleType() else "f32"
-            code = ir.FunctionType(part.type, [there.type, part.type])
-            name = f"llvm.nvvm.atomic.load.add.{digits}.p0{digits}"
-            builder.call(cgutils.get_or_insert_function(builder.module, code, name), [there, part])
+        elif is_gpu(context):
+            reduce(builder, "add.f64" if part.type == ir.DoubleType() else "add.f32", there, [part])
         else:
             builder.atomic_rmw("fadd", there, part, "monotonic")
     return context.get_dummy_value()
@@ -181,15 +177,10 @@ def _add_at_once(context, builder, signature, args):
 def _add_vectors(builder: Any, where: Any, value: Any) -> None:
     """Add four or two neighbours by one instruction each, which takes an address of global memory."""
     many = 4 if value.type.count % 4 == 0 else 2
-    number = value.type.element
-    numbers = ", ".join(f"${k + 1}" for k in range(many))
-    text = f"red.global.add.v{many}.f32 [$0], {{{numbers}}};"
-    code = ir.FunctionType(ir.VoidType(), [I64] + [number] * many)
     for first in range(0, value.type.count, many):
         there = builder.gep(where, [ir.Constant(I64, first)])
-        address = builder.ptrtoint(builder.addrspacecast(there, number.as_pointer(1)), I64)
         parts = [builder.extract_element(value, ir.Constant(I32, first + k)) for k in range(many)]
-        builder.asm(code, text, "l" + ",f" * many + ",~{memory}", [address, *parts], side_effect=True)
+        reduce(builder, f"add.v{many}.f32", there, parts)
 
 
 @intrinsic(full, lambda x, like: x if is_lanes(x) else alike(x, like))
