@@ -180,6 +180,7 @@ def test_deterministic_sums_of_what_is_not_finite(library):
     image, grid = picture(1, 2, (4, 5), False, "float32"), numbers((1, 3, 4, 2))
     cotangent = picture(1, 2, (3, 4), False, "float32")
     cotangent[0, 0, 0, :3] = np.inf, -np.inf, np.nan
+    cotangent[0, 1, 0, :2] = 0.0, -0.0
     arrays = cotangent, image, grid
     expected, _ = library.grid_sample_vjp(*arrays, wrt="image")
     bar, _ = returned(library.grid_sample_vjp(*map(lent, arrays), wrt="image", deterministic=True))
@@ -298,7 +299,8 @@ def test_channels_side_by_side_are_taken_together_where_they_fit(plain, channels
 
 
 @pytest.mark.parametrize(
-    ("channels", "last", "group"), [(3, False, 1), (1, True, 1), (3, True, 2), (64, True, 16), (256, True, 32)]
+    ("channels", "last", "group"),
+    [(3, False, 1), (1, True, 1), (3, True, 1), (6, True, 2), (64, True, 16), (256, True, 32)],
 )
 def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, last, group):
     """Where a source's cotangent is summed over channels, a group of threads has a location, within one warp."""

@@ -93,6 +93,17 @@ def test_backward_of_affine_maps(deterministic):
     close(d_theta, oracles.affine_grid_vjp(d_grid, False))
 
 
+def test_sums_in_bins_of_a_cotangent_with_zeros():
+    """What represents -0 is not taken for the largest number; 12 products below 1 are added in float32."""
+    image, cotangent, grid = picture(2, 3), picture(2, 3, spatial=SIZE[2]), places(2)
+    cotangent[:, :, 0, :2] = 0.0, -0.0
+    arrays = [array.astype(np.float32) for array in (cotangent, image, grid)]
+    (d_image, _), told = run(stnkit.grid_sample_vjp, *arrays, deterministic=True)
+    assert "scatter_binned" in told
+    expected, _ = oracles.grid_sample_vjp(*(array.astype(float) for array in arrays))
+    np.testing.assert_allclose(d_image, expected, rtol=0, atol=16 * 12 * 2.0**-24)
+
+
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_second_order(mode):
     """Along the image alone the derivative of a backward pass is known: it is linear in the image."""

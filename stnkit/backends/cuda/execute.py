@@ -59,8 +59,8 @@ def sample_order(
         run(
             *(image.context, factory, spec, call.batch * math.prod(call.size) * groups),
             (out.address, image.address, source.address, fills.address),
-            *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
-            *last,
+            *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options)),
+            *(call.image, call.source, *last),
         )
     return out
 

@@ -63,7 +63,8 @@ def sample_jvp_into(
         run(
             *(image.context, kernels.sample_jvp, spec, call.batch * math.prod(call.size) * groups),
             _addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.context, fill)),
-            *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options), call.image, call.source),
+            *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options)),
+            *(call.image, call.source),
         )
     return out, out_dot
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, pointer
+from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, on_gpu, pointer
 from stnkit.kernels.cpu.ahead import ask, coming
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
@@ -166,7 +166,7 @@ def fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec):
         stored = channel(raws, c, many, spec)
         store(out.memory, where, heaviest(image.memory, plane, stored, tile, p, points, many, spec.reading))
     else:
-        outside = channel(fills, c, many, spec)
+        outside = beyond(fills, c, tile, p, many, spec)
         in_order = rows_in_order(tile, p, points, spec.reading)
         value, _, _, _ = blend(image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading)
         store(out.memory, where, narrow(value, image.memory[0], spec.image_dtype))
@@ -188,6 +188,18 @@ def position(a, b, cs, spec):
 def channel(fills, c, many, spec):
     """Return the fill value of channel `c`, or of as many from there on as are done at once."""
     return load(fills, c, many) if spec.interleaved else full(fills[c], many)
+
+
+@leaf
+def beyond(fills, c, tile, p, many, spec):
+    """Return the fill value of channel `c`, or of several; a thread of a GPU reads it only where a tap is dead."""
+    if on_gpu() and spec.taps == 2:
+        lowest = tile.offsets[slot(int64(0), p)]
+        for k in range(1, 2 * spec.ndim):
+            lowest = min(lowest, tile.offsets[slot(k, p)])
+        if lowest >= 0:
+            return full(type(fills[0])(0), many)
+    return channel(fills, c, many, spec)
 
 
 @functools.cache
@@ -317,7 +329,7 @@ def grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, 
     where = to + p * out_bar.strides[2] + c * out_bar.strides[1]
     g = widen(load(out_bar.memory, where, many), tile.weights[0], spec.dot_dtype)
     plane = at + c * image.strides[1]
-    outside = channel(fills, c, many, spec)
+    outside = beyond(fills, c, tile, p, many, spec)
     in_order = rows_in_order(tile, p, points, spec.reading)
     _, dx, dy, dz = blend(image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading)
     add_bars(tile, p, g * dx, g * dy, g * dz, points, spec)

@@ -13,6 +13,7 @@ from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, IMAGE_DOT, OUT, OUT_DOT, SOURCE, SOURCE_DOT
 from stnkit.kernels.cpu.loops import (
     add_bars,
+    beyond,
     channel,
     clear_bars,
     finish_source_bar,
@@ -94,7 +95,7 @@ def fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs
     none = full(type(number)(0), many)
     where = to + (p * out.strides[2] + c if spec.interleaved else c * out.strides[1] + p)
     plane = at + c * image.strides[1]
-    outside = channel(fills, c, many, spec)
+    outside = beyond(fills, c, tile, p, many, spec)
     in_order = rows_in_order(tile, p, points, spec.reading)
     value, dx, dy, dz = blend(image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading)
     value_dot = none
@@ -217,7 +218,7 @@ def double_vjp_point(out_bar_bar, to, out_bar, g_at, image, image_dot, at, fills
     if spec.image_dot:
         value, dx, dy, dz = blend(image_dot, spec.dot_dtype, plane, none, tile, p, in_order, points, many, spec.reading)
     if spec.source_dot:
-        outside = channel(fills, c, many, spec)
+        outside = beyond(fills, c, tile, p, many, spec)
         value_, dx_, dy_, dz_ = directional_derivative(
             image, spec.image_dtype, plane, outside, tile, p, in_order, points, many, spec.reading
         )

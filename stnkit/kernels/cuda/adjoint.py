@@ -26,7 +26,9 @@ HELD = 8  # channels that a thread does, at most, where it does them one by one
 
 
 @leaf
-def gather(i, image_bar, out_bar, source, maps, channels, group, groups, shared, kept, size, extent, like, index_like, spec):
+def gather(
+    i, image_bar, out_bar, source, maps, channels, group, groups, shared, kept, size, extent, like, index_like, spec
+):  # fmt: skip
     """Sum to one pixel, in one group of `group` channels, what the locations that read it bring, in a fixed order.
 
     `shared` is how many batch items share the image. With `kept` the sum is added to what stands there.

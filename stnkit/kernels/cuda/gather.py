@@ -73,7 +73,9 @@ def scatter_rest_binned(spec: Spec) -> Any:
 
 
 @leaf
-def scatter_unless(i, maps, image_bar, out_bar, source, channels, group, groups, size, extent, order, like, index_like, spec):
+def scatter_unless(
+    i, maps, image_bar, out_bar, source, channels, group, groups, size, extent, order, like, index_like, spec
+):  # fmt: skip
     """Add one location's cotangent to the image's, unless its item is gathered."""
     n, _, _ = task(i, size[0] * size[1] * size[2], groups, spec)
     if not before.is_gathered(maps, n):

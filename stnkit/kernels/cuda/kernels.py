@@ -134,7 +134,7 @@ def largest_one(i, peak, array, count, threads, like, spec):
     while at < count:
         x = widen(array[at], like, spec.image_dtype)
         x = x if x > type(x)(0) else -x
-        bits = bits_of(x) if x > type(x)(0) and is_finite(x) else int64(0)  # that of -0 is not the least
+        bits = bits_of(x) if is_finite(x) else int64(0)
         most = bits if bits > most else most
         at += threads
     if most > peak[0]:  # which is never more than what it will be

@@ -45,7 +45,7 @@ def is_binned(memory: Any) -> bool:
 
 
 def bits_of(x: Any) -> int:
-    """Return the representation of a number that is not negative: an integer that grows with it."""
+    """Return the representation of a number that is not negative: an integer that grows with it; that of -0 is less."""
     return int(x.view(f"i{x.itemsize}"))
 
 
@@ -88,7 +88,7 @@ _once(whole_max, "max", "max.s64")
 def _bits_of(context, builder, signature, args):
     word = ir.IntType(signature.args[0].bitwidth)
     bits = builder.bitcast(args[0], word)
-    return bits if word.width == 64 else builder.zext(bits, ir.IntType(64))
+    return bits if word.width == 64 else builder.sext(bits, ir.IntType(64))
 
 
 @intrinsic(exponent_of, lambda bits, like: types.int64)

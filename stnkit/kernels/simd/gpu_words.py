@@ -1,7 +1,7 @@
 """What is spelled out in the language of NVIDIA's assembler: whole words of a GPU's memory, and reductions to it.
 
-Its compiler reads and writes vectors of numbers shorter than 32 bits in several pieces, and sees through what calls them
-words. And it makes an atomic addition whose result nobody takes wait for that result: `red` gives none.
+Its compiler reads and writes vectors of numbers shorter than 32 bits in several pieces, and sees through what calls
+them words. And it makes an atomic addition whose result nobody takes wait for that result: `red` gives none.
 """
 
 from typing import Any
