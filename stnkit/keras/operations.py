@@ -62,7 +62,8 @@ class Warp(keras.Operation):  # type: ignore[misc]  # as Keras' operations are n
         y = keras.ops.arange(height, dtype=dtype)[:, None]
         a0, a1, a2, b0, b1, b2, c0, c1 = (rows[..., i, None, None] for i in range(8))
         depth = c0 * x + c1 * y + 1
-        grid = keras.ops.stack([(a0 * x + a1 * y + a2) / depth, (b0 * x + b1 * y + b2) / depth], axis=-1)
+        planes = keras.ops.stack([(a0 * x + a1 * y + a2) / depth, (b0 * x + b1 * y + b2) / depth])
+        grid = keras.ops.moveaxis(planes, 0, -1)  # in JAX much faster than a stack along the last axis
         return _read(images, grid, self.interpolation, self.fill_mode, self.fill_value, self.data_format)
 
 
@@ -140,7 +141,7 @@ class MapCoordinates(keras.Operation):  # type: ignore[misc]  # as Keras' operat
         inputs, coordinates = _entered(self, inputs, coordinates)
         axes = len(inputs.shape)
         points = keras.ops.cast(coordinates, _wide(inputs, coordinates))
-        grid = keras.ops.stack([points[axis] for axis in reversed(range(axes))], axis=-1)
+        grid = keras.ops.moveaxis(keras.ops.flip(points, axis=0), 0, -1)
         shape = keras.ops.shape(grid)[:-1]
         grid = keras.ops.reshape(grid, (*(1,) * (axes - 1), -1, axes))
         read = _read(inputs[None], grid, ORDERS[self.order], self.fill_mode, self.fill_value, "channels_first")
