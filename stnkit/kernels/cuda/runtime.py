@@ -11,6 +11,7 @@ import ctypes
 import functools
 import importlib.util
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -31,7 +32,9 @@ BLOCK = 256  # threads
 WARP = 32  # threads that go in step
 WAVES = 32  # blocks for each multiprocessor, at most; beyond, a thread takes several numbers
 NARROW = (1 << 31) - (1 << 24)  # below so many items, a number and its next fit in 32 bits
+LEGACY = 1  # the handle of the default stream that waits for others, which 0 need not mean to every driver
 STREAMS = {0: "LEGACY_DEFAULT_STREAM", 1: "LEGACY_DEFAULT_STREAM", 2: "PER_THREAD_DEFAULT_STREAM"}
+END, POINTER, SIZE = 0, 1, 2  # how `cuLaunchKernel` is told of arguments that are packed
 
 
 class Machine(NamedTuple):
@@ -47,7 +50,6 @@ class Loaded(NamedTuple):
 
     kernel: Any
     blocks: int
-    start: Callable[..., None]  # takes stream, configuration, kernel and numbers
 
 
 @functools.cache
@@ -145,31 +147,48 @@ def launch(factory: Factory, spec: Spec, items: int, arguments: tuple[Any, ...],
 def ready(
     factory: Factory, spec: Spec, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...], device: int
 ) -> Callable[[int, Sequence[int]], None]:
-    """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them."""
-    kernel, most, start = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
-    config = _configuration(min(-(-items // BLOCK), most))
+    """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them.
+
+    What does not change is packed once: all arguments are integers of 64 bits, of which a kernel that counts with 32
+    reads the first half of the number of items. Each launch copies that, and adds the addresses.
+    """
+    kernel, most = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
+    blocks, block, send = min(-(-items // BLOCK), most), BLOCK, tools().driver.cuLaunchKernel
     flat: list[int] = []
     for given in numbers:
         if type(given) is tuple:
             flat += given
         else:
             flat.append(given)
+    size = 8 * (1 + len(addresses) + len(flat))
+    head = struct.Struct(f"<{7 + len(addresses)}q")  # what tells of the arguments, and the first ones
+    packed = bytes(head.size) + struct.pack(f"<{len(flat)}q", *flat)
+    copy, write = (ctypes.c_int64 * (len(packed) // 8)).from_buffer_copy, head.pack_into
 
     def go(stream: int, addresses: Sequence[int]) -> None:
+        words = copy(packed)  # of this launch alone, as threads launch at the same time
+        at = ctypes.addressof(words)
+        write(words, 0, POINTER, at + 48, SIZE, at + 40, END, size, items, *addresses)
         pushed = _push(device)
         try:
-            start(_stream(stream), config, kernel, items, *addresses, *flat)
+            result = send(kernel, blocks, 1, 1, block, 1, 1, 0, _queue(stream), 0, at)
         finally:
             if pushed:
                 _pop()
+        if result[0]:
+            _done(result)
 
     return go
 
 
 def clear(address: int, size: int, stream: int, device: int) -> None:
     """Set memory to zero, in the order of a stream."""
-    with current(device):
-        _done(tools().driver.cuMemsetD8Async(address, 0, size, stream))
+    pushed = _push(device)
+    try:
+        _done(tools().driver.cuMemsetD8Async(address, 0, size, _queue(stream)))
+    finally:
+        if pushed:
+            _pop()
 
 
 def read(address: int, size: int, stream: int, device: int) -> bytes:
@@ -177,8 +196,8 @@ def read(address: int, size: int, stream: int, device: int) -> bytes:
     driver, host = tools().driver, bytearray(size)
     with current(device):
         buffer = (ctypes.c_char * size).from_buffer(host)
-        _done(driver.cuMemcpyDtoHAsync(ctypes.addressof(buffer), address, size, stream))
-        _done(driver.cuStreamSynchronize(stream))
+        _done(driver.cuMemcpyDtoHAsync(ctypes.addressof(buffer), address, size, _queue(stream)))
+        _done(driver.cuStreamSynchronize(_queue(stream)))
     return bytes(host)
 
 
@@ -198,7 +217,7 @@ def is_capturing(stream: int, device: int) -> bool:
     """Tell whether a stream's work is being recorded for a graph."""
     driver = tools().driver
     with current(device):
-        (status,) = _done(driver.cuStreamIsCapturing(stream))[:1]
+        (status,) = _done(driver.cuStreamIsCapturing(_queue(stream)))[:1]
     return bool(status != driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
 
@@ -278,11 +297,11 @@ def current(device: int) -> Iterator[None]:
 
 def _push(device: int) -> bool:
     """Make a GPU's own context the current one, unless one of this GPU is; return whether it was not."""
-    driver, context = tools().driver, machine(device).context
+    driver = tools().driver
     status, found = driver.cuCtxGetDevice()
-    if int(status) == 0 and int(found) == device:
+    if not status and int(found) == device:
         return False
-    _done(driver.cuCtxPushCurrent(context))
+    _done(driver.cuCtxPushCurrent(machine(device).context))
     return True
 
 
@@ -293,21 +312,23 @@ def _pop() -> None:
 @functools.lru_cache(maxsize=4096)
 def _loaded(factory: Factory, spec: Spec, template: Template, narrow: bool, device: int) -> Loaded:
     """Load a kernel to a GPU."""
-    here, core = machine(device), tools().core
+    here, driver = machine(device), tools().driver
     found = code(factory, spec, template, narrow, here.capability)
     with current(device):
-        kernel = core.ObjectCode.from_cubin(found.cubin).get_kernel(found.name)
-    return Loaded(kernel, here.blocks, core.launch)
+        (library,) = _done(driver.cuLibraryLoadData(found.cubin, [], [], 0, [], [], 0))
+        (kernel,) = _done(driver.cuLibraryGetKernel(library, found.name.encode()))
+    return Loaded(driver.CUfunction(int(kernel)), here.blocks)
 
 
-@functools.lru_cache(maxsize=4096)
-def _configuration(blocks: int) -> Any:
-    return tools().core.LaunchConfig(grid=blocks, block=BLOCK)
+@functools.lru_cache(maxsize=256)
+def _queue(handle: int) -> Any:
+    """Return what functions of the driver take for a stream."""
+    return tools().driver.CUstream(handle or LEGACY)
 
 
 @functools.lru_cache(maxsize=256)
 def _stream(handle: int) -> Any:
-    """Wrap a stream that its framework owns."""
+    """Return what cuda.core takes for a stream, which its framework owns."""
     core = tools().core
     return getattr(core, STREAMS[handle]) if handle in STREAMS else core.Stream.from_handle(handle)
 
