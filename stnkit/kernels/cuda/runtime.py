@@ -149,8 +149,8 @@ def ready(
 ) -> Callable[[int, Sequence[int]], None]:
     """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them.
 
-    What does not change is packed once: all arguments are integers of 64 bits, of which a kernel that counts with 32
-    reads the first half of the number of items. Each launch copies that, and adds the addresses.
+    What does not change is packed once, and each launch copies it and adds the addresses. All arguments are integers of
+    64 bits, and the first is the number of items: a kernel that counts with 32 bits reads half of it.
     """
     kernel, most = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
     blocks, block, send = min(-(-items // BLOCK), most), BLOCK, tools().driver.cuLaunchKernel
@@ -161,7 +161,7 @@ def ready(
         else:
             flat.append(given)
     size = 8 * (1 + len(addresses) + len(flat))
-    head = struct.Struct(f"<{7 + len(addresses)}q")  # what tells of the arguments, and the first ones
+    head = struct.Struct(f"<{7 + len(addresses)}q")  # five words for the driver, the size, and the first arguments
     packed = bytes(head.size) + struct.pack(f"<{len(flat)}q", *flat)
     copy, write = (ctypes.c_int64 * (len(packed) // 8)).from_buffer_copy, head.pack_into
 
