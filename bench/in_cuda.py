@@ -446,37 +446,33 @@ def affine_transform(image: Any, theta: Any, order: int) -> Call:
 
 
 def overhead(number: int = 200) -> dict[str, float]:
-    """Return the seconds that Python takes for one small call, while the device is never waited for."""
+    """Return the seconds that Python takes for small calls, while the device is never waited for."""
     import torch
     from torch.nn.functional import grid_sample
 
     import stnkit
 
     image, grid = torch.rand(1, 1, 8, 8, device="cuda"), torch.rand(1, 8, 8, 2, device="cuda")
-    cotangent, leaf = torch.rand(1, 1, 8, 8, device="cuda"), grid.clone().requires_grad_()
-
-    def trained(function: Callable[..., Any]) -> Call:
-        return lambda: torch.autograd.grad(function(image, leaf), leaf, cotangent)
-
-    theirs = functools.partial(grid_sample, align_corners=False)
-    calls: dict[str, Call] = {
-        "stnkit, forward": functools.partial(stnkit.grid_sample, image, grid),
-        "torch, forward": functools.partial(theirs, image, grid),
-        "stnkit, forward and backward to the grid": trained(stnkit.grid_sample),
-        "torch, forward and backward to the grid": trained(theirs),
-    }
-    found = {}
-    for name, call in calls.items():
+    leaves, cotangent = (image.clone().requires_grad_(), grid.clone().requires_grad_()), torch.ones_like(image)
+    functions = {"stnkit": stnkit.grid_sample, "torch": functools.partial(grid_sample, align_corners=False)}
+    calls: dict[str, Call] = {name: functools.partial(function, image, grid) for name, function in functions.items()}
+    for name, function in functions.items():
+        calls[f"{name}, with backward"] = functools.partial(_there_and_back, function, leaves, cotangent)
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for name, call in [*calls.items()] * ROUNDS:
         call()
-        samples = []
-        for _ in range(9):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            for _ in range(number):
-                call()
-            samples.append((time.perf_counter() - start) / number)
-        found[name] = statistics.median(samples)
-    return found
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(number):
+            call()
+        samples[name].append((time.perf_counter() - start) / number)
+    return {name: statistics.median(times) for name, times in samples.items()}
+
+
+def _there_and_back(function: Callable[..., Any], leaves: Sequence[Any], cotangent: Any) -> Any:
+    import torch
+
+    return torch.autograd.grad(function(*leaves), leaves, cotangent)
 
 
 def tables(run: dict[str, Any]) -> list[Table]:

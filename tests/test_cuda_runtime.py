@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from emulation import emulator
+from emulation import emulator, launches
 
 from stnkit.kernels.compiler.jit import pointer
 from stnkit.kernels.cuda import cubin_cache, elementwise, runtime
@@ -45,11 +45,15 @@ def shelf(tmp_path, monkeypatch):
 
 @pytest.fixture
 def driver(monkeypatch):
-    """Put what records calls in the place of the driver and of cuda.core; devices 0 and 1 are there, 0 is current."""
-    calls, stack = [], [0]
-    version = [13050]
+    """Put what records calls in the place of the driver; devices 0 and 1 are there, and 0 is current.
 
-    class Failure(int):
+    Arguments of a launch are read where the signature that a kernel was compiled with puts them.
+    """
+    calls, stack, signatures = [], [0], []
+    version = [13050]
+    told = SimpleNamespace(status=0)
+
+    class Status(int):
         name = "CUDA_ERROR_INVALID_DEVICE"
 
     def copied(to, *given):
@@ -57,82 +61,123 @@ def driver(monkeypatch):
         ctypes.memset(to, 7, 3)
         return (0,)
 
+    def launched(kernel, *given):
+        *shape, stream, pointers, extra = given
+        assert pointers == 0
+        if told.status:
+            return (Status(told.status),)
+        calls.append(("launch", stack[-1], stream, tuple(shape), kernel, *launches.unpacked(extra, signatures[-1])))
+        return (0,)
+
+    def compiled(thread, signature, capability):
+        signatures.append(signature)
+        return CODE
+
     driver = SimpleNamespace(
         cuInit=lambda flags: (0,),
         cuDriverGetVersion=lambda: (0, version[0]),
-        cuDeviceGet=lambda device: (0, device) if device < 2 else (Failure(101), None),
+        cuDeviceGet=lambda device: (0, device) if device < 2 else (Status(101), None),
         CUdevice_attribute=SimpleNamespace(
             CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=9,
             CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=0,
-            CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT=4,
         ),
         cuDeviceGetAttribute=lambda attribute, device: (0, attribute),
         cuDevicePrimaryCtxRetain=lambda device: (0, device),
-        cuCtxGetDevice=lambda: (0, stack[-1]),
+        cuCtxGetDevice=lambda: (0, stack[-1]) if stack else (Status(201), None),
         cuCtxPushCurrent=lambda context: (stack.append(context), (0,))[1],
         cuCtxPopCurrent=lambda: (0, stack.pop()),
+        cuLibraryLoadData=lambda code, *options: (0, len(code)) if options == ([], [], 0, [], [], 0) else (Status(1),),
+        cuLibraryGetKernel=lambda library, name: (0, library + len(name)),
+        cuLaunchKernel=launched,
         cuMemsetD8Async=lambda *given: (calls.append(("clear", stack[-1], *given)), (0,))[1],
         cuMemcpyDtoHAsync=copied,
         cuStreamSynchronize=lambda *given: (calls.append(("wait", stack[-1], *given)), (0,))[1],
+        CUfunction=lambda handle: ("kernel", handle),
+        CUstream=lambda handle: ("stream", handle),
     )
-    core = SimpleNamespace(
-        launch=lambda *given: calls.append(("launch", stack[-1], *given)),
-        LaunchConfig=lambda grid, block: (grid, block),
-        Stream=SimpleNamespace(from_handle=lambda handle: ("stream", handle)),
-        LEGACY_DEFAULT_STREAM="legacy",
-        PER_THREAD_DEFAULT_STREAM="per thread",
-        ObjectCode=SimpleNamespace(from_cubin=lambda cubin: SimpleNamespace(get_kernel=lambda name: (name, cubin))),
-    )
-    tools = SimpleNamespace(driver=driver, core=core, versions={"toolkit": (13, 5)})
+    tools = SimpleNamespace(driver=driver, versions={"toolkit": (13, 5)})
     monkeypatch.setattr(runtime, "tools", lambda: tools)
-    monkeypatch.setattr(runtime, "compile", lambda thread, signature, capability: CODE)
-    remembered = (runtime.machine, runtime._driver, runtime._loaded, runtime._configuration, runtime._stream)
+    monkeypatch.setattr(runtime, "compile", compiled)
+    remembered = (runtime.machine, runtime._driver, runtime._loaded, runtime._queue)
     for function in remembered:
         function.cache_clear()
-    yield SimpleNamespace(calls=calls, stack=stack, version=version, core=core, driver=driver)
+    yield SimpleNamespace(calls=calls, stack=stack, version=version, told=told, driver=driver)
     for function in remembered:
         function.cache_clear()
+
+
+KERNEL = ("kernel", len(CODE.cubin) + len(CODE.name))
 
 
 def test_a_launch_is_pointers_and_integers(driver, shelf):
-    runtime.launch(shifted, SPEC, 1000, (640, 1280, (2, 1)), 77, 0)
+    runtime.launch(shifted, SPEC, 1000, (640, 1280, (2, -1)), 77, 0)
+    assert driver.calls == [("launch", 0, ("stream", 77), (4, 1, 1, 256, 1, 1, 0), KERNEL, 1000, 640, 1280, 2, -1)]
+
+
+def test_each_item_has_a_thread(driver, shelf):
+    """Their number has 64 bits where 32 do not hold those of all threads of the last block."""
+    few = runtime.NARROW - 1
+    for items in (few, few + 1, 1 << 33):
+        runtime.launch(shifted, SPEC, items, (640, 1 << 40, (2, 1 << 35)), 0, 0)
+    legacy = ("stream", runtime.LEGACY)
+    for call, items in zip(driver.calls, (few, few + 1, 1 << 33), strict=True):
+        shape = -(-items // runtime.BLOCK), 1, 1, runtime.BLOCK, 1, 1, 0
+        assert call == ("launch", 0, legacy, shape, KERNEL, items, 640, 1 << 40, 2, 1 << 35)
+
+
+def test_what_is_ready_takes_addresses_and_streams(driver, shelf):
+    """Time after time, and while another launch is under way: as threads do."""
+    go = runtime.ready(shifted, SPEC, 5, (0, 0), ((2, 1),), 0)
+    within, launched = [], driver.driver.cuLaunchKernel
+
+    def interrupted(*given):
+        if not within:
+            within.append(go)
+            go(8, (3, 4))
+        return launched(*given)
+
+    driver.driver.cuLaunchKernel = interrupted
+    go = runtime.ready(shifted, SPEC, 5, (0, 0), ((2, 1),), 0)
+    go(7, (1, 2))
+    go(2, [5, 6])
+    shape = (1, 1, 1, 256, 1, 1, 0)
     assert driver.calls == [
-        ("launch", 0, ("stream", 77), (4, 256), ("entry", CODE.cubin), 1000, 640, 1280, 2, 1),
+        ("launch", 0, ("stream", stream), shape, KERNEL, 5, *places, 2, 1)
+        for stream, places in ((8, (3, 4)), (7, (1, 2)), (2, (5, 6)))
     ]
-
-
-def test_many_items_are_taken_by_as_many_blocks_as_pay(driver, shelf):
-    runtime.launch(shifted, SPEC, 1 << 33, (640, 1280, (2, 1)), 0, 0)
-    (_, _, stream, config, _, items, *_) = driver.calls[0]
-    assert (stream, config, items) == ("legacy", (4 * runtime.WAVES, runtime.BLOCK), 1 << 33)
 
 
 def test_another_device_is_current_while_it_is_used_and_not_after(driver, shelf):
     runtime.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 2, 1)
     runtime.clear(64, 8, 5, 1)
-    assert [call[:3] for call in driver.calls] == [("launch", 1, "per thread"), ("clear", 1, 64)]
+    assert driver.calls[0][:3] == ("launch", 1, ("stream", 2))
+    assert driver.calls[1:] == [("clear", 1, 64, 0, 8, ("stream", 5))]
     assert driver.stack == [0]
+
+
+def test_a_thread_that_has_used_no_device_yet(driver, shelf):
+    driver.stack.clear()
+    runtime.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 2, 1)
+    assert driver.calls[0][:3] == ("launch", 1, ("stream", 2))
+    assert driver.stack == []
 
 
 def test_what_is_read_has_arrived(driver):
     assert runtime.read(64, 3, 5, 1) == bytes([7, 7, 7])
-    assert driver.calls == [("read", 1, 64, 3, 5), ("wait", 1, 5)]
+    assert driver.calls == [("read", 1, 64, 3, ("stream", 5)), ("wait", 1, ("stream", 5))]
     assert driver.stack == [0]
 
 
-def test_a_launch_that_fails_leaves_the_context_as_it_was(driver, shelf):
-    def refuse(*_):
-        msg = "refused"
-        raise ValueError(msg)
-
-    driver.core.launch = refuse
-    with pytest.raises(ValueError, match="refused"):
-        runtime.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 0, 1)
+def test_a_launch_that_fails_says_so_and_leaves_the_context_as_it_was(driver, shelf):
+    go = runtime.ready(shifted, SPEC, 1, (0, 0), ((2, 1),), 1)
+    driver.told.status = 101
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_DEVICE"):
+        go(0, (640, 1280))
     assert driver.stack == [0]
-    driver.core.launch = lambda *given: driver.calls.append(given)
-    runtime._loaded.cache_clear()
-    runtime.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 0, 1)
+    driver.told.status = 0
+    go(0, (640, 1280))
     assert len(driver.calls) == 1
+    assert driver.stack == [0]
 
 
 def test_a_driver_that_is_too_old_is_told_before_anything_is_launched(driver, shelf):

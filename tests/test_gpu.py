@@ -10,6 +10,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -291,15 +292,35 @@ def test_more_than_two_to_the_31_elements(torch):
 
 
 def test_a_launch_that_fails_leaves_the_context_usable(torch, monkeypatch):
+    from stnkit.torch import fast_path
+
     image, grid, _ = (array.cuda() for array in draw(torch, 2))
     expected = stnkit.grid_sample(image, grid)
+    fast_path._known.clear()  # so that the call is launched anew
     with monkeypatch.context() as patch:
-        core, threads = runtime.tools().core, 1 << 20  # more than any block has
-        patch.setattr(runtime, "_configuration", lambda blocks: core.LaunchConfig(grid=1, block=threads))
-        with pytest.raises(Exception, match=r"(?i)cuda|invalid"):
-            stnkit.grid_sample(image, grid)
-    assert torch.equal(stnkit.grid_sample(image, grid), expected)
+        patch.setattr(runtime, "BLOCK", 1 << 20)  # threads, more than any block has
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
+                stnkit.grid_sample(image, grid)
+    for _ in range(2):  # once in full, and once from what that did
+        assert torch.equal(stnkit.grid_sample(image, grid), expected)
     torch.cuda.synchronize()
+
+
+def test_threads_launch_at_the_same_time(torch):
+    """Each on a stream of its own, of which a thread knows nothing at first; results are those of one thread."""
+    images = [torch.full((1, 1, 4, 4), float(n), device="cuda") for n in range(8)]
+    grid = torch.zeros(1, 4, 4, 2, device="cuda")
+    stnkit.grid_sample(images[0], grid)
+    torch.cuda.synchronize()
+
+    def sampled(image):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            outs = torch.stack([stnkit.grid_sample(image, grid) for _ in range(200)])
+            return outs.min().item(), outs.max().item()
+
+    with ThreadPoolExecutor(len(images)) as pool:
+        assert list(pool.map(sampled, images)) == [(n, n) for n in range(len(images))]
 
 
 def test_tensors_on_host_and_device_are_refused(torch):

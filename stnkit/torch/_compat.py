@@ -63,7 +63,7 @@ key_set: Callable[[Any], Any] = _number if _has_keys else lambda keys: None  # a
 
 
 @functools.cache
-def _ordinary(device: torch.device) -> frozenset[int]:
+def ordinary(device: torch.device) -> frozenset[int]:
     """Return the dispatch keys of tensors on a device that have nothing about them but their numbers."""
     plain = torch.empty(0, device=device)
     with torch.inference_mode():
@@ -76,17 +76,12 @@ def keys_of(tensor: torch.Tensor) -> Any:
     return key_set(key_set_of(tensor))
 
 
-ORDINARY = _ordinary(torch.device("cpu"))
+ORDINARY = ordinary(torch.device("cpu"))
 
 
 def is_ordinary(tensor: Any) -> bool:
     """Tell whether an argument is a tensor that has nothing about it but its numbers, in main memory."""
     return type(tensor) in PLAIN and key_set(key_set_of(tensor)) in ORDINARY
-
-
-def is_ordinary_anywhere(tensor: torch.Tensor) -> bool:
-    """Tell the same of a tensor on any device."""
-    return _has_keys and type(tensor) in PLAIN and keys_of(tensor) in _ordinary(tensor.device)
 
 
 # A transform wraps tensors, which then have no memory of their own.
@@ -167,10 +162,12 @@ def below_autograd() -> Any:
 _raw_stream = _found("_C._cuda_getCurrentRawStream")  # which a torch for CPUs lacks
 
 
-def stream(index: int) -> int:
-    """Return the handle of torch's current stream on a device."""
-    handle: int = torch.cuda.current_stream(index).cuda_stream if _raw_stream is None else _raw_stream(index)
+def _stream(index: int) -> int:
+    handle: int = torch.cuda.current_stream(index).cuda_stream
     return handle
+
+
+stream: Callable[[int], int] = _raw_stream or _stream  # the handle of torch's current stream on a device
 
 
 def uncompiled(function: Callable[..., Any], reason: str) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from stnkit.api import fast_path
 from stnkit.api.fast_path import FastCall, Memory, Options
 from stnkit.plans.layout import Shape
 from stnkit.torch import memory
-from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, straight
+from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, ordinary, straight
 from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
@@ -31,6 +31,9 @@ class Known(NamedTuple):
     pulls: dict[Kind, Any]  # and what does its vjps; None where there is no fast path
 
 
+ON_GPU: set[Any] = set()  # dispatch keys, as `ORDINARY`, once there is a tensor
+
+_ALIGNED = 15  # which bits of an address on a GPU a kernel may depend on
 _LISTS = frozenset((tuple, list, torch.Size))
 _WHOLE = frozenset((int,))
 
@@ -64,12 +67,17 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> FastCall | Non
     if transformed() or is_forward_mode_on():
         return None
     kind: Any = name
-    recording = False
+    recording = on_gpu = False
     for given in args:
         if type(given) in PLAIN:
-            if key_set(key_set_of(given)) not in ORDINARY or not given.is_contiguous():
-                return _elsewhere(name, args, options)
-            kind = kind, given.shape, given.dtype, given.data_ptr() & 7
+            keys = key_set(key_set_of(given))
+            if keys in ORDINARY and given.is_contiguous():
+                kind = kind, given.shape, given.dtype, given.data_ptr() & 7
+            elif keys in ON_GPU or _is_on_gpu(given, keys):
+                kind = kind, given.shape, given.stride(), given.dtype, given.get_device(), given.data_ptr() & _ALIGNED
+                on_gpu = True
+            else:
+                return None
             recording = recording or given.requires_grad
         elif type(given) in _LISTS and _WHOLE.issuperset(map(type, given)):
             kind = kind, tuple(given)
@@ -79,12 +87,17 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> FastCall | Non
         if type(value) not in SCALARS:
             return None
         kind = kind, option, value, type(value)
+    if on_gpu:
+        kind = kind, interop.is_steady()
+    recording = recording and torch.is_grad_enabled()
     found: Known | None = _known.get(kind, _NEW)
-    if found is _NEW:
+    if found is _NEW and on_gpu:
+        found = _learned_on_gpu(kind, recording, name, args, options)
+    elif found is _NEW:
         found = _remember(_known, kind, _learned(name, args, options))
     if found is None:
         return None
-    return found.record if recording and torch.is_grad_enabled() else found.run
+    return found.record if recording else found.run
 
 
 class Sampled(Recorded):
@@ -122,32 +135,39 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Fast
     have been set.
     """
     kind: Any = wrt
+    on_gpu = False
     for tensor in tensors:
-        if type(tensor) not in PLAIN or key_set(key_set_of(tensor)) not in ORDINARY or not tensor.is_contiguous():
-            return _elsewhere(f"{sampled.operation.name}_vjp", (*tensors, wrt), sampled.options)
-        kind = kind, tensor.shape, tensor.dtype, tensor.data_ptr() & 7
+        if type(tensor) not in PLAIN:
+            return None
+        keys = key_set(key_set_of(tensor))
+        if keys in ORDINARY and tensor.is_contiguous():
+            kind = kind, tensor.shape, tensor.dtype, tensor.data_ptr() & 7
+        elif keys in ON_GPU or _is_on_gpu(tensor, keys):
+            kind = kind, tensor.shape, tensor.stride(), tensor.dtype, tensor.get_device(), tensor.data_ptr() & _ALIGNED
+            on_gpu = True
+        else:
+            return None
+    if on_gpu:
+        kind = kind, interop.is_steady()
     found: FastCall | None = sampled.pulls.get(kind, _NEW)
     if found is _NEW:
         operation = OPERATIONS[f"{sampled.operation.name}_vjp"]
+        if on_gpu:
+            done = _done_on_gpu(operation, tensors, (wrt,), sampled.options)
+            if done is None:
+                return None
+            results, run = done
+            _remember(sampled.pulls, kind, run)
+            return _once(results)
         found = _remember(sampled.pulls, kind, _worked_out(operation, tensors, (wrt,), sampled.options))
     return found
 
 
-def _elsewhere(name: str, args: Sequence[Any], options: Options) -> FastCall | None:
-    """Return what does a call on tensors that lie on a GPU."""
-    operation, tensors, rest, options = _split(name, args, options)
-    if not (isinstance(tensors[0], torch.Tensor) and interop.on_gpu(tensors[0]) and _LISTS.issuperset(map(type, rest))):
-        return None
-    from stnkit.torch.cuda import fast_path  # which imports the kernels for GPUs
-
-    recording = torch.is_grad_enabled() and any(getattr(tensor, "requires_grad", False) for tensor in tensors)
-    if recording and (operation.chosen or prefiltered(options.get("mode"), options.get("prefilter", True))):
-        return None
-    run = fast_path.fast_call(operation, tensors, rest, options)
-    if run is None:
-        return None
-    found = _made(operation, rest, options, lambda *given: run(*given[: len(tensors)]))  # which takes no lists
-    return found.record if recording else found.run
+def _is_on_gpu(tensor: torch.Tensor, keys: Any) -> bool:
+    """Tell whether a tensor lies on a GPU and has nothing about it but its numbers, as the first one tells."""
+    if not ON_GPU and interop.on_gpu(tensor):
+        ON_GPU.update(ordinary(tensor.device))
+    return keys in ON_GPU
 
 
 def _learned(name: str, args: Sequence[Any], options: Options) -> Known | None:
@@ -156,7 +176,37 @@ def _learned(name: str, args: Sequence[Any], options: Options) -> Known | None:
     if (operation.chosen and rest) or len(tensors) < len(operation.arrays):
         return None
     run = _worked_out(operation, tensors, rest, options)
-    return None if run is None else _made(operation, rest, options, run)
+    return None if run is None else _made(operation, rest, options, run, {}, not operation.chosen)
+
+
+def _learned_on_gpu(kind: Kind, recording: bool, name: str, args: Sequence[Any], options: Options) -> Known | None:
+    """Do a call, remember what does calls like it, and return what gives this one's results, once."""
+    operation, tensors, rest, options = _split(name, args, options)
+    if len(tensors) < len(operation.arrays) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+        return None
+    filtered = prefiltered(options.get("mode"), options.get("prefilter", True))
+    recorded = not (operation.chosen or filtered) and tensors[0].is_floating_point()
+    done = _done_on_gpu(operation, tensors, rest, options) if recorded or not recording else None
+    if done is None:
+        return None
+    results, run = done
+    known: Known = _remember(_known, kind, _made(operation, rest, options, run, {}, recorded))
+    return _made(operation, rest, options, _once(results), known.pulls, recorded)
+
+
+def _done_on_gpu(
+    operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
+) -> tuple[Any, FastCall] | None:
+    """Do a call on a GPU; return its results and what does calls like it, or None if there is no fast path for them."""
+    from stnkit.torch.cuda import fast_path  # which imports the kernels for GPUs
+
+    return fast_path.learned(operation, tensors, rest, options)
+
+
+def _once(results: Any) -> FastCall:
+    """Return what gives results, and keeps them no longer: what autograd records would own itself."""
+    held = [results]
+    return lambda *_: held.pop()
 
 
 def _split(
@@ -169,11 +219,13 @@ def _split(
     return operation, args[:count], tuple(args[count:]), options
 
 
-def _made(operation: Operation, rest: tuple[Any, ...], options: Options, run: FastCall) -> Known:
+def _made(
+    operation: Operation, rest: tuple[Any, ...], options: Options, run: FastCall, pulls: dict[Kind, Any], recorded: bool
+) -> Known:
     def record(image: Any, source: Any, *_: Any) -> Any:
         return Sampled.apply(known, image, source)
 
-    known = Known(operation, rest, options, run, None if operation.chosen else record, {})
+    known = Known(operation, rest, options, run, record if recorded else None, pulls)
     return known
 
 

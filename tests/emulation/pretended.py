@@ -1,11 +1,12 @@
 """Main memory that pretends to be a GPU's: the whole way of a device array, with threads run one after another."""
 
 import contextlib
+import functools
 import sys
 from types import SimpleNamespace
 
 import numpy as np
-from emulation import emulator
+from emulation import emulator, launches
 
 ALIGNED = 256  # bytes
 
@@ -66,14 +67,45 @@ def poisoned(shape, dtype):
     return memory[first : first + size].view(dtype).reshape(shape)
 
 
+class Driver:
+    """What stands for the driver: a launch runs threads one after another, on arguments where a kernel reads them."""
+
+    def __init__(self, device, launch):
+        self.device, self.launch = device, launch
+        self.kernels = {}  # by their handles, from 1
+        self.stack = [0]  # of devices, the current one last
+
+    def loaded(self, factory, spec, template, narrow, at):
+        handle = len(self.kernels) + 1
+        self.kernels[handle] = factory, spec, template, self.device.signature(template, narrow), at
+        return self.device.Loaded(handle, 1 << 10)
+
+    def cuLaunchKernel(self, kernel, x, y, z, width, height, depth, shared, stream, pointers, extra):
+        factory, spec, template, signature, at = self.kernels[kernel]
+        assert self.stack[-1] == at
+        assert (y, z, width, height, depth, shared, pointers) == (1, 1, self.device.BLOCK, 1, 1, 0, 0)
+        items, *numbers = launches.unpacked(extra, signature)
+        assert x == min(-(-items // width), 1 << 10) > 0
+        self.launch(factory, spec, items, launches.nested(numbers, template), stream, at)
+        return (0,)
+
+    def cuCtxGetDevice(self):
+        return 0, self.stack[-1]
+
+    def cuCtxPushCurrent(self, context):
+        self.stack.append(context)
+        return (0,)
+
+    def cuCtxPopCurrent(self):
+        return 0, self.stack.pop()
+
+
 @contextlib.contextmanager
 def pretended(record=None, *, backwards=False):
     """Let the kernels' room for GPUs run on main memory; append what is launched to `record`."""
     device = sys.modules["stnkit.kernels.cuda.runtime"]
-    kept = {
-        name: getattr(device, name)
-        for name in ("launch", "ready", "clear", "read", "allocate", "is_capturing", "current", "follow", "WARP")
-    }
+    names = ("tools", "machine", "_loaded", "_queue", "clear", "read", "allocate", "is_capturing", "current", "follow")
+    kept = {name: getattr(device, name) for name in (*names, "WARP")}
 
     def launch(factory, spec, items, arguments, stream, at):
         if record is not None:
@@ -83,16 +115,12 @@ def pretended(record=None, *, backwards=False):
         else:
             emulator.launch(factory, spec, items, arguments, stream, at)
 
-    def ready(factory, spec, items, addresses, numbers, at):
-        return lambda stream, places: launch(factory, spec, items, (*places, *numbers), stream, at)
-
-    device.launch, device.ready, device.clear, device.read, device.WARP = (
-        launch,
-        ready,
-        emulator.clear,
-        emulator.read,
-        1,
-    )
+    driver = Driver(device, launch)
+    device.tools = lambda: SimpleNamespace(driver=driver)
+    device.machine = lambda at: device.Machine((9, 0), at)
+    device._loaded = functools.cache(driver.loaded)
+    device._queue = lambda handle: handle
+    device.clear, device.read, device.WARP = emulator.clear, emulator.read, 1
     device.allocate = lambda size, stream, at: Buffer(poisoned((size,), np.uint8))
     device.is_capturing = lambda stream, at: False
     device.current = lambda at: contextlib.nullcontext()
@@ -101,6 +129,7 @@ def pretended(record=None, *, backwards=False):
         yield device
     finally:
         vars(device).update(kept)
+    assert driver.stack == [0]
 
 
 def lent(value):

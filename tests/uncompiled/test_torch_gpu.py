@@ -12,9 +12,10 @@ from torch_cases import draw
 
 import stnkit
 import stnkit.kernels.cuda.runtime  # of the kernels' room for GPUs
-from stnkit.torch import fast_path as in_main_memory
+from stnkit.torch import fast_path
 from stnkit.torch._compat import ORDINARY
-from stnkit.torch.cuda import fast_path, interop
+from stnkit.torch.cuda import fast_path as on_devices
+from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.run import run
 
@@ -25,11 +26,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated
 def on_gpu(monkeypatch):
     """Take every tensor for one on a GPU; return what is launched."""
     record = []
-    fast_path._fast_calls.clear()  # which launch what another test records
+    fast_path._known.clear()  # which launch what another test records
 
     def turn(on=True):
         monkeypatch.setattr(interop, "on_gpu", lambda tensor: on)
-        monkeypatch.setattr(in_main_memory, "ORDINARY", frozenset() if on else ORDINARY)
+        monkeypatch.setattr(fast_path, "ORDINARY", frozenset() if on else ORDINARY)
+        monkeypatch.setattr(fast_path, "ON_GPU", set())
 
     monkeypatch.setattr(interop, "stream", lambda index: 5)
     with pretended(record):
@@ -76,7 +78,10 @@ def test_memory_formats_stay(on_gpu, last):
         out.backward(torch.ones_like(out))
         return out.detach(), leaf.grad
 
-    close(*both(on_gpu, function))
+    there, here = both(on_gpu, function)
+    close(there, list(here))
+    on_gpu[0]()
+    close(function(), function())  # both from traces
     assert {spec.interleaved for name, spec, *_ in on_gpu[1] if name == "sample"} == {last}
 
 
@@ -101,16 +106,20 @@ def test_an_item_without_its_batch_axis(on_gpu):
     close(*both(on_gpu, lambda: stnkit.grid_sample_vjp(torch.ones(3, 2, 2, dtype=torch.float64), image, grid)))
 
 
-def test_what_torch_is_told_of_determinism_holds(on_gpu):
-    image, grid = torch.rand(1, 1, 4, 5, requires_grad=True), torch.rand(1, 3, 4, 2)
-    torch.use_deterministic_algorithms(True)
-    try:
-        stnkit.grid_sample(image, grid).sum().backward()
-    finally:
-        torch.use_deterministic_algorithms(False)
-    told = [name for name, *_ in on_gpu[1]]
-    assert "scatter_binned" in told
-    assert "scatter" not in told
+@pytest.mark.parametrize("public", [False, True])
+def test_what_torch_is_told_of_determinism_holds(on_gpu, public):
+    """From then on: the calls are alike but for that."""
+    image, grid = torch.rand(1, 1, 4, 5, requires_grad=not public), torch.rand(1, 3, 4, 2)
+    for steady in (False, True, False, True):
+        torch.use_deterministic_algorithms(steady)
+        try:
+            if public:
+                stnkit.grid_sample_vjp(torch.ones(1, 1, 3, 4), image, grid, wrt="image")
+            else:
+                stnkit.grid_sample(image, grid).sum().backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        assert told(on_gpu) == ({"scatter_binned"} if steady else {"scatter"})
 
 
 @pytest.mark.parametrize("end", ["", "_vjp"])
@@ -126,35 +135,87 @@ def test_a_repeated_call_is_done_from_its_trace(on_gpu, name, end, mode, monkeyp
         tensors = [tensor * (1 - seed / 8) for tensor in tensors]
         rest = rest if operation.sized else ()
         calls.append((tensors, rest, options))
-    fast_path._fast_calls.clear()
+    fast_path._known.clear()
     expected = [run(operation, *call) for call in calls]
     function(*calls[0][0], *calls[0][1], **calls[0][2])
-    assert len(fast_path._fast_calls) == 1
-    monkeypatch.setattr(fast_path, "on_views", None)  # the long way is closed
+    assert len(fast_path._known) == 1
+    monkeypatch.setattr(on_devices, "on_views", None)  # the long way is closed
     for (tensors, rest, options), wanted in zip(calls, expected, strict=True):
         results = function(*tensors, *rest, **options)
         pairs = zip(results, wanted, strict=True) if isinstance(wanted, tuple) else [(results, wanted)]
         assert all(torch.equal(result, other) for result, other in pairs)
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_result_owns_its_memory(on_gpu, last):
+    """From a trace as before it: no result is a view, and none is larger than its numbers."""
+    image, grid = torch.rand(2, 4, 5, 6), torch.rand(2, 3, 4, 2)
+    image = image.to(memory_format=torch.channels_last if last else torch.contiguous_format)
+    for _ in range(3):
+        out = stnkit.grid_sample(image, grid)
+        for result in (out, *stnkit.grid_sample_vjp(out, image, grid)):
+            assert result._base is None
+            assert result.untyped_storage().nbytes() == result.nbytes
+
+
+def test_the_first_result_is_let_go_of_too(on_gpu):
+    """What autograd records of a call must not keep the result that was there when it was learned."""
+    image, grid = torch.rand(1, 1, 4, 5, requires_grad=True), torch.rand(1, 3, 4, 2)
+    for _ in range(2):
+        out = stnkit.grid_sample(image, grid)
+        gone = weakref.ref(out)
+        out.sum().backward()
+        del out
+        assert gone() is None
+
+
+def test_constants_are_those_of_the_stream(on_gpu, monkeypatch):
+    """What was written on another stream might not be there yet; what a graph writes is there when it runs."""
+    image, grid = torch.rand(1, 1, 4, 5), torch.rand(1, 3, 4, 2)
+    runtime = stnkit.kernels.cuda.runtime
+    written = []
+    for stream, capturing in ((105, False), (105, False), (106, True), (106, True), (106, False), (106, False)):
+        monkeypatch.setattr(interop, "stream", lambda index, stream=stream: stream)
+        monkeypatch.setattr(runtime, "is_capturing", lambda stream, at, capturing=capturing: capturing)
+        out = stnkit.grid_sample(image, grid, fill_value=0.375)
+        assert {at for *_, at, _ in on_gpu[1]} == {stream}
+        written.append("constant" in {name for name, *_ in on_gpu[1]})
+        on_gpu[1].clear()
+        on_gpu[0](False)
+        close([out], [stnkit.grid_sample(image, grid, fill_value=0.375)])
+        on_gpu[0]()
+    assert written == [True, False, True, True, True, False]
+
+
+def test_integers_have_no_gradient_to_be_recorded(on_gpu):
+    image, grid = torch.ones(1, 1, 4, 5, dtype=torch.uint8), torch.rand(1, 3, 4, 2)
+    for _ in range(2):
+        stnkit.grid_sample(image, grid)
+        with pytest.raises(TypeError, match="requires a gradient"):
+            stnkit.grid_sample(image, grid.clone().requires_grad_())
+
+
 @pytest.mark.parametrize("name", ["grid_sample_vjp", "affine_sample_vjp", "flow_sample_vjp"])
 def test_a_trace_lets_go_of_what_it_has_read(on_gpu, name, monkeypatch):
     """No more memory is held at once than in the first call: bins of sums are several times the image."""
     live, allocated, peaks = {}, [], []
-    empty = torch.empty
 
-    def counted(*args, **options):
-        tensor = empty(*args, **options)
-        live[id(tensor)] = tensor.nbytes
-        weakref.finalize(tensor, live.pop, id(tensor))
-        allocated.append(tensor.nbytes)
-        peaks.append(sum(live.values()))
-        return tensor
+    def counted(allocate):
+        def call(*args, **options):
+            tensor = allocate(*args, **options)
+            live[id(tensor)] = tensor.nbytes
+            weakref.finalize(tensor, live.pop, id(tensor))
+            allocated.append(tensor.nbytes)
+            peaks.append(sum(live.values()))
+            return tensor
+
+        return call
 
     tensors, _, options = draw(name, 2, channels=2)
     first = getattr(stnkit, name)(*tensors, deterministic=True, **options)  # kernels and constants come to be
-    fast_path._fast_calls.clear()
-    monkeypatch.setattr(torch, "empty", counted)
+    fast_path._known.clear()
+    for allocate in ("empty", "empty_like", "empty_strided"):
+        monkeypatch.setattr(torch, allocate, counted(getattr(torch, allocate)))
     most = []
     for _ in range(2):
         allocated.clear()
@@ -293,21 +354,22 @@ def test_means_of_subsamples(on_gpu, op, recorded, antialias, monkeypatch):
 def test_a_number_of_subsamples_is_kept_on_the_trace_and_true_is_not(on_gpu):
     image, (theta, _) = torch.rand(2, 2, 7, 9, dtype=torch.float64), shrinking("affine")
     for antialias, kept in ((2, 1), (True, 0)):
-        fast_path._fast_calls.clear()
+        fast_path._known.clear()
         for scale in (1.0, 3.0):
             there = stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)
             on_gpu[0](False)
             close([there], [stnkit.affine_sample(image, scale * theta, (2, 3), antialias=antialias)])
             on_gpu[0](True)
-        assert len(fast_path._fast_calls) == kept
+        assert sum(known is not None for known in fast_path._known.values()) == kept  # on the CPU, there is none
 
 
 def test_tensors_that_share_memory_go_the_long_way(on_gpu):
     image = torch.rand(1, 2, 4, 4, dtype=torch.float64)
     grid = image.view(1, 4, 4, 2)
-    fast_path._fast_calls.clear()
-    close(*both(on_gpu, lambda: stnkit.grid_sample(image, grid)))
-    assert not fast_path._fast_calls
+    there = stnkit.grid_sample(image, grid)
+    assert not fast_path._known
+    on_gpu[0](False)
+    close([there], [stnkit.grid_sample(image, grid)])
 
 
 def test_tensors_to_write_into(on_gpu):

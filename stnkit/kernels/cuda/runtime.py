@@ -1,9 +1,8 @@
 """The one module that knows numba-cuda and cuda.core: what one thread does is compiled, loaded and launched here.
 
 A factory returns, for a `Spec`, a Python function `thread(i, *arguments)` that captures the spec and zeros that carry
-types. Its arguments are integers of 64 bits and tuples of them. The kernel around it lets each thread of the GPU take
-the numbers i = 0 to items - 1 that are its own; numbers have 32 bits where they fit. Nothing but `read` waits for the
-GPU, and memory is allocated only for frameworks without an allocator.
+types. Its arguments are integers of 64 bits and tuples of them. The kernel around it gives each thread of the GPU one
+of the numbers i = 0 to items - 1, which have 32 bits where they fit. Nothing but `read` waits for the GPU, and memory is allocated only for frameworks without an allocator.
 """
 
 import contextlib
@@ -11,6 +10,7 @@ import ctypes
 import functools
 import importlib.util
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -29,25 +29,17 @@ Template = tuple[int, ...]  # of arguments: the lengths of tuples, and 0 for a n
 
 BLOCK = 256  # threads
 WARP = 32  # threads that go in step
-WAVES = 32  # blocks for each multiprocessor, at most; beyond, a thread takes several numbers
-NARROW = (1 << 31) - (1 << 24)  # below so many items, a number and its next fit in 32 bits
+NARROW = (1 << 31) - BLOCK  # up to so many items, the numbers of all threads fit in 32 bits
+LEGACY = 1  # the handle of the default stream that waits for others, which 0 need not mean to every driver
 STREAMS = {0: "LEGACY_DEFAULT_STREAM", 1: "LEGACY_DEFAULT_STREAM", 2: "PER_THREAD_DEFAULT_STREAM"}
+END, POINTER, SIZE = 0, 1, 2  # how `cuLaunchKernel` is told of arguments that are packed
 
 
 class Machine(NamedTuple):
     """A GPU."""
 
     capability: tuple[int, int]
-    blocks: int  # that are launched at most
     context: Any
-
-
-class Loaded(NamedTuple):
-    """A kernel that a GPU holds."""
-
-    kernel: Any
-    blocks: int
-    start: Callable[..., None]  # takes stream, configuration, kernel and numbers
 
 
 @functools.cache
@@ -145,31 +137,48 @@ def launch(factory: Factory, spec: Spec, items: int, arguments: tuple[Any, ...],
 def ready(
     factory: Factory, spec: Spec, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...], device: int
 ) -> Callable[[int, Sequence[int]], None]:
-    """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them."""
-    kernel, most, start = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
-    config = _configuration(min(-(-items // BLOCK), most))
+    """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them.
+
+    What does not change is packed once, and each launch copies it and adds the addresses. All arguments are integers of
+    64 bits, and the first is the number of items: a kernel that counts with 32 bits reads half of it.
+    """
+    kernel = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
+    blocks, block, send = -(-items // BLOCK), BLOCK, tools().driver.cuLaunchKernel
     flat: list[int] = []
     for given in numbers:
         if type(given) is tuple:
             flat += given
         else:
             flat.append(given)
+    size = 8 * (1 + len(addresses) + len(flat))
+    head = struct.Struct(f"<{7 + len(addresses)}q")  # five words for the driver, the size, and the first arguments
+    packed = bytes(head.size) + struct.pack(f"<{len(flat)}q", *flat)
+    copy, write = (ctypes.c_int64 * (len(packed) // 8)).from_buffer_copy, head.pack_into
 
     def go(stream: int, addresses: Sequence[int]) -> None:
+        words = copy(packed)  # of this launch alone, as threads launch at the same time
+        at = ctypes.addressof(words)
+        write(words, 0, POINTER, at + 48, SIZE, at + 40, END, size, items, *addresses)
         pushed = _push(device)
         try:
-            start(_stream(stream), config, kernel, items, *addresses, *flat)
+            result = send(kernel, blocks, 1, 1, block, 1, 1, 0, _queue(stream), 0, at)
         finally:
             if pushed:
                 _pop()
+        if result[0]:
+            _done(result)
 
     return go
 
 
 def clear(address: int, size: int, stream: int, device: int) -> None:
     """Set memory to zero, in the order of a stream."""
-    with current(device):
-        _done(tools().driver.cuMemsetD8Async(address, 0, size, stream))
+    pushed = _push(device)
+    try:
+        _done(tools().driver.cuMemsetD8Async(address, 0, size, _queue(stream)))
+    finally:
+        if pushed:
+            _pop()
 
 
 def read(address: int, size: int, stream: int, device: int) -> bytes:
@@ -177,8 +186,8 @@ def read(address: int, size: int, stream: int, device: int) -> bytes:
     driver, host = tools().driver, bytearray(size)
     with current(device):
         buffer = (ctypes.c_char * size).from_buffer(host)
-        _done(driver.cuMemcpyDtoHAsync(ctypes.addressof(buffer), address, size, stream))
-        _done(driver.cuStreamSynchronize(stream))
+        _done(driver.cuMemcpyDtoHAsync(ctypes.addressof(buffer), address, size, _queue(stream)))
+        _done(driver.cuStreamSynchronize(_queue(stream)))
     return bytes(host)
 
 
@@ -198,7 +207,7 @@ def is_capturing(stream: int, device: int) -> bool:
     """Tell whether a stream's work is being recorded for a graph."""
     driver = tools().driver
     with current(device):
-        (status,) = _done(driver.cuStreamIsCapturing(stream))[:1]
+        (status,) = _done(driver.cuStreamIsCapturing(_queue(stream)))[:1]
     return bool(status != driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
 
@@ -224,19 +233,18 @@ def machine(device: int) -> Machine:
     attributes = driver.CUdevice_attribute
     try:
         (handle,) = _done(driver.cuDeviceGet(device))
-        major, minor, processors = (
+        major, minor = (
             int(_done(driver.cuDeviceGetAttribute(attribute, handle))[0])
             for attribute in (
                 attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
                 attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-                attributes.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
             )
         )
         (context,) = _done(driver.cuDevicePrimaryCtxRetain(handle))
     except RuntimeError as error:
         msg = f"CUDA device {device} cannot be opened: {error}"
         raise RuntimeError(msg) from error
-    return Machine((major, minor), WAVES * processors, context)
+    return Machine((major, minor), context)
 
 
 @functools.cache
@@ -278,11 +286,11 @@ def current(device: int) -> Iterator[None]:
 
 def _push(device: int) -> bool:
     """Make a GPU's own context the current one, unless one of this GPU is; return whether it was not."""
-    driver, context = tools().driver, machine(device).context
+    driver = tools().driver
     status, found = driver.cuCtxGetDevice()
-    if int(status) == 0 and int(found) == device:
+    if not status and int(found) == device:
         return False
-    _done(driver.cuCtxPushCurrent(context))
+    _done(driver.cuCtxPushCurrent(machine(device).context))
     return True
 
 
@@ -291,36 +299,36 @@ def _pop() -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _loaded(factory: Factory, spec: Spec, template: Template, narrow: bool, device: int) -> Loaded:
+def _loaded(factory: Factory, spec: Spec, template: Template, narrow: bool, device: int) -> Any:
     """Load a kernel to a GPU."""
-    here, core = machine(device), tools().core
-    found = code(factory, spec, template, narrow, here.capability)
+    driver = tools().driver
+    found = code(factory, spec, template, narrow, machine(device).capability)
     with current(device):
-        kernel = core.ObjectCode.from_cubin(found.cubin).get_kernel(found.name)
-    return Loaded(kernel, here.blocks, core.launch)
+        (library,) = _done(driver.cuLibraryLoadData(found.cubin, [], [], 0, [], [], 0))
+        (kernel,) = _done(driver.cuLibraryGetKernel(library, found.name.encode()))
+    return driver.CUfunction(int(kernel))
 
 
-@functools.lru_cache(maxsize=4096)
-def _configuration(blocks: int) -> Any:
-    return tools().core.LaunchConfig(grid=blocks, block=BLOCK)
+@functools.lru_cache(maxsize=256)
+def _queue(handle: int) -> Any:
+    """Return what functions of the driver take for a stream."""
+    return tools().driver.CUstream(handle or LEGACY)
 
 
 @functools.lru_cache(maxsize=256)
 def _stream(handle: int) -> Any:
-    """Wrap a stream that its framework owns."""
+    """Return what cuda.core takes for a stream, which its framework owns."""
     core = tools().core
     return getattr(core, STREAMS[handle]) if handle in STREAMS else core.Stream.from_handle(handle)
 
 
 def _kernel(body: Callable[..., Any]) -> Callable[..., None]:
-    """Return what each thread of a GPU runs: `body(i, arguments)` for the numbers that are its own."""
+    """Return what each thread of a GPU runs: `body(i, arguments)` for the number that is its own."""
     cuda = tools().cuda
 
     def kernel(items, arguments):
-        index = type(items)
-        i = index(cuda.grid(1))
-        while i < items:
+        i = type(items)(cuda.grid(1))
+        if i < items:
             body(i, arguments)
-            i = index(i + index(cuda.gridsize(1)))
 
     return kernel

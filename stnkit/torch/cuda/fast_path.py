@@ -4,28 +4,27 @@ What is allocated and launched follows from shapes, strides, dtypes and options.
 and a repeated one only allocates, and launches with the addresses of the tensors in hand.
 """
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from stnkit._dispatch import KINDS, SCALARS
 from stnkit.backends.cuda.array import DeviceArray, Shape, reach
 from stnkit.backends.cuda.memory import constant
 from stnkit.kernels.cuda import runtime
+from stnkit.plans.strides import gapless
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
 from stnkit.torch.run import on_views
 
 Options = dict[str, Any]
 FastCall = Callable[..., Any]
-
-ALIGNED = 15  # which bits of an address a kernel may depend on
-
-_fast_calls: dict[tuple[Any, ...], FastCall] = {}
+Step = Callable[[list[Any], list[int], int], None]  # takes what owns each buffer, where it begins, and the stream
 
 
 class BufferOffset(NamedTuple):
@@ -33,6 +32,24 @@ class BufferOffset(NamedTuple):
 
     buffer: int
     offset: int
+
+
+class Layout(NamedTuple):
+    """Which numbers of a buffer a result has."""
+
+    offset: int
+    shape: Shape
+    strides: Shape
+
+
+class Result(NamedTuple):
+    """The buffer of a result, and which part of it that is; None if the result owns it."""
+
+    buffer: int
+    layout: Layout | None
+
+
+NO_RESULT = Result(0, None)
 
 
 class LaunchTrace:
@@ -80,33 +97,17 @@ class LaunchTrace:
         )
 
 
-def fast_call(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> FastCall | None:
-    """Return what does a call on these tensors; None if there is no fast path for them."""
-    if options.get("antialias") is True:
-        return None  # what is done follows from numbers
-    key: list[Any] = [operation.name, interop.is_steady()]
-    for tensor in tensors:
-        if not interop.is_ordinary(tensor):
-            return None
-        key += tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.data_ptr() & ALIGNED
-    key += map(tuple, rest)
-    for option, value in options.items():
-        if type(value) not in SCALARS:
-            return None
-        key += option, value, type(value)
-    kind = tuple(key)
-    found = _fast_calls.get(kind)
-    return _learned(kind, operation, tensors, rest, options) if found is None else found
+def learned(
+    operation: Operation, tensors: Sequence[torch.Tensor], rest: Sequence[Any], options: Options
+) -> tuple[Any, FastCall] | None:
+    """Do a call, and return its results and what does calls like it: those whose tensors differ in addresses alone.
 
-
-def _learned(
-    kind: tuple[Any, ...], operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options
-) -> FastCall | None:
-    """Do a call, remember its trace, and return what gives its results, once.
-
-    None is for a call that is checked and planned in full, which also says what is wrong with it.
+    Of addresses, the bits that tell alignment stay too. None is for a call that is checked and planned in full, which
+    also says what is wrong with it.
     """
     where = tensors[0].device
+    if options.get("antialias") is True:
+        return None  # what is done follows from numbers
     if any(tensor.device != where for tensor in tensors) or interop.is_capturing(where):
         return None
     trace = LaunchTrace()
@@ -121,49 +122,169 @@ def _learned(
         results = on_views(operation, tensors, views, rest, options)
     except (TypeError, ValueError):
         return None
-    if len(_fast_calls) >= KINDS:
-        _fast_calls.clear()
-    _fast_calls[kind] = _replay(trace, results, where)
-    made = [None if r is None else interop.own(r) for r in (results if type(results) is tuple else (results,))]
-    return lambda *_: tuple(made) if type(results) is tuple else made[0]  # which this call has done
+    several = type(results) is tuple
+    given: Sequence[DeviceArray | None] = results if several else (results,)
+    replay = _replay(trace, tensors, given, several, where)
+    made = [None if result is None else interop.own(result) for result in given]
+    return tuple(made) if several else made[0], replay
 
 
-def _replay(trace: LaunchTrace, results: Any, where: torch.device) -> FastCall:
-    """Return what does the steps of a trace with other tensors."""
-    index = where.index or 0
-    steps: list[tuple[Any, ...]] = []
-    for step in trace.steps:
-        if step[0] == "launch":
-            factory, spec, items, addresses, numbers = step[1]
-            step = "launch", runtime.ready(factory, spec, items, addresses, numbers, index), step[2]
-        steps.append(step)
-    several = type(results) is tuple  # all that is kept of them, which own memory
-    given = results if several else (results,)
-    finals = [None if result is None else _final(trace, result) for result in given]
-    finished = _finished(trace, {final[0] for final in finals if final is not None})
+def _replay(
+    trace: LaunchTrace,
+    tensors: Sequence[torch.Tensor],
+    results: Sequence[DeviceArray | None],
+    several: bool,
+    where: torch.device,
+) -> FastCall:
+    """Return what does the steps of a trace with as many other tensors, the first of its arguments."""
+    count, index = len(tensors), where.index or 0
+    finals = [NO_RESULT if result is None else _result(trace, result) for result in results]
+    finished = _finished(trace, {final.buffer for final in finals})
+    steps: list[tuple[Step, list[int]]] = []
+    buffers = itertools.count(1 + count)
+    for (kind, *given), done in zip(trace.steps, finished, strict=True):
+        if kind == "empty":
+            shape, strides = _owned(finals, next(buffers), given[0])
+            new, like = _allocator(shape, strides, given[1], where, tensors)
+            step = _empty(new, like)
+        elif kind == "constant":
+            next(buffers)
+            kept = _kept(given[0], where)
+            step = _constant(kept)
+        elif kind == "clear":
+            step = _clear(given[0], given[1], index)
+        else:
+            factory, spec, items, addresses, numbers = given[0]
+            go, picked = runtime.ready(factory, spec, items, addresses, numbers, index), _picked(given[1])
+            step = _launch(go, picked)
+        steps.append((step, done))
+    is_short = [step[0] for step in trace.steps] == ["empty", "constant", "launch"]
+    if is_short and count == 2 and finals == [Result(3, None)]:
+        return _sampling(new, like, kept, go, picked, index)
 
-    def call(*tensors: torch.Tensor) -> Any:
+    def call(*given: Any) -> Any:
         stream = interop.stream(index)
-        owners: list[Any] = [None, *tensors]
-        starts = [0, *[tensor.data_ptr() for tensor in tensors]]
-        for step, buffers in zip(steps, finished, strict=True):
-            if step[0] == "launch":
-                step[1](stream, [starts[buffer] + offset for buffer, offset in step[2]])
-            elif step[0] == "empty":
-                owners.append(torch.empty(step[1], dtype=step[2], device=where))
-                starts.append(owners[-1].data_ptr())
-            elif step[0] == "clear":
-                buffer, offset = step[1]
-                runtime.clear(starts[buffer] + offset, step[2], stream, index)
-            else:
-                owners.append(constant(interop.context(where, stream), step[1]))
-                starts.append(owners[-1].address)
-            for buffer in buffers:
+        owners: list[Any] = [None, *given[:count]]
+        starts = [0, *[tensor.data_ptr() for tensor in given[:count]]]
+        for step, done in steps:
+            step(owners, starts, stream)
+            for buffer in done:
                 owners[buffer] = None
-        made = [None if final is None else _made(owners[final[0]], *final[1:]) for final in finals]
+        made = [_part(owners[buffer], layout) if layout else owners[buffer] for buffer, layout in finals]
         return tuple(made) if several else made[0]
 
     return call
+
+
+def _sampling(
+    new: Callable[[], torch.Tensor],
+    like: int,
+    kept: Callable[[int], DeviceArray],
+    go: Callable[[int, Sequence[int]], None],
+    picked: Callable[[Sequence[int]], Sequence[int]],
+    index: int,
+) -> FastCall:
+    """Return the same for what a sampler does most: it allocates its result, and launches one kernel."""
+
+    def call(image: torch.Tensor, source: torch.Tensor, *_: Any) -> torch.Tensor:
+        stream = interop.stream(index)
+        out = torch.empty_like(source if like == 2 else image) if like else new()
+        fill = kept(stream)
+        go(stream, picked((0, image.data_ptr(), source.data_ptr(), out.data_ptr(), fill.address)))
+        return out
+
+    return call
+
+
+def _owned(finals: list[Result], buffer: int, shape: Shape) -> tuple[Shape, Shape]:
+    """Return the shape and strides of a buffer: those of the result that fills it, which then owns its memory."""
+    for number, (of, part) in enumerate(finals):
+        fills = of == buffer and part is not None and math.prod(part.shape) == math.prod(shape)
+        if fills and part is not None and _is_dense(part.shape, part.strides):
+            finals[number] = Result(buffer, None)
+            return part.shape, part.strides
+    return shape, gapless(shape, 1)
+
+
+def _is_dense(shape: Shape, strides: Shape) -> bool:
+    """Tell whether numbers lie one after another, in whatever order of the axes."""
+    size = 1
+    for step, n in sorted(zip(strides, shape, strict=True)):
+        if n > 1 and step != size:
+            return False
+        size *= n
+    return size > 0
+
+
+def _allocator(
+    shape: Shape, strides: Shape, dtype: torch.dtype, where: torch.device, tensors: Sequence[torch.Tensor]
+) -> tuple[Callable[[], torch.Tensor], int]:
+    """Return what allocates a buffer, and the number of an argument that is like it, or 0.
+
+    From another tensor, torch takes a shape in less time than from numbers.
+    """
+    wanted = shape, strides, dtype
+    likes = [n for n, t in enumerate(tensors, 1) if (tuple(t.shape), t.stride(), t.dtype) == wanted]
+    new = functools.partial(torch.empty_strided, shape, strides, dtype=dtype, device=where)
+    return new, likes[0] if likes and _is_dense(shape, strides) else 0
+
+
+def _empty(new: Callable[[], torch.Tensor], like: int) -> Step:
+    def step(owners: list[Any], starts: list[int], stream: int) -> None:
+        tensor = torch.empty_like(owners[like]) if like else new()
+        owners.append(tensor)
+        starts.append(tensor.data_ptr())
+
+    return step
+
+
+def _kept(values: np.ndarray, where: torch.device) -> Callable[[int], DeviceArray]:
+    """Return what gives a constant on a stream; that of the stream which was asked for last is at hand."""
+    last: tuple[int, DeviceArray] | None = None
+
+    def kept(stream: int) -> DeviceArray:
+        nonlocal last
+        known = last
+        if known is not None and known[0] == stream:
+            return known[1]
+        found = constant(interop.context(where, stream), values)
+        if not runtime.is_capturing(stream, where.index or 0):  # then it may have been written for one graph alone
+            last = stream, found
+        return found
+
+    return kept
+
+
+def _constant(kept: Callable[[int], DeviceArray]) -> Step:
+    def step(owners: list[Any], starts: list[int], stream: int) -> None:
+        found = kept(stream)
+        owners.append(found)
+        starts.append(found.address)
+
+    return step
+
+
+def _clear(at: BufferOffset, size: int, index: int) -> Step:
+    buffer, offset = at
+
+    def step(owners: list[Any], starts: list[int], stream: int) -> None:
+        runtime.clear(starts[buffer] + offset, size, stream, index)
+
+    return step
+
+
+def _picked(places: list[BufferOffset]) -> Callable[[Sequence[int]], Sequence[int]]:
+    """Return what finds addresses among those where buffers begin."""
+    if len(places) < 2 or any(place.offset for place in places):
+        return lambda starts: [starts[buffer] + offset for buffer, offset in places]
+    return operator.itemgetter(*(place.buffer for place in places))
+
+
+def _launch(go: Callable[[int, Sequence[int]], None], picked: Callable[[Sequence[int]], Sequence[int]]) -> Step:
+    def step(owners: list[Any], starts: list[int], stream: int) -> None:
+        go(stream, picked(starts))
+
+    return step
 
 
 def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
@@ -185,19 +306,12 @@ def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
     return finished
 
 
-def _final(trace: LaunchTrace, result: DeviceArray) -> tuple[int, int, Shape, Shape]:
-    """Return where a result is in its buffer, with its shape and strides."""
-    at = trace.offset_of(result.address)
-    return (
-        at.buffer,
-        at.offset // result.itemsize,
-        result.shape,
-        tuple(s // result.itemsize for s in result.strides),
-    )
+def _result(trace: LaunchTrace, result: DeviceArray) -> Result:
+    """Return where a result is."""
+    at, size = trace.offset_of(result.address), result.itemsize
+    return Result(at.buffer, Layout(at.offset // size, result.shape, tuple(s // size for s in result.strides)))
 
 
-def _made(owner: torch.Tensor, offset: int, shape: Shape, steps: Shape) -> torch.Tensor:
-    """Return a result as the tensor that owns its memory, or one that shares it."""
-    if tuple(owner.shape) == shape and owner.stride() == steps:
-        return owner
-    return owner.new_empty(0).set_(owner.untyped_storage(), offset, shape, steps)
+def _part(owner: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Return a tensor that shares memory, and is a view of nothing."""
+    return owner.new_empty(0).set_(owner.untyped_storage(), *layout)

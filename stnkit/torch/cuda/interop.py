@@ -17,24 +17,13 @@ def on_gpu(tensor: torch.Tensor) -> bool:
     return bool(tensor.is_cuda)
 
 
-def stream(index: int) -> int:
-    """Return the handle of torch's current stream on a device."""
-    return _compat.stream(index)
-
-
-def is_steady() -> bool:
-    """Tell whether torch is asked to give the same bits run after run."""
-    return bool(torch.are_deterministic_algorithms_enabled())
+stream = _compat.stream
+is_steady = torch.are_deterministic_algorithms_enabled  # whether torch is asked to give the same bits run after run
 
 
 def is_capturing(device: torch.device) -> bool:
     """Tell whether work on a device is being recorded for a graph."""
     return bool(torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
-
-
-def is_ordinary(tensor: Any) -> bool:
-    """Tell whether an argument is a tensor on a GPU that has nothing about it but its numbers."""
-    return type(tensor) in _compat.PLAIN and on_gpu(tensor) and _compat.is_ordinary_anywhere(tensor)
 
 
 def import_tensor(tensor: torch.Tensor) -> DeviceArray:
