@@ -1,28 +1,123 @@
-"""The filter that finds a spline's coefficients on NVIDIA GPUs: a thread filters one line, in place."""
+"""The filter that finds a spline's coefficients on NVIDIA GPUs: a thread finds one of them, from the pixels around it.
+
+The recursions by which a CPU filters a line come to a convolution of the padded line, with
+
+    h[j] = the sum over the poles z of c z**|j|
+
+for a factor c of each pole. It is cut off where all that follows comes to less than the rounding of a 1. A thread reads
+a few dozen pixels, then, where a recursion reads one or two; but there are as many threads as coefficients, and what
+neighbours read are neighbours, or the same, whatever the axis.
+
+The sum is Horner's, from the outermost pixels inwards: x[0] + z (x[-1] + x[1] + z (x[-2] + x[2] + ...)). What is
+rounded on the way shrinks with the powers that follow.
+"""
 
 import functools
+import itertools
+import math
 from typing import Any
 
+import numpy as np
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import advanced, leaf, pointer
+from stnkit.kernels.compiler.jit import leaf, opaque, pointer
+from stnkit.kernels.cuda.thread import split
 from stnkit.kernels.leaves.formats import zero
-from stnkit.kernels.leaves.prefilter import find_coefficients
-from stnkit.spec import Spec
+from stnkit.kernels.leaves.prefilter import POLES
+from stnkit.spec import REFLECTION, SPLINE2, Spec
+
+Terms = tuple[tuple[float, float], tuple[float, float]]  # poles, of which one may be 0, and their factors
 
 
 @functools.cache
 def spline_filter(spec: Spec) -> Any:
-    like = zero(spec.image_dtype)
+    like, terms = zero(spec.image_dtype), response(spec.interp)
+    taps = reach(terms, np.finfo(type(like)).eps / 2)
 
-    def body(i, out_at, n, inner):
-        filter_line(i, pointer(out_at, like), n, inner, like, spec)
+    def body(i, out_at, image_at, n, inner):
+        pointer(out_at, like)[i] = coefficient(i, pointer(image_at, like), n, inner, taps, terms, like, spec)
 
     return body
 
 
+def response(interp: int) -> Terms:
+    """Return the poles of a filter, and their factors c. Each pole z filters by (1 - z)**2 / ((1 - z D) (1 - z / D)).
+
+    D shifts by a pixel. The product of these is a sum of fractions, each of which goes on as a geometric series.
+    """
+    poles = [z for z in POLES[interp - SPLINE2] if z != 0]
+    gain = math.prod((1 - z) ** 2 for z in poles)
+    factors = [gain / (1 - z * z) / math.prod(1 + w * w - w * (z + 1 / z) for w in poles if w != z) for z in poles]
+    return POLES[interp - SPLINE2], (factors[0], factors[1] if len(poles) > 1 else 0.0)
+
+
+def reach(terms: Terms, least: float) -> int:
+    """Return how many pixels count on either side: the magnitudes of all that follow sum to no more than `least`."""
+
+    def beyond(taps: int) -> float:
+        return 2 * sum(abs(c) * abs(z) ** (taps + 1) / (1 - abs(z)) for z, c in zip(*terms, strict=True))
+
+    return next(taps for taps in itertools.count() if beyond(taps) <= least)
+
+
 @leaf
-def filter_line(i, out, n, inner, like, spec):
-    """Filter line number `i` of an array (batch, n, inner) along its middle axis."""
-    line = int64(i)
-    find_coefficients(advanced(out, line // inner * n * inner + line % inner), int64(inner), int64(n), like, spec)
+def coefficient(i, image, n, inner, taps, terms, like, spec):
+    """Return coefficient number `i` of an array (batch, n, inner) that is filtered along its middle axis.
+
+    With `spec.image_bar` it is that of the transpose: see `find_coefficients`.
+    """
+    T = type(like)
+    rest, _ = split(i, inner)
+    _, k = split(rest, n)
+    poles, factors = terms
+    z, w = T(poles[0]), T(poles[1])
+    sum_z, sum_w = T(0), T(0)
+    first = int64(i) - k * inner
+    if taps < k < n - 1 - taps:  # no pixel that is read is at an end
+        low, high = int64(i) - taps * inner, int64(i) + taps * inner
+        for _ in range(taps):
+            both = image[low] + image[high]
+            sum_z = sum_z * z + both
+            sum_w = sum_w * w + both
+            low += inner
+            high -= inner
+    else:
+        whole = period(n, spec)
+        low, high = (k - taps) % whole, (k + taps) % whole
+        for _ in range(opaque(taps)):
+            both = pixel(image, first, low, n, inner, spec) + pixel(image, first, high, n, inner, spec)
+            sum_z = sum_z * z + both
+            sum_w = sum_w * w + both
+            low = low + 1 if low + 1 < whole else int64(0)
+            high = high - 1 if high > 0 else whole - 1
+    own = pixel(image, first, int64(k), n, inner, spec)
+    value = (sum_z * z + own) * T(factors[0])
+    if spec.degree > 3:
+        value += (sum_w * w + own) * T(factors[1])
+    return value * T(0.5) if is_single(k, n, spec) else value
+
+
+@leaf
+def period(n, spec):
+    """Return after how many places a padded line repeats itself."""
+    if spec.padding[0] != REFLECTION:
+        return n
+    return 2 * n - 2 if spec.align else 2 * n
+
+
+@leaf
+def pixel(image, first, place, n, inner, spec):
+    """Return the pixel that stands at one of the places of a period, for a transpose with its weight."""
+    at = place
+    if spec.padding[0] == REFLECTION and place >= n:
+        at = period(n, spec) - place if spec.align else period(n, spec) - 1 - place
+    value = image[first + at * inner]
+    return value + value if is_single(at, n, spec) else value
+
+
+@leaf
+def is_single(at, n, spec):
+    """Tell whether a pixel is one of the two that stand once in a period, where others stand twice, in a transpose."""
+    if spec.image_bar and spec.padding[0] == REFLECTION and spec.align:
+        return at == 0 or at == n - 1
+    return bool(0)
