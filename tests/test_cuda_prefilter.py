@@ -155,15 +155,23 @@ def test_memory(library, axes, monkeypatch):
     np.testing.assert_allclose(results[0], library.spline_filter(image, **options), rtol=0, atol=bound)
 
 
-def test_constants_and_numbers_that_are_not_finite(library):
-    """The filter's weights sum to 1, and what is not finite reaches as far as the taps do."""
+@pytest.mark.parametrize("order", ORDERS)
+def test_constants(library, order):
+    """The filter's weights sum to 1."""
     with pretended():
-        flat = returned(library.spline_filter(lent(np.full((1, 70), 3.0, "float32")), order=5, axes=(1,)))
-        np.testing.assert_allclose(flat, 3, rtol=0, atol=3 * bounds.convolved_filter(5, 1, E["float32"]))
-        image = drawn(1, 70, dtype="float32")
-        image[0, 30] = np.nan
-        result = returned(library.spline_filter(lent(image), axes=(1,)))
-    assert np.flatnonzero(np.isnan(result)).tolist() == list(range(30 - 13, 30 + 14))
+        result = returned(library.spline_filter(lent(np.full((1, 70), 3.0, "float32")), order=order, axes=1))
+    np.testing.assert_allclose(result, 3, rtol=0, atol=3 * bounds.convolved_filter(order, 1, E["float32"]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_numbers_that_are_not_finite(library, order, dtype):
+    """They reach as far as the taps."""
+    image, reach = drawn(1, 110, dtype=dtype), taps(order, dtype)
+    image[0, 53] = np.nan
+    with pretended():
+        result = returned(library.spline_filter(lent(image), order=order, axes=1))
+    assert np.flatnonzero(np.isnan(result)).tolist() == list(range(53 - reach, 54 + reach))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "uint8"])

@@ -31,6 +31,14 @@ def spline_filter(
     spec = filter_spec(image.dtype, options, transpose, 1)
     for axis in axes:
         _, n, inner = three(image.shape, axis)
-        run(context, prefilter.spline_filter, spec, made.size, (to.address, image.address), n, inner)
+        run(
+            context,
+            prefilter.spline_filter,
+            spec._replace(packed=inner == 1),
+            made.size,
+            (to.address, image.address),
+            n,
+            inner,
+        )
         image, to, other = to, other, to
     return made

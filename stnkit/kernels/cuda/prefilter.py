@@ -6,7 +6,8 @@ The recursions by which a CPU filters a line come to a convolution of the padded
 
 for a factor c of each pole. It is cut off where all that follows comes to less than the rounding of a 1. A thread reads
 a few dozen pixels, then, where a recursion reads one or two; but there are as many threads as coefficients, and what
-neighbours read are neighbours, or the same, whatever the axis.
+neighbours read are neighbours, or the same, whatever the axis. Most read no pixel beyond an end of the line, and do not
+ask for each whether it is.
 
 The sum is Horner's, from the outermost pixels inwards: x[0] + z (x[-1] + x[1] + z (x[-2] + x[2] + ...)). What is
 rounded on the way shrinks with the powers that follow.
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import leaf, opaque, pointer
+from stnkit.kernels.compiler.jit import in_bounds, leaf, opaque, pointer
 from stnkit.kernels.cuda.thread import split
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.prefilter import POLES
@@ -66,31 +67,27 @@ def coefficient(i, image, n, inner, taps, terms, like, spec):
 
     With `spec.image_bar` it is that of the transpose: see `find_coefficients`.
     """
-    T = type(like)
-    rest, _ = split(i, inner)
-    _, k = split(rest, n)
+    index, T = type(i), type(like)
+    step, row = (index(1), i) if spec.packed else (index(inner), split(i, inner)[0])
+    _, k = split(row, n)
     poles, factors = terms
     z, w = T(poles[0]), T(poles[1])
     sum_z, sum_w = T(0), T(0)
-    first = int64(i) - k * inner
     if taps < k < n - 1 - taps:  # no pixel that is read is at an end
-        low, high = int64(i) - taps * inner, int64(i) + taps * inner
+        low, high = int64(i) - taps * step, int64(i) + taps * step
         for _ in range(taps):
             both = image[low] + image[high]
             sum_z = sum_z * z + both
             sum_w = sum_w * w + both
-            low += inner
-            high -= inner
+            low += step
+            high -= step
     else:
-        whole = period(n, spec)
-        low, high = (k - taps) % whole, (k + taps) % whole
-        for _ in range(opaque(taps)):
-            both = pixel(image, first, low, n, inner, spec) + pixel(image, first, high, n, inner, spec)
+        for j in range(opaque(taps)):
+            low, high = index(k + j - taps), index(k + taps - j)
+            both = pixel(image, i, k, low, index(n), step, spec) + pixel(image, i, k, high, index(n), step, spec)
             sum_z = sum_z * z + both
             sum_w = sum_w * w + both
-            low = low + 1 if low + 1 < whole else int64(0)
-            high = high - 1 if high > 0 else whole - 1
-    own = pixel(image, first, int64(k), n, inner, spec)
+    own = pixel(image, i, k, k, index(n), step, spec)
     value = (sum_z * z + own) * T(factors[0])
     if spec.degree > 3:
         value += (sum_w * w + own) * T(factors[1])
@@ -98,21 +95,23 @@ def coefficient(i, image, n, inner, taps, terms, like, spec):
 
 
 @leaf
-def period(n, spec):
-    """Return after how many places a padded line repeats itself."""
-    if spec.padding[0] != REFLECTION:
-        return n
-    return 2 * n - 2 if spec.align else 2 * n
+def pixel(image, i, k, place, n, step, spec):
+    """Return what stands at a place of the padded line in which number `i` stands at `k`, with a transpose's weight."""
+    at = place
+    while not in_bounds(at, n):
+        at = folded(at, n, spec)
+    value = image[int64(i) + (at - k) * step]
+    return value + value if is_single(at, n, spec) else value
 
 
 @leaf
-def pixel(image, first, place, n, inner, spec):
-    """Return the pixel that stands at one of the places of a period, for a transpose with its weight."""
-    at = place
-    if spec.padding[0] == REFLECTION and place >= n:
-        at = period(n, spec) - place if spec.align else period(n, spec) - 1 - place
-    value = image[first + at * inner]
-    return value + value if is_single(at, n, spec) else value
+def folded(at, n, spec):
+    """Return what is padded to a place beyond one end of a line: a place in it, or beyond its other end."""
+    T = type(at)
+    if spec.padding[0] != REFLECTION:
+        return T(at + n) if at < 0 else T(at - n)
+    outermost = 0 if spec.align else 1  # whether the pixels at the ends are repeated
+    return T(-at - outermost) if at < 0 else T(n - 1 + (n - 1 - at) + outermost)
 
 
 @leaf
