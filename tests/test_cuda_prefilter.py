@@ -89,6 +89,19 @@ def test_lines_of_any_length(library, order, padding, align, transpose):
         check(library, drawn(1, n), order, padding, align, (1,), transpose)
 
 
+@pytest.mark.parametrize("inner", [1, 3])
+@pytest.mark.parametrize(("padding", "align"), BOUNDARIES)
+def test_no_line_reads_another(library, padding, align, inner):
+    reach = taps(3, "float32")
+    for n in (2, 3, reach, *range(2 * reach - 1, 2 * reach + 6)):
+        image = np.full((3, n, inner), np.nan, "float32")
+        image[1, :, inner // 2] = 1
+        with pretended():
+            result = returned(library.spline_filter(lent(image), padding_mode=padding, align_corners=align, axes=1))
+        assert np.isfinite(result).sum() == n
+        assert np.isfinite(result[1, :, inner // 2]).all()
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_arrays(data):
