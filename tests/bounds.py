@@ -25,6 +25,7 @@ These are worst cases. In float64 results must also agree to 1e-12, which is wha
 for data and sizes of the order of one: some 4500 roundings.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -98,3 +99,68 @@ def d_theta(d_grid: np.ndarray, dtype: str) -> float:
     sum is rounded once: (W + 4) e times the sum of magnitudes, for rows of W locations.
     """
     return (d_grid.shape[-2] + 4) * float(np.finfo(dtype).eps) * float(np.abs(d_grid.astype(float)).sum())
+
+
+POLES = {  # of the filters of splines
+    2: [math.sqrt(8) - 3],
+    3: [math.sqrt(3) - 2],
+    4: [-0.36134122590022017709, -0.013725429297339121360],
+    5: [-0.43057534709997379185, -0.043096288203264653823],
+}
+
+
+def recursive_filter(order: int, axes: int, e: float) -> float:
+    """Bound the error of a CPU's filter of numbers below 1, by e / 2 for each rounding.
+
+    A pole z scales by (1 - z)(1 - 1 / z), which rounds thrice, and recurs twice: a step rounds twice, and the errors
+    before it sum like a geometric series. A recursion begins with a sum of at most 64 terms, which rounds each twice.
+    """
+    value, error = 1.0, 0.0
+    for _ in range(axes):
+        for z in map(abs, POLES[order]):
+            gain = (1 + z) * (1 + 1 / z)
+            value, error = value * gain, error * gain + 3 * e * value * gain
+            value = value / (1 - z)
+            error = error / (1 - z) + (64 + 1 / (1 - z)) * e * value
+            value = value * z / (1 - z)
+            error = error * z / (1 - z) + (64 + 2 / (1 - z)) * e * value
+    return error
+
+
+def convolved_filter(order: int, axes: int, e: float, transpose: bool = False) -> float:
+    """Bound the error of a GPU's filter of numbers below 1, by u = e / 2 for each rounding.
+
+    What is cut off comes to u at most. A pole of magnitude a gives c (x + z s), where s, below A = 2 / (1 - a), is a
+    sum by Horner's scheme. A step of it adds two pixels, which rounds 2 u, and rounds the product, the pole in it, and
+    the sum; what was wrong before shrinks by a. The same roundings follow once outside, where the factor c, which is
+    computed in float64 by at most 16 operations, and its product round too. In a transpose of a mirrored line the
+    pixels at its ends are doubled first. What comes in wrong grows as the numbers do, by the sum of |h|: that of h
+    times (-1)**j. Products of roundings are below a thousandth of all that.
+    """
+    u, most = e / 2, math.prod(((1 + abs(z)) / (1 - abs(z))) ** 2 for z in POLES[order])
+    own, size = u, 0.0
+    for z, c in response(order):
+        a = abs(z)
+        reached = 2 / (1 - a)
+        whole = 1 + a * reached
+        step = (2 + (2 * a + 1) * reached) * u / (1 - a)
+        own += abs(c) * (a * step + 2 * a * reached * u + whole * u) + abs(c) * whole * (2 * u + 16 * 2.0**-53)
+        size += abs(c) * whole
+    own, twice = (own + size * u) * 1.001, 2 if transpose else 1
+    value, error = 1.0, 0.0
+    for _ in range(axes):
+        value, error = twice * most * value, twice * (most * error + own * value)
+    return error
+
+
+def response(order: int) -> list[tuple[float, float]]:
+    """Return the poles z of a filter, and the factors c by which its impulse response is the sum of c z**|j|.
+
+    The factor is the residue of the z-transform, to which a pole w brings (1 - w)**2 / ((1 - w d) (1 - w / d)).
+    """
+    poles = POLES[order]
+    found = []
+    for z in poles:
+        others = math.prod((1 - w) ** 2 / ((1 - w * z) * (1 - w / z)) for w in poles if w != z)
+        found.append((z, (1 - z) / (1 + z) * others))
+    return found

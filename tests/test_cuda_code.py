@@ -118,14 +118,17 @@ def test_fill_values_that_are_not_finite(compiler, ndim, mode, channels):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_filters_of_splines(compiler, dtype):
-    """A thread keeps two numbers of its line at a time, whatever the length."""
-    with recorded() as kernels:
-        stnkit.spline_filter_vjp(phantom((2, 3, 9, 9), dtype, nowhere()), order=5)
-    asked = {kernel for kernel in kernels if kernel.factory is prefilter.spline_filter}
-    assert len(asked) == 1
-    for kernel in asked:
-        compiled(kernel, (9, 0))
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+def test_filters_of_splines(compiler, order, dtype):
+    """A thread keeps one sum for each pole, and where it reads, however many pixels that are."""
+    for function in (stnkit.spline_filter, stnkit.spline_filter_vjp):
+        with recorded() as kernels:
+            function(phantom((2, 3, 9, 9), dtype, nowhere()), order=order)
+        asked = {kernel for kernel in kernels if kernel.factory is prefilter.spline_filter}
+        assert sorted(kernel.spec.packed for kernel in asked) == [False, True]
+        for kernel in asked:
+            compiled(kernel, (9, 0))
+            compiled(kernel._replace(narrow=False), (8, 0))
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import bounds
 import numpy as np
 import pytest
 
@@ -167,6 +168,42 @@ def test_grids_splats_counts_and_gradients(torch):
     compare(torch, stnkit.grid_splat_vjp, (image, cotangent, grid), 8 * 13 * 19, "float32")
     compare(torch, stnkit.grid_count, (grid,), 13 * 19, "float32", size=(17, 23))
     compare(torch, stnkit.grid_gradient, (image, grid), 64, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+def test_filters_of_splines(torch, order, dtype):
+    """Lines of 130 pixels, of which some read no edge, and of 9, padded several times within what is read."""
+    generator = torch.Generator().manual_seed(order)
+    image = torch.rand(2, 130, 9, 131, generator=generator, dtype=torch.float64).to(getattr(torch, dtype))
+    for function in (stnkit.spline_filter, stnkit.spline_filter_vjp):
+        for padding, align in (("wrap", False), ("reflection", False), ("reflection", True)):
+            options = {"order": order, "padding_mode": padding, "align_corners": align, "axes": (1, 2, 3)}
+            given, twice = image.cuda(), function is stnkit.spline_filter_vjp
+            result, expected = function(given, **options), function(image.double(), **options)
+            assert torch.equal(given.cpu(), image)
+            bound = bounds.convolved_filter(order, 3, 2 * EPS[dtype], twice)
+            bound += bounds.recursive_filter(order, 3, 2 * EPS["float64"]) * (8 if twice else 1)
+            torch.testing.assert_close(result.cpu().double(), expected, rtol=0, atol=bound)
+            own = given.clone()
+            if not twice:
+                assert function(own, out=own, **options) is own
+                assert torch.equal(own, result)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize(("mode", "padding"), [("spline3", "zeros"), ("spline2", "border"), ("spline5", "wrap")])
+def test_splines_of_images(torch, mode, padding, dtype, last):
+    """Coefficients are below 7.5**2, and so slopes 7 times as steep as `compare` counts with.
+
+    The weights that meet in one pixel's cotangent sum to less than 8.
+    """
+    image, grid, cotangent = draw(torch, 2, channels=3, dtype=dtype, last=last)
+    options = {"mode": mode, "padding_mode": padding, "data_format": "channels_last" if last else "channels_first"}
+    compare(torch, stnkit.grid_sample, (image, grid), 64, dtype, **options)
+    arrays = cotangent, image, grid
+    compare(torch, stnkit.grid_sample_vjp, arrays, 64 * 8, dtype, **options)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "bool"])

@@ -1,13 +1,13 @@
 """The filter of splines: SciPy's numbers, exact inverses of sampling, transposes, and JAX's rules."""
 
 import itertools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bounds import recursive_filter
 from jax.test_util import check_grads
 from scipy import ndimage
 
@@ -15,12 +15,6 @@ import stnkit
 from stnkit.jax import _compat
 
 ORDERS = (2, 3, 4, 5)
-POLES = {
-    2: [math.sqrt(8) - 3],
-    3: [math.sqrt(3) - 2],
-    4: [-0.36134122590022017709, -0.013725429297339121360],
-    5: [-0.43057534709997379185, -0.043096288203264653823],
-}
 BOUNDARIES = [  # of stnkit, and of SciPy
     ("zeros", False, "mirror"),
     ("reflection", True, "mirror"),
@@ -41,24 +35,6 @@ def drawn(*shape):
     return np.random.default_rng(shape).uniform(-1, 1, shape)
 
 
-def limit(order, axes, e):
-    """Bound the error of filtering numbers below 1, by e / 2 for each rounding.
-
-    A pole z scales by (1 - z)(1 - 1 / z), which rounds thrice, and recurs twice: a step rounds twice, and the errors
-    before it sum like a geometric series. A recursion begins with a sum of at most 64 terms, which rounds each twice.
-    """
-    value, error = 1.0, 0.0
-    for _ in range(axes):
-        for z in map(abs, POLES[order]):
-            gain = (1 + z) * (1 + 1 / z)
-            value, error = value * gain, error * gain + 3 * e * value * gain
-            value = value / (1 - z)
-            error = error / (1 - z) + (64 + 1 / (1 - z)) * e * value
-            value = value * z / (1 - z)
-            error = error * z / (1 - z) + (64 + 2 / (1 - z)) * e * value
-    return error
-
-
 @pytest.mark.parametrize(("padding", "align", "boundary"), BOUNDARIES)
 @pytest.mark.parametrize("order", ORDERS)
 def test_scipy(plain, order, padding, align, boundary):
@@ -68,7 +44,7 @@ def test_scipy(plain, order, padding, align, boundary):
         image = drawn(*shape)
         expected = ndimage.spline_filter(image, order, mode=boundary)
         got = plain.spline_filter(image, axes=tuple(range(len(shape))), **options)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=min(limit(order, len(shape), E), 1e-12) * 2)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=min(recursive_filter(order, len(shape), E), 1e-12) * 2)
     expected = ndimage.spline_filter1d(drawn(2, 3, 24), order, 2, mode=boundary)
     np.testing.assert_allclose(plain.spline_filter(drawn(2, 3, 24), **options), expected, rtol=0, atol=1e-13)
 
@@ -81,7 +57,7 @@ def test_the_spline_passes_through_the_pixels(plain, order):
         coefficients = plain.spline_filter(image, order=order, **options)
         grid = np.stack(np.meshgrid(*[np.arange(float(n))] * 2), axis=-1)[None]
         out = plain.grid_sample(coefficients, grid, mode=f"spline{order}", prefilter=False, coords="pixel", **options)
-        np.testing.assert_allclose(out, image, rtol=0, atol=min(2 * limit(order, 2, E), 1e-12))
+        np.testing.assert_allclose(out, image, rtol=0, atol=min(2 * recursive_filter(order, 2, E), 1e-12))
 
 
 @pytest.mark.parametrize(("boundary", "padding"), [("grid-constant", "zeros"), ("nearest", "border")])
@@ -119,7 +95,7 @@ def test_float32(plain, order):
         got = plain.spline_filter(given, order=order, axes=(0, 1))
         assert got.dtype == np.float32
         expected = ndimage.spline_filter(given.astype(float), order)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=scale * limit(order, 2, 2.0**-23))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=scale * recursive_filter(order, 2, 2.0**-23))
 
 
 def test_memory(plain):
@@ -185,7 +161,7 @@ def test_compiled(dtype):
         expected = image.astype(float)
         for axis in many:
             expected = ndimage.spline_filter1d(expected, order, axis, mode="grid-wrap")
-        np.testing.assert_allclose(got, expected, rtol=0, atol=limit(order, len(many), np.finfo(dtype).eps))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=recursive_filter(order, len(many), np.finfo(dtype).eps))
 
 
 def test_jax(plain, wide):

@@ -5,6 +5,7 @@ leaf. Here one location is staged at a time, as on a GPU, so this process has no
 Bounds: some hundred numbers of float64 below 16 are added and multiplied, each rounded to within 2**-53 of itself.
 """
 
+import bounds
 import numpy as np
 import oracles
 import pytest
@@ -130,3 +131,19 @@ def test_tangents_of_thin_plate_splines():
     assert {"sample_jvp", "contraction"} <= told
     np.testing.assert_allclose(out, oracles.grid_sample(image, grid), rtol=0, atol=1e-9)  # which a system promises
     np.testing.assert_allclose(out_dot, oracles.grid_sample(image_dot, grid), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", [3, 5])
+def test_filters_of_splines(order, dtype):
+    """Along axes where neighbours lie apart, and side by side; some pixels read no edge, and some lines are short."""
+    image = RANDOM.uniform(-1, 1, (2, 110, 3, 101)).astype(dtype)
+    for function in (stnkit.spline_filter, stnkit.spline_filter_vjp):
+        for options in ({"padding_mode": "wrap"}, {"align_corners": True, "padding_mode": "reflection"}):
+            out, told = run(function, image, order=order, axes=(1, 2, 3), **options)
+            assert told == {"spline_filter"}
+            expected = function(image.astype(float), order=order, axes=(1, 2, 3), **options)
+            twice = function is stnkit.spline_filter_vjp
+            bound = bounds.convolved_filter(order, 3, float(np.finfo(dtype).eps), twice)
+            bound += bounds.recursive_filter(order, 3, 2.0**-52) * (8 if twice else 1)
+            np.testing.assert_allclose(out, expected, rtol=0, atol=bound)

@@ -9,8 +9,14 @@ from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.simd.lanes import load, store
-from stnkit.spec import REFLECTION, SPLINE2, SPLINE3, SPLINE4
+from stnkit.spec import REFLECTION, SPLINE2
 
+POLES = (  # of the filters for splines of degree 2 to 5
+    (-0.1715728752538099024, 0.0),  # sqrt(8) - 3
+    (-0.26794919243112270647, 0.0),  # sqrt(3) - 2
+    (-0.36134122590022017709, -0.013725429297339121360),
+    (-0.43057534709997379185, -0.043096288203264653823),
+)
 HORIZON = 64  # steps, beyond which powers of a pole, all below 0.431, are below 4e-24
 
 
@@ -18,13 +24,8 @@ HORIZON = 64  # steps, beyond which powers of a pole, all below 0.431, are below
 def poles(like, spec):
     """Return the poles of the filter, of which there may be one; the second is then 0."""
     T = type(like)
-    if spec.interp == SPLINE2:
-        return T(-0.1715728752538099024), T(0)  # sqrt(8) - 3
-    if spec.interp == SPLINE3:
-        return T(-0.26794919243112270647), T(0)  # sqrt(3) - 2
-    if spec.interp == SPLINE4:
-        return T(-0.36134122590022017709), T(-0.013725429297339121360)
-    return T(-0.43057534709997379185), T(-0.043096288203264653823)
+    z, other = POLES[spec.interp - SPLINE2]
+    return T(z), T(other)
 
 
 @leaf
