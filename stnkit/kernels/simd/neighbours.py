@@ -72,7 +72,7 @@ def _columns(builder: Any, rows: list[Any], taps: int) -> list[Any]:
         low, high = (join(builder, [rows[k] for k in (*half, *(k + 4 for k in half))]) for half in ((0, 1), (2, 3)))
         order = (0, 2, 8, 10, 4, 6, 12, 14)
         picks = [ir.Constant(ir.VectorType(I32, 8), [n + k for n in order]) for k in range(2)]
-        return [builder.shuffle_vector(low, high, pick) for pick in picks]
+        return [builder.shuffle_vector(low, high, places) for places in picks]
     whole = join(builder, rows)
     return [pick(builder, whole, list(range(k, whole.type.count, taps))) for k in range(taps)]
 
