@@ -82,8 +82,8 @@ def covering() -> list[Call]:
     draw = random.Random(0)
 
     def drawn(**fixed: Any) -> list[Call]:
-        tries = [{name: draw.choice(values) for name, values in CHOICES.items()} | fixed for _ in range(TRIES)]
-        return [call for call in tries if possible(call)]
+        tries = [{option: draw.choice(values) for option, values in CHOICES.items()} | fixed for _ in range(TRIES)]
+        return [tried for tried in tries if possible(tried)]
 
     rest: dict[tuple[Any, ...], Call] = {}  # pairs that meet in no call that was chosen, and a call of each
     for first, second in combinations(CHOICES, 2):
@@ -93,7 +93,7 @@ def covering() -> list[Call]:
     chosen = []
     while rest:
         pair, call = next(iter(rest.items()))
-        fixed = {"function": call["function"]} | {name: value for name, value in pair if name in CHOICES}
+        fixed = {"function": call["function"]} | {option: value for option, value in pair if option in CHOICES}
         chosen.append(max([call, *drawn(**fixed)], key=lambda call: len(rest.keys() & met(call))))
         for found in met(chosen[-1]):
             rest.pop(found, None)

@@ -29,7 +29,7 @@ def figures(effort: Effort = THOROUGH) -> list[dict[str, Any]]:
     """Return the ratio of each row, and the seconds of the second case."""
     rows = []
     for what, one, other in RELATIONS:
-        sides = {name: calls.stnkit(case, Inputs(case)).call for name, case in (("one", one), ("other", other))}
+        sides = {name: calls.stnkit(given, Inputs(given)).call for name, given in (("one", one), ("other", other))}
         times, errors = in_turn(sides, effort)
         for error in errors.values():
             raise error

@@ -125,7 +125,7 @@ def comparisons(run: Run) -> Table:
     measured, rows = records(run), []
     for title, cases, against in COMPARISONS:
         found = [_ratio(measured[case.name], against) for case in cases if case.name in measured]
-        ratios = [ratio for ratio in found if ratio is not None]
+        ratios = [one for one in found if one is not None]
         if ratios:
             rows.append((title, str(len(ratios)), *map(figure, (geometric_mean(ratios), min(ratios), max(ratios)))))
     return Table("Other libraries", ("takes times as long", "cases", "geometric mean", "least", "most"), rows)

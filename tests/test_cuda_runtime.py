@@ -214,6 +214,28 @@ def test_a_missing_package_is_named_and_nothing_is_imported(monkeypatch):
     assert set(sys.modules) == before
 
 
+def test_a_numpy_that_the_compiler_cannot_use_is_named(compiler, monkeypatch):
+    """And found before any kernel is compiled; later calls say so, too."""
+    import numba_cuda
+
+    broken = "numba.cuda.np.arrayobj"
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == broken:
+                msg = "module 'numpy' has no attribute 'row_stack'"
+                raise AttributeError(msg)
+
+    runtime.tools.cache_clear()
+    monkeypatch.delitem(sys.modules, broken, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    versions = rf"numba-cuda {re.escape(numba_cuda.__version__)} .* NumPy {re.escape(np.__version__)} .*row_stack"
+    for _ in range(2):
+        with pytest.raises(ImportError, match=rf'{versions}.*pip install "numpy<2\.5"'):
+            runtime.tools()
+
+
 def test_code_is_kept_and_found_by_its_whole_key(driver, shelf, monkeypatch):
     compiled = []
     monkeypatch.setattr(runtime, "compile", lambda *given: compiled.append(given) or CODE)

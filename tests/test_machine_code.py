@@ -40,7 +40,7 @@ def chosen():
     drawn = {tuple(call.items()): calls.pairs(call) for call in [*SHARED, *calls.drawn(MINE, seed=3, each=3)]}
     found = map(dict, calls.covering(drawn, [tuple(call.items()) for call in SHARED]))
     reading = ("source", "ndim", "mode", "padding", "align", "image", "coordinates", "channels")
-    return sorted(found, key=lambda call: [str(call[name]) for name in (*reading, "operation")])
+    return sorted(found, key=lambda call: [str(call[option]) for option in (*reading, "operation")])
 
 
 CALLS = chosen()

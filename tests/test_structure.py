@@ -1,6 +1,7 @@
 """The floor plan holds: who imports whom, what a kernel captures, what a leaf may say, what importing loads."""
 
 import ast
+import builtins
 import functools
 import graphlib
 import importlib
@@ -92,6 +93,41 @@ def test_layout():
         beside = {other.rpartition(".")[2] for other in ROOMS if other.rpartition(".")[0] == parent} - {""}
         beside |= {"cpu", "cuda", "device", "torch", "jax", "dask"}
         assert not any(name.startswith(f"{other}_") for other in beside), room
+
+
+def shadows(scope, outside):
+    """Yield the variables of comprehensions in functions that have the name of something outside of the function."""
+    bound, variables, inner = set(), {}, []
+    nodes = list(ast.iter_child_nodes(scope))
+    for node in nodes:  # which grows
+        children = list(ast.iter_child_nodes(node))
+        match node:
+            case ast.comprehension():
+                variables |= {n.id: n.lineno for n in ast.walk(node.target) if isinstance(n, ast.Name)}
+                children = [node.iter, *node.ifs]
+            case ast.Name(ctx=ast.Store()):
+                bound.add(node.id)
+            case ast.arg():
+                bound.add(node.arg)
+            case ast.alias():
+                bound.add((node.asname or node.name).partition(".")[0])
+            case ast.FunctionDef() | ast.ClassDef() | ast.Lambda():
+                bound.add(getattr(node, "name", ""))
+                inner.append(node)
+                children = []
+        nodes += children
+    if not isinstance(scope, ast.Module):
+        yield from (f"line {line}: {name}" for name, line in variables.items() if name in outside - bound)
+    for one in inner:
+        yield from shadows(one, outside if isinstance(scope, ast.ClassDef) else outside | bound)
+
+
+@pytest.mark.parametrize("place", ["stnkit", "bench", "tests", "docs"])
+def test_no_comprehension_hides_a_name_that_is_not_its_own(place):
+    """CPython 3.12 inlines comprehensions, and takes a global name in one for the variable of an earlier one."""
+    paths = sorted((ROOT.parent / place).rglob("*.py"))
+    found = {path: list(shadows(ast.parse(path.read_text()), set(dir(builtins)))) for path in paths}
+    assert not {path: lines for path, lines in found.items() if lines}
 
 
 def leaves():

@@ -100,8 +100,8 @@ def _perform(
         forms = {name: _shaped(tensor) for name, tensor in zip(here, tensors, strict=True)}
         return results(public.__name__, forms | rest)
 
-    name = f"stnkit_{public.__name__}_in_Python"  # which TensorFlow's errors name, as of a SavedModel that lacks it
-    return run(name, on_memory, tensors, shaped)
+    title = f"stnkit_{public.__name__}_in_Python"  # which TensorFlow's errors name, as of a SavedModel that lacks it
+    return run(title, on_memory, tensors, shaped)
 
 
 def _shaped(tensor: Tensor) -> Shaped:

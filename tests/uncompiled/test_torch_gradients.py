@@ -69,7 +69,7 @@ def test_a_subset_has_its_own_gradients(name, d):
     f = function(name, rest, options)
 
     def gradients(wanted):
-        given = [t.clone().requires_grad_(asked) for t, asked in zip(tensors, wanted, strict=True)]
+        given = [t.clone().requires_grad_(needed) for t, needed in zip(tensors, wanted, strict=True)]
         results = f(*given)
         results = results if isinstance(results, tuple) else (results,)
         sum((result**2).sum() for result in results if result.requires_grad).backward()

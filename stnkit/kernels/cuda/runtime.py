@@ -8,6 +8,7 @@ of the numbers i = 0 to items - 1, which have 32 bits where they fit. Nothing bu
 import contextlib
 import ctypes
 import functools
+import importlib
 import importlib.util
 import re
 import struct
@@ -49,22 +50,31 @@ def tools() -> SimpleNamespace:
     Raises
     ------
     ImportError
-        If a package is missing.
+        If a package is missing, or if numba-cuda uses what the installed NumPy no longer has.
     """
     missing = [name for name in ("numba_cuda", "cuda") if importlib.util.find_spec(name) is None]
     if missing:
         msg = (
             f"arrays on an NVIDIA GPU need the package numba-cuda, and {missing[0]!r} cannot be imported; "
-            'run pip install "stnkit[cuda]", or, for a driver of CUDA 12, pip install "numba-cuda[cu12]"'
+            'run pip install "stnkit[cuda]", or, for a driver of CUDA 12, pip install "numba-cuda[cu12]" "numpy<2.5"'
         )
         raise ImportError(msg)
     import numba_cuda
+    import numpy as np
     from cuda import core
     from cuda.bindings import driver, nvjitlink
     from numba import cuda
     from numba.cuda.cudadrv import nvrtc
     from numba.cuda.extending import intrinsic
 
+    try:
+        importlib.import_module("numba.cuda.np.arrayobj")  # which 0.30.4 cannot, without NumPy's row_stack
+    except AttributeError as error:
+        msg = (
+            f"numba-cuda {numba_cuda.__version__} compiles nothing with NumPy {np.__version__} ({error}); "
+            'run pip install "numpy<2.5", or install a newer numba-cuda'
+        )
+        raise ImportError(msg) from error
     versions = {"numba-cuda": numba_cuda.__version__, "cuda.core": core.__version__, "toolkit": nvjitlink.version()}
     return SimpleNamespace(
         core=core, driver=driver, cuda=cuda, nvrtc=nvrtc, intrinsic=intrinsic, versions=versions
