@@ -114,14 +114,14 @@ def test_a_launch_is_pointers_and_integers(driver, shelf):
     assert driver.calls == [("launch", 0, ("stream", 77), (4, 1, 1, 256, 1, 1, 0), KERNEL, 1000, 640, 1280, 2, -1)]
 
 
-def test_each_item_has_a_thread(driver, shelf):
-    """Their number has 64 bits where 32 do not hold those of all threads of the last block."""
+def test_many_items_are_taken_by_as_many_blocks_as_pay(driver, shelf):
+    """Their number has 64 bits where 32 do not hold it, and the next that a thread takes."""
     few = runtime.NARROW - 1
     for items in (few, few + 1, 1 << 33):
         runtime.launch(shifted, SPEC, items, (640, 1 << 40, (2, 1 << 35)), 0, 0)
     legacy = ("stream", runtime.LEGACY)
     for call, items in zip(driver.calls, (few, few + 1, 1 << 33), strict=True):
-        shape = -(-items // runtime.BLOCK), 1, 1, runtime.BLOCK, 1, 1, 0
+        shape = runtime.BLOCKS, 1, 1, runtime.BLOCK, 1, 1, 0
         assert call == ("launch", 0, legacy, shape, KERNEL, items, 640, 1 << 40, 2, 1 << 35)
 
 

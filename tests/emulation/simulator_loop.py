@@ -1,4 +1,4 @@
-"""Kernels in numba-cuda's simulator: blocks of threads, each of which takes the item that is its own.
+"""Kernels in numba-cuda's simulator: blocks of threads, and the loop in which each takes the items that are its own.
 
 The simulator runs Python, so a warp is one thread here. Sums that threads share are left out: its threads are
 Python's, which may interrupt each other between a read and a write.
@@ -15,6 +15,7 @@ import stnkit
 import stnkit.kernels.cuda.runtime  # of the kernels' room for GPUs
 from stnkit.kernels.cuda import runtime
 
+BLOCK = 4
 RANDOM = np.random.default_rng(0)
 
 
@@ -25,9 +26,9 @@ class Swapped:
         return getattr(vars(runtime)["cuda"], name)
 
 
-@pytest.fixture(params=[1, 4, 256], ids="{} threads".format)
+@pytest.fixture(params=[1, 3, 32], ids="{} blocks".format)
 def launched(request, monkeypatch):
-    """Launch blocks of so many threads, of which the last may have some without an item; return what is launched."""
+    """Launch so many blocks of a few threads, fewer than there are items, or more; return what is launched."""
     monkeypatch.setattr(runtime, "cuda", cuda, raising=False)
     monkeypatch.setattr(runtime, "tools", lambda: SimpleNamespace(cuda=Swapped()))
     record = []
@@ -36,7 +37,7 @@ def launched(request, monkeypatch):
         record.append((factory.__name__, items))
         thread = factory(spec)
         kernel = runtime._kernel(lambda i, arguments: thread(i, *arguments))
-        cuda.jit(kernel)[-(-items // request.param), request.param](np.int32(items), arguments)
+        cuda.jit(kernel)[request.param, BLOCK](np.int32(items), arguments)
 
     with pretended():
         monkeypatch.setattr(runtime, "launch", launch)

@@ -1,8 +1,9 @@
 """The one module that knows numba-cuda and cuda.core: what one thread does is compiled, loaded and launched here.
 
 A factory returns, for a `Spec`, a Python function `thread(i, *arguments)` that captures the spec and zeros that carry
-types. Its arguments are integers of 64 bits and tuples of them. The kernel around it gives each thread of the GPU one
-of the numbers i = 0 to items - 1, which have 32 bits where they fit. Nothing but `read` waits for the GPU, and memory is allocated only for frameworks without an allocator.
+types. Its arguments are integers of 64 bits and tuples of them. The kernel around it lets each thread of the GPU take
+the numbers i = 0 to items - 1 that are its own; numbers have 32 bits where they fit. Nothing but `read` waits for the
+GPU, and memory is allocated only for frameworks without an allocator.
 """
 
 import contextlib
@@ -30,7 +31,8 @@ Template = tuple[int, ...]  # of arguments: the lengths of tuples, and 0 for a n
 
 BLOCK = 256  # threads
 WARP = 32  # threads that go in step
-NARROW = (1 << 31) - BLOCK  # up to so many items, the numbers of all threads fit in 32 bits
+BLOCKS = 1 << 20  # that are launched at most; beyond, a thread takes several numbers
+NARROW = (1 << 31) - BLOCK * BLOCKS  # below so many items, a number and its next fit in 32 bits
 LEGACY = 1  # the handle of the default stream that waits for others, which 0 need not mean to every driver
 STREAMS = {0: "LEGACY_DEFAULT_STREAM", 1: "LEGACY_DEFAULT_STREAM", 2: "PER_THREAD_DEFAULT_STREAM"}
 END, POINTER, SIZE = 0, 1, 2  # how `cuLaunchKernel` is told of arguments that are packed
@@ -153,7 +155,7 @@ def ready(
     64 bits, and the first is the number of items: a kernel that counts with 32 bits reads half of it.
     """
     kernel = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
-    blocks, block, send = -(-items // BLOCK), BLOCK, tools().driver.cuLaunchKernel
+    blocks, block, send = min(-(-items // BLOCK), BLOCKS), BLOCK, tools().driver.cuLaunchKernel
     flat: list[int] = []
     for given in numbers:
         if type(given) is tuple:
@@ -333,12 +335,14 @@ def _stream(handle: int) -> Any:
 
 
 def _kernel(body: Callable[..., Any]) -> Callable[..., None]:
-    """Return what each thread of a GPU runs: `body(i, arguments)` for the number that is its own."""
+    """Return what each thread of a GPU runs: `body(i, arguments)` for the numbers that are its own."""
     cuda = tools().cuda
 
     def kernel(items, arguments):
-        i = type(items)(cuda.grid(1))
-        if i < items:
+        index = type(items)
+        i = index(cuda.grid(1))
+        while i < items:
             body(i, arguments)
+            i = index(i + index(cuda.gridsize(1)))
 
     return kernel
