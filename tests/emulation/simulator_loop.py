@@ -30,7 +30,6 @@ class Swapped:
 def launched(request, monkeypatch):
     """Launch so many blocks of a few threads, fewer than there are items, or more; return what is launched."""
     monkeypatch.setattr(runtime, "cuda", cuda, raising=False)
-    monkeypatch.setattr(runtime, "tools", lambda: SimpleNamespace(cuda=Swapped()))
     record = []
 
     def launch(factory, spec, items, arguments, stream, at):
@@ -40,8 +39,10 @@ def launched(request, monkeypatch):
         cuda.jit(kernel)[request.param, BLOCK](np.int32(items), arguments)
 
     with pretended():
-        monkeypatch.setattr(runtime, "launch", launch)
-        yield record
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime, "launch", launch)
+            patch.setattr(runtime, "tools", lambda: SimpleNamespace(cuda=Swapped()))
+            yield record
 
 
 def compare(function, *arguments, **options):

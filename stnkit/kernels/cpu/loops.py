@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, on_gpu, pointer
+from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, pointer
 from stnkit.kernels.cpu.ahead import ask, coming
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
@@ -40,6 +40,7 @@ from stnkit.kernels.cpu.tile import (
     transpose_cotangents,
 )
 from stnkit.kernels.cpu.words import arguments_at, words_at
+from stnkit.kernels.leaves.fills import beyond, channel
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.labels import heaviest
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_weight_cotangents
@@ -47,7 +48,7 @@ from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import blend, rows_in_order
 from stnkit.kernels.leaves.scatter import scatter
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, row_stride, slot
-from stnkit.kernels.simd.lanes import full, lanes, load, store, total, width
+from stnkit.kernels.simd.lanes import lanes, load, store, total, width
 from stnkit.kernels.simd.neighbours import prefetch
 from stnkit.spec import LABEL, PROJECTIVE, THIN_PLATE_SPLINE, TILE, Spec
 
@@ -182,24 +183,6 @@ def vectored(inner, spec):
 def position(a, b, cs, spec):
     """Return (location, channel) of number `b` of the inner loop in round `a` of the outer loop."""
     return (a, b + cs[0]) if spec.interleaved else (b, a + cs[0])
-
-
-@leaf
-def channel(fills, c, many, spec):
-    """Return the fill value of channel `c`, or of as many from there on as are done at once."""
-    return load(fills, c, many) if spec.interleaved else full(fills[c], many)
-
-
-@leaf
-def beyond(fills, c, tile, p, many, spec):
-    """Return the fill value of channel `c`, or of several; a thread of a GPU reads it only where a tap is dead."""
-    if on_gpu() and spec.taps == 2:
-        lowest = tile.offsets[slot(int64(0), p)]
-        for k in range(1, 2 * spec.ndim):
-            lowest = min(lowest, tile.offsets[slot(k, p)])
-        if lowest >= 0:
-            return full(type(fills[0])(0), many)
-    return channel(fills, c, many, spec)
 
 
 @functools.cache

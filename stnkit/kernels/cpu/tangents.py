@@ -13,8 +13,6 @@ from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, IMAGE_DOT, OUT, OUT_DOT, SOURCE, SOURCE_DOT
 from stnkit.kernels.cpu.loops import (
     add_bars,
-    beyond,
-    channel,
     clear_bars,
     finish_source_bar,
     image_cotangent_tile,
@@ -26,6 +24,7 @@ from stnkit.kernels.cpu.nearest import pick
 from stnkit.kernels.cpu.parts import span
 from stnkit.kernels.cpu.tile import stage_dots, steepness
 from stnkit.kernels.leaves.axis import chain
+from stnkit.kernels.leaves.fills import beyond, channel
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import blend, directional_derivative, rows_in_order
