@@ -48,7 +48,7 @@ LEAST = 2.0  # seconds that a step has, however late it is
 LAST = 25.0  # seconds that the start of the benchmark and its last case may take
 WIDTH = 500  # letters of what a step has found, in the summary
 GRACE = 10.0  # seconds in which a step that is interrupted may say what it has found
-WORKERS = 8  # processes that run tests, at most: compiling takes longer than running
+WORKERS = 14  # processes that run tests, at most: compiling takes longer than running
 
 PACKAGES = (  # distributions that a report on a GPU names
     *("numpy", "numba", "llvmlite", "numba-cuda", "cuda-bindings", "cuda-core", "cuda-pathfinder", "cuda-toolkit"),
@@ -90,7 +90,7 @@ def own(name: str) -> Callable[[Path, float], list[str]]:
 
 def tests(folder: Path, seconds: float) -> list[str]:
     """Return the command of the tests that need a GPU; in few processes, if pytest-xdist is there."""
-    workers = min(WORKERS, threads.usable() // 2)
+    workers = min(WORKERS, threads.usable())
     spread = ["-n", str(workers), "--dist", "load"] if found("xdist") and workers > 1 else []
     return pytest(*spread, "tests/test_gpu.py")
 

@@ -38,11 +38,10 @@ def launched(request, monkeypatch):
         kernel = runtime._kernel(lambda i, arguments: thread(i, *arguments))
         cuda.jit(kernel)[request.param, BLOCK](np.int32(items), arguments)
 
-    with pretended():
-        with monkeypatch.context() as patch:
-            patch.setattr(runtime, "launch", launch)
-            patch.setattr(runtime, "tools", lambda: SimpleNamespace(cuda=Swapped()))
-            yield record
+    with pretended(), monkeypatch.context() as patch:
+        patch.setattr(runtime, "launch", launch)
+        patch.setattr(runtime, "tools", lambda: SimpleNamespace(cuda=Swapped()))
+        yield record
 
 
 def compare(function, *arguments, **options):
