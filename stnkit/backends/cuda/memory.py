@@ -238,7 +238,7 @@ def constant(context: DeviceContext, values: np.ndarray) -> DeviceArray:
     if context.trace is not None:
         kept = constant(context._replace(trace=None), values)
         context.trace.used(kept.address, values)
-        return kept
+        return DeviceArray(kept.address, kept.shape, kept.strides, kept.dtype, context, kept.owner)  # and is traced
     key = (context.framework, context.device, context.stream, values.tobytes(), values.shape, values.dtype)
     found: DeviceArray | None = _constants.find(key)
     if found is None:
