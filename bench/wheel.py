@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -174,15 +174,15 @@ def sizes(wheel: Path, archives: dict[str, Path]) -> dict[str, dict[str, int | N
     }
 
 
-def parts(wheel: Path, archives: dict[str, Path], kept: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name of each part, and what it found of each level."""
-    yield "size", sizes(wheel, archives)
-    yield "processes", processes(wheel, archives)
-    yield "documented", documented(archives)
+def speeds(archives: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    """Time kernels of archives beside those that are compiled for this processor, in all cases of the benchmark."""
     cases = [case for section in suite.SECTIONS for case in section.cases]
-    yield "speed", {level: found._asdict() for level, found in native.measure(archives, cases).items()}
-    bits = {level: archived.compared(path, kept=kept and kept / level) for level, path in archives.items()}
-    yield "bits", {level: found._asdict() for level, found in bits.items()}
+    return {level: found._asdict() for level, found in native.measure(archives, cases).items()}
+
+
+def bits(archives: dict[str, Path], kept: Path | None) -> dict[str, dict[str, Any]]:
+    """Compare kernels of archives with those that are compiled for the same level."""
+    return {level: archived.compared(path, kept=kept and kept / level)._asdict() for level, path in archives.items()}
 
 
 def table(sides: dict[str, Any]) -> Table:
@@ -236,21 +236,35 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench wheel", description=__doc__)
     parser.add_argument("--wheel", metavar="FILE", type=Path, help="measure this one, and build none")
     parser.add_argument("--cache", metavar="DIR", type=Path, help="of kernels compiled for levels, a folder for each")
+    parser.add_argument(
+        "--resume", metavar="FILE", type=Path, help="go on with a run of this wheel that was interrupted"
+    )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write JSON there, and leave the documentation's page")
     options = parser.parse_args(words)
+    path = options.out or results.FOLDER / f"wheel-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}.json"
     run = results.started(1, {"torch": metadata.version("torch")}, whole=False, quick=False)
     run |= {"load": os.getloadavg(), "revisions": {"now": sittings.revision(sittings.HERE)}}
-    path = options.out or results.FOLDER / f"wheel-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}.json"
+    if options.resume:
+        path, run = options.resume, results.load(options.resume)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = options.wheel.resolve() if options.wheel else built(folder)
         archives = unpacked(wheel, folder)
-        run["sides"] = {level: {} for level in archives}
-        for part, found in parts(wheel, archives, options.cache and options.cache.resolve()):
-            for level, one in found.items():
-                run["sides"][level][part] = one
-            results.save(run, path)
+        run.setdefault("sides", {level: {} for level in archives})
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "size": lambda: sizes(wheel, archives),
+            "processes": lambda: processes(wheel, archives),
+            "documented": lambda: documented(archives),
+            "speed": lambda: speeds(archives),
+            "bits": lambda: bits(archives, options.cache and options.cache.resolve()),
+        }
+        for part, measured in parts.items():
+            if all(part in side for side in run["sides"].values()):
+                continue
             print(f"bench wheel: {part}", file=sys.stderr, flush=True)
+            for level, found in measured().items():
+                run["sides"][level][part] = found
+            results.save(run, path)
     run["complete"] = True
     results.save(run, path)
     report.printed([table(run["sides"])], report.where(run))
