@@ -25,7 +25,7 @@ from bench.tables import Table, figure
 from stnkit.kernels.compiler import monitor
 from stnkit.kernels.objects import shipped
 
-LEAST, MOST, SECONDS, SAMPLE = 5, 15, 0.3, 5e-3  # rounds of a case, seconds of one side in all, and of a sample
+LEAST, MOST, SECONDS, SAMPLE = 3, 15, 0.3, 5e-3  # rounds of a case, seconds of one side in all, and of a sample
 
 
 class Beside(NamedTuple):
