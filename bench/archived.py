@@ -9,6 +9,7 @@ is compiled; what was there before is called, and its code is not compared.
 import argparse
 import hashlib
 import os
+import struct
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -27,7 +28,6 @@ from stnkit.kernels.compiler.settings import processors
 from stnkit.kernels.objects.archive import Archive, Object
 
 Hashes = dict[str, str]  # by the names of calls, or of kernels
-NAMES = (b".symtab", b".strtab")  # sections of an object that hold names, among them that of the kernel itself
 
 
 class Ran(NamedTuple):
@@ -90,13 +90,19 @@ def called(choice: Choice) -> Hashes:
 
 
 def code(one: Object) -> str:
-    """Return a hash of what an object does: of its code, constants, and what it calls, but not of its name."""
-    digest = hashlib.sha256()
-    for section in llvm.ObjectFileRef.from_data(one.code).sections():
-        if section.name() not in NAMES:
-            digest.update(b"%b %d " % (section.name() or b"", section.size()) + section.data())
-        elif section.name() == b".strtab":
-            digest.update(b" ".join(name for name in section.data().split(b"\0") if name != one.symbol.encode()))
+    """Return a hash of what an object of Linux does: of its code, constants, and what it calls, but not of its name.
+
+    Its name has a number in it, of what the process that made it had compiled before.
+    """
+    sections = [(section.name(), section.data()) for section in llvm.ObjectFileRef.from_data(one.code).sections()]
+    symbols, names = (dict(sections)[table] for table in (b".symtab", b".strtab"))
+    digest, own = hashlib.sha256(), one.symbol.rpartition("_ZN")[2].encode()
+    for start, about in struct.iter_unpack("<I20s", symbols):
+        name = names[start : names.index(b"\0", start)]
+        digest.update((b"own" if name.endswith(own) else name) + about)
+    for title, data in sections:
+        if title not in (b".symtab", b".strtab"):
+            digest.update(b"%b %d " % (title or b"", len(data)) + data)
     return digest.hexdigest()
 
 

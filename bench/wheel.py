@@ -217,6 +217,7 @@ ROWS = (
     ("random calls with other bits than compiled kernels give", "bits", lambda one: differ(one, "differ", "calls")),
     ("kernels that these took from it", "bits", lambda one: str(one["called"])),
     ("kernels with other machine code than they have here", "bits", lambda one: differ(one, "other", "kernels")),
+    ("processes that shared the machine, on average of 5 minutes", "load", lambda one: figure(one["mean"])),
 )
 
 
@@ -243,7 +244,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     path = options.out or results.FOLDER / f"wheel-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}.json"
     run = results.started(1, {"torch": metadata.version("torch")}, whole=False, quick=False)
-    run |= {"load": os.getloadavg(), "revisions": {"now": sittings.revision(sittings.HERE)}}
+    run |= {"revisions": {"now": sittings.revision(sittings.HERE)}}
     if options.resume:
         path, run = options.resume, results.load(options.resume)
     with tempfile.TemporaryDirectory() as name:
@@ -252,6 +253,7 @@ def main(words: Sequence[str] | None = None) -> int:
         archives = unpacked(wheel, folder)
         run.setdefault("sides", {level: {} for level in archives})
         parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "load": lambda: {level: {"mean": os.getloadavg()[1]} for level in archives},
             "size": lambda: sizes(wheel, archives),
             "processes": lambda: processes(wheel, archives),
             "documented": lambda: documented(archives),

@@ -277,8 +277,10 @@ def test_machine_code_is_compared_without_the_kernels_name(made: Path) -> None:
     codes = {name: archived.code(one) for name, one in found.items()}
     assert len(set(codes.values())) == len(codes)
     for name, (symbol, code) in found.items():
-        other = symbol.swapcase()
-        assert archived.code(Object(other, code.replace(symbol.encode(), other.encode()))) == codes[name]
+        own = symbol.rpartition("_ZN")[2]  # the name of what Numba keeps beside it ends so, too
+        other = Object(symbol.replace(own, own.swapcase()), code.replace(own.encode(), own.swapcase().encode()))
+        assert other.code.count(own.swapcase().encode()) == (1 if name.startswith("start") else 2)
+        assert archived.code(other) == codes[name]
         instructions = max((section.data() for section in llvm.ObjectFileRef.from_data(code).sections()), key=len)
         at = code.index(instructions) + len(instructions) // 2
         assert archived.code(Object(symbol, flipped(code, at))) != codes[name]
