@@ -213,11 +213,11 @@ ROWS = (
         lambda one: f"{one['there']} of {one['kernels']}",
     ),
     ("of those that the benchmark calls", "speed", lambda one: f"{one['there']} of {one['kernels']}"),
-    ("the benchmark's cases with kernels that are compiled here", "speed", lambda one: speed(one["speeds"])),
+    ("the benchmark's cases take with compiled kernels", "speed", lambda one: speed(one["speeds"])),
     ("random calls with other bits than compiled kernels give", "bits", lambda one: differ(one, "differ", "calls")),
     ("kernels that these took from it", "bits", lambda one: str(one["called"])),
     ("kernels with other machine code than they have here", "bits", lambda one: differ(one, "other", "kernels")),
-    ("processes that shared the machine, on average of 5 minutes", "load", lambda one: figure(one["mean"])),
+    ("processes that wanted the machine, on average of 5 minutes", "load", lambda one: figure(one["mean"])),
 )
 
 
