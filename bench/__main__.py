@@ -6,9 +6,10 @@ the exit status 2. An interrupt keeps the cases that are done, and gives 130.
 
 `python -m bench compile`, `calls` and `busy` measure what compiling, a call, and a busy machine cost, `ndimage`
 compares SciPy's functions with these, `dask` samplers on Dask's arrays with dask-image and with calls without Dask,
-`groups` tells how fast every section is beside another checkout, and `bits` whether results have the bits that they
-had: see `compile_times.py`, `call_costs.py`, `busy.py`, `scipy_functions.py`, `dask_arrays.py`, `groups.py` and
-`bits.py`. Programs of their own are `large.py` and `cluster.py`.
+`groups` tells how fast every section is beside another checkout, `bits` whether results have the bits that they had,
+and `wheel` what kernels give that come with a wheel: see `compile_times.py`, `call_costs.py`, `busy.py`,
+`scipy_functions.py`, `dask_arrays.py`, `groups.py`, `bits.py` and `wheel.py`. Programs of their own are `large.py` and
+`cluster.py`.
 """
 
 import argparse
@@ -41,6 +42,7 @@ from bench import (
     suite,
     threads,
     torch_step,
+    wheel,
 )
 from bench.cases import Case
 from bench.memory import Gauge
@@ -58,6 +60,7 @@ OTHERS = {
     "dask": dask_arrays.main,
     "groups": groups.main,
     "ndimage": scipy_functions.main,
+    "wheel": wheel.main,
 }
 
 Advance = Callable[[str], None]

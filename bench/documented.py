@@ -1,11 +1,13 @@
 """Write down which kernels the documentation, the demonstrations and the examples call: a part of archives.
 
 Run `python -m bench.documented` after a change of these; what is not compiled yet is compiled. It says how many of the
-kernels are in the archive that is used, if there is one.
+kernels are in the archive that is used, if there is one. With `--list` nothing is written: it prints as JSON the names
+of the kernels, and where each was taken from.
 """
 
 import contextlib
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from docs.blocks import run
 from stnkit.cli import sets
+from stnkit.kernels.compiler import monitor
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cpu import factories
 from stnkit.kernels.objects import shipped
@@ -49,9 +52,13 @@ def recorded() -> list[sets.Single]:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the file, or list what would stand there."""
     os.environ.setdefault("NUMBA_NUM_THREADS", "2")  # which the tests would set when threads are there already
     kernels = recorded()
+    if sys.argv[1:] == ["--list"]:
+        names = [factory(spec).key for factory, spec in kernels]
+        print(json.dumps({name: monitor.origins.get(name) for name in names}))
+        return
     sets.DOCUMENTED.write_text(sets.kept(kernels), encoding="utf-8")
     print(f"{len(kernels)} kernels: {os.path.relpath(sets.DOCUMENTED)}")
     archive = shipped.archive(digest())

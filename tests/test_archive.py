@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from llvmlite import binding as llvm
 
 import stnkit
+from bench import archived
 from stnkit.cli import archiving, selection, sets
 from stnkit.kernels.compiler import digests, monitor, settings
 from stnkit.kernels.cpu import factories, grids, start, threads
@@ -267,6 +269,39 @@ def test_the_kernels_of_the_documentation_are_written_as_they_are_read() -> None
     for factory, spec in listed:
         assert factory in vars(factories).values()
         assert spec.digest == digests.digest()
+
+
+def test_machine_code_is_compared_without_the_kernels_name(made: Path) -> None:
+    """That has a number in it, of what a process has compiled before."""
+    found = {name: Archive(made).find(name) for name in Archive(made)}
+    codes = {name: archived.code(one) for name, one in found.items()}
+    assert len(set(codes.values())) == len(codes)
+    for name, (symbol, code) in found.items():
+        own = symbol.rpartition("_ZN")[2]  # the name of what Numba keeps beside it ends so, too
+        other = Object(symbol.replace(own, own.swapcase()), code.replace(own.encode(), own.swapcase().encode()))
+        assert other.code.count(own.swapcase().encode()) == (1 if name.startswith("start") else 2)
+        assert archived.code(other) == codes[name]
+        instructions = max((section.data() for section in llvm.ObjectFileRef.from_data(code).sections()), key=len)
+        at = code.index(instructions) + len(instructions) // 2
+        assert archived.code(Object(symbol, flipped(code, at))) != codes[name]
+    (vjp,) = [one for name, one in found.items() if name.startswith("sample_vjp_banded")][:1]
+    assert b"\0malloc\0" in vjp.code
+    assert archived.code(Object(vjp.symbol, vjp.code.replace(b"\0malloc\0", b"\0calloc\0"))) != archived.code(vjp)
+
+
+def test_what_differs_from_an_archive_is_named(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STNKIT_ARCHIVE", "0")
+    monkeypatch.setattr(sets, "members", lambda name: [])
+    first, second = [name for name in Archive(made) if not name.startswith("start_")][:2]
+    code = {first: archived.code(Archive(made).find(first)), second: "other", "none": "other"}
+    ran = [
+        [archived.Ran({"a": "1", "b": "2"}, {}, {first: monitor.COMPILED}), archived.Ran({"c": "3"}, code, {})],
+        [archived.Ran({"a": "1", "b": "4", "c": "3"}, {}, {first: monitor.ARCHIVE, second: monitor.COMPILED})],
+    ]
+    monkeypatch.setattr(archived, "results", lambda *_: ran.pop(0))
+    found = archived.compared(made)
+    assert found == archived.Compared(calls=3, called=1, differ=["b"], kernels=3, other=[second, "none"])
+    assert os.environ["STNKIT_ARCHIVE"] == str(made)
 
 
 def test_an_archive_of_nothing_is_not_written(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ No time is judged here. Most cases run uncompiled, on a few pixels.
 
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import stnkit
 from bench import __main__ as program
 from bench import (
     agreement,
+    archived,
     bits,
     busy,
     call_costs,
@@ -24,6 +26,7 @@ from bench import (
     groups,
     harness,
     memory,
+    native,
     peers,
     report,
     results,
@@ -32,9 +35,13 @@ from bench import (
     suite,
     tables,
     torch_step,
+    wheel,
 )
 from bench.calls import Side
 from bench.peers import Peer
+from stnkit.cli import archiving
+from stnkit.kernels.objects import archive, levels
+from stnkit.kernels.objects.archive import Object
 
 ONCE = harness.Effort(seconds=0.0, least=2, most=2, sample=0.0)
 SMALLEST = {one._replace(name=""): one for one in map(cases.reduced, suite.everything().values())}.values()
@@ -408,14 +415,15 @@ def test_the_page_is_that_of_its_run(page):
 
 
 SITTINGS = {"compile": compile_times, "calls": call_costs, "busy": busy, "ndimage": scipy_functions}
+PARTS = {**SITTINGS, "wheel": wheel}
 
 
-@pytest.mark.parametrize("name", SITTINGS)
+@pytest.mark.parametrize("name", PARTS)
 def test_parts_of_the_page_are_those_of_their_runs(name):
     page = report.PAGE.read_text(encoding="utf-8")
     part = sittings.part(name, page)
     run = results.load(results.FOLDER / re.search(r"<!-- from (\S+) -->", part)[1])
-    assert part == sittings.shown(run, re.search(r"<!-- from (\S+) -->", part)[1], SITTINGS[name].table)
+    assert part == sittings.shown(run, re.search(r"<!-- from (\S+) -->", part)[1], PARTS[name].table)
 
 
 def test_reasons_are_of_known_groups():
@@ -546,11 +554,102 @@ def test_a_checkout_is_measured_in_its_own_process(monkeypatch, tmp_path):
     assert settings == ["GOMP_SPINCOUNT"]
 
 
-@pytest.mark.parametrize("script", [compile_times.SCRIPT, busy.SCRIPT, *call_costs.SCRIPTS.values()])
+@pytest.mark.parametrize("script", [compile_times.SCRIPT, busy.SCRIPT, *call_costs.SCRIPTS.values(), wheel.CALL])
 def test_what_processes_run_is_python_that_calls_public_functions(script):
     compile(script, "script", "exec")
     assert set(re.findall(r"stnkit\.(\w+)\(", script)) <= set(stnkit.__all__)
     assert "stnkit." in script
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Return a wheel of archives: one of this processor's, and one of no processor's."""
+    level = levels.levels()[0]
+    code = {"start_1": Object("start", b""), "sample_1": Object("sample", b"1"), "sample_2": Object("sample", b"2")}
+    archive.write(tmp_path / "some", {"level": level}, code)
+    path = tmp_path / "stnkit-0.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        for name in (level, "z80"):
+            file.write(tmp_path / "some", f"stnkit/kernels/objects/{name}.kernels")
+        file.writestr("stnkit/kernels/objects/levels.py", "")
+    return path
+
+
+def test_archives_are_taken_out_of_a_wheel(packed, tmp_path):
+    level = levels.levels()[0]
+    (tmp_path / "out").mkdir()
+    archives = wheel.unpacked(packed, tmp_path / "out")
+    assert archives == {level: tmp_path / "out" / f"{level}.kernels"}
+    (size,) = wheel.sizes(packed, archives).values()
+    assert (size["kernels"], size["seconds"], size["wheel"]) == (2, None, packed.stat().st_size)
+    said = archiving.Written(level, 2, 7.4).said(archives[level])
+    packed.with_name("stnkit-0.whl.log").write_text(f"  building\n  {said}\n", encoding="utf-8")
+    assert wheel.sizes(packed, archives)[level]["seconds"] == 7
+
+
+def test_a_wheel_is_measured_part_by_part(packed, tmp_path, monkeypatch, capsys):
+    level, out = levels.levels()[0], tmp_path / "run.json"
+    process = {"numpy": 0.1, "call": 0.2, "without": 2.5, "memory": 80 << 20, "readme": 4, "readme compiled": 1}
+    monkeypatch.setattr(wheel, "processes", lambda *_: {level: process})
+    monkeypatch.setattr(wheel, "documented", lambda archives: {level: {"kernels": 100, "there": 95}})
+    beside = native.Beside({"a": 1.0, "b": 4.0}, cases=3, there=5, kernels=6)
+    monkeypatch.setattr(wheel.native, "measure", lambda *_: {level: beside})
+    bits = archived.Compared(calls=9, called=2, differ=["x"], kernels=2, other=[])
+    monkeypatch.setattr(wheel.archived, "compared", lambda path, kept: bits)
+    assert program.main(["wheel", "--wheel", str(packed), "--out", str(out)]) == 0
+    run = results.load(out)
+    assert run["complete"]
+    assert [row[1] for row in wheel.table(run["sides"]).rows][2:-1] == [
+        "2", "-", "0.100", "0.200", "80.0", "2.50", "1 of 4", "95 of 100", "5 of 6",
+        "2.00 times as long (1.00 to 4.00)", "1 of 9", "2", "0 of 2",
+    ]  # fmt: skip
+    run["sides"][level] = {"size": run["sides"][level]["size"]}
+    assert [row[1] for row in wheel.table(run["sides"]).rows][4:] == ["-"] * 12
+    results.save(run, out)
+    monkeypatch.setattr(wheel, "sizes", None)
+    monkeypatch.setattr(sittings, "put", lambda *_: None)
+    assert program.main(["wheel", "--wheel", str(packed), "--resume", str(out)]) == 0
+    assert results.load(out)["sides"][level]["speed"]["kernels"] == 6
+    capsys.readouterr()
+
+
+def test_kernels_of_archives_are_timed_in_turn_with_compiled_ones(monkeypatch):
+    """What each round says of a side stands beside that of the same round; a case without a kernel is left out."""
+    order = []
+
+    class Process:
+        def __init__(self, path):
+            self.path, self.calls = path, 0
+
+        def ask(self, what, value):
+            if what == "ready":
+                self.calls = 0
+                return {"shared": True, value: value == "first" or self.path != "few"}
+            self.calls += 1
+            order.append(self.path)
+            return {None: 3.0, "whole": 1.0, "few": 2.0}[self.path] * (self.calls + 1)
+
+        def end(self):
+            order.append("end")
+
+    monkeypatch.setattr(native, "Process", Process)
+    cases = [CASE._replace(name="first"), CASE._replace(name="second")]
+    found = native.measure({"whole": "whole", "few": "few"}, cases)
+    assert found["whole"] == native.Beside({"first": 3.0, "second": 3.0}, 2, 3, 3)
+    assert found["few"] == native.Beside({"first": 1.5}, 2, 2, 3)
+    assert order[6:15] == [None, "whole", "few", "whole", "few", None, "few", None, "whole"]
+    assert order[-3:] == ["end"] * 3
+    assert native.table(found).rows[-1] == ("geometric mean", "3.00", "1.50")
+
+
+def test_a_process_answers_which_kernels_a_case_calls_and_what_it_takes():
+    side = native.Process(None)
+    found = side.ask("ready", "affine_grid/2x3x32x32")
+    assert [*found.values()] == [False]
+    assert next(iter(found)).startswith("grid_")
+    assert 0 < side.ask("call", 3) < 60
+    side.end()
+    assert side.child.returncode == 0
 
 
 def test_recorded_calls_cover_functions_and_choices():
