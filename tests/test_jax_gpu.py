@@ -227,8 +227,9 @@ def test_what_is_missing_is_told_while_a_program_is_lowered(monkeypatch):
 
     arrays = jnp.asarray(IMAGE), jnp.asarray(GRID)
     runtime.tools.cache_clear()
+    real = importlib.util.find_spec  # which finds the kernels' sources, too
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        patch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba_cuda" else real(name))
         with pytest.raises(ImportError, match=r'pip install "stnkit\[cuda\]"'):
             lowered_for_gpus(sample, *arrays)
     monkeypatch.setattr(runtime, "tools", lambda: None)

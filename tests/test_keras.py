@@ -69,5 +69,5 @@ for _ in range(2):
     keras.__version__, keras.backend.backend = release, lambda: "openvino"
 """
     old, unknown = processes.run(script, KERAS_BACKEND="jax").splitlines()
-    assert "needs keras 3.4 or newer; got keras 3.3.3" in old
+    assert "needs keras 3.10 or newer; got keras 3.3.3" in old
     assert "must be one of 'torch', 'jax', 'tensorflow', 'numpy' for stnkit; got 'openvino'" in unknown

@@ -2,7 +2,7 @@
 
 import keras
 
-OLDEST = (3, 4)
+OLDEST = (3, 10)
 BACKENDS = ("torch", "jax", "tensorflow", "numpy")
 
 

@@ -183,12 +183,12 @@ def test_data_pipelines_and_vectorized_maps():
     np.testing.assert_array_equal(each.numpy(), expected)
 
 
-def test_memory_is_shared_with_what_is_read(monkeypatch):
+def test_memory_is_shared_with_what_is_read():
     from stnkit.tensorflow import memory
 
     tensor, seen = tf.constant(draw(2, 3, 6, 7)), []
-    memory.run("one", lambda view: [seen.append(view.ctypes.data), view][1:], [tensor], None)
-    assert seen == [np.from_dlpack(tensor).ctypes.data]
+    memory.run("one", lambda view: [seen.append(view), view][1:], [tensor], None)
+    assert np.shares_memory(seen[0], np.frombuffer(tensor, "float32"))
 
 
 def test_other_dtypes_and_what_transforms_make():
@@ -256,7 +256,10 @@ def test_a_saved_model_of_a_layer_is_refused(tmp_path):
     from stnkit.keras import AffineSample
 
     model = keras.Model(inputs := [keras.Input((6, 6, 1)), keras.Input((2, 3))], AffineSample()(*inputs))
-    for save in (lambda: model.export(tmp_path, verbose=False), lambda: tf.saved_model.save(model, tmp_path)):
+    saves = [lambda: tf.saved_model.save(model, tmp_path)]
+    if tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 14):  # older ones export without asking the layers
+        saves.append(lambda: model.export(tmp_path, verbose=False))
+    for save in saves:
         with pytest.raises(NotImplementedError, match="cannot be in a SavedModel, which holds no Python"):
             save()
     concrete = graph.get_concrete_function(tf.TensorSpec((2, 3, 6, 7)), tf.TensorSpec((2, 2, 3)))
