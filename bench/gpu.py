@@ -237,19 +237,22 @@ def installed(name: str) -> Facts | None:
 
 
 def older(versions: dict[str, str]) -> list[str]:
-    """Say which versions are lower than `pyproject.toml` asks for, or missing."""
+    """Say which versions are lower than `pyproject.toml` asks for, too high, or missing."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [word for extra in EXTRAS for word in project["optional-dependencies"].get(extra, [])]
     said = []
     for word in dict.fromkeys([*project["dependencies"], *extras]):
-        asked = re.match(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)", word)
+        asked = re.match(r"([\w-]+)(?:\[[\w,]+\])?(>=|<)([\d.]+)", word)
         if asked is None:
             continue
-        have = versions.get(asked[1])
+        name, bound, limit = asked.groups()
+        have = versions.get(name)
         if have is None:
-            said.append(f"{asked[1]} is not installed")
-        elif numbers(have) < numbers(asked[2]):
-            said.append(f"{asked[1]} {have} is older than {asked[2]}")
+            said.append(f"{name} is not installed")
+        elif bound == ">=" and numbers(have) < numbers(limit):
+            said.append(f"{name} {have} is older than {limit}")
+        elif bound == "<" and numbers(have) >= numbers(limit):
+            said.append(f"{name} {have} is not below {limit}")
     return said
 
 
