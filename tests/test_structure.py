@@ -125,8 +125,8 @@ def shadows(scope, outside):
 @pytest.mark.parametrize("place", ["stnkit", "bench", "tests", "docs"])
 def test_no_comprehension_hides_a_name_that_is_not_its_own(place):
     """CPython 3.12 inlines comprehensions, and takes a global name in one for the variable of an earlier one."""
-    paths = sorted((ROOT.parent / place).rglob("*.py"))
-    found = {path: list(shadows(ast.parse(path.read_text()), set(dir(builtins)))) for path in paths}
+    paths, outside = sorted((ROOT.parent / place).rglob("*.py")), set(dir(builtins)) - {"_"}  # what a shell showed last
+    found = {path: list(shadows(ast.parse(path.read_text()), outside)) for path in paths}
     assert not {path: lines for path, lines in found.items() if lines}
 
 
