@@ -253,7 +253,7 @@ def main(words: Sequence[str] | None = None) -> int:
         archives = unpacked(wheel, folder)
         run.setdefault("sides", {level: {} for level in archives})
         parts: dict[str, Callable[[], dict[str, Any]]] = {
-            "load": lambda: {level: {"mean": os.getloadavg()[1]} for level in archives},
+            "load": lambda: {side: {"mean": os.getloadavg()[1]} for side in archives},
             "size": lambda: sizes(wheel, archives),
             "processes": lambda: processes(wheel, archives),
             "documented": lambda: documented(archives),
