@@ -136,7 +136,7 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Fast
     """
     kind: Any = wrt
     on_gpu = False
-    for tensor in tensors:
+    for tensor in tensors:  # spelled out as in `repeated`: a function would be called for each
         if type(tensor) not in PLAIN:
             return None
         keys = key_set(key_set_of(tensor))
