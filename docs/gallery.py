@@ -191,6 +191,26 @@ def _lit(solid: np.ndarray) -> np.ndarray:
     return weight.sum(axis=2) * (0.25 + 0.75 * np.clip(normal @ (-0.5, -0.6, -0.62), 0, 1))
 
 
+def volumes(m: Made) -> list[Panel]:
+    fixed, moving = (np.asarray(m[name][0, 24]) for name in ("fixed", "moving"))
+    after = m["affine_sample"](m["moving"], m["theta"], chunks=24)[0, 24].compute()
+    drop = -np.log10(np.array(m["losses"]) / m["losses"][0])
+
+    def curve(axes: Axes) -> None:
+        x, y = np.linspace(3, 44, len(drop)), 4 + 20 * drop
+        axes.plot(x, y, color=SIGNAL.teal, lw=1.6)
+        for decade, label in enumerate(("1", "1/10", "1/100")):
+            axes.plot((3, 44), (4 + 20 * decade,) * 2, color=SIGNAL.soft, lw=0.5)
+            axes.text(44, 5 + 20 * decade, label, color=SIGNAL.soft, fontsize=8, ha="right", va="top")
+
+    return [
+        Panel("fixed", fixed),
+        Panel("the loss, over 20 steps", np.zeros((48, 48)), curve),
+        Panel("difference before", abs(fixed - moving), None, (0, 0.3)),
+        Panel("difference after", abs(fixed - after), None, (0, 0.3)),
+    ]
+
+
 def world(m: Made) -> list[Panel]:
     scan, cubes = m["scan"], m["cubes"]
     return [
@@ -215,6 +235,7 @@ RECIPES = {
     for recipe in (
         Recipe(flow, (2, 2), (3,)),
         Recipe(registration, (2, 2), (2, 3)),
+        Recipe(volumes, (2, 2), (2, 3)),
         Recipe(world, (2, 2), (2,)),
         Recipe(rectification, (1, 1), (0,), whole=True),
         Recipe(deformable_attention, (2, 2), (2,)),

@@ -244,9 +244,10 @@ class Spec(NamedTuple):
 
     @property
     def arithmetic_dtype(self) -> int:
-        """The format that is computed in: float64 if an array has it, or if integers of 32 bits are blended."""
+        """The format that is computed in: float64 if an array has it, for tiles, and for integers of 32 bits."""
         long = self.image_dtype in LONG and self.interp not in CHOOSING
-        return FLOAT64 if long or FLOAT64 in (self.image_dtype, self.source_dtype) else FLOAT32
+        wide = long or self.placed or FLOAT64 in (self.image_dtype, self.source_dtype)
+        return FLOAT64 if wide else FLOAT32
 
     @property
     def image_bar_dtype(self) -> int:

@@ -455,6 +455,6 @@ def test_chunks_that_lie_in_one_array_are_read_there():
     moved = views | {(1, 0): image[1:5, :3]}
     for near, shares in ((views, True), (copies, False), (moved, False)):
         expected = np.block([[near[0, 0], near[0, 1]], [near[1, 0], near[1, 1]]])[box]
-        got = tasks.window(near, chunks, box, image.dtype)
+        got = tasks.joined(list(near), list(near.values()), chunks, box, image.dtype)
         np.testing.assert_array_equal(got, expected)
         assert np.shares_memory(got, image) == shares

@@ -10,6 +10,7 @@ from stnkit.calls.arguments import Array, Choices
 from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
 from stnkit.calls.sampling import doubled, run
 from stnkit.prefilter.compose import prefiltered_here
+from stnkit.spec import MAPS
 
 R = TypeVar("R")
 
@@ -27,10 +28,12 @@ def sampled(
     if derivative.written:
         arrays[derivative.written] = written
     filtered = validation.prefiltered(choices.mode, choices.prefilter)
-    later = "image" if derivative is SAMPLE and antialias is False and not filtered else ""
+    plain = derivative is SAMPLE and antialias is False
+    later = "image" if plain and not filtered else ""
     views, export = interop.import_arrays(*optional(derivative, kind), later=later, **arrays)
     into = views.pop() if derivative.written else None
-    views = doubled(derivative, views, choices.place)
+    if kind in MAPS or not plain:  # else the kernel widens the numbers of a flow or a grid as it reads them
+        views = doubled(derivative, views, choices.place)
     if filtered:
         found = prefiltered_here(derivative, kind, views, choices, antialias, into)
     elif antialias is False:

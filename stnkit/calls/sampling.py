@@ -87,7 +87,8 @@ def prepare(kind: int, image: np.ndarray, source: np.ndarray, choices: Choices, 
     if choices.control_points is not None:
         options = options._replace(control=fixed(choices.control_points, form.source_dtype, form.image_dtype))
     source = widened(source)
-    fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, form.image_dtype, source.dtype)
+    wide = source.dtype if options.place is None else FLOAT64
+    fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, form.image_dtype, wide)
     if not finite:
         options = options._replace(fill_finite=False)
     return Call(

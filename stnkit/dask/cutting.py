@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from dask.base import tokenize
 
 from stnkit.calls.sampling import Form
-from stnkit.dask import chunking
+from stnkit.dask import chunking, graphs, layers
 from stnkit.dask.axes import Axes, Chunks, whole
 from stnkit.dask.extremes import Extremes
 from stnkit.dask.reads import Known, Reads, reads
@@ -112,9 +112,13 @@ class Cut:
 
     def on_whole(self) -> "Cut":
         """Return the call on an image that has one chunk on its spatial axes."""
-        own = self.axes[0]
-        batch, channels, spatial = own.apart(self.image.chunks, (1,))
-        return replace(self, image=self.image.rechunk(own.joined(batch, channels, whole(map(sum, spatial)))))
+        own, image = self.axes[0], self.image
+        batch, channels, spatial = own.apart(image.chunks, (1,))
+        chunks = own.joined(batch, channels, whole(map(sum, spatial)))
+        make = partial(graphs.joined, image.chunks, image.dtype, own)
+        return replace(
+            self, image=layers.array("stnkit-joined", tokenize(image.name), make, chunks, image._meta, (image,))
+        )
 
     def cut(self, aim: int, is_whole: bool) -> Fitted:
         """Return the call in chunks of so many bytes, if they are not given."""

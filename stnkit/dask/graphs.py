@@ -9,7 +9,7 @@ import numpy as np
 
 from stnkit.dask import tasks
 from stnkit.dask._compat import DataNode, List, Task, TaskRef
-from stnkit.dask.axes import Chunks, whole
+from stnkit.dask.axes import Axes, Chunks, spans, whole
 from stnkit.dask.layers import Graph, Key
 from stnkit.dask.reads import Reads
 from stnkit.dask.tasks import Index, Job
@@ -28,6 +28,23 @@ def sampled(job: Job, found: Reads | None, name: str, inputs: Sequence[str]) -> 
         key = (name, *index)
         given = () if source is None else (TaskRef((source, *source_index(job, at))),)
         graph[key] = Task(key, tasks.sample, TaskRef(own.key), index, around, chunks, *given)
+    return graph
+
+
+def joined(chunks: Chunks, dtype: np.dtype[Any], axes: Axes, name: str, inputs: Sequence[str]) -> Graph:
+    """Return the tasks of an image with one chunk on its spatial axes, made of its chunks."""
+    graph: Graph = {}
+    batch, channels, spatial = axes.apart(tuple(map(len, chunks)), 1)
+    for n, c in product(range(batch), range(channels)):
+        around = tuple([axes.joined(n, c, where) for where in np.ndindex(*spatial)])
+        (*_, last), key = around, (name, *axes.joined(n, c, (0,) * len(spatial)))
+        box = tuple(
+            slice(first.start, end.stop)
+            for first, end in zip(spans(chunks, around[0]), spans(chunks, last), strict=True)
+        )
+        graph[key] = Task(
+            key, tasks.joined, around, List(*[TaskRef((inputs[0], *one)) for one in around]), chunks, box, dtype
+        )
     return graph
 
 

@@ -167,6 +167,11 @@ def entered(
     return source, tile, tuple(map(_length, spatial)), options
 
 
+def joined(near: Sequence[Index], arrays: Sequence[Array], chunks: Chunks, box: Box, dtype: np.dtype[Any]) -> Array:
+    """Put a part of an array together from its chunks, by their indices."""
+    return window(dict(zip(near, arrays, strict=True)), chunks, box, dtype)
+
+
 def window(near: Mapping[Index, Array], chunks: Chunks, box: Box, dtype: np.dtype[Any]) -> Array:
     """Put a part of an array together from its chunks; where these lie in memory as the whole does, it is a view."""
     each = [list(pieces(edges(sizes), part.start, part.stop)) for sizes, part in zip(chunks, box, strict=True)]

@@ -60,14 +60,14 @@ def same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
 def grid(coordinates: Array, image: Array, xp: Namespace) -> Array:
     """Return coordinates as a grid, x first: one row of locations, seen as lying in as many axes as the image has.
 
-    A lazy image has them in the axes that they have, if these are as many.
+    A lazy image has them in the axes that they have, if these are as many: chunks stay as they are, and are not copied.
     """
     own = namespace(coordinates)
     if not dtype_name(coordinates).startswith(("float", "bfloat")):
         coordinates = coordinates.astype(np.float64) if own is np else own.astype(coordinates, own.float32)
     count = coordinates.shape[0]
-    if is_lazy(image) and coordinates.ndim == count + 1:  # chunks stay as they are
-        return own.stack([coordinates[k] for k in reversed(range(count))], axis=-1)
+    if is_lazy(image) and coordinates.ndim == count + 1:
+        return own.moveaxis(own.flip(coordinates, axis=0), 0, -1)
     flat = coordinates.reshape(count, -1)
     rows = flat[::-1].T if own is np else own.permute_dims(own.flip(flat, axis=0), (1, 0))
     if own is np and xp is not np and not is_lazy(image):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from stnkit.dtypes import blending, dot_dtype
+from stnkit.dtypes import FLOAT64, blending, dot_dtype
 from stnkit.kernels.compiler.digests import digest
 from stnkit.plans.strides import gapless
 from stnkit.spec import DTYPES, GRID, LANES, MAPS, TAPS, THIN_PLATE_SPLINE, TILE, Options, Place, Spec
@@ -123,7 +123,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         extent=extent,
         image=image_strides,
         source=source_strides,
-        like=blending(image[2], source[2], options.interp),
+        like=blending(image[2], source[2] if options.place is None else FLOAT64, options.interp),
         whole=whole,
         place=place,
     )

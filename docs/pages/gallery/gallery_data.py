@@ -3,6 +3,8 @@
 Put this file beside your script. It needs no download.
 """
 
+import tempfile
+
 import numpy as np
 
 import stnkit
@@ -51,10 +53,26 @@ def two_scans():
     return scan(_HEAD), scan(np.eye(3, 4))
 
 
-def miss(theta):
+def miss(theta, truth=_HEAD):
     """Return by how many voxels the corners of the head miss, if theta lays the second scan over the first."""
     corners = np.meshgrid([-0.6, 0.6], [-0.6, 0.6], [-0.6, 0.6], [1.0])
-    return 24 * np.linalg.norm((theta - _HEAD) @ np.reshape(corners, (4, 8)), axis=0).max()
+    return 24 * np.linalg.norm((theta - truth) @ np.reshape(corners, (4, 8)), axis=0).max()
+
+
+def volumes_on_disk():
+    """Write two volumes (1, 48, 48, 48) in chunks of 24; return their zarr arrays, and theta from first to second."""
+    import zarr
+
+    folder, random = tempfile.mkdtemp(), np.random.default_rng(0)
+    truth = np.array([[0.98, -0.09, 0.0, 0.05], [0.09, 0.98, 0.0, -0.04], [0.0, 0.0, 1.0, 0.03]])
+    balls = [(random.uniform(-0.6, 0.6, 3), random.uniform(0.15, 0.35)) for _ in range(12)]
+
+    def written(name, theta):
+        places = stnkit.affine_grid(theta, (48, 48, 48))
+        volume = sum(np.exp(-(((places - centre) / width) ** 2).sum(axis=-1)) for centre, width in balls)
+        return zarr.create_array(f"{folder}/{name}", data=np.float32(volume[None]), chunks=(1, 24, 24, 24))
+
+    return written("fixed", truth), written("moving", np.eye(3, 4)), truth
 
 
 def places(affine, size):

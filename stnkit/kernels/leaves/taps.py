@@ -67,7 +67,8 @@ def note_zero_weights(tile, p, extent, spec):
     spline is t**p / p! where it reaches t pixels far, and that of `mitchell` is less than t**2 / 2.
     """
     K, T = type(tile.odd[0]), type(tile.weights[0])
-    epsilon = T(2.0**-52) if spec.source_dtype == FLOAT64 else T(2.0**-23)
+    wide = spec.placed or spec.source_dtype == FLOAT64  # numbers of tiles are taken as exact
+    epsilon = T(2.0**-52) if wide else T(2.0**-23)
     bits = K(0)
     for axis in range(spec.ndim):
         shift = T(8) * epsilon * T(extent[2 - axis])
