@@ -483,39 +483,77 @@ def test_kernels_of_gpus(compiler, place, call):
             compiled(kernel, ((8, 0), (9, 0))[place % 2])
 
 
-def test_torch_s_tensors_that_need_no_gradient_are_tiles_too():
+def test_torch_differentiates_tiles_once(plain):
     torch = pytest.importorskip("torch")
-    image, theta, place = *_pair(), Place((1, 0), (4, 4), (0, 0), (3, 3))
-    with uncompiled() as plain:
-        expected = plain.affine_sample(image, theta, (2, 2), place=place)
-    given = torch.from_numpy(image), torch.from_numpy(theta)
-    got = stnkit.affine_sample(*given, (2, 2), place=place)
-    assert isinstance(got, torch.Tensor)
-    same(got.numpy(), expected)
-    for function, options in ((stnkit.affine_sample, {}), (stnkit.affine_sample, {"antialias": 2})):
-        with pytest.raises(TypeError, match="calls with `place` are not recorded"):
-            function(given[0].requires_grad_(), given[1], (2, 2), place=place, **options)
-    with pytest.raises(TypeError, match="calls with `place` are not recorded"):
-        stnkit.projective_grid(torch.eye(3).requires_grad_(), (2, 2), place=place)
-    with pytest.raises(TypeError, match="calls with `place` are not recorded"):
-        torch.func.vmap(lambda one: stnkit.affine_sample(one, given[1], (2, 2), place=place))(given[0].detach()[None])
+    place = Place((1, 0), (4, 4), (0, 0), (3, 3))
+    for name, of, options in DIFFERENTIABLE:
+        expected, bars = _values_and_bars(plain, name, of, options, place)
+        tensors = [torch.from_numpy(array).requires_grad_() for array in of]
+        got = getattr(plain, name)(*tensors, **options, place=place)
+        same(got.detach().numpy(), expected)
+        for found, bar in zip(torch.autograd.grad(got, tensors, torch.ones_like(got)), bars, strict=True):
+            same(found.numpy(), bar)
+        with torch.no_grad():
+            assert not getattr(plain, name)(*tensors, **options, place=place).requires_grad
+    image, theta = (torch.from_numpy(array) for array in _pair())
+    (slope,) = torch.autograd.grad(
+        plain.affine_sample(image, theta.requires_grad_(), (2, 2), place=place).sum(), theta, create_graph=True
+    )
+    with pytest.raises(TypeError, match="have one derivative, in reverse mode"):
+        slope.sum().backward()
+    with pytest.raises(TypeError, match="calls with `place` are not transformed or compiled"):
+        torch.func.vmap(lambda one: plain.affine_sample(one, theta.detach(), (2, 2), place=place))(image[None])
+    with pytest.raises(TypeError, match="have one derivative, in reverse mode"):
+        plain.grid_gradient(image.requires_grad_(), torch.zeros(2, 2, 2), place=place)
 
 
-def test_jax_s_arrays_that_are_not_traced_are_tiles_too():
+def test_jax_differentiates_tiles_once(plain):
     jax = pytest.importorskip("jax")
-    image, theta, place = *_pair(), Place((1, 0), (4, 4), (0, 0), (3, 3))
-    with uncompiled() as plain:
-        expected = plain.affine_sample(image, theta, (2, 2), place=place)
-    given = jax.numpy.asarray(image), jax.numpy.asarray(theta)
-    got = stnkit.affine_sample(*given, (2, 2), place=place)
-    assert isinstance(got, jax.Array)
-    same(np.asarray(got), expected)
-    with pytest.raises(TypeError, match="`image` is traced by JAX, and a call with `place` is not"):
-        jax.grad(lambda image: stnkit.affine_sample(image, given[1], (2, 2), place=place).sum())(given[0])
+    place = Place((1, 0), (4, 4), (0, 0), (3, 3))
+    for name, of, options in DIFFERENTIABLE:
+        expected, bars = _values_and_bars(plain, name, of, options, place)
+        arrays = [jax.numpy.asarray(array) for array in of]
+        got, pull = jax.vjp(lambda *arrays: getattr(plain, name)(*arrays, **options, place=place), *arrays)  # noqa: B023  # called in this turn
+        assert isinstance(got, jax.Array)
+        if expected.dtype == np.float32 or got.dtype == np.float64:
+            same(np.asarray(got), expected)
+            for found, bar in zip(pull(jax.numpy.ones_like(got)), bars, strict=True):
+                same(np.asarray(found), bar)
+    image, theta = (jax.numpy.asarray(array) for array in _pair())
+    for transform in (jax.jit, jax.vmap):
+        with pytest.raises(TypeError, match="`image` is traced by JAX, and a call with `place` is not"):
+            transform(lambda image: plain.affine_sample(image, theta, (2, 2), place=place))(image[None])
     with pytest.raises(TypeError, match="`theta` is traced by JAX"):
-        jax.jit(lambda theta: stnkit.affine_grid(theta, (2, 2), place=place))(given[1])
+        jax.hessian(lambda theta: plain.affine_sample(image, theta, (2, 2), place=place).sum())(theta)
+
+
+def _values_and_bars(plain, name, given, options, place):
+    """Return what a function gives for a tile, and the cotangents of its arrays for ones, in their dtypes."""
+    value = getattr(plain, name)(*given, **options, place=place)
+    arrays = given[1:] if name == "affine_grid" else given  # which is linear: its vjp reads no theta
+    more = {word: option for word, option in options.items() if word != "size"}
+    bars = getattr(plain, f"{name}_vjp")(np.ones_like(value), *arrays, **more, place=place)
+    bars = bars if isinstance(bars, tuple) else (bars,)
+    return value, [bar.astype(array.dtype) for bar, array in zip(bars, given, strict=True)]
 
 
 def _pair():
     random = np.random.default_rng(0)
     return random.uniform(-1, 1, (1, 3, 3)).astype(np.float32), random.uniform(-1, 1, (2, 3)).astype(np.float32)
+
+
+DIFFERENTIABLE = (  # public functions, arrays that have a derivative, and other arguments
+    ("affine_sample", _pair(), {"size": (2, 2)}),
+    ("affine_sample", _pair(), {"size": (2, 2), "antialias": 2, "padding_mode": "border"}),
+    ("affine_sample", _pair(), {"size": (2, 2), "mode": "spline3"}),
+    ("projective_sample", (_pair()[0], np.float32([[1, 0, 0.1], [0, 1, 0.2], [0.1, 0, 1]])), {"size": (2, 2)}),
+    (
+        "thin_plate_spline_sample",
+        (_pair()[0], np.float32([[-1, -1], [1, -0.9], [-0.8, 1], [1, 0.7]])),
+        {"control_points": control_lattice((2, 2)), "size": (2, 2)},
+    ),
+    ("flow_sample", (_pair()[0], np.full((2, 2, 2), 0.3, np.float32)), {}),
+    ("grid_sample", (_pair()[0], np.full((2, 2, 2), 0.3, np.float32)), {}),
+    ("grid_splat", (_pair()[0], np.full((3, 3, 2), 0.3, np.float32)), {"size": (3, 3)}),
+    ("affine_grid", _pair()[1:], {"size": (2, 2)}),
+)

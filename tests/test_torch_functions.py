@@ -1,5 +1,6 @@
 """Tensors at the public functions: whose memory, which format and dtype, what is recorded, and what is refused."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from ml_dtypes import bfloat16
 
 import stnkit
 from stnkit.kernels.cpu import threads
+from stnkit.transforms import control_lattice
 
 # torch scripts some of its own when forward mode is first used.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
@@ -151,6 +153,25 @@ def test_arguments_by_name(plain):
         plain.grid_sample(image)
     with pytest.raises(TypeError, match="unexpected keyword"):
         plain.grid_sample(image, grid, colour="red")
+
+
+@pytest.mark.parametrize("name", [name for name in stnkit.__all__ if name != "compile_ahead"])
+def test_arguments_by_name_where_nothing_is_recorded(plain, name):
+    """Tensors that need a gradient are given to functions that are composed, too."""
+    axes = {"affine": (2, 3), "projective": (3, 3), "thin": (4, 2)}.get(name.partition("_")[0])
+    picture, field = torch.rand(1, 1, 4, 4), torch.rand(1, 4, 4, 2)
+    arrays = dict.fromkeys(("image", "values", "d_image", "dd_image"), picture)
+    arrays |= dict.fromkeys(("grid", "flow", "d_grid", "dd_grid", "d_flow", "dd_flow"), field)
+    arrays |= {} if axes is None else dict.fromkeys(("theta", "d_theta", "dd_theta"), torch.rand(1, *axes))
+    arrays["cotangent"] = field if name.endswith("grid_vjp") else picture
+    options = {"size": (4, 4), "control_points": control_lattice((2, 2))}
+    function = getattr(plain, name)
+    wanted = inspect.signature(function).parameters
+    given = {word: array.requires_grad_() for word, array in arrays.items() if word in wanted}
+    given |= {word: option for word, option in options.items() if word in wanted}
+    with torch.no_grad():
+        found = function(**given)
+    assert not any(one.requires_grad for one in (found if isinstance(found, tuple) else (found,)))
 
 
 def quantized(tensor):

@@ -103,6 +103,8 @@ def grid_sample(
     What is filtered in a call ends at the tile: of that end, 16 pixels away, at most 5e-5 of the image's magnitude is
     left on one axis with "spline5", and 1e-8 with "spline3"; 7e-11 and 2e-17 at 32 pixels. `antialias=True` is for
     affine maps; others need the number. Subsamples of a flow read the locations beside theirs: tiles have to overlap.
+    torch's autograd and `jax.grad` differentiate samplers, grids and splats with `place` once, outside of compilers and
+    transforms.
 
     References
     ----------

@@ -25,6 +25,12 @@ def bound(
     return found.arguments
 
 
+def taken(public: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some arguments that a public function takes."""
+    parameters = inspect.signature(public).parameters
+    return {name: value for name, value in arguments.items() if name in parameters}
+
+
 def refuse_written(arguments: dict[str, Any], arrays: str) -> None:
     """Take the arguments that would be written to out of a call; refuse one that is given."""
     for name in ("out", "accumulate_into"):

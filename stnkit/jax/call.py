@@ -13,6 +13,7 @@ import numpy as np
 
 from stnkit.backends.interop import misfit, no_array
 from stnkit.calls.signatures import array_names, bound, refuse_written
+from stnkit.jax import placed
 
 Array = Any
 Maybe = Array | None
@@ -36,9 +37,9 @@ def signed(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...
         if not any(isinstance(array, jax.Array) for array in given.values()):
             return inspect.unwrap(public)(*args, **options)
         misfit("JAX", given, jax.Array)
-        if arguments.pop("place", None) is not None:
-            _refuse_traced_place(given)
-            return inspect.unwrap(public)(*args, **options)
+        if arguments.get("place") is not None:
+            return placed.called(public, names, arguments)
+        arguments.pop("place", None)
         refuse_written(arguments, "JAX arrays")
         for name, array in given.items():
             if array is not None:
@@ -48,17 +49,6 @@ def signed(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[...
         return rule(**arguments)
 
     return call
-
-
-def _refuse_traced_place(given: dict[str, Array]) -> None:
-    """Refuse tiles where a program is traced: operations have no such argument."""
-    for name, array in given.items():
-        if isinstance(array, jax.core.Tracer):
-            msg = (
-                f"`{name}` is traced by JAX, and a call with `place` is not; call it outside of `jax.jit` and "
-                "`jax.grad`, the `_vjp` or `_jvp` function for derivatives, or pass arrays of NumPy"
-            )
-            raise TypeError(msg)
 
 
 def _check_sizes(name: str, array: Array) -> None:

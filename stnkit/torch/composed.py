@@ -10,7 +10,7 @@ import torch
 import stnkit
 from stnkit import validation
 from stnkit.backends.interop import misfit, no_array
-from stnkit.torch import antialias, prefiltered
+from stnkit.torch import antialias, placed, prefiltered
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
 from stnkit.torch.functions import unwritten
@@ -88,13 +88,14 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
             return step
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if not (transformed() or recorded(tensors) or any(map(stands_for_another, tensors))):
-            given = [argument.detach() if isinstance(argument, torch.Tensor) else argument for argument in args]
-            return on_torchs_threads(plain, *given, **options)
+            return on_torchs_threads(plain, *map(_plain, args), **{name: _plain(one) for name, one in options.items()})
         named = dict(zip(names, args, strict=False)) | options
         fits = len(named) == len(args) + len(options) and all(name in known for name in named)
         complete = fits and all(name in named for name in needed)
         if not (complete and (torch.compiler.is_compiling() or readable(named))):
             return plain(*args, **options)  # says what is wrong
+        if named.get("place") is not None and not (transformed() or any(map(stands_for_another, tensors))):
+            return placed.recorded(public, **named)
         named = unwritten(named)
         if prefiltered.is_filtered(own, named):
             tensors, operation = [named.pop(array) for array in arrays], OPERATIONS.get(like)
@@ -117,6 +118,10 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
         return True
 
     return call
+
+
+def _plain(argument: Any) -> Any:
+    return argument.detach() if isinstance(argument, torch.Tensor) else argument
 
 
 # The operation that takes and gives arrays as a formula does.

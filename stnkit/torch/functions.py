@@ -11,7 +11,7 @@ import torch
 
 from stnkit import validation
 from stnkit._dispatch import FAST
-from stnkit.torch import prefiltered
+from stnkit.torch import placed, prefiltered
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
 from stnkit.torch.fast_path import repeated
@@ -52,6 +52,8 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
             return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
+        if alone and options.get("place") is not None:
+            return placed.recorded(public, *tensors, *rest, **options)
         is_prefiltered = is_filtered(own, options)
         if is_prefiltered or "antialias" in options:
             choices = own | ({"size": rest[0]} if rest else {}) | unwritten(options)

@@ -65,10 +65,10 @@ def refuse_rounding(what: str, operation: Operation, tensors: Sequence[Any], opt
 
 
 def refuse_place() -> NoReturn:
-    """Refuse tiles where a call is recorded: operations have no such argument."""
+    """Refuse tiles where more than a first derivative in reverse mode is asked for, as operations know of none."""
     msg = (
-        "calls with `place` are not recorded, transformed or compiled; pass tensors that need no gradient, and call "
-        "the `_vjp` or `_jvp` function with `place` for derivatives, or pass arrays of NumPy"
+        "calls with `place` are not transformed or compiled, and have one derivative, in reverse mode, of samplers, "
+        "grids and splats; for others call the `_vjp` or `_jvp` function with tensors that need no gradient"
     )
     raise TypeError(msg)
 
