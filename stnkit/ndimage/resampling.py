@@ -85,7 +85,7 @@ def resampled(
     fills = np.array([np.real(how.cval), np.imag(how.cval)]) if layout.is_complex else np.array([float(how.cval)])
     work = _arithmetic(image, order, fills, output, xp)
     parts = _parts(image, xp) if layout.is_complex else image
-    turned = xp.permute_dims(parts, _turn(layout)) if xp is not np else parts.transpose(_turn(layout))
+    turned = _permuted(parts, _turn(layout), xp)
     picture = cast(turned.reshape(layout.split(shape, tuple(shape[k] for k in axes))), work, xp)
     padding, lazy = edge.padding, is_lazy(image)
     if how.filters and not lazy:  # Dask's chunks are filtered one by one, with what lies around them
@@ -113,10 +113,14 @@ def resampled(
     result = rounded(result, output.real, xp)
     if layout.is_complex:
         result = _complex(result, output.dtype, xp)
-    back = tuple(np.argsort(layout.turned).tolist())
-    if back != tuple(range(len(back))):
-        result = xp.permute_dims(result, back) if xp is not np else result.transpose(back)
-    return delivered(result, output, xp)
+    return delivered(_permuted(result, tuple(np.argsort(layout.turned).tolist()), xp), output, xp)
+
+
+def _permuted(array: Array, order: Shape, xp: Namespace) -> Array:
+    """Return an array with its axes in another order."""
+    if order == tuple(range(len(order))):
+        return array
+    return array.transpose(order) if xp is np else xp.permute_dims(array, order)
 
 
 def _read(picture: Array, source: Array, size: Shape | None, out: Any, **options: Any) -> Array:
