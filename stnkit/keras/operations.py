@@ -1,12 +1,15 @@
 """The operations of `stnkit.keras.ops`: eager, or nodes of a functional model, which a file can hold."""
 
+import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 import stnkit
 from stnkit import validation
+from stnkit.keras._compat import backend
 from stnkit.spec import DATA_FORMATS
 
 Tensor = Any
@@ -24,7 +27,37 @@ PADDINGS = {  # with `align_corners`, by which reflections differ
 registered = keras.saving.register_keras_serializable(package="stnkit")
 
 
-class Warp(keras.Operation):  # type: ignore[misc]  # as Keras' operations are not typed
+class Read(keras.Operation):  # type: ignore[misc]  # as Keras' operations are not typed
+    """An operation that reads an array elsewhere."""
+
+    def call(self, *given: Tensor) -> Tensor:
+        """Read an array; in JAX as one program, as steps that are called one by one take longer than all their work."""
+        tensors = [keras.ops.convert_to_tensor(one) for one in given]
+        self.compute_output_spec(*tensors)  # refuses what does not fit
+        read = self.read
+        if backend() == "jax":
+            read = _program(type(self), *self.options)  # type: ignore[arg-type]  # mypy has it that classes have no hash
+        return read(*tensors)
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """The arguments that make an operation like this one."""
+        raise NotImplementedError
+
+    def read(self, *tensors: Tensor) -> Tensor:
+        """Read an array that has been checked."""
+        raise NotImplementedError
+
+
+@functools.lru_cache(maxsize=256, typed=True)  # 0 and 0.0 differ for images of integers
+def _program(kind: type[Read], *options: Any) -> Callable[..., Tensor]:
+    import jax
+
+    program: Callable[..., Tensor] = jax.jit(kind(*options).read)
+    return program
+
+
+class Warp(Read):
     """An operation that reads images at pixels that a row of eight numbers gives for each of the output's."""
 
     def __init__(
@@ -44,6 +77,11 @@ class Warp(keras.Operation):  # type: ignore[misc]  # as Keras' operations are n
         self.fill_value = fill_value
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         validation.choice("data_format", self.data_format, DATA_FORMATS)
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """The arguments that make an operation like this one."""
+        return self.interpolation, self.fill_mode, self.fill_value, self.data_format
 
     def _check(self, images: Any) -> None:
         if len(images.shape) not in (3, 4):
@@ -71,9 +109,8 @@ class Warp(keras.Operation):  # type: ignore[misc]  # as Keras' operations are n
 class AffineTransform(Warp):
     """What `ops.affine_transform` does."""
 
-    def call(self, images: Tensor, transform: Tensor) -> Tensor:
+    def read(self, images: Tensor, transform: Tensor) -> Tensor:
         """Read images."""
-        images, transform = _entered(self, images, transform)
         return self._warp(images, keras.ops.cast(transform, _wide(images, transform)))
 
     def compute_output_spec(self, images: Any, transform: Any) -> Any:
@@ -100,9 +137,13 @@ class PerspectiveTransform(Warp):
     ) -> None:
         super().__init__(interpolation, "constant", fill_value, data_format, name=name)
 
-    def call(self, images: Tensor, start_points: Tensor, end_points: Tensor) -> Tensor:
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """The arguments that make an operation like this one."""
+        return self.interpolation, self.fill_value, self.data_format
+
+    def read(self, images: Tensor, start_points: Tensor, end_points: Tensor) -> Tensor:
         """Read images."""
-        images, start_points, end_points = _entered(self, images, start_points, end_points)
         wide = _wide(images, start_points)
         return self._warp(images, homography(*(keras.ops.cast(points, wide) for points in (start_points, end_points))))
 
@@ -121,7 +162,7 @@ class PerspectiveTransform(Warp):
 
 
 @registered
-class MapCoordinates(keras.Operation):  # type: ignore[misc]  # as Keras' operations are not typed
+class MapCoordinates(Read):
     """What `ops.map_coordinates` does."""
 
     def __init__(
@@ -136,9 +177,13 @@ class MapCoordinates(keras.Operation):  # type: ignore[misc]  # as Keras' operat
         self.fill_mode = fill_mode
         self.fill_value = fill_value
 
-    def call(self, inputs: Tensor, coordinates: Tensor) -> Tensor:
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """The arguments that make an operation like this one."""
+        return self.order, self.fill_mode, self.fill_value
+
+    def read(self, inputs: Tensor, coordinates: Tensor) -> Tensor:
         """Read an array."""
-        inputs, coordinates = _entered(self, inputs, coordinates)
         axes = len(inputs.shape)
         points = keras.ops.cast(coordinates, _wide(inputs, coordinates))
         grid = keras.ops.moveaxis(keras.ops.flip(points, axis=0), 0, -1)
@@ -157,13 +202,6 @@ class MapCoordinates(keras.Operation):  # type: ignore[misc]  # as Keras' operat
             msg = f"`coordinates` must have shape ({axes}, ...), an index along each axis of `inputs`; got {shape}"
             raise ValueError(msg)
         return keras.KerasTensor(shape[1:], dtype=inputs.dtype)
-
-
-def _entered(operation: Any, *given: Any) -> list[Tensor]:
-    """Return what an operation is given as tensors of the backend; refuse what does not fit."""
-    tensors = [keras.ops.convert_to_tensor(one) for one in given]
-    operation.compute_output_spec(*tensors)
-    return tensors
 
 
 def homography(start: Tensor, end: Tensor) -> Tensor:
