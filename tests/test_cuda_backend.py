@@ -320,6 +320,23 @@ def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, 
     assert warps.items == 2 * 32 * group
 
 
+@pytest.mark.parametrize("rows", [1, 2048, 2049, 5000])
+def test_partial_sums_of_large_maps_are_added_up_in_parts(library, rows):
+    """Bound: one rounding for a part, and one for the sum of the parts, of which each has less than 1 for a number."""
+    ops = importlib.import_module("stnkit.backends.cuda.warp_layout")
+    lend = importlib.import_module("stnkit.backends.cuda.interop").import_array
+    parts = (np.random.default_rng(rows).random((4, rows, 3)) - 0.5).astype(np.float32)
+    record = []
+    with pretended(record):
+        for maps, count in ((4, rows), (2, 2 * rows)):
+            expected = parts.astype(float).reshape(maps, count, 3).sum(1)
+            record.clear()
+            sums = ops.theta_sums(lend("sums", Pretender(parts)), (maps, 3))
+            np.testing.assert_allclose(sums.owner.array, expected, rtol=0, atol=2 * 2.0**-24 * count)
+            assert len(record) == (1 if count <= 2048 else 2)
+            assert record[0][2] == maps * 3 * (1 if count <= 2048 else -(-count // 512))
+
+
 def test_arguments_to_write_into(library):
     image, grid = picture(2, 3, (4, 5), False, "float16"), numbers((2, 3, 4, 2))
     out = Pretender(np.zeros((2, 3, 3, 4), "float16"))

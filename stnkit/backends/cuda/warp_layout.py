@@ -14,6 +14,7 @@ from stnkit.spec import DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
 FEW = 4  # channels of a location, of which a thread takes all
+SHORT, PART = 2048, 512  # rows of partial sums that a warp adds up: of a map that has no more, and of one that has
 
 
 def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
@@ -99,15 +100,21 @@ def map_entries(spec: Spec, strides: Shape) -> int:
 
 
 def theta_sums(partial_sums: DeviceArray, shape: Shape) -> DeviceArray:
-    """Return the cotangents of maps from the warps' partial sums, in a shape and their dtype."""
+    """Return the cotangents of maps from the warps' partial sums, in a shape and their dtype.
+
+    A large map has so many partial sums that they are added up in parts, by many warps at once, and then the parts.
+    """
     batch, rows, entries = partial_sums.shape
     maps = shape[0]
-    out = partial_sums.context.empty(shape, partial_sums.dtype)
+    rows *= batch // maps
+    part = rows if rows <= SHORT else PART
+    parts = -(-rows // part)
+    out = partial_sums.context.empty(shape if parts == 1 else (maps, parts, entries), partial_sums.dtype)
     if out.size:
         code = DTYPES[partial_sums.dtype.name]
         spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
         run(
-            *(partial_sums.context, kernels.theta_sums, spec, maps * entries * runtime.WARP),
-            *((out.address, partial_sums.address), batch // maps * rows, entries),
+            *(partial_sums.context, kernels.theta_sums, spec, out.size * runtime.WARP),
+            *((out.address, partial_sums.address), rows, part, entries),
         )
-    return out
+    return out if parts == 1 else theta_sums(out, shape)

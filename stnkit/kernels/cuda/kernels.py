@@ -215,8 +215,8 @@ def sample_double_vjp(spec: Spec) -> Any:
 def theta_sums(spec: Spec) -> Any:
     like = zero(spec.image_dtype)
 
-    def body(i, theta_bar_at, parts_at, rows, entries):
-        sums_of_parts(i, pointer(theta_bar_at, like), pointer(parts_at, like), rows, entries, like)
+    def body(i, sums_at, parts_at, rows, part, entries):
+        sums_of_parts(i, pointer(sums_at, like), pointer(parts_at, like), rows, part, entries, like)
 
     return body
 
