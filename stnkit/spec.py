@@ -208,6 +208,11 @@ class Spec(NamedTuple):
         return self.interleaved and self.packed and 1 < self.lanes < LANES
 
     @property
+    def triples(self) -> bool:
+        """Whether threads of a GPU exchange the three channels of their pixels where they add to them."""
+        return self.interleaved and not self.packed and self.lanes == 3
+
+    @property
     def paired(self) -> bool:
         """Whether the two taps of a row lie within two neighbouring pixels, be they dead or one pixel twice."""
         return self.packed and self.interp == BILINEAR and self.padding[0] != WRAP and not self.around

@@ -13,6 +13,7 @@ from stnkit.plans.layout import Sampling, Shape
 from stnkit.spec import DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
+TRIPLE = 3  # channels that a thread takes at once
 FEW = 4  # channels of a location, of which a thread takes all
 SHORT, PART = 2048, 512  # rows of partial sums that a warp adds up: of a map that has no more, and of one that has
 
@@ -34,6 +35,15 @@ def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
     return spec._replace(lanes=lanes, aligned=lanes > 1)
 
 
+def tripled(call: Sampling, spec: Spec) -> Spec:
+    """Return a spec by which a thread takes three channels that lie side by side at once.
+
+    A pixel's three numbers are no multiple of their size, so that they are read one by one, but at the same time.
+    """
+    beside = spec.interleaved and call.spec.packed and call.channels == TRIPLE
+    return spec._replace(lanes=TRIPLE) if beside and spec.taps <= 2 and spec.interp != LABEL else spec
+
+
 def grouped(call: Sampling, spec: Spec) -> Spec:
     """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
     group, vectors = 1, call.channels // spec.lanes if spec.interleaved and call.channels > FEW else 1
@@ -49,17 +59,21 @@ def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
     return channels % lanes == 0 and not any(s % step for s in (picture.address, *others))
 
 
-def channel_groups(call: Sampling, spec: Spec) -> tuple[int, int]:
-    """Return how many channels a thread takes, and how many groups of so many there are.
+def channel_groups(call: Sampling, spec: Spec) -> tuple[int, int, int]:
+    """Return how many channels a thread takes, how many groups of so many there are, and how many threads that makes.
 
     They are so many that a location is staged for few threads, but all threads are busy. Of channels side by side, a
-    thread takes those of one access, so that neighbouring threads have neighbours; few are taken one by one.
+    thread takes those of one access, so that neighbouring threads have neighbours; few are taken one by one. Triples
+    take whole warps, and in place of groups how many locations a batch item then has.
     """
+    points = call.batch * math.prod(call.size)
+    if spec.triples:
+        return TRIPLE, filled(call), call.batch * filled(call)
     each = spec.lanes if call.channels > FEW else max(spec.lanes, call.channels, 1)
     if not spec.interleaved:
-        points = call.batch * math.prod(call.size)
         each = min(max(-(-call.channels * points // BUSY), min(FEW, call.channels), 1), max(call.channels, 1))
-    return each, -(-call.channels // each)
+    groups = -(-call.channels // each)
+    return each, groups, points * groups
 
 
 class WarpLayout(NamedTuple):
@@ -79,8 +93,7 @@ class WarpLayout(NamedTuple):
 
 def warp_layout(call: Sampling, spec: Spec, source: DeviceArray) -> WarpLayout:
     """Return how threads are numbered, and where they write: a grid's cotangent, or warps' partial sums of theta's."""
-    points, ndim = math.prod(call.size), spec.ndim
-    rows = points + -points % runtime.WARP
+    points, ndim, rows = math.prod(call.size), spec.ndim, filled(call)
     if spec.mapped:
         warps, entries = rows * spec.group // runtime.WARP, map_entries(spec, call.source)
         memory = source.context.empty((call.batch, warps, entries), call.like)
@@ -91,6 +104,12 @@ def warp_layout(call: Sampling, spec: Spec, source: DeviceArray) -> WarpLayout:
     return WarpLayout(
         source.shape, memory, shared * rows * spec.group, call.batch // shared, rows, (points * ndim, ndim)
     )
+
+
+def filled(call: Sampling) -> int:
+    """Return how many locations a batch item has, filled up to whole warps."""
+    points = math.prod(call.size)
+    return points + -points % runtime.WARP
 
 
 def map_entries(spec: Spec, strides: Shape) -> int:

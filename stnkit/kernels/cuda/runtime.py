@@ -151,20 +151,14 @@ def launch(factory: Factory, spec: Spec, items: int, arguments: tuple[Any, ...],
 def ready(
     factory: Factory, spec: Spec, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...], device: int
 ) -> Callable[..., None]:
-    """Return what launches a kernel with these numbers, in a queue of the current GPU, and with as many addresses.
+    """Return what launches a kernel with these numbers, in a queue of the current GPU, after as many addresses.
 
-    Addresses come before numbers. What does not change is packed once, and each launch copies it and adds the
-    addresses. All arguments are integers of 64 bits, and the first is the number of items: a kernel that counts with
-    32 bits reads half of it.
+    What does not change is packed once, and each launch copies it and adds the addresses. All arguments are integers of
+    64 bits, and the first is the number of items: a kernel that counts with 32 bits reads half of it.
     """
     kernel = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
     blocks, block, send = min(-(-items // BLOCK), BLOCKS), BLOCK, tools().driver.cuLaunchKernel
-    flat: list[int] = []
-    for given in numbers:
-        if type(given) is tuple:
-            flat += given
-        else:
-            flat.append(given)
+    flat = [word for given in numbers for word in (given if type(given) is tuple else (given,))]
     size = 8 * (1 + len(addresses) + len(flat))
     head = struct.Struct(f"<{7 + len(addresses)}q")  # five words for the driver, the size, and the first arguments
     packed = bytes(head.size) + struct.pack(f"<{len(flat)}q", *flat)

@@ -5,14 +5,11 @@ On a CPU, where the threads of a GPU are tried one after another, a warp is one 
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 
 from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.compiler.jit import intrinsic
-
-I32, F32 = ir.IntType(32), ir.FloatType()
-WARP = 32
+from stnkit.kernels.simd.gpu_words import WARP, WORD, shuffled
 
 
 def warp_size() -> int:
@@ -49,21 +46,5 @@ def _total(builder: Any, value: Any, threads: int) -> Any:
     """Add up by halves: each thread adds what the one 1, 2, 4, ... places away has."""
     for distance in (1, 2, 4, 8, 16):
         if distance < threads:
-            value = builder.fadd(value, _exchange(builder, value, distance))
+            value = builder.fadd(value, shuffled(builder, "bfly", value, WORD(distance)))
     return value
-
-
-def _exchange(builder: Any, value: Any, distance: int) -> Any:
-    """Return the number of the thread whose place differs in the bit `distance`; its 32-bit halves go one by one."""
-    if value.type == F32:
-        code = ir.FunctionType(F32, [I32, F32, I32, I32])
-        shuffle = builder.module.declare_intrinsic("llvm.nvvm.shfl.sync.bfly.f32", (), code)
-        return builder.call(shuffle, [I32(-1), value, I32(distance), I32(WARP - 1)])
-    word = ir.IntType(64)
-    bits = builder.bitcast(value, word)
-    low, high = builder.trunc(bits, I32), builder.trunc(builder.lshr(bits, word(32)), I32)
-    code = ir.FunctionType(I32, [I32, I32, I32, I32])
-    shuffle = builder.module.declare_intrinsic("llvm.nvvm.shfl.sync.bfly.i32", (), code)
-    low, high = (builder.call(shuffle, [I32(-1), half, I32(distance), I32(WARP - 1)]) for half in (low, high))
-    bits = builder.or_(builder.zext(low, word), builder.shl(builder.zext(high, word), word(32)))
-    return builder.bitcast(bits, value.type)
