@@ -210,7 +210,7 @@ def compiled(kernel: Kernel, capability):
     adds = name == "scatter" or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
     assert bool(re.search(r"\b(red|atom)\S*\.add\S*\.f(32|64)", ptx)) == adds, about
     assert name != "scatter_binned" or re.search(r"\b(red|atom)\S*\.add\.u64", ptx), about
-    exchanges = spec.triples and (name in ("sample", "scatter") or spec.image_bar)
+    exchanges = spec.together and (name in ("sample", "scatter") or spec.image_bar)
     assert not (exchanges or (spec.group > 1 and spec.source_bar)) or "shfl.sync" in ptx, about
     read = spec.dot_dtype if name.startswith("scatter") else spec.image_dtype
     size = zero(read).itemsize

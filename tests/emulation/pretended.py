@@ -106,8 +106,8 @@ class Driver:
 
 
 @contextlib.contextmanager
-def pretended(record=None, *, backwards=False):
-    """Let the kernels' room for GPUs run on main memory; append what is launched to `record`."""
+def pretended(record=None, *, backwards=False, run=None):
+    """Let the kernels' room for GPUs run on main memory; append what is launched to `record`, and let `run` do it."""
     device = sys.modules["stnkit.kernels.cuda.runtime"]
     names = ("tools", "machine", "_loaded", "queue_of", "read", "allocate", "is_capturing", "follow")
     kept = {name: getattr(device, name) for name in (*names, "WARP")}
@@ -115,7 +115,9 @@ def pretended(record=None, *, backwards=False):
     def launch(factory, spec, items, arguments, stream, at):
         if record is not None:
             record.append((factory.__name__, spec, items, stream, at))
-        if backwards:
+        if run is not None:
+            run(factory, spec, items, arguments, stream, at)
+        elif backwards:
             emulator.backwards(factory, spec, items, arguments)
         else:
             emulator.launch(factory, spec, items, arguments, stream, at)

@@ -7,7 +7,7 @@ import numpy as np
 
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.backends.cuda.memory import contiguous, run, zeros
-from stnkit.backends.cuda.warp_layout import BUSY, channel_groups, tripled, vectored
+from stnkit.backends.cuda.warp_layout import BUSY, channel_groups, in_warps, vectored
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import gather, kernels
 from stnkit.kernels.leaves.reproducible_sum import HEAD, WORDS
@@ -49,7 +49,7 @@ def scatter(
     spec = vectored(call, image_bar, cotangent)._replace(
         image_bar=True, source_dot=source_dot is not None, source_bar=curved
     )
-    spec = spec if deterministic else tripled(call, spec)
+    spec = spec if deterministic or source_dot is not None else in_warps(call, spec, True)
     sums, factory = image_bar, kernels.scatter
     if deterministic:
         spec = spec._replace(lanes=1, aligned=False)

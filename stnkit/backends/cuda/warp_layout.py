@@ -10,7 +10,7 @@ from stnkit.kernels.cuda import kernels, runtime
 from stnkit.kernels.cuda.thread import VECTOR
 from stnkit.kernels.leaves.point import MANY
 from stnkit.plans.layout import Sampling, Shape
-from stnkit.spec import DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
+from stnkit.spec import BILINEAR, DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
 TRIPLE = 3  # channels that a thread takes at once
@@ -35,13 +35,15 @@ def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
     return spec._replace(lanes=lanes, aligned=lanes > 1)
 
 
-def tripled(call: Sampling, spec: Spec) -> Spec:
-    """Return a spec by which a thread takes three channels that lie side by side at once.
+def in_warps(call: Sampling, spec: Spec, adds: bool) -> Spec:
+    """Return a spec by which warps write, or add to an image's cotangent, as a whole, if these locations let them.
 
-    A pixel's three numbers are no multiple of their size, so that they are read one by one, but at the same time.
+    Of three channels side by side, a thread takes all at once. In bilinear planes, neighbours add to the same pixels.
     """
-    beside = spec.interleaved and call.spec.packed and call.channels == TRIPLE
-    return spec._replace(lanes=TRIPLE) if beside and spec.taps <= 2 and spec.interp != LABEL else spec
+    if spec.interleaved:
+        beside = call.spec.packed and call.channels == TRIPLE and spec.taps <= 2 and spec.interp != LABEL
+        return spec._replace(lanes=TRIPLE, together=True) if beside else spec
+    return spec._replace(together=adds and spec.interp == BILINEAR)
 
 
 def grouped(call: Sampling, spec: Spec) -> Spec:
@@ -63,16 +65,16 @@ def channel_groups(call: Sampling, spec: Spec) -> tuple[int, int, int]:
     """Return how many channels a thread takes, how many groups of so many there are, and how many threads that makes.
 
     They are so many that a location is staged for few threads, but all threads are busy. Of channels side by side, a
-    thread takes those of one access, so that neighbouring threads have neighbours; few are taken one by one. Triples
-    take whole warps, and in place of groups how many locations a batch item then has.
+    thread takes those of one access, so that neighbouring threads have neighbours; few are taken one by one. Where
+    warps are whole, there stands how many locations a batch item then has in place of the number of groups.
     """
     points = call.batch * math.prod(call.size)
-    if spec.triples:
-        return TRIPLE, filled(call), call.batch * filled(call)
     each = spec.lanes if call.channels > FEW else max(spec.lanes, call.channels, 1)
     if not spec.interleaved:
         each = min(max(-(-call.channels * points // BUSY), min(FEW, call.channels), 1), max(call.channels, 1))
     groups = -(-call.channels // each)
+    if spec.together:
+        return each, filled(call), call.batch * groups * filled(call)
     return each, groups, points * groups
 
 

@@ -6,7 +6,8 @@ from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.cpu.grids import finite_tangent
 from stnkit.kernels.cpu.tile import shares
 from stnkit.kernels.cuda.maps import put_map
-from stnkit.kernels.cuda.thread import hold, located, split, warp_slot
+from stnkit.kernels.cuda.numbering import located, split, warp_slot
+from stnkit.kernels.cuda.thread import hold
 from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.sources import normalized
 from stnkit.kernels.leaves.stage import slot

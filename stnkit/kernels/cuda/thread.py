@@ -21,11 +21,13 @@ from stnkit.kernels.cpu.order import differentiate
 from stnkit.kernels.cpu.tangents import double_vjp_point, fill_jvp
 from stnkit.kernels.cpu.tile import finish_bars, locate_all, lowest, settle_far, shares, stage_coordinate, stage_dot
 from stnkit.kernels.cuda.maps import put_map
+from stnkit.kernels.cuda.merging import add_nothing, add_together, matches
+from stnkit.kernels.cuda.numbering import located, task, warp_slot, whole_warps
 from stnkit.kernels.cuda.warp import group_total
 from stnkit.kernels.leaves.maps import stage_lattice_point, stage_thin_plate
-from stnkit.kernels.leaves.places import locations, own
+from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.stage import PITCH, slot
-from stnkit.kernels.leaves.taps import drop, stage_taps
+from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.kernels.simd.lanes import lanes, load, width
 from stnkit.kernels.simd.triples import put_triple
 from stnkit.spec import THIN_PLATE_SPLINE
@@ -48,42 +50,6 @@ def _hold(context, builder, signature, args):
     block = cgutils.alloca_once(builder, ir.ArrayType(number, ROWS * (1 if is_gpu(context) else PITCH)))
     block.align = VECTOR  # which lanes that are kept here may count on
     return builder.bitcast(block, number.as_pointer())
-
-
-def split(i: Any, n: Any) -> tuple[Any, Any]:
-    """Return quotient and remainder of two numbers that are not negative, in the type of the first."""
-    return i // n, i % n
-
-
-@intrinsic(split, lambda i, n: types.UniTuple(i, 2))
-def _split(context, builder, signature, args):
-    i, n = args[0], context.cast(builder, args[1], signature.args[1], signature.args[0])
-    return context.make_tuple(builder, signature.return_type, [builder.udiv(i, n), builder.urem(i, n)])
-
-
-@leaf
-def task(i, points, groups, spec):
-    """Return batch item, location and group of channels of task number `i`."""
-    if spec.interleaved:
-        i, group = split(i, groups)
-        n, p = split(i, points)
-    else:
-        i, p = split(i, points)
-        n, group = split(i, groups)
-    return int64(n), p, int64(group)
-
-
-@leaf
-def located(p, size, spec):
-    """Return where location number `p` of the output at hand stands in the whole one: (z, y, x)."""
-    z, y, x = type(p)(0), type(p)(0), p
-    if spec.ndim > 1:
-        y, x = split(p, own(size, 2, spec))
-    if spec.ndim > 2:
-        z, y = split(y, own(size, 1, spec))
-    if spec.placed:
-        return z + size[3], y + size[4], x + size[5]
-    return z, y, x
 
 
 @leaf
@@ -135,9 +101,9 @@ def every(channels, many, spec):
 
 @leaf
 def sample(i, out, image, source, fills, raws, channels, group, groups, size, extent, like, index_like, spec):
-    """Interpolate one location, in one group of `group` channels; of triples, `groups` is as in `scatter`."""
-    if spec.triples:
-        n, p, part, _ = warp_slot(i, groups, locations(size, spec), spec)
+    """Interpolate one location, in one group of `group` channels; of whole warps, `groups` is as in `scatter`."""
+    if spec.together:
+        n, p, part, _ = whole_warps(i, groups, channels, group, locations(size, spec))
     else:
         n, p, part = task(i, locations(size, spec), groups, spec)
     tile = shares(hold(like), hold(index_like), spec)
@@ -211,10 +177,10 @@ def scatter(
     """Add one location's cotangent to the image's, in one group of `group` channels.
 
     Weights are those of the tangent of its coordinates, if there is one, or differentiated to an order on each axis.
-    Of triples, `groups` is how many locations a batch item has once it is filled up to whole warps.
+    Of whole warps, `groups` is how many locations a batch item has once it is filled up to these.
     """
-    if spec.triples:
-        n, p, part, there = warp_slot(i, groups, locations(size, spec), spec)
+    if spec.together:
+        n, p, part, there = whole_warps(i, groups, channels, group, locations(size, spec))
     else:
         n, p, part = task(i, locations(size, spec), groups, spec)
     at_xyz = located(p, size, spec)
@@ -224,41 +190,22 @@ def scatter(
         stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
     if spec.source_bar:
         differentiate(tile, int64(1), order, size, extent, like, spec)
-    if spec.triples:
+    found = int64(0)
+    if spec.together:
         add_nothing(tile, not there, spec)
+        found = matches(tile, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image_bar.strides[0] + lowest(image_bar.strides, extent, spec)
     to = n * out_bar.strides[0] + int64(p) * out_bar.strides[2]
     c, last = part * group, min(part * group + group, every(channels, many, spec))
     while c < last:
         a, b = turn(c, spec)
-        image_cotangent(
-            image_bar, at, out_bar, to, tile, a, b, none, many, bool(1) if spec.source_dot else bool(0), spec
-        )
+        if spec.together:
+            add_together(image_bar, at, out_bar, to, tile, found, c, many, spec)
+        else:
+            bent = bool(1) if spec.source_dot else bool(0)
+            image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bent, spec)
         c += width(many)
-
-
-@leaf
-def warp_slot(i, rows, points, spec):
-    """Return batch item, location, the thread's place in the location's group, and whether all of these exist.
-
-    `rows` is how many locations a batch item has once it is filled up to whole warps: every thread of a warp is needed
-    where they add up. A thread without a location does the last one, and adds nothing.
-    """
-    i, place = split(i, int64(spec.group))
-    n, p = split(i, rows)
-    there = p < points
-    return int64(n), p if there else type(p)(points - 1), int64(place), there
-
-
-@leaf
-def add_nothing(tile, gone, spec):
-    """Make all taps of a location dead where the thread has none: it takes part in what its warp does."""
-    if spec.nearest:
-        at = slot(int64(0), int64(0))
-        tile.rows[at] = type(tile.rows[0])(-1) if gone else tile.rows[at]
-    else:
-        drop(tile, int64(0), int64(0), gone, spec)
 
 
 @leaf
@@ -277,9 +224,10 @@ def sample_vjp(
     many, none = lanes(like, spec), (int64(0), int64(0))
     channels, plane = every(channels, many, spec), lowest(image.strides, extent, spec)
     clear_bars(tile, int64(1), spec)
-    together = spec.image_bar and spec.triples
+    together, found = spec.image_bar and spec.together, int64(0)
     if together:
         add_nothing(tile, not there, spec)
+        found = matches(tile, spec)
     for m in range(n * repeat, n * repeat + repeat if there or together else n * repeat):
         at = m * image.strides[0] + plane
         to = m * out_bar.strides[0] + int64(p) * out_bar.strides[2]
@@ -287,7 +235,9 @@ def sample_vjp(
         while c < channels:
             a, b = turn(c, spec)
             grid_cotangent(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
-            if spec.image_bar:  # last: no read moves ahead of it
+            if together:
+                add_together(image_bar, at, out_bar, to, tile, found, c, many, spec)
+            elif spec.image_bar:  # last: no read moves ahead of it
                 image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
             c += width(many) * int64(spec.group)
     hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, extent, like, spec)

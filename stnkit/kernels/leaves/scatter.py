@@ -3,11 +3,9 @@
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import leaf
-from stnkit.kernels.leaves.formats import add, narrow
+from stnkit.kernels.leaves.formats import add
 from stnkit.kernels.leaves.point import corner_offset, lines, planes, rows_in_order, tap
 from stnkit.kernels.leaves.stage import slot
-from stnkit.kernels.simd.triples import add_triple
-from stnkit.spec import FLOAT32
 
 
 @leaf
@@ -20,9 +18,7 @@ def scatter(image_bar, at, g, tile, p, bent, spec):
     number = tile.weights[0]
     if spec.nearest:
         offset = tile.rows[slot(int64(0), p)]
-        if spec.triples:
-            add_triple(image_bar.memory, at, int64(offset), narrow(g, image_bar.memory[at], FLOAT32), spec)
-        elif offset >= 0:
+        if offset >= 0:
             add(image_bar.memory, at + offset, g, number, spec)
         return
     scatter_taps(image_bar, at, g, tile, p, rows_in_order(tile, p, number, spec), bent, spec)
@@ -54,8 +50,5 @@ def scatter_taps(image_bar, at, g, tile, p, in_order, bent, spec):
             for i in range(taps):
                 wx, vx, _ = tap(tile, int64(0), i, p, number, spec)
                 offset = corner_offset(tile, p, k, j, i, first, step, in_order, spec)
-                part = (w * wx + v * vx if bent else w * wx) * g
-                if spec.triples:
-                    add_triple(image_bar.memory, at, offset, narrow(part, image_bar.memory[at], FLOAT32), spec)
-                elif in_order or offset >= 0:
-                    add(image_bar.memory, at + offset, part, number, spec)
+                if in_order or offset >= 0:
+                    add(image_bar.memory, at + offset, (w * wx + v * vx if bent else w * wx) * g, number, spec)
