@@ -95,7 +95,7 @@ Trait = tuple[str, Any]
 Pair = tuple[Trait, Trait]
 
 FLAGS = ("image_dot", "source_dot", "image_bar", "source_bar", "out_bar")
-CHOSEN = ("ndim", "interp", "align", "pixel", "source", "dense", "source_dtype", "wide", "together", *FLAGS)
+CHOSEN = ("ndim", "interp", "align", "pixel", "source", "dense", "source_dtype", "wide", *FLAGS)
 SHORT = {  # kernels that read some choices only
     "product": ("image_dtype", "dot_dtype", "source_dtype", "image_dot", "source_dot"),
     "total": ("image_dtype", "dot_dtype"),
