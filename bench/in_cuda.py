@@ -460,6 +460,7 @@ def overhead(number: int = 200) -> dict[str, float]:
     calls: dict[str, Call] = {name: functools.partial(function, image, grid) for name, function in functions.items()}
     for name, function in functions.items():
         calls[f"{name}, with backward"] = functools.partial(_there_and_back, function, leaves, cotangent)
+        calls[f"{name}, with backward, on one thread"] = functools.partial(_on_one_thread, function, leaves, cotangent)
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for name, call in [*calls.items()] * ROUNDS:
         call()
@@ -475,6 +476,14 @@ def _there_and_back(function: Callable[..., Any], leaves: Sequence[Any], cotange
     import torch
 
     return torch.autograd.grad(function(*leaves), leaves, cotangent)
+
+
+def _on_one_thread(function: Callable[..., Any], leaves: Sequence[Any], cotangent: Any) -> Any:
+    """Do the same without the thread that torch has for a GPU's backward passes."""
+    import torch
+
+    with torch.autograd.set_multithreading_enabled(False):
+        return _there_and_back(function, leaves, cotangent)
 
 
 def tables(run: dict[str, Any]) -> list[Table]:

@@ -143,6 +143,7 @@ class Spec(NamedTuple):
     interleaved: bool = False  # the channels of one pixel are neighbours (channels_last)
     lanes: int = 1  # how many numbers the innermost loop does at once: locations, or channels if interleaved
     aligned: bool = False  # on a GPU, lanes begin at a multiple of their size
+    together: bool = False  # on a GPU, warps write and add what their neighbouring locations have as a whole
     group: int = 1  # on a GPU, how many neighbouring threads share the channels of one location
     packed: bool = False  # neighbours have no gaps: pixels of a row, or channels of a pixel if interleaved
     source: int = GRID
@@ -206,6 +207,11 @@ class Spec(NamedTuple):
     def whole(self) -> bool:
         """Whether all channels of a pixel fit the lanes."""
         return self.interleaved and self.packed and 1 < self.lanes < LANES
+
+    @property
+    def triples(self) -> bool:
+        """Whether threads of a GPU exchange the three channels of their pixels, so that neighbours reach neighbours."""
+        return self.together and self.interleaved
 
     @property
     def paired(self) -> bool:

@@ -4,6 +4,7 @@ Threads run one after another, uncompiled, so nothing here depends on their orde
 """
 
 import importlib
+import math
 
 import bounds
 import numpy as np
@@ -296,7 +297,7 @@ def test_channels_side_by_side_are_taken_together_where_they_fit(plain, channels
     with pretended(record):
         compare(plain.grid_sample, image, grid, data_format="channels_last")
         compare(plain.grid_sample, misaligned(image), grid, data_format="channels_last")
-    lanes = {1: 1, 2: 2, 3: 1, 8: 4}[channels]
+    lanes = {1: 1, 2: 2, 3: 3, 8: 4}[channels]
     assert {spec.lanes for name, spec, *_ in record if name == "sample"} == {lanes}
 
 
@@ -318,6 +319,45 @@ def test_neighbours_share_the_channels_that_lie_side_by_side(library, channels, 
     warps = ops.warp_layout(call, spec, lend("grid", Pretender(grid)))
     assert warps.rows == 32
     assert warps.items == 2 * 32 * group
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_three_channels_side_by_side_are_taken_by_whole_warps(library, ndim, mode, dtype):
+    """Locations are filled up to a multiple of a warp's threads, of which those without one change nothing."""
+    record = []
+    extent, size = (3, 4, 5)[-ndim:], (2, 3, 5)[-ndim:]
+    image, cotangent = (picture(2, 3, part, True, dtype) for part in (extent, size))
+    grid = numbers((2, *size, ndim), "float64" if dtype == "float64" else "float32")
+    options, sums = {"mode": mode, "data_format": "channels_last"}, 3 * math.prod(size)
+    with pretended(record) as runtime:
+        runtime.WARP = 4
+        compare(library.grid_sample, image, grid, **options)
+        compare(library.grid_sample_vjp, cotangent, image, grid, sums=sums, **options)
+        compare(library.grid_sample_vjp, cotangent, image, grid, wrt="image", sums=sums, **options)
+        compare(library.grid_splat, cotangent, grid, size=extent, sums=sums, **options)
+    told = {name: (spec.lanes, items) for name, spec, items, *_ in record}
+    items = 2 * (math.prod(size) + -math.prod(size) % 4)
+    kernels = {"sample", "scatter"} | ({"sample_vjp"} if mode == "bilinear" else set())
+    assert {name: told[name] for name in kernels} == dict.fromkeys(kernels, (3, items))
+
+
+@pytest.mark.parametrize("rows", [1, 2048, 2049, 5000])
+def test_partial_sums_of_large_maps_are_added_up_in_parts(library, rows):
+    """Bound: one rounding for a part, and one for the sum of the parts, of which each has less than 1 for a number."""
+    ops = importlib.import_module("stnkit.backends.cuda.warp_layout")
+    lend = importlib.import_module("stnkit.backends.cuda.interop").import_array
+    parts = (np.random.default_rng(rows).random((4, rows, 3)) - 0.5).astype(np.float32)
+    record = []
+    with pretended(record):
+        for maps, count in ((4, rows), (2, 2 * rows)):
+            expected = parts.astype(float).reshape(maps, count, 3).sum(1)
+            record.clear()
+            sums = ops.theta_sums(lend("sums", Pretender(parts)), (maps, 3))
+            np.testing.assert_allclose(sums.owner.array, expected, rtol=0, atol=2 * 2.0**-24 * count)
+            assert len(record) == (1 if count <= 2048 else 2)
+            assert record[0][2] == maps * 3 * (1 if count <= 2048 else -(-count // 512))
 
 
 def test_arguments_to_write_into(library):

@@ -210,10 +210,11 @@ def compiled(kernel: Kernel, capability):
     adds = name == "scatter" or (name in ("sample_vjp", "sample_double_vjp") and spec.image_bar)
     assert bool(re.search(r"\b(red|atom)\S*\.add\S*\.f(32|64)", ptx)) == adds, about
     assert name != "scatter_binned" or re.search(r"\b(red|atom)\S*\.add\.u64", ptx), about
-    assert spec.group == 1 or not spec.source_bar or "shfl.sync" in ptx, about
+    exchanges = spec.together and (name in ("sample", "scatter") or spec.image_bar)
+    assert not (exchanges or (spec.group > 1 and spec.source_bar)) or "shfl.sync" in ptx, about
     read = spec.dot_dtype if name.startswith("scatter") else spec.image_dtype
     size = zero(read).itemsize
     if spec.lanes * size == VECTOR:
         assert re.search(r"ld\.global\.(v4\.[bfu]32|v2\.[bfu]64)", ptx), about
-    if spec.lanes * size >= WORD > size:
+    if spec.aligned and spec.lanes * size >= WORD > size:
         assert not re.search(rf"(ld|st)\.global\.(v\d\.)?[bfu]{8 * size}\b", ptx), about

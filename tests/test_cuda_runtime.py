@@ -69,6 +69,12 @@ def driver(monkeypatch):
         calls.append(("launch", stack[-1], stream, tuple(shape), kernel, *launches.unpacked(extra, signatures[-1])))
         return (0,)
 
+    def cleared(*given):
+        if told.status:
+            return (Status(told.status),)
+        calls.append(("clear", stack[-1], *given))
+        return (0,)
+
     def compiled(thread, signature, capability):
         signatures.append(signature)
         return CODE
@@ -89,7 +95,7 @@ def driver(monkeypatch):
         cuLibraryLoadData=lambda code, *options: (0, len(code)) if options == ([], [], 0, [], [], 0) else (Status(1),),
         cuLibraryGetKernel=lambda library, name: (0, library + len(name)),
         cuLaunchKernel=launched,
-        cuMemsetD8Async=lambda *given: (calls.append(("clear", stack[-1], *given)), (0,))[1],
+        cuMemsetD8Async=cleared,
         cuMemcpyDtoHAsync=copied,
         cuStreamSynchronize=lambda *given: (calls.append(("wait", stack[-1], *given)), (0,))[1],
         CUfunction=lambda handle: ("kernel", handle),
@@ -98,7 +104,7 @@ def driver(monkeypatch):
     tools = SimpleNamespace(driver=driver, versions={"toolkit": (13, 5)})
     monkeypatch.setattr(runtime, "tools", lambda: tools)
     monkeypatch.setattr(runtime, "compile", compiled)
-    remembered = (runtime.machine, runtime._driver, runtime._loaded, runtime._queue)
+    remembered = (runtime.machine, runtime._driver, runtime._loaded, runtime.queue_of)
     for function in remembered:
         function.cache_clear()
     yield SimpleNamespace(calls=calls, stack=stack, version=version, told=told, driver=driver)
@@ -133,13 +139,13 @@ def test_what_is_ready_takes_addresses_and_streams(driver, shelf):
     def interrupted(*given):
         if not within:
             within.append(go)
-            go(8, (3, 4))
+            go(("stream", 8), 3, 4)
         return launched(*given)
 
     driver.driver.cuLaunchKernel = interrupted
     go = runtime.ready(shifted, SPEC, 5, (0, 0), ((2, 1),), 0)
-    go(7, (1, 2))
-    go(2, [5, 6])
+    go(("stream", 7), 1, 2)
+    go(("stream", 2), 5, 6)
     shape = (1, 1, 1, 256, 1, 1, 0)
     assert driver.calls == [
         ("launch", 0, ("stream", stream), shape, KERNEL, 5, *places, 2, 1)
@@ -168,16 +174,22 @@ def test_what_is_read_has_arrived(driver):
     assert driver.stack == [0]
 
 
-def test_a_launch_that_fails_says_so_and_leaves_the_context_as_it_was(driver, shelf):
-    go = runtime.ready(shifted, SPEC, 1, (0, 0), ((2, 1),), 1)
-    driver.told.status = 101
-    with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_DEVICE"):
-        go(0, (640, 1280))
-    assert driver.stack == [0]
-    driver.told.status = 0
-    go(0, (640, 1280))
-    assert len(driver.calls) == 1
-    assert driver.stack == [0]
+def test_what_fails_says_so_and_leaves_the_context_as_it_was(driver, shelf):
+    def launch():
+        runtime.launch(shifted, SPEC, 1, (640, 1280, (2, 1)), 2, 1)
+
+    def clear():
+        runtime.clear(64, 8, 5, 1)
+
+    for do in (launch, clear):
+        driver.told.status = 101
+        with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_DEVICE"):
+            do()
+        assert driver.stack == [0]
+        driver.told.status = 0
+        do()
+        assert driver.stack == [0]
+    assert [call[:2] for call in driver.calls] == [("launch", 1), ("clear", 1)]
 
 
 def test_a_driver_that_is_too_old_is_told_before_anything_is_launched(driver, shelf):

@@ -157,6 +157,41 @@ def test_modes(torch, mode, padding):
         compare(torch, stnkit.grid_sample_vjp, arrays, 3 * 13 * 19, "float32", align_corners=align, **options)
 
 
+@pytest.mark.parametrize("dtype", EPS)
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("ndim", SHAPES)
+def test_three_channels_side_by_side(torch, ndim, mode, dtype):
+    """The threads of a warp exchange them; no number of locations here fills whole warps."""
+    image, grid, cotangent = draw(torch, ndim, channels=3, dtype=dtype, last=True)
+    options = {"mode": mode, "data_format": "channels_last"}
+    points = 3 * int(np.prod(SHAPES[ndim][1]))
+
+    def image_bar(*arrays, **options):
+        return stnkit.grid_sample_vjp(*arrays, wrt="image", **options)[0]
+
+    compare(torch, stnkit.grid_sample, (image, grid), 1, dtype, fill_value=[0.5, -0.25, 1.0], **options)
+    compare(torch, stnkit.grid_sample_vjp, (cotangent, image, grid), points, dtype, **options)
+    compare(torch, image_bar, (cotangent, image, grid), points, dtype, **options)
+    compare(torch, stnkit.grid_splat, (cotangent, grid), points, dtype, size=SHAPES[ndim][0], **options)
+
+
+def test_three_channels_of_bytes(torch):
+    image, grid, _ = draw(torch, 2, channels=3, last=True)
+    image = (image.abs() * 64).to(torch.uint8)
+    for mode, atol in (("nearest", 0), ("bilinear", 1)):  # what a GPU contracts may move a tie
+        out = stnkit.grid_sample(image.cuda(), grid.cuda(), mode=mode, data_format="channels_last").cpu()
+        expected = stnkit.grid_sample(image, grid, mode=mode, data_format="channels_last")
+        torch.testing.assert_close(out.double(), expected.double(), rtol=0, atol=atol)
+
+
+def test_maps_of_many_locations(torch):
+    """The partial sums of theta's cotangent are added up in two steps: there are 257 * 259 / 32 of them."""
+    image, theta, _ = draw(torch, 2, channels=1, kind="theta")
+    cotangent = torch.rand(2, 1, 257, 259, generator=torch.Generator().manual_seed(1))
+    compare(torch, stnkit.affine_sample_vjp, (cotangent, image, theta), 257 * 259, "float32")
+    compare(torch, stnkit.affine_sample_vjp, (cotangent, image, theta[0]), 2 * 257 * 259, "float32")
+
+
 def test_grids_splats_counts_and_gradients(torch):
     image, theta, cotangent = draw(torch, 2, kind="theta")
     _, grid, _ = draw(torch, 2)

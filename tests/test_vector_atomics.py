@@ -24,6 +24,8 @@ OPERATIONS = {
         ("scatter", (9, 0), {}, 4),
         ("scatter", (9, 0), {"lanes": 2}, 2),
         ("scatter", (9, 0), {"lanes": 4, "aligned": False}, 1),
+        ("scatter", (9, 0), {"lanes": 3, "aligned": False, "together": True}, 1),
+        ("scatter", (9, 0), {"interleaved": False, "lanes": 1, "aligned": False, "together": True}, 1),
         ("scatter", (9, 0), {"lanes": 4, "image_dtype": FLOAT16, "dot_dtype": FLOAT16}, 4),
         ("scatter", (9, 0), {"lanes": 2, "image_dtype": FLOAT64, "dot_dtype": FLOAT64, "source_dtype": FLOAT64}, 1),
         ("scatter", (9, 0), {"interleaved": False, "lanes": 1, "aligned": False}, 1),

@@ -1,6 +1,7 @@
 """Main memory that pretends to be a GPU's: the whole way of a device array, with threads run one after another."""
 
 import contextlib
+import ctypes
 import functools
 import sys
 from types import SimpleNamespace
@@ -89,6 +90,10 @@ class Driver:
         self.launch(factory, spec, items, launches.nested(numbers, template), stream, at)
         return (0,)
 
+    def cuMemsetD8Async(self, address, value, size, stream):
+        ctypes.memset(address, value, size)
+        return (0,)
+
     def cuCtxGetDevice(self):
         return 0, self.stack[-1]
 
@@ -101,16 +106,18 @@ class Driver:
 
 
 @contextlib.contextmanager
-def pretended(record=None, *, backwards=False):
-    """Let the kernels' room for GPUs run on main memory; append what is launched to `record`."""
+def pretended(record=None, *, backwards=False, run=None):
+    """Let the kernels' room for GPUs run on main memory; append what is launched to `record`, and let `run` do it."""
     device = sys.modules["stnkit.kernels.cuda.runtime"]
-    names = ("tools", "machine", "_loaded", "_queue", "clear", "read", "allocate", "is_capturing", "current", "follow")
+    names = ("tools", "machine", "_loaded", "queue_of", "read", "allocate", "is_capturing", "follow")
     kept = {name: getattr(device, name) for name in (*names, "WARP")}
 
     def launch(factory, spec, items, arguments, stream, at):
         if record is not None:
             record.append((factory.__name__, spec, items, stream, at))
-        if backwards:
+        if run is not None:
+            run(factory, spec, items, arguments, stream, at)
+        elif backwards:
             emulator.backwards(factory, spec, items, arguments)
         else:
             emulator.launch(factory, spec, items, arguments, stream, at)
@@ -119,11 +126,10 @@ def pretended(record=None, *, backwards=False):
     device.tools = lambda: SimpleNamespace(driver=driver)
     device.machine = lambda at: device.Machine((9, 0), at)
     device._loaded = functools.cache(driver.loaded)
-    device._queue = lambda handle: handle
-    device.clear, device.read, device.WARP = emulator.clear, emulator.read, 1
+    device.queue_of = lambda handle: handle
+    device.read, device.WARP = emulator.read, 1
     device.allocate = lambda size, stream, at: Buffer(poisoned((size,), np.uint8))
     device.is_capturing = lambda stream, at: False
-    device.current = lambda at: contextlib.nullcontext()
     device.follow = lambda stream, other, at: None if record is None else record.append(("follow", stream, other, at))
     try:
         yield device

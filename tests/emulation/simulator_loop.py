@@ -39,8 +39,9 @@ def launched(request, monkeypatch):
         cuda.jit(kernel)[request.param, BLOCK](np.int32(items), arguments)
 
     with pretended(), monkeypatch.context() as patch:
+        driver = runtime.tools().driver
         patch.setattr(runtime, "launch", launch)
-        patch.setattr(runtime, "tools", lambda: SimpleNamespace(cuda=Swapped()))
+        patch.setattr(runtime, "tools", lambda: SimpleNamespace(cuda=Swapped(), driver=driver))
         yield record
 
 

@@ -4,8 +4,6 @@ Everything here takes `DeviceArray`s with a batch axis that have been validated.
 by the framework of the arrays, and all that is launched is launched on its stream.
 """
 
-import math
-
 import numpy as np
 
 from stnkit.backends.cuda.array import DeviceArray
@@ -13,7 +11,7 @@ from stnkit.backends.cuda.gather import gather, is_gathered
 from stnkit.backends.cuda.maps import readable, theta_bars
 from stnkit.backends.cuda.memory import aligned, constant, converted, product, run, total, zeros
 from stnkit.backends.cuda.scatter import image_layout, scatter
-from stnkit.backends.cuda.warp_layout import channel_groups, grouped, vectored, warp_layout
+from stnkit.backends.cuda.warp_layout import channel_groups, grouped, in_warps, vectored, warp_layout
 from stnkit.dtypes import bar_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, cotangent_strides, layout, out_strides, sampling
@@ -52,12 +50,13 @@ def sample_order(
     out = image.context.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
         spec = vectored(call, image, out)
-        group, groups = channel_groups(call, spec)
+        spec = spec if any(order) else in_warps(call, spec, False)
         fills = constant(image.context, fill)
         factory, last = (kernels.sample_order, (order,)) if any(order) else (kernels.sample, ())
         spec = spec._replace(source_bar=any(order))
+        group, groups, items = channel_groups(call, spec)
         run(
-            *(image.context, factory, spec, call.batch * math.prod(call.size) * groups),
+            *(image.context, factory, spec, items),
             (out.address, image.address, source.address, fills.address),
             *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options)),
             *(call.image, call.source, *last),
@@ -112,7 +111,8 @@ def sample_vjp(
         if slopes:
             call = sampling(layout(image), layout(read), kind, size, options)
             pictures = (image, cotangent, image_bar) if both and image_bar is not None else (image, cotangent)
-            spec = grouped(call, vectored(call, *pictures))._replace(image_bar=both, source_bar=True)
+            spec = in_warps(call, grouped(call, vectored(call, *pictures)), both)
+            spec = spec._replace(image_bar=both, source_bar=True)
             warps = warp_layout(call, spec, read)
             fills = constant(image.context, fill)
             run(

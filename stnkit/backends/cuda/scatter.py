@@ -7,7 +7,7 @@ import numpy as np
 
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.backends.cuda.memory import contiguous, run, zeros
-from stnkit.backends.cuda.warp_layout import BUSY, channel_groups, vectored
+from stnkit.backends.cuda.warp_layout import BUSY, channel_groups, in_warps, vectored
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.cuda import gather, kernels
 from stnkit.kernels.leaves.reproducible_sum import HEAD, WORDS
@@ -49,15 +49,16 @@ def scatter(
     spec = vectored(call, image_bar, cotangent)._replace(
         image_bar=True, source_dot=source_dot is not None, source_bar=curved
     )
+    spec = spec if deterministic or source_dot is not None else in_warps(call, spec, True)
     sums, factory = image_bar, kernels.scatter
     if deterministic:
         spec = spec._replace(lanes=1, aligned=False)
         sums = bins(call, spec, image_bar, cotangent, source_dot, sum(order), rest)
         factory = kernels.scatter_binned if rest is None else gather.scatter_rest_binned
-    group, groups = channel_groups(call, spec)
+    group, groups, items = channel_groups(call, spec)
     arrays = (sums.address, cotangent.address, source.address, 0 if source_dot is None else source_dot.address)
     run(
-        *(image_bar.context, factory, spec, call.batch * math.prod(call.size) * groups),
+        *(image_bar.context, factory, spec, items),
         arrays if rest is None else (rest.maps.address, *arrays),
         *(call.batch, call.channels, group, groups, call.sizes, call.extents, strides, call.image, call.source, order),
     )

@@ -1,7 +1,6 @@
 """Whole arrays on a GPU with tangents: forward mode, and the second order, as on a CPU."""
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -59,9 +58,9 @@ def sample_jvp_into(
     if out.size:
         spec = vectored(call, *_present(image, image_dot, out, out_dot))
         spec = spec._replace(image_dot=image_dot is not None, source_dot=source_dot is not None)
-        group, groups = channel_groups(call, spec)
+        group, groups, items = channel_groups(call, spec)
         run(
-            *(image.context, kernels.sample_jvp, spec, call.batch * math.prod(call.size) * groups),
+            *(image.context, kernels.sample_jvp, spec, items),
             _addresses(out, out_dot, image, image_dot, source, source_dot, constant(image.context, fill)),
             *(call.channels, group, groups, call.sizes, call.extents, out_strides(call, options)),
             *(call.image, call.source),

@@ -10,10 +10,12 @@ from stnkit.kernels.cuda import kernels, runtime
 from stnkit.kernels.cuda.thread import VECTOR
 from stnkit.kernels.leaves.point import MANY
 from stnkit.plans.layout import Sampling, Shape
-from stnkit.spec import DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
+from stnkit.spec import BILINEAR, DTYPES, FLOAT64, LABEL, THIN_PLATE_SPLINE, Spec
 
 BUSY = 1 << 19  # threads that keep any GPU busy
+TRIPLE = 3  # channels that a thread takes at once
 FEW = 4  # channels of a location, of which a thread takes all
+SHORT, PART = 2048, 512  # rows of partial sums that a warp adds up: of a map that has no more, and of one that has
 
 
 def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
@@ -33,6 +35,17 @@ def vectored(call: Sampling, *pictures: DeviceArray) -> Spec:
     return spec._replace(lanes=lanes, aligned=lanes > 1)
 
 
+def in_warps(call: Sampling, spec: Spec, adds: bool) -> Spec:
+    """Return a spec by which warps write, or add to an image's cotangent, as a whole, if these locations let them.
+
+    Of three channels side by side, a thread takes all at once. In bilinear planes, neighbours add to the same pixels.
+    """
+    if spec.interleaved:
+        beside = call.spec.packed and call.channels == TRIPLE and spec.taps <= 2 and spec.interp != LABEL
+        return spec._replace(lanes=TRIPLE, together=True) if beside else spec
+    return spec._replace(together=adds and spec.interp == BILINEAR)
+
+
 def grouped(call: Sampling, spec: Spec) -> Spec:
     """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
     group, vectors = 1, call.channels // spec.lanes if spec.interleaved and call.channels > FEW else 1
@@ -48,17 +61,21 @@ def fits(picture: DeviceArray, channels: int, lanes: int) -> bool:
     return channels % lanes == 0 and not any(s % step for s in (picture.address, *others))
 
 
-def channel_groups(call: Sampling, spec: Spec) -> tuple[int, int]:
-    """Return how many channels a thread takes, and how many groups of so many there are.
+def channel_groups(call: Sampling, spec: Spec) -> tuple[int, int, int]:
+    """Return how many channels a thread takes, how many groups of so many there are, and how many threads that makes.
 
     They are so many that a location is staged for few threads, but all threads are busy. Of channels side by side, a
-    thread takes those of one access, so that neighbouring threads have neighbours; few are taken one by one.
+    thread takes those of one access, so that neighbouring threads have neighbours; few are taken one by one. Where
+    warps are whole, there stands how many locations a batch item then has in place of the number of groups.
     """
+    points = call.batch * math.prod(call.size)
     each = spec.lanes if call.channels > FEW else max(spec.lanes, call.channels, 1)
     if not spec.interleaved:
-        points = call.batch * math.prod(call.size)
         each = min(max(-(-call.channels * points // BUSY), min(FEW, call.channels), 1), max(call.channels, 1))
-    return each, -(-call.channels // each)
+    groups = -(-call.channels // each)
+    if spec.together:
+        return each, filled(call), call.batch * groups * filled(call)
+    return each, groups, points * groups
 
 
 class WarpLayout(NamedTuple):
@@ -78,8 +95,7 @@ class WarpLayout(NamedTuple):
 
 def warp_layout(call: Sampling, spec: Spec, source: DeviceArray) -> WarpLayout:
     """Return how threads are numbered, and where they write: a grid's cotangent, or warps' partial sums of theta's."""
-    points, ndim = math.prod(call.size), spec.ndim
-    rows = points + -points % runtime.WARP
+    points, ndim, rows = math.prod(call.size), spec.ndim, filled(call)
     if spec.mapped:
         warps, entries = rows * spec.group // runtime.WARP, map_entries(spec, call.source)
         memory = source.context.empty((call.batch, warps, entries), call.like)
@@ -92,6 +108,12 @@ def warp_layout(call: Sampling, spec: Spec, source: DeviceArray) -> WarpLayout:
     )
 
 
+def filled(call: Sampling) -> int:
+    """Return how many locations a batch item has, filled up to whole warps."""
+    points = math.prod(call.size)
+    return points + -points % runtime.WARP
+
+
 def map_entries(spec: Spec, strides: Shape) -> int:
     """Return how many numbers of a map have cotangents: the control points of a thin plate spline have none."""
     bent = strides[4] * spec.ndim if spec.source == THIN_PLATE_SPLINE else 0
@@ -99,15 +121,21 @@ def map_entries(spec: Spec, strides: Shape) -> int:
 
 
 def theta_sums(partial_sums: DeviceArray, shape: Shape) -> DeviceArray:
-    """Return the cotangents of maps from the warps' partial sums, in a shape and their dtype."""
+    """Return the cotangents of maps from the warps' partial sums, in a shape and their dtype.
+
+    A large map has so many partial sums that they are added up in parts, by many warps at once, and then the parts.
+    """
     batch, rows, entries = partial_sums.shape
     maps = shape[0]
-    out = partial_sums.context.empty(shape, partial_sums.dtype)
+    rows *= batch // maps
+    part = rows if rows <= SHORT else PART
+    parts = -(-rows // part)
+    out = partial_sums.context.empty(shape if parts == 1 else (maps, parts, entries), partial_sums.dtype)
     if out.size:
         code = DTYPES[partial_sums.dtype.name]
         spec = Spec(0, image_dtype=code, source_dtype=code, digest=digest())
         run(
-            *(partial_sums.context, kernels.theta_sums, spec, maps * entries * runtime.WARP),
-            *((out.address, partial_sums.address), batch // maps * rows, entries),
+            *(partial_sums.context, kernels.theta_sums, spec, out.size * runtime.WARP),
+            *((out.address, partial_sums.address), rows, part, entries),
         )
-    return out
+    return out if parts == 1 else theta_sums(out, shape)

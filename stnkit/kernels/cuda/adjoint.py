@@ -16,7 +16,8 @@ from numpy import int64
 from stnkit.kernels.compiler.jit import leaf
 from stnkit.kernels.cpu.tile import shares
 from stnkit.kernels.cuda.affine_bounds import BACK, HIGHEST, LINEAR, LOWEST, REACH, SHIFT, STEEP, entry, is_gathered
-from stnkit.kernels.cuda.thread import hold, located, stage, task
+from stnkit.kernels.cuda.numbering import located, task
+from stnkit.kernels.cuda.thread import hold, stage
 from stnkit.kernels.leaves.formats import narrow, widen
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import lanes, load, store, width

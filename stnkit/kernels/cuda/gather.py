@@ -15,7 +15,8 @@ from stnkit.kernels.compiler.jit import View, leaf, pointer
 from stnkit.kernels.cuda import adjoint as leaves
 from stnkit.kernels.cuda import affine_bounds as before
 from stnkit.kernels.cuda.kernels import example_values, largest_one, sums
-from stnkit.kernels.cuda.thread import scatter, task
+from stnkit.kernels.cuda.numbering import task
+from stnkit.kernels.cuda.thread import scatter
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.reproducible_sum import bin_value
 from stnkit.spec import Spec

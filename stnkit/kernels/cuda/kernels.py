@@ -10,7 +10,7 @@ import numpy as np
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, leaf, pointer
-from stnkit.kernels.cuda import thread
+from stnkit.kernels.cuda import grids, thread
 from stnkit.kernels.cuda.maps import theta_sums as sums_of_parts
 from stnkit.kernels.leaves.formats import widen, zero
 from stnkit.kernels.leaves.reproducible_sum import bin_value, bits_of, exponent_of, is_finite, open_bins, whole_max
@@ -215,8 +215,8 @@ def sample_double_vjp(spec: Spec) -> Any:
 def theta_sums(spec: Spec) -> Any:
     like = zero(spec.image_dtype)
 
-    def body(i, theta_bar_at, parts_at, rows, entries):
-        sums_of_parts(i, pointer(theta_bar_at, like), pointer(parts_at, like), rows, entries, like)
+    def body(i, sums_at, parts_at, rows, part, entries):
+        sums_of_parts(i, pointer(sums_at, like), pointer(parts_at, like), rows, part, entries, like)
 
     return body
 
@@ -226,7 +226,7 @@ def grid(spec: Spec) -> Any:
     like = zero(spec.source_dtype)
 
     def body(i, out_at, source_at, size, source):
-        thread.grid(i, pointer(out_at, like), View(pointer(source_at, like), source), size, like, spec)
+        grids.grid(i, pointer(out_at, like), View(pointer(source_at, like), source), size, like, spec)
 
     return body
 
@@ -236,7 +236,7 @@ def grid_vjp(spec: Spec) -> Any:
     like = zero(spec.source_dtype)
 
     def body(i, parts_at, grid_bar_at, source_at, rows, size, source):
-        thread.grid_vjp(
+        grids.grid_vjp(
             i, pointer(parts_at, like), pointer(grid_bar_at, like), View(pointer(source_at, like), source),
             rows, size, like, spec,
         )  # fmt: skip
@@ -249,7 +249,7 @@ def grid_jvp(spec: Spec) -> Any:
     like = zero(spec.source_dtype)
 
     def body(i, out_at, source_at, source_dot_at, size, source):
-        thread.grid_jvp(
+        grids.grid_jvp(
             i, pointer(out_at, like), View(pointer(source_at, like), source),
             View(pointer(source_dot_at, like), source), size, like, spec,
         )  # fmt: skip

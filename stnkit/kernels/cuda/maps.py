@@ -81,22 +81,25 @@ def put_bends(partial, to, tile, source, n, leads, like, spec):
 
 
 @leaf
-def theta_sums(i, theta_bar, partial, rows, entries, like):
-    """Add up the warps' parts of one entry of one map, in a fixed order; a warp does one entry.
+def theta_sums(i, sums, partial, rows, part, entries, like):
+    """Add up one entry of `part` of the `rows` that a map has, or of those that are left, in a fixed order.
 
-    Each thread carries what its additions round off along: Neumaier (1974).
+    A warp does one entry. Each thread carries what its additions round off along: Neumaier (1974).
     """
     T = type(like)
     total, rest = T(0), T(0)
-    entry = int64(i) // warp_size()
-    n, e = entry // entries, entry % entries
-    row = int64(i) % warp_size()
-    while row < rows:
-        x = T(partial[(n * rows + row) * entries + e])
+    number = int64(i) // warp_size()
+    parts = (rows + part - 1) // part
+    n, e = number // entries, number % entries
+    first = n % parts * part
+    last, at = min(first + part, rows), n // parts * rows
+    row = first + int64(i) % warp_size()
+    while row < last:
+        x = T(partial[(at + row) * entries + e])
         both = total + x
         rest += (total - both) + x if abs(total) >= abs(x) else (x - both) + total
         total = both
         row += warp_size()
     value = warp_total(total + rest)
     if int64(i) % warp_size() == 0:
-        theta_bar[entry] = value
+        sums[number] = value

@@ -22,7 +22,7 @@ import numpy as np
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import in_bounds, leaf, opaque, pointer
-from stnkit.kernels.cuda.thread import split
+from stnkit.kernels.cuda.numbering import split
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.prefilter import POLES
 from stnkit.spec import REFLECTION, SPLINE2, Spec

@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -143,40 +143,32 @@ def aimed(spec: Spec, capability: tuple[int, int]) -> Spec:
 
 def launch(factory: Factory, spec: Spec, items: int, arguments: tuple[Any, ...], stream: int, device: int) -> None:
     """Run on a GPU, on the stream with a handle, what `factory` says a thread does for each of `items` numbers."""
-    ready(factory, spec, items, (), arguments, device)(stream, ())
+    go = ready(factory, spec, items, (), arguments, device)
+    with current(device):
+        go(queue_of(stream))
 
 
 def ready(
     factory: Factory, spec: Spec, items: int, addresses: tuple[int, ...], numbers: tuple[Any, ...], device: int
-) -> Callable[[int, Sequence[int]], None]:
-    """Return what launches a kernel with these numbers, on a stream, and with as many addresses before them.
+) -> Callable[..., None]:
+    """Return what launches a kernel with these numbers, in a queue of the current GPU, after as many addresses.
 
     What does not change is packed once, and each launch copies it and adds the addresses. All arguments are integers of
     64 bits, and the first is the number of items: a kernel that counts with 32 bits reads half of it.
     """
     kernel = _loaded(factory, spec, template((*addresses, *numbers)), items < NARROW, device)
     blocks, block, send = min(-(-items // BLOCK), BLOCKS), BLOCK, tools().driver.cuLaunchKernel
-    flat: list[int] = []
-    for given in numbers:
-        if type(given) is tuple:
-            flat += given
-        else:
-            flat.append(given)
+    flat = [word for given in numbers for word in (given if type(given) is tuple else (given,))]
     size = 8 * (1 + len(addresses) + len(flat))
     head = struct.Struct(f"<{7 + len(addresses)}q")  # five words for the driver, the size, and the first arguments
     packed = bytes(head.size) + struct.pack(f"<{len(flat)}q", *flat)
-    copy, write = (ctypes.c_int64 * (len(packed) // 8)).from_buffer_copy, head.pack_into
+    copy, write, addressof = (ctypes.c_int64 * (len(packed) // 8)).from_buffer_copy, head.pack_into, ctypes.addressof
 
-    def go(stream: int, addresses: Sequence[int]) -> None:
+    def go(queue: Any, *addresses: int) -> None:
         words = copy(packed)  # of this launch alone, as threads launch at the same time
-        at = ctypes.addressof(words)
+        at = addressof(words)
         write(words, 0, POINTER, at + 48, SIZE, at + 40, END, size, items, *addresses)
-        pushed = _push(device)
-        try:
-            result = send(kernel, blocks, 1, 1, block, 1, 1, 0, _queue(stream), 0, at)
-        finally:
-            if pushed:
-                _pop()
+        result = send(kernel, blocks, 1, 1, block, 1, 1, 0, queue, 0, at)
         if result[0]:
             _done(result)
 
@@ -185,12 +177,21 @@ def ready(
 
 def clear(address: int, size: int, stream: int, device: int) -> None:
     """Set memory to zero, in the order of a stream."""
-    pushed = _push(device)
-    try:
-        _done(tools().driver.cuMemsetD8Async(address, 0, size, _queue(stream)))
-    finally:
-        if pushed:
-            _pop()
+    go = clearing(size)
+    with current(device):
+        go(queue_of(stream), address)
+
+
+def clearing(size: int) -> Callable[[Any, int], None]:
+    """Return what sets so many bytes to zero, in a queue of the current GPU."""
+    send = tools().driver.cuMemsetD8Async
+
+    def go(queue: Any, address: int) -> None:
+        result = send(address, 0, size, queue)
+        if result[0]:
+            _done(result)
+
+    return go
 
 
 def read(address: int, size: int, stream: int, device: int) -> bytes:
@@ -198,8 +199,8 @@ def read(address: int, size: int, stream: int, device: int) -> bytes:
     driver, host = tools().driver, bytearray(size)
     with current(device):
         buffer = (ctypes.c_char * size).from_buffer(host)
-        _done(driver.cuMemcpyDtoHAsync(ctypes.addressof(buffer), address, size, _queue(stream)))
-        _done(driver.cuStreamSynchronize(_queue(stream)))
+        _done(driver.cuMemcpyDtoHAsync(ctypes.addressof(buffer), address, size, queue_of(stream)))
+        _done(driver.cuStreamSynchronize(queue_of(stream)))
     return bytes(host)
 
 
@@ -219,7 +220,7 @@ def is_capturing(stream: int, device: int) -> bool:
     """Tell whether a stream's work is being recorded for a graph."""
     driver = tools().driver
     with current(device):
-        (status,) = _done(driver.cuStreamIsCapturing(_queue(stream)))[:1]
+        (status,) = _done(driver.cuStreamIsCapturing(queue_of(stream)))[:1]
     return bool(status != driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
 
@@ -288,15 +289,15 @@ def _done(result: tuple[Any, ...]) -> tuple[Any, ...]:
 @contextlib.contextmanager
 def current(device: int) -> Iterator[None]:
     """Make a GPU the current one, and then the one that was."""
-    pushed = _push(device)
+    pushed = push(device)
     try:
         yield
     finally:
         if pushed:
-            _pop()
+            pop()
 
 
-def _push(device: int) -> bool:
+def push(device: int) -> bool:
     """Make a GPU's own context the current one, unless one of this GPU is; return whether it was not."""
     driver = tools().driver
     status, found = driver.cuCtxGetDevice()
@@ -306,7 +307,8 @@ def _push(device: int) -> bool:
     return True
 
 
-def _pop() -> None:
+def pop() -> None:
+    """Make the GPU current that was before `push`."""
     _done(tools().driver.cuCtxPopCurrent())
 
 
@@ -322,7 +324,7 @@ def _loaded(factory: Factory, spec: Spec, template: Template, narrow: bool, devi
 
 
 @functools.lru_cache(maxsize=256)
-def _queue(handle: int) -> Any:
+def queue_of(handle: int) -> Any:
     """Return what functions of the driver take for a stream."""
     return tools().driver.CUstream(handle or LEGACY)
 

@@ -15,20 +15,21 @@ from numba.core import cgutils
 from numpy import int64
 
 from stnkit.kernels.compiler.expressions import is_gpu
-from stnkit.kernels.compiler.jit import intrinsic, leaf
-from stnkit.kernels.cpu.grids import finite_tangent
+from stnkit.kernels.compiler.jit import View, intrinsic, leaf
 from stnkit.kernels.cpu.loops import clear_bars, fill, grid_cotangent, image_cotangent
 from stnkit.kernels.cpu.order import differentiate
 from stnkit.kernels.cpu.tangents import double_vjp_point, fill_jvp
 from stnkit.kernels.cpu.tile import finish_bars, locate_all, lowest, settle_far, shares, stage_coordinate, stage_dot
 from stnkit.kernels.cuda.maps import put_map
+from stnkit.kernels.cuda.merging import add_nothing, add_together, matches
+from stnkit.kernels.cuda.numbering import located, task, warp_slot, whole_warps
 from stnkit.kernels.cuda.warp import group_total
 from stnkit.kernels.leaves.maps import stage_lattice_point, stage_thin_plate
-from stnkit.kernels.leaves.places import locations, own
-from stnkit.kernels.leaves.sources import normalized
+from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.stage import PITCH, slot
 from stnkit.kernels.leaves.taps import stage_taps
-from stnkit.kernels.simd.lanes import lanes, width
+from stnkit.kernels.simd.lanes import lanes, load, width
+from stnkit.kernels.simd.triples import put_triple
 from stnkit.spec import THIN_PLATE_SPLINE
 
 ROWS = 72  # more than any stage has; what is not used is not kept
@@ -49,42 +50,6 @@ def _hold(context, builder, signature, args):
     block = cgutils.alloca_once(builder, ir.ArrayType(number, ROWS * (1 if is_gpu(context) else PITCH)))
     block.align = VECTOR  # which lanes that are kept here may count on
     return builder.bitcast(block, number.as_pointer())
-
-
-def split(i: Any, n: Any) -> tuple[Any, Any]:
-    """Return quotient and remainder of two numbers that are not negative, in the type of the first."""
-    return i // n, i % n
-
-
-@intrinsic(split, lambda i, n: types.UniTuple(i, 2))
-def _split(context, builder, signature, args):
-    i, n = args[0], context.cast(builder, args[1], signature.args[1], signature.args[0])
-    return context.make_tuple(builder, signature.return_type, [builder.udiv(i, n), builder.urem(i, n)])
-
-
-@leaf
-def task(i, points, groups, spec):
-    """Return batch item, location and group of channels of task number `i`."""
-    if spec.interleaved:
-        i, group = split(i, groups)
-        n, p = split(i, points)
-    else:
-        i, p = split(i, points)
-        n, group = split(i, groups)
-    return int64(n), p, int64(group)
-
-
-@leaf
-def located(p, size, spec):
-    """Return where location number `p` of the output at hand stands in the whole one: (z, y, x)."""
-    z, y, x = type(p)(0), type(p)(0), p
-    if spec.ndim > 1:
-        y, x = split(p, own(size, 2, spec))
-    if spec.ndim > 2:
-        z, y = split(y, own(size, 1, spec))
-    if spec.placed:
-        return z + size[3], y + size[4], x + size[5]
-    return z, y, x
 
 
 @leaf
@@ -129,11 +94,23 @@ def turn(c, spec):
 
 
 @leaf
+def every(channels, many, spec):
+    """Return how many channels there are: of triples the compiler knows, and makes no loop."""
+    return int64(width(many)) if spec.triples else channels
+
+
+@leaf
 def sample(i, out, image, source, fills, raws, channels, group, groups, size, extent, like, index_like, spec):
-    """Interpolate one location, in one group of `group` channels."""
-    n, p, part = task(i, locations(size, spec), groups, spec)
+    """Interpolate one location, in one group of `group` channels; of whole warps, `groups` is as in `scatter`."""
+    if spec.together:
+        n, p, part, _ = whole_warps(i, groups, channels, group, locations(size, spec))
+    else:
+        n, p, part = task(i, locations(size, spec), groups, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, located(p, size, spec), source, size, extent, image.strides, like, spec)
+    if spec.triples:
+        fill_triple(out, image, fills, raws, tile, n, int64(i) - n * groups, size, extent, like, spec)
+        return
     fill_group(out, image, fills, raws, tile, n, p, part, channels, group, extent, like, spec)
 
 
@@ -160,6 +137,16 @@ def fill_group(out, image, fills, raws, tile, n, p, part, channels, group, exten
         a, b = turn(c, spec)
         fill(out, to, image, at, fills, raws, tile, a, b, none, like, many, spec)
         c += width(many)
+
+
+@leaf
+def fill_triple(out, image, fills, raws, tile, n, row, size, extent, like, spec):
+    """Interpolate the three channels of the location that is staged, and write them with the warp's others."""
+    many, none, own = lanes(like, spec), (int64(0), int64(0)), hold(raws[0])
+    at, to = n * image.strides[0] + lowest(image.strides, extent, spec), n * out.strides[0]
+    fill(View(own, out.strides), int64(0), image, at, fills, raws, tile, none[0], none[1], none, like, many, spec)
+    step = int64(width(many))
+    put_triple(out.memory, to + row * step, to + locations(size, spec) * step, load(own, int64(0), many))
 
 
 @leaf
@@ -190,8 +177,12 @@ def scatter(
     """Add one location's cotangent to the image's, in one group of `group` channels.
 
     Weights are those of the tangent of its coordinates, if there is one, or differentiated to an order on each axis.
+    Of whole warps, `groups` is how many locations a batch item has once it is filled up to these.
     """
-    n, p, part = task(i, locations(size, spec), groups, spec)
+    if spec.together:
+        n, p, part, there = whole_warps(i, groups, channels, group, locations(size, spec))
+    else:
+        n, p, part = task(i, locations(size, spec), groups, spec)
     at_xyz = located(p, size, spec)
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image_bar.strides, like, spec)
@@ -199,29 +190,22 @@ def scatter(
         stage_motion(tile, n, at_xyz, source, source_dot, size, extent, like, spec)
     if spec.source_bar:
         differentiate(tile, int64(1), order, size, extent, like, spec)
+    found = int64(0)
+    if spec.together:
+        add_nothing(tile, not there, spec)
+        found = matches(tile, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
     at = n * image_bar.strides[0] + lowest(image_bar.strides, extent, spec)
     to = n * out_bar.strides[0] + int64(p) * out_bar.strides[2]
-    c, last = part * group, min(part * group + group, channels)
+    c, last = part * group, min(part * group + group, every(channels, many, spec))
     while c < last:
         a, b = turn(c, spec)
-        image_cotangent(
-            image_bar, at, out_bar, to, tile, a, b, none, many, bool(1) if spec.source_dot else bool(0), spec
-        )
+        if spec.together:
+            add_together(image_bar, at, out_bar, to, tile, found, c, many, spec)
+        else:
+            bent = bool(1) if spec.source_dot else bool(0)
+            image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bent, spec)
         c += width(many)
-
-
-@leaf
-def warp_slot(i, rows, points, spec):
-    """Return batch item, location, the thread's place in the location's group, and whether all of these exist.
-
-    `rows` is how many locations a batch item has once it is filled up to whole warps: every thread of a warp is needed
-    where they add up. A thread without a location does the last one, and adds nothing.
-    """
-    i, place = split(i, int64(spec.group))
-    n, p = split(i, rows)
-    there = p < points
-    return int64(n), p if there else type(p)(points - 1), int64(place), there
 
 
 @leaf
@@ -238,16 +222,22 @@ def sample_vjp(
     tile = shares(hold(like), hold(index_like), spec)
     stage(tile, n, at_xyz, source, size, extent, image.strides, like, spec)
     many, none = lanes(like, spec), (int64(0), int64(0))
-    plane = lowest(image.strides, extent, spec)
+    channels, plane = every(channels, many, spec), lowest(image.strides, extent, spec)
     clear_bars(tile, int64(1), spec)
-    for m in range(n * repeat, n * repeat + repeat if there else n * repeat):
+    together, found = spec.image_bar and spec.together, int64(0)
+    if together:
+        add_nothing(tile, not there, spec)
+        found = matches(tile, spec)
+    for m in range(n * repeat, n * repeat + repeat if there or together else n * repeat):
         at = m * image.strides[0] + plane
         to = m * out_bar.strides[0] + int64(p) * out_bar.strides[2]
         c = slot_at * width(many)
         while c < channels:
             a, b = turn(c, spec)
             grid_cotangent(image, at, fills, out_bar, to, tile, a, b, none, like, many, spec)
-            if spec.image_bar:  # last: no read moves ahead of it
+            if together:
+                add_together(image_bar, at, out_bar, to, tile, found, c, many, spec)
+            elif spec.image_bar:  # last: no read moves ahead of it
                 image_cotangent(image_bar, at, out_bar, to, tile, a, b, none, many, bool(0), spec)
             c += width(many) * int64(spec.group)
     hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, extent, like, spec)
@@ -301,33 +291,3 @@ def hand_over(i, source_bar, tile, source, n, p, at_xyz, slot_at, there, size, e
         to = n * source_bar.strides[0] + int64(p) * int64(spec.ndim)
         for axis in range(spec.ndim):
             source_bar.memory[to + axis] = tile.bars[slot(axis, int64(0))]
-
-
-@leaf
-def grid(i, out, source, size, like, spec):
-    """Write the coordinates that a source gives for one location."""
-    n, p = split(i, locations(size, spec))
-    at = located(p, size, spec)
-    for axis in range(spec.ndim):
-        out[int64(i) * spec.ndim + axis] = normalized(source, int64(n), at, size, axis, like, spec)
-
-
-@leaf
-def grid_jvp(i, out, source, source_dot, size, like, spec):
-    """Write the tangents of the coordinates that a map gives for one location."""
-    n, p = split(i, locations(size, spec))
-    at = located(p, size, spec)
-    for axis in range(spec.ndim):
-        out[int64(i) * spec.ndim + axis] = finite_tangent(source, source_dot, int64(n), at, size, axis, like, spec)
-
-
-@leaf
-def grid_vjp(i, partial, grid_bar, source, rows, size, like, spec):
-    """Sum one location's cotangent to the warp's part of that of the map."""
-    points = locations(size, spec)
-    n, p, _, there = warp_slot(i, rows, points, spec)
-    tile = shares(hold(like), hold(int64(0)), spec)
-    at = (n * points + int64(p)) * spec.ndim
-    for axis in range(spec.ndim):
-        tile.bars[slot(axis, int64(0))] = grid_bar[at + axis]
-    put_map(i, partial, tile, source, n, located(p, size, spec), there, size, like, spec)

@@ -5,14 +5,12 @@ On a CPU, where the threads of a GPU are tried one after another, a warp is one 
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 
 from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.compiler.jit import intrinsic
-
-I32, F32 = ir.IntType(32), ir.FloatType()
-WARP = 32
+from stnkit.kernels.simd.gpu_words import WARP, WORD, shuffled, thread_of_warp
+from stnkit.kernels.simd.vectors import is_lanes
 
 
 def warp_size() -> int:
@@ -30,6 +28,22 @@ def group_total(x: Any, spec: Any) -> Any:
     return x
 
 
+def before(x: Any) -> Any:
+    """Return the number of the thread before, or its lanes; all threads of the warp must be here.
+
+    The first one gets those of the last.
+    """
+    return x
+
+
+def matched(left: Any, right: Any) -> int:
+    """Return 1 if `left` is the `right` of the thread before, and not negative, plus 2 if the next one's is like that.
+
+    All threads of the warp must be here.
+    """
+    return 0
+
+
 @intrinsic(warp_size, lambda: types.int64)
 def _warp_size(context, builder, signature, args):
     return context.get_constant(types.int64, WARP if is_gpu(context) else 1)
@@ -45,25 +59,41 @@ def _group_total(context, builder, signature, args):
     return _total(builder, args[0], signature.args[1].spec.group) if is_gpu(context) else args[0]
 
 
+@intrinsic(before, lambda x: x)
+def _before(context, builder, signature, args):
+    value = args[0]
+    if not is_gpu(context):
+        return value
+    if not is_lanes(signature.args[0]):
+        return shuffled(builder, "idx", value, _beside(builder, -1))
+    for lane in map(WORD, range(value.type.count)):
+        part = shuffled(builder, "idx", builder.extract_element(args[0], lane), _beside(builder, -1))
+        value = builder.insert_element(value, part, lane)
+    return value
+
+
+@intrinsic(matched, lambda left, right: types.int32)
+def _matched(context, builder, signature, args):
+    if not is_gpu(context):
+        return WORD(0)
+    (left, right), thread = args, thread_of_warp(builder)
+    found = WORD(0)
+    for bit, (own, other, step, end) in enumerate(((left, right, -1, 0), (right, left, 1, WARP - 1))):
+        alike = builder.icmp_signed("==", own, shuffled(builder, "idx", other, _beside(builder, step)))
+        alike = builder.and_(alike, builder.icmp_signed(">=", own, own.type(0)))
+        alike = builder.and_(alike, builder.icmp_signed("!=", thread, WORD(end)))
+        found = builder.or_(found, builder.shl(builder.zext(alike, WORD), WORD(bit)))
+    return found
+
+
+def _beside(builder: Any, step: int) -> Any:
+    """Return the number of the thread before or after; the first and the last are neighbours here."""
+    return builder.and_(builder.add(thread_of_warp(builder), WORD(step)), WORD(WARP - 1))
+
+
 def _total(builder: Any, value: Any, threads: int) -> Any:
     """Add up by halves: each thread adds what the one 1, 2, 4, ... places away has."""
     for distance in (1, 2, 4, 8, 16):
         if distance < threads:
-            value = builder.fadd(value, _exchange(builder, value, distance))
+            value = builder.fadd(value, shuffled(builder, "bfly", value, WORD(distance)))
     return value
-
-
-def _exchange(builder: Any, value: Any, distance: int) -> Any:
-    """Return the number of the thread whose place differs in the bit `distance`; its 32-bit halves go one by one."""
-    if value.type == F32:
-        code = ir.FunctionType(F32, [I32, F32, I32, I32])
-        shuffle = builder.module.declare_intrinsic("llvm.nvvm.shfl.sync.bfly.f32", (), code)
-        return builder.call(shuffle, [I32(-1), value, I32(distance), I32(WARP - 1)])
-    word = ir.IntType(64)
-    bits = builder.bitcast(value, word)
-    low, high = builder.trunc(bits, I32), builder.trunc(builder.lshr(bits, word(32)), I32)
-    code = ir.FunctionType(I32, [I32, I32, I32, I32])
-    shuffle = builder.module.declare_intrinsic("llvm.nvvm.shfl.sync.bfly.i32", (), code)
-    low, high = (builder.call(shuffle, [I32(-1), half, I32(distance), I32(WARP - 1)]) for half in (low, high))
-    bits = builder.or_(builder.zext(low, word), builder.shl(builder.zext(high, word), word(32)))
-    return builder.bitcast(bits, value.type)

@@ -1,4 +1,4 @@
-"""What is spelled out in the language of NVIDIA's assembler: whole words of a GPU's memory, and reductions to it.
+"""What is spelled out for NVIDIA's assembler: whole words of a GPU's memory, reductions to it, exchange in a warp.
 
 Its compiler reads and writes vectors of numbers shorter than 32 bits in several pieces, and sees through what calls
 them words. And it makes an atomic addition whose result nobody takes wait for that result: `red` gives none.
@@ -8,7 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 
-WORD, ADDRESS = ir.IntType(32), ir.IntType(64)
+WORD, ADDRESS, SINGLE = ir.IntType(32), ir.IntType(64), ir.FloatType()
+WARP = 32  # threads that go in step
 PLACE = "{{ .reg .u64 a; cvta.to.global.u64 a, ${}; {} }}"  # an address, and what is done there
 
 
@@ -41,6 +42,31 @@ def reduce(builder: Any, operation: str, where: Any, parts: list[Any]) -> None:
     code = PLACE.format(0, f"red.global.{operation} [a], {_registers(len(parts), 1)};")
     kind = ir.FunctionType(ir.VoidType(), [ADDRESS, *(part.type for part in parts)])
     builder.asm(kind, code, ",".join(["l", *given]), [builder.ptrtoint(where, ADDRESS), *parts], True)
+
+
+def thread_of_warp(builder: Any) -> Any:
+    """Return the number of a thread in its warp."""
+    code = ir.FunctionType(WORD, [])
+    return builder.call(builder.module.declare_intrinsic("llvm.nvvm.read.ptx.sreg.laneid", (), code), [])
+
+
+def shuffled(builder: Any, how: str, value: Any, other: Any) -> Any:
+    """Return what another thread of the warp has, all of which must be here, word by word.
+
+    `idx` takes the number of the thread, and `bfly` the bits in which it differs.
+    """
+    if isinstance(value.type, ir.IntType) and value.type.width < WORD.width:
+        return builder.trunc(shuffled(builder, how, builder.zext(value, WORD), other), value.type)
+    if value.type in (SINGLE, WORD):
+        kind = "f32" if value.type == SINGLE else "i32"
+        code = ir.FunctionType(value.type, [WORD, value.type, WORD, WORD])
+        shuffle = builder.module.declare_intrinsic(f"llvm.nvvm.shfl.sync.{how}.{kind}", (), code)
+        return builder.call(shuffle, [WORD(-1), value, other, WORD(WARP - 1)])
+    bits = builder.bitcast(value, ADDRESS)
+    low, high = builder.trunc(bits, WORD), builder.trunc(builder.lshr(bits, ADDRESS(32)), WORD)
+    low, high = (shuffled(builder, how, half, other) for half in (low, high))
+    bits = builder.or_(builder.zext(low, ADDRESS), builder.shl(builder.zext(high, ADDRESS), ADDRESS(32)))
+    return builder.bitcast(bits, value.type)
 
 
 def _suffix(words: int) -> str:

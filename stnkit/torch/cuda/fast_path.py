@@ -7,7 +7,6 @@ and a repeated one only allocates, and launches with the addresses of the tensor
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +23,6 @@ from stnkit.torch.run import on_views
 
 Options = dict[str, Any]
 FastCall = Callable[..., Any]
-Step = Callable[[list[Any], list[int], int], None]  # takes what owns each buffer, where it begins, and the stream
 
 
 class BufferOffset(NamedTuple):
@@ -129,6 +127,20 @@ def learned(
     return tuple(made) if several else made[0], replay
 
 
+CALL = """\
+def call({given}, *_):
+    stream = interop.stream({index})
+    queue = queue_of(stream)
+    pushed = push({index})
+    try:
+        {steps}
+        return {results}
+    finally:
+        if pushed:
+            pop()
+"""
+
+
 def _replay(
     trace: LaunchTrace,
     tensors: Sequence[torch.Tensor],
@@ -136,64 +148,56 @@ def _replay(
     several: bool,
     where: torch.device,
 ) -> FastCall:
-    """Return what does the steps of a trace with as many other tensors, the first of its arguments."""
+    """Return what does the steps of a trace with as many other tensors, the first of its arguments.
+
+    The steps are written one after another as a function of Python: a call of one for each would take about as long as
+    what they do. A buffer that no later step needs is let go of.
+    """
     count, index = len(tensors), where.index or 0
     finals = [NO_RESULT if result is None else _result(trace, result) for result in results]
     finished = _finished(trace, {final.buffer for final in finals})
-    steps: list[tuple[Step, list[int]]] = []
-    buffers = itertools.count(1 + count)
-    for (kind, *given), done in zip(trace.steps, finished, strict=True):
+    names: Options = {"torch": torch, "interop": interop, "part": _part}
+    names |= {"push": runtime.push, "pop": runtime.pop, "queue_of": runtime.queue_of}
+    starts = ["0", *(f"b{n}.data_ptr()" for n in range(1, 1 + count))]  # where each buffer begins
+    steps: list[str] = []
+    for at, ((kind, *given), done) in enumerate(zip(trace.steps, finished, strict=True)):
+        new, go = f"b{len(starts)}", f"go{at}"
         if kind == "empty":
-            shape, strides = _owned(finals, next(buffers), given[0])
-            new, like = _allocator(shape, strides, given[1], where, tensors)
-            step = _empty(new, like)
+            shape, strides = _owned(finals, len(starts), given[0])
+            names[go], like = _allocator(shape, strides, given[1], where, tensors)
+            steps.append(f"{new} = torch.empty_like(b{like})" if like else f"{new} = {go}()")
+            starts.append(f"{new}.data_ptr()")
         elif kind == "constant":
-            next(buffers)
-            kept = _kept(given[0], where)
-            step = _constant(kept)
+            names[go] = _kept(given[0], where)
+            steps.append(f"{new} = {go}(stream)")
+            starts.append(f"{new}.address")
         elif kind == "clear":
-            step = _clear(given[0], given[1], index)
+            names[go] = runtime.clearing(given[1])
+            steps.append(f"{go}(queue, {_written(given[0], starts)})")
         else:
             factory, spec, items, addresses, numbers = given[0]
-            go, picked = runtime.ready(factory, spec, items, addresses, numbers, index), _picked(given[1])
-            step = _launch(go, picked)
-        steps.append((step, done))
-    is_short = [step[0] for step in trace.steps] == ["empty", "constant", "launch"]
-    if is_short and count == 2 and finals == [Result(3, None)]:
-        return _sampling(new, like, kept, go, picked, index)
-
-    def call(*given: Any) -> Any:
-        stream = interop.stream(index)
-        owners: list[Any] = [None, *given[:count]]
-        starts = [0, *[tensor.data_ptr() for tensor in given[:count]]]
-        for step, done in steps:
-            step(owners, starts, stream)
-            for buffer in done:
-                owners[buffer] = None
-        made = [_part(owners[buffer], layout) if layout else owners[buffer] for buffer, layout in finals]
-        return tuple(made) if several else made[0]
-
+            names[go] = runtime.ready(factory, spec, items, addresses, numbers, index)
+            steps.append(f"{go}({', '.join(('queue', *(_written(place, starts) for place in given[1])))})")
+        steps += [f"del b{buffer}" for buffer in done]
+    made = []
+    for number, (buffer, layout) in enumerate(finals):
+        names[f"layout{number}"] = layout
+        made.append(f"part(b{buffer}, layout{number})" if layout else f"b{buffer}" if buffer else "None")
+    text = CALL.format(
+        given=", ".join(f"b{n}" for n in range(1, 1 + count)),
+        index=index,
+        steps="\n        ".join(steps or ["pass"]),
+        results=f"({', '.join(made)},)" if several else made[0],
+    )
+    exec(compile(text, __file__, "exec"), names)  # of numbers and names of its own alone
+    call: FastCall = names["call"]
     return call
 
 
-def _sampling(
-    new: Callable[[], torch.Tensor],
-    like: int,
-    kept: Callable[[int], DeviceArray],
-    go: Callable[[int, Sequence[int]], None],
-    picked: Callable[[Sequence[int]], Sequence[int]],
-    index: int,
-) -> FastCall:
-    """Return the same for what a sampler does most: it allocates its result, and launches one kernel."""
-
-    def call(image: torch.Tensor, source: torch.Tensor, *_: Any) -> torch.Tensor:
-        stream = interop.stream(index)
-        out = torch.empty_like(source if like == 2 else image) if like else new()
-        fill = kept(stream)
-        go(stream, picked((0, image.data_ptr(), source.data_ptr(), out.data_ptr(), fill.address)))
-        return out
-
-    return call
+def _written(place: BufferOffset, starts: list[str]) -> str:
+    """Return an address as an expression."""
+    start = starts[place.buffer]
+    return f"{start} + {place.offset}" if place.offset else start
 
 
 def _owned(finals: list[Result], buffer: int, shape: Shape) -> tuple[Shape, Shape]:
@@ -229,15 +233,6 @@ def _allocator(
     return new, likes[0] if likes and _is_dense(shape, strides) else 0
 
 
-def _empty(new: Callable[[], torch.Tensor], like: int) -> Step:
-    def step(owners: list[Any], starts: list[int], stream: int) -> None:
-        tensor = torch.empty_like(owners[like]) if like else new()
-        owners.append(tensor)
-        starts.append(tensor.data_ptr())
-
-    return step
-
-
 def _kept(values: np.ndarray, where: torch.device) -> Callable[[int], DeviceArray]:
     """Return what gives a constant on a stream; that of the stream which was asked for last is at hand."""
     last: tuple[int, DeviceArray] | None = None
@@ -253,38 +248,6 @@ def _kept(values: np.ndarray, where: torch.device) -> Callable[[int], DeviceArra
         return found
 
     return kept
-
-
-def _constant(kept: Callable[[int], DeviceArray]) -> Step:
-    def step(owners: list[Any], starts: list[int], stream: int) -> None:
-        found = kept(stream)
-        owners.append(found)
-        starts.append(found.address)
-
-    return step
-
-
-def _clear(at: BufferOffset, size: int, index: int) -> Step:
-    buffer, offset = at
-
-    def step(owners: list[Any], starts: list[int], stream: int) -> None:
-        runtime.clear(starts[buffer] + offset, size, stream, index)
-
-    return step
-
-
-def _picked(places: list[BufferOffset]) -> Callable[[Sequence[int]], Sequence[int]]:
-    """Return what finds addresses among those where buffers begin."""
-    if len(places) < 2 or any(place.offset for place in places):
-        return lambda starts: [starts[buffer] + offset for buffer, offset in places]
-    return operator.itemgetter(*(place.buffer for place in places))
-
-
-def _launch(go: Callable[[int, Sequence[int]], None], picked: Callable[[Sequence[int]], Sequence[int]]) -> Step:
-    def step(owners: list[Any], starts: list[int], stream: int) -> None:
-        go(stream, picked(starts))
-
-    return step
 
 
 def _finished(trace: LaunchTrace, kept: set[int]) -> list[list[int]]:
