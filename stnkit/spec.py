@@ -225,8 +225,9 @@ class Spec(NamedTuple):
 
     @property
     def stepped(self) -> bool:
-        """Whether planes have rows whose taps, if all are alive, are a stride apart: no padding brings one back."""
-        return self.paired and not self.interleaved and all(padding == ZEROS for padding in self.padding[1 : self.ndim])
+        """Whether planes have rows whose taps, if all are alive, are a stride apart but where bits say otherwise."""
+        outer = self.padding[1 : self.ndim]
+        return self.paired and not self.interleaved and all(padding in (ZEROS, MASK) for padding in outer)
 
     @property
     def mapped(self) -> bool:

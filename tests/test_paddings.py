@@ -63,6 +63,32 @@ def test_masked(plain):
             assert got[1:4] == [1, middle, 9]
 
 
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_last_row_is_the_last_that_is_read(plain, dtype, d):
+    """A location in the last row reads none beyond it, where NaN stands in memory."""
+    whole = np.full((5,) * d, np.nan, dtype)
+    image = whole[(slice(0, 4),) * (d - 1)]
+    image[...] = np.random.default_rng(d).normal(size=image.shape)
+    grid = np.full((*(1,) * (d - 1), 16, d), 3, dtype)
+    grid[..., 0] = np.arange(16) % 4
+    options = {"mode": "bilinear", "padding_mode": "mask", "align_corners": True, "coords": "pixel"}
+    got = plain.grid_sample(image[None, None], grid[None], **options).ravel()
+    np.testing.assert_array_equal(got, image[(3,) * (d - 1)][np.arange(16) % 4])
+
+
+@pytest.mark.parametrize("padding", ["wrap", "zeros", "mask"])
+@pytest.mark.parametrize(("step", "start"), [(2.0**33 + 0.25, 0), (-(2.0**33) - 0.25, 15 * (2.0**33 + 0.25))])
+def test_a_row_of_a_map_that_is_far_at_one_end(plain, step, start, padding):
+    """Its locations read what those of a grid read that has their coordinates."""
+    image = np.arange(20.0).reshape(1, 1, 4, 5)
+    theta = np.array([[[step, 0, start], [0, 1, 0.5]]])
+    grid = np.stack(np.broadcast_arrays(step * np.arange(16.0) + start, np.arange(2.0)[:, None] + 0.5), axis=-1)[None]
+    options = {"mode": "bilinear", "padding_mode": padding, "align_corners": True, "coords": "pixel"}
+    expected = plain.grid_sample(image, grid, **options)
+    np.testing.assert_array_equal(plain.affine_sample(image, theta, (2, 16), **options), expected)
+
+
 def test_periods_of_one_pixel_less(plain):
     """The last pixel is where the first is; only within the image each is itself."""
     got = along(plain, [1, 3, 9], [-2, -1.5, -0.5, 0, 2, 2.5, 4, 5], padding_mode="periodic")

@@ -1,15 +1,21 @@
-"""Asking for the coordinates of the next tile while the pixels of one are read.
+"""Asking for the coordinates of the next tile while the pixels of one are read, and whether to ask for all of these.
 
 A tile's coordinates are read in one go, which no processor foresees: the next tile would begin with waiting for them.
 """
+
+from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, leaf, pointer
 from stnkit.kernels.cpu.call import SOURCE
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.places import own
+from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import width
 from stnkit.kernels.simd.neighbours import touch
 from stnkit.spec import TILE
+
+PROBE = 32  # locations, of which one is compared with the next
+NEAR = 32  # numbers, about as many as a line of the cache holds
 
 
 @leaf
@@ -36,3 +42,15 @@ def ask(coordinates, k, p, points, spec):
         for axis in range(spec.ndim):
             spread = axis * along if spec.apart else axis * width(points)
             touch(coordinates.memory, at + p * step + spread)
+
+
+@leaf
+def is_scattered(tile, count, spec):
+    """Tell whether many neighbouring locations of a tile read pixels that lie apart; in a map they come in rows."""
+    if spec.mapped or spec.interleaved or not (spec.paired or spec.nearest):
+        return False
+    probes, apart = count // PROBE, 0
+    for k in range(probes):
+        step = int64(tile.rows[slot(int64(0), k * PROBE + 1)]) - int64(tile.rows[slot(int64(0), k * PROBE)])
+        apart += 1 if step > NEAR or step < -NEAR else 0
+    return 4 * apart > probes

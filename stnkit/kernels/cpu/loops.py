@@ -13,7 +13,7 @@ from typing import Any
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, pointer
-from stnkit.kernels.cpu.ahead import ask, coming
+from stnkit.kernels.cpu.ahead import ask, coming, is_scattered
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
     COTANGENT,
@@ -120,11 +120,12 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, after, points, m
         outer, inner = (count, wide) if spec.interleaved else (wide, count)
         number = tile.weights[0]
         large = spec.interleaved or not spec.paired or wide * image.strides[1] > NEARBY
+        scattered = is_scattered(tile, count, spec)
         for a in range(outer):
             b = int64(0)
             while b + width(many) <= vectored(inner, spec):
                 if large:
-                    prefetch_ahead(image, at, tile, a, b, cs, bool(1), points, spec)
+                    prefetch_ahead(image, at, tile, a, b, cs, bool(1), scattered, points, spec)
                 ask(after, a, b, points, spec)
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec)
                 b += width(many)
@@ -140,18 +141,24 @@ def settled(cs, many, spec):
 
 
 @leaf
-def prefetch_ahead(image, at, tile, a, b, cs, next_too, points, spec):
+def prefetch_ahead(image, at, tile, a, b, cs, next_too, scattered, points, spec):
     """Ask for pixels that will be read in the order of a map, which no processor foresees.
 
     With `next_too` they are those of the next channel, if what a tile reads of it fits a cache; else those of locations
-    further on. Past the last location, what the stage held before is asked for, which does no harm.
+    further on. Past the last location, what the stage held before is asked for, which does no harm. Pixels of two among
+    the locations that are done at once are near those of the others, but if locations are `scattered`.
     """
     if spec.packed and not (spec.interleaved and b > 0):
         p, c = position(a, b, cs, spec)
         beside = next_too and spec.paired and not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
         plane = advanced(image.memory, at + (c + 1 if beside else c) * image.strides[1])
         for row in range(spec.rows):
-            prefetch(plane, tile.rows, slot(row, p if beside else p + PREFETCH_DISTANCE), points)
+            where = slot(row, p if beside else p + PREFETCH_DISTANCE)
+            prefetch(plane, tile.rows, where, points)
+            if scattered:
+                prefetch(plane, tile.rows, where + 1, points)
+                prefetch(plane, tile.rows, where + 2, points)
+                prefetch(plane, tile.rows, where + 3, points)
 
 
 @leaf
@@ -267,12 +274,12 @@ def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent
     for a in range(outer):
         b = int64(0)
         while spec.interleaved and b + width(many) <= vectored(inner, spec):
-            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
+            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
             if spec.rows > 2:  # to fewer, additions take so long that pixels come in time
-                prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), number, spec)
+                prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
@@ -297,7 +304,7 @@ def grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, points, 
     for a in range(outer):
         b = int64(0)
         while b + width(many) <= vectored(inner, spec):
-            prefetch_ahead(image, at, tile, a, b, cs, bool(1), points, spec)
+            prefetch_ahead(image, at, tile, a, b, cs, bool(1), bool(0), points, spec)
             grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, spec)
             b += width(many)
         while b < inner:

@@ -13,7 +13,7 @@ from stnkit.kernels.leaves.sources import lattice, pixel, tangent
 from stnkit.kernels.leaves.stage import row_stride, slot
 from stnkit.kernels.leaves.taps import stage_taps
 from stnkit.kernels.simd.squares import transpose
-from stnkit.spec import LANES, THIN_PLATE_SPLINE, TILE
+from stnkit.spec import AFFINE, LANES, THIN_PLATE_SPLINE, TILE
 
 LINE = 64  # bytes that a cache keeps together
 STRETCH = 16  # locations, of which a processor's registers hold no more
@@ -143,16 +143,21 @@ def stage_coordinates(tile, n, first, count, source, size, extent, like, spec):
         stage_lattice(tile.lattice, first, count, size, like, spec)
         stage_thin_plate(tile.coords, tile.lattice, source, n, count, like, spec)
         return locate_all(tile, count, extent, spec)
+    each = spec.source != AFFINE  # whose coordinates rise along a row, or fall, from one end to the other
     p = 0
     while p < count:
         z, y, x, length = run(first, p, count, size, spec)
         for i in range(stretched(length, spec)):
             at = (z, y, x + i)
-            far |= stage_coordinate(tile, p + i, int64(0), source, n, at, size, extent, like, spec)
+            far |= each & stage_coordinate(tile, p + i, int64(0), source, n, at, size, extent, like, spec)
             if spec.ndim > 1:
-                far |= stage_coordinate(tile, p + i, int64(1), source, n, at, size, extent, like, spec)
+                far |= each & stage_coordinate(tile, p + i, int64(1), source, n, at, size, extent, like, spec)
             if spec.ndim > 2:
-                far |= stage_coordinate(tile, p + i, int64(2), source, n, at, size, extent, like, spec)
+                far |= each & stage_coordinate(tile, p + i, int64(2), source, n, at, size, extent, like, spec)
+        if not each:
+            for axis in range(spec.ndim):
+                ends = tile.coords[slot(axis, p)], tile.coords[slot(axis, p + length - 1)]
+                far |= not (is_near(ends[0]) and is_near(ends[1]))
         p += length
     return far
 

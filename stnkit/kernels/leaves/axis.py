@@ -6,7 +6,7 @@ its derivative, so nothing upstairs derives anything again.
 """
 
 from stnkit.kernels.compiler.jit import floor, in_bounds, leaf, on_gpu, select
-from stnkit.kernels.leaves.padding import base, is_lost, neighbour, settle, stored
+from stnkit.kernels.leaves.padding import base, is_inside, is_lost, neighbour, settle, stored
 from stnkit.spec import (
     BILINEAR,
     FLOW,
@@ -140,14 +140,17 @@ def taps(x, n, padding, spec):
         indices = (select(alive, i, dead), select(other, j, dead), dead, dead)
         return indices, (one - t, t, zero, zero), (-one, one, zero, zero), none, slope
     lost = is_lost(x, n, padding, spec)
-    y, slope = settle(select(lost, zero, x), n, padding, spec)
+    known = spec.nearest and spec.near  # a lost one is then a number whose index may be any
+    y, slope = settle(x if known else select(lost, zero, x), n, padding, spec)
     i, down = whole(y, n)
     t = y - down
     slope = select(lost, zero, slope)
     if spec.nearest:
         up = spec.interp == SPLINE0 or (i & 1) == 1  # the other rounds half to even
         i = K(i + 1) if (t > T(0.5) or (t == T(0.5) and up)) else i
-        j = select(lost, dead, neighbour(base(i, n, padding, spec), n, padding, spec))
+        if not is_inside(padding, spec):
+            i = neighbour(base(i, n, padding, spec), n, padding, spec)
+        j = select(lost, dead, i)
         return (j, dead, dead, dead), (one, zero, zero, zero), none, none, zero
     i = base(K(i - 1), n, padding, spec)
     j0 = select(lost, dead, neighbour(i, n, padding, spec))

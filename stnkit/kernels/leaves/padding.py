@@ -71,6 +71,12 @@ def is_lost(x, n, padding, spec):
 
 
 @leaf
+def is_inside(padding, spec):
+    """Tell whether what is not lost lies from the first pixel to the last: its index needs no more than rounding."""
+    return padding == MASK and spec.arithmetic_dtype == FLOAT64
+
+
+@leaf
 def tame(x, n, padding, spec):
     """Move a far pixel coordinate, finite, to a near one that reads the same.
 
@@ -189,7 +195,9 @@ def neighbour(i, n, padding, spec):
     if padding == ZEROS or padding == ZEROS_MARGIN:
         return select(in_bounds(i, n), i, K(-1))
     if padding == BORDER or padding == BORDER_MARGIN or (spec.taps <= 2 and padding != WRAP):
-        return K(0) if i < 0 else (K(n - 1) if i >= n else i)
+        last = K(n - 1)
+        i = select(i < last, i, last)
+        return i if spec.taps <= 2 and is_inside(padding, spec) else select(i > 0, i, K(0))
     if padding == MASK:
         return mirrored(i, n)
     span = tap_period(n, padding, spec)

@@ -14,6 +14,7 @@ from stnkit.kernels.simd.lanes import all_zero, finite, full, gather, living, lo
 from stnkit.kernels.simd.neighbours import pairs, quads
 
 FORTH, BACK = 64, 128  # bits: the first tap of a pair reads its second pixel, or the second its first
+APART = 256  # bit: rows are not a stride apart, but one row twice
 MANY = 4  # lanes, which are so wide that a thread of a GPU has no registers for those of 16 taps
 FEW = 16  # taps, which a thread of a GPU has registers for, if not in so many lanes
 MOST = 6  # taps of an axis

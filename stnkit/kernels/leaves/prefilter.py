@@ -43,11 +43,9 @@ def find_coefficients(line, step, n, many, spec):
             gain = gain * ((T(1) - other) * (T(1) - T(1) / other))
         if spec.image_bar:
             weigh_ends(line, step, n, T(2), many, spec)
-        for i in range(n):
-            store(line, i * step, load(line, i * step, many) * gain)
-        recur(line, step, n, z, many, spec)
+        recur(line, step, n, z, gain, many, spec)
         if spec.degree > 3:
-            recur(line, step, n, other, many, spec)
+            recur(line, step, n, other, T(1), many, spec)
         if spec.image_bar:
             weigh_ends(line, step, n, T(0.5), many, spec)
 
@@ -61,12 +59,12 @@ def weigh_ends(line, step, n, factor, many, spec):
 
 
 @leaf
-def recur(line, step, n, z, many, spec):
-    """Filter a line by one pole, in both directions."""
-    before = first(line, step, n, z, many, spec)
+def recur(line, step, n, z, gain, many, spec):
+    """Filter a line, times a factor, by one pole, in both directions."""
+    before = first(line, step, n, z, gain, many, spec)
     store(line, int64(0), before)
     for i in range(1, n):
-        before = load(line, i * step, many) + before * z
+        before = load(line, i * step, many) * gain + before * z
         store(line, i * step, before)
     after = last(line, step, n, z, many, spec)
     store(line, (n - 1) * step, after)
@@ -86,28 +84,33 @@ def power(z, n):
 
 
 @leaf
-def first(line, step, n, z, many, spec):
-    """Return what the recursion forwards begins with: the sum of z**i times the number that stands i before it."""
+def first(line, step, n, z, gain, many, spec):
+    """Return what the recursion forwards begins with: the sum of z**i times the number that stands i before it.
+
+    Numbers are those of the line, times `gain`.
+    """
     T = type(z)
-    begin, end = load(line, int64(0), many), load(line, (n - 1) * step, many)
+    begin, end = load(line, int64(0), many) * gain, load(line, (n - 1) * step, many) * gain
     zi = z
     if spec.padding[0] != REFLECTION:
         total = begin
         for i in range(1, min(n, HORIZON)):
-            total = total + load(line, (n - i) * step, many) * zi
+            total = total + load(line, (n - i) * step, many) * gain * zi
             zi *= z
         return total * (T(1) / (T(1) - power(z, n)))
     if spec.align:
         zn = power(z, n - 1)
         total = begin + end * zn
         for i in range(1, min(n - 1, HORIZON)):
-            total = total + (load(line, i * step, many) + load(line, (n - 1 - i) * step, many) * zn) * zi
+            low, high = load(line, i * step, many) * gain, load(line, (n - 1 - i) * step, many) * gain
+            total = total + (low + high * zn) * zi
             zi *= z
         return total * (T(1) / (T(1) - zn * zn))
     zn = power(z, n)
     total = begin + end * zn
     for i in range(1, min(n, HORIZON)):
-        total = total + (load(line, i * step, many) + load(line, (n - 1 - i) * step, many) * zn) * zi
+        low, high = load(line, i * step, many) * gain, load(line, (n - 1 - i) * step, many) * gain
+        total = total + (low + high * zn) * zi
         zi *= z
     return begin + total * (z / (T(1) - zn * zn))
 

@@ -12,9 +12,9 @@ from stnkit.kernels.compiler.jit import leaf, select
 from stnkit.kernels.leaves.axis import couple, taps
 from stnkit.kernels.leaves.looped import looped_tap, looped_taps
 from stnkit.kernels.leaves.places import at_hand, couple_at_hand, held
-from stnkit.kernels.leaves.point import BACK, FORTH, corner, dead_bit, zero_weight_bit
+from stnkit.kernels.leaves.point import APART, BACK, FORTH, corner, dead_bit, zero_weight_bit
 from stnkit.kernels.leaves.stage import slot
-from stnkit.spec import FLOAT64
+from stnkit.spec import FLOAT64, MASK
 
 
 @leaf
@@ -55,7 +55,7 @@ def nearest(tile, p, axis, n, part, stride, padding, spec):
     K = type(tile.rows[0])
     (j, _, _, _), _, _, _, _ = taps(tile.coords[slot(axis, p)], K(n), padding, spec)
     j = at_hand(j, n, part, padding, spec)
-    return offset(j, part[0], stride), j
+    return row_offset(j, bool(1), part[0], stride), j
 
 
 @leaf
@@ -118,6 +118,11 @@ def stage_pair(tile, p, axis, n, part, padding, spec):
     tile.weights[slot(2 * axis + 1, p)] = t
     first = select(alive[0], K(0), K(dead_bit(axis, int64(0))))
     second = select(alive[1], K(0), K(dead_bit(axis, int64(1))))
+    if axis > 0 and padding == MASK and spec.stepped:
+        once = K(APART if n > 1 else 0)  # of one row, all are where it is
+        first = K(first | select(js[0] == js[1], once, K(0)))
+    if padding == MASK and not spec.placed:  # whose dead taps stand for pixels too
+        alive = bool(1), bool(1)
     return js, alive, K(first | second)
 
 
