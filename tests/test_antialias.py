@@ -421,7 +421,9 @@ def test_jax(plain, op):
             np.testing.assert_allclose(mine, other, rtol=0, atol=256 * rough)
         step = float(np.cbrt(EPS))
         # Finite differences are arrays of NumPy, which do not go with those of JAX.
-        check_grads(lambda s: function(2, x[:1], jnp.asarray(s)), (s[:1],), order=2, modes=("fwd", "rev"), eps=step)
+        check_grads(
+            jax.jit(lambda s: function(2, x[:1], jnp.asarray(s))), (s[:1],), order=2, modes=("fwd", "rev"), eps=step
+        )
         whole = function(2, x, s)
         np.testing.assert_allclose(jax.jit(lambda *a: function(2, *a))(x, s), whole, rtol=0, atol=16 * EPS)
         each = jax.vmap(lambda *a: function(2, *a))(x, s)

@@ -22,8 +22,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
 PAGES = {path.relative_to(DOCS / "pages").as_posix(): path for path in sorted((DOCS / "pages").rglob("*.md"))}
 TEXTS = {**PAGES, "README.md": README} if README.exists() else PAGES
-COMPILED = {  # those that pass tensors of torch or arrays of JAX, or say what a user waits for
-    "README.md", "quickstart.md", "guides/jax.md", "guides/torch.md", "guides/transformers.md",
+COMPILED = {  # those that pass tensors of torch or arrays of JAX, warp many pixels, or say what a user waits for
+    "README.md", "quickstart.md", "guides/jax.md", "guides/large.md", "guides/torch.md", "guides/transformers.md",
     "migrate/jax.md", "migrate/kornia.md", "migrate/torch.md",
 }  # fmt: skip
 IN_KERAS = ("guides/keras.md", "migrate/keras.md")  # which `in_keras` runs on every backend

@@ -69,7 +69,7 @@ def test_derivatives(plain, op):
         return maps.sample(plain, mine._replace(image=image, theta=theta))
 
     order = 2 if op == "projective" else 1  # the grid of the other is linear
-    check_grads(sample, (mine.image, mine.theta), order=order, modes=("fwd", "rev"), eps=STEP)
+    check_grads(jax.jit(sample), (mine.image, mine.theta), order=order, modes=("fwd", "rev"), eps=STEP)
     out, pull = jax.vjp(jax.jit(sample), mine.image, mine.theta)
     close(out, maps.sample(plain, given))
     close(pull(mine.cotangent), maps.sample_vjp(plain, given))

@@ -132,7 +132,7 @@ def test_derivatives_of_jax():
     np.random.seed(0)  # noqa: NPY002  # from which `check_grads` draws its directions
     with jax.enable_x64(True):
         a, b = jnp.asarray(drawn((2, 3))), jnp.asarray(drawn((3, 3)))
-        check_grads(lambda x, y: compose(invert(x), y), (a, b), order=2, modes=("fwd", "rev"))
+        check_grads(jax.jit(lambda x, y: compose(invert(x), y)), (a, b), order=2, modes=("fwd", "rev"))
         function = jax.jit(jax.vmap(lambda x: transforms.to_pixel(invert(x), (4, 5))))
         expected = transforms.to_pixel(invert(np.asarray(b)), (4, 5))
         np.testing.assert_allclose(function(b), expected, rtol=0, atol=64 * EPS)

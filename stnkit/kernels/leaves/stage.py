@@ -20,4 +20,4 @@ def row_stride():
 @leaf
 def slot(k, p):
     """Return where row `k` of the stage holds location `p`; unsigned, so that no index wraps around."""
-    return uint64(k * row_stride() + p)
+    return uint64(k + p) if on_gpu() else uint64(k * PITCH + p)  # `row_stride`, without a call of Python's

@@ -41,7 +41,9 @@ def width(like: Any) -> int:
 
 def load(memory: Any, at: Any, like: Any) -> Any:
     """Return one number of the memory, or as many neighbours as `like` has lanes."""
-    return memory[at] if not _many(like) else memory[int(at) : int(at) + len(like)].copy()
+    if isinstance(like, np.ndarray) and like.ndim:  # `_many`, of which a call takes as long as what it does
+        return memory[int(at) : int(at) + len(like)].copy()
+    return memory[at]
 
 
 def store(memory: Any, at: Any, value: Any) -> None:
