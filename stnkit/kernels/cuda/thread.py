@@ -24,11 +24,13 @@ from stnkit.kernels.cuda.maps import put_map
 from stnkit.kernels.cuda.merging import add_nothing, add_together, matches
 from stnkit.kernels.cuda.numbering import located, task, warp_slot, whole_warps
 from stnkit.kernels.cuda.warp import group_total
+from stnkit.kernels.leaves.formats import narrow
 from stnkit.kernels.leaves.maps import stage_lattice_point, stage_thin_plate
 from stnkit.kernels.leaves.places import locations
+from stnkit.kernels.leaves.point import blend, rows_in_order
 from stnkit.kernels.leaves.stage import PITCH, slot
 from stnkit.kernels.leaves.taps import stage_taps
-from stnkit.kernels.simd.lanes import lanes, load, width
+from stnkit.kernels.simd.lanes import lanes, load, store, width
 from stnkit.kernels.simd.triples import put_triple
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -133,10 +135,41 @@ def fill_group(out, image, fills, raws, tile, n, p, part, channels, group, exten
     at = n * image.strides[0] + lowest(image.strides, extent, spec)
     to = n * out.strides[0] + int64(p) * out.strides[2]
     c, last = part * group, min(part * group + group, channels)
+    if spec.paired and rows_in_order(tile, int64(0), like, spec):
+        fill_planes(out, to, image, at, tile, c, last, like, spec)
+        return
     while c < last:
         a, b = turn(c, spec)
         fill(out, to, image, at, fills, raws, tile, a, b, none, like, many, spec)
         c += width(many)
+
+
+@leaf
+def fill_planes(out, to, image, at, tile, c, last, like, spec):
+    """Interpolate planes c .. last - 1, with no dead tap; a few at once, so that all their reads are on the way."""
+    stored = image.memory[0]
+    step = out.strides[1]
+    while c + 2 < last:
+        v0 = plane_value(image, at, tile, c, like, spec)
+        v1 = plane_value(image, at, tile, c + 1, like, spec)
+        v2 = plane_value(image, at, tile, c + 2, like, spec)
+        store(out.memory, to + c * step, narrow(v0, stored, spec.image_dtype))
+        store(out.memory, to + (c + 1) * step, narrow(v1, stored, spec.image_dtype))
+        store(out.memory, to + (c + 2) * step, narrow(v2, stored, spec.image_dtype))
+        c += 3
+    if c < last:
+        store(out.memory, to + c * step, narrow(plane_value(image, at, tile, c, like, spec), stored, spec.image_dtype))
+        c += 1
+    if c < last:
+        store(out.memory, to + c * step, narrow(plane_value(image, at, tile, c, like, spec), stored, spec.image_dtype))
+
+
+@leaf
+def plane_value(image, at, tile, c, like, spec):
+    """Interpolate plane `c` at the location that is staged, which has no dead tap."""
+    plane, none = at + c * image.strides[1], type(like)(0)
+    value, _, _, _ = blend(image, spec.image_dtype, plane, none, tile, int64(0), bool(1), like, like, spec.reading)
+    return value
 
 
 @leaf
