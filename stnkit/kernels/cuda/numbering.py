@@ -65,7 +65,10 @@ def whole_warps(i, rows, channels, group, points):
 
 @leaf
 def located(p, size, spec):
-    """Return where location number `p` of the output at hand stands in the whole one: (z, y, x)."""
+    """Return where location number `p` of the output at hand stands in the whole one: (z, y, x).
+
+    Of a grid without gaps, which is walked as one long row, nothing is divided.
+    """
     z, y, x = type(p)(0), type(p)(0), p
     if spec.ndim > 1 and p >= own(size, 2, spec):
         y, x = split(p, own(size, 2, spec))
