@@ -47,9 +47,9 @@ def in_warps(call: Sampling, spec: Spec, adds: bool) -> Spec:
 
 
 def in_rows(call: Sampling, spec: Spec) -> Spec:
-    """Return a spec by which a thread reads bilinear planes row by row, two neighbours each."""
+    """Return a spec by which a thread reads bilinear planes, or three channels, row by row, two pixels each."""
     rows = spec._replace(packed=call.spec.packed)
-    return rows if rows.paired and not rows.interleaved else spec
+    return rows if rows.paired and (rows.triples or not rows.interleaved) else spec
 
 
 def grouped(call: Sampling, spec: Spec) -> Spec:

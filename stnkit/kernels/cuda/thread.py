@@ -30,7 +30,7 @@ from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import blend, rows_in_order
 from stnkit.kernels.leaves.stage import PITCH, slot
 from stnkit.kernels.leaves.taps import stage_taps
-from stnkit.kernels.simd.lanes import lanes, load, store, width
+from stnkit.kernels.simd.lanes import full, lanes, load, store, width
 from stnkit.kernels.simd.triples import put_triple
 from stnkit.spec import THIN_PLATE_SPLINE
 
@@ -167,8 +167,14 @@ def fill_planes(out, to, image, at, tile, c, last, like, spec):
 @leaf
 def plane_value(image, at, tile, c, like, spec):
     """Interpolate plane `c` at the location that is staged, which has no dead tap."""
-    plane, none = at + c * image.strides[1], type(like)(0)
-    value, _, _, _ = blend(image, spec.image_dtype, plane, none, tile, int64(0), bool(1), like, like, spec.reading)
+    return plain_value(image, at + c * image.strides[1], tile, like, like, spec)
+
+
+@leaf
+def plain_value(image, at, tile, like, many, spec):
+    """Interpolate what begins at `at`, one number or as many as `many` has lanes, where no tap is dead."""
+    none = full(type(like)(0), many)
+    value, _, _, _ = blend(image, spec.image_dtype, at, none, tile, int64(0), bool(1), like, many, spec.reading)
     return value
 
 
@@ -177,7 +183,10 @@ def fill_triple(out, image, fills, raws, tile, n, row, size, extent, like, spec)
     """Interpolate the three channels of the location that is staged, and write them with the warp's others."""
     many, none, own = lanes(like, spec), (int64(0), int64(0)), hold(raws[0])
     at, to = n * image.strides[0] + lowest(image.strides, extent, spec), n * out.strides[0]
-    fill(View(own, out.strides), int64(0), image, at, fills, raws, tile, none[0], none[1], none, like, many, spec)
+    if spec.paired and rows_in_order(tile, int64(0), like, spec):
+        store(own, int64(0), narrow(plain_value(image, at, tile, like, many, spec), image.memory[0], spec.image_dtype))
+    else:
+        fill(View(own, out.strides), int64(0), image, at, fills, raws, tile, none[0], none[1], none, like, many, spec)
     step = int64(width(many))
     put_triple(out.memory, to + row * step, to + locations(size, spec) * step, load(own, int64(0), many))
 
