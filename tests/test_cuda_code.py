@@ -151,6 +151,36 @@ def test_paddings_that_are_not_drawn(compiler, padding):
             compiled(kernel, (9, 0))
 
 
+@pytest.mark.parametrize(
+    ("call", "rows"),
+    [
+        ({}, True),
+        ({"gaps": True}, False),
+        ({"padding": "wrap"}, False),
+        ({"channels": 64}, False),
+        ({"mode": "nearest"}, False),
+    ],
+    ids=str,
+)
+def test_bilinear_planes_are_read_in_rows_of_two(call, rows):
+    (kernel,) = (kernel for kernel in kernels_of({**PLAIN, **call}) if kernel.factory is cuda.sample)
+    assert kernel.spec.paired == rows
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_no_tap_is_read_after_the_others(compiler, ndim):
+    """Of a choice between two numbers that were read, the assembler may make a read that waits for other choices."""
+    kernels = [kernel for kernel in kernels_of({**PLAIN, "operation": "_vjp", "ndim": ndim}) if kernel.spec.source_bar]
+    assert kernels
+    for kernel in kernels:
+        arguments = runtime.signature(kernel.template, kernel.narrow)
+        code = runtime.compile(kernel.factory(kernel.spec), arguments, (9, 0))
+        read = set(re.findall(r"ld\.global\.f32\s+(%f\d+)", code.ptx))
+        chosen = re.findall(r"selp\.f32\s+%f\d+, (%f\d+), (%f\d+)", code.ptx)
+        assert read
+        assert not any(read >= set(pair) for pair in chosen)
+
+
 MEANS = [  # of antialiased calls: where coordinates come from, the image's dtype, that of the coordinates
     ("flow", "float32", "float32"),
     ("flow", "float16", "float32"),

@@ -11,7 +11,7 @@ from stnkit.backends.cuda.gather import gather, is_gathered
 from stnkit.backends.cuda.maps import readable, theta_bars
 from stnkit.backends.cuda.memory import aligned, constant, converted, product, run, total, zeros
 from stnkit.backends.cuda.scatter import image_layout, scatter
-from stnkit.backends.cuda.warp_layout import channel_groups, grouped, in_warps, vectored, warp_layout
+from stnkit.backends.cuda.warp_layout import channel_groups, grouped, in_rows, in_warps, vectored, warp_layout
 from stnkit.dtypes import bar_dtype
 from stnkit.kernels.cuda import kernels
 from stnkit.plans.layout import Shape, cotangent_strides, layout, out_strides, sampling
@@ -50,7 +50,7 @@ def sample_order(
     out = image.context.empty(call.out_shape, image.dtype) if out is None else out
     if out.size:
         spec = vectored(call, image, out)
-        spec = spec if any(order) else in_warps(call, spec, False)
+        spec = spec if any(order) else in_rows(call, in_warps(call, spec, False))
         fills = constant(image.context, fill)
         factory, last = (kernels.sample_order, (order,)) if any(order) else (kernels.sample, ())
         spec = spec._replace(source_bar=any(order))

@@ -46,6 +46,12 @@ def in_warps(call: Sampling, spec: Spec, adds: bool) -> Spec:
     return spec._replace(together=adds and spec.interp == BILINEAR)
 
 
+def in_rows(call: Sampling, spec: Spec) -> Spec:
+    """Return a spec by which a thread reads bilinear planes, or three channels, row by row, two pixels each."""
+    rows = spec._replace(packed=call.spec.packed)
+    return rows if rows.paired and (rows.triples or not rows.interleaved) else spec
+
+
 def grouped(call: Sampling, spec: Spec) -> Spec:
     """Return a spec by which neighbouring threads share the channels of one location, where these lie side by side."""
     group, vectors = 1, call.channels // spec.lanes if spec.interleaved and call.channels > FEW else 1

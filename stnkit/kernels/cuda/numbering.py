@@ -32,7 +32,7 @@ def task(i, points, groups, spec):
         n, p = split(i, points)
     else:
         i, p = split(i, points)
-        n, group = split(i, groups)
+        n, group = split(i, groups) if groups > 1 else (i, type(i)(0))
     return int64(n), p, int64(group)
 
 
@@ -56,19 +56,24 @@ def whole_warps(i, rows, channels, group, points):
     `rows` is as in `warp_slot`; all threads of a warp have one batch item and group.
     """
     i, p = split(i, rows)
-    n, part = split(i, (channels + group - 1) // group)
+    n, part = i, type(i)(0)
+    if channels > group:
+        n, part = split(i, (channels + group - 1) // group)
     there = p < points
     return int64(n), p if there else type(p)(points - 1), int64(part), there
 
 
 @leaf
 def located(p, size, spec):
-    """Return where location number `p` of the output at hand stands in the whole one: (z, y, x)."""
+    """Return where location number `p` of the output at hand stands in the whole one: (z, y, x).
+
+    Of a grid without gaps, which is walked as one long row, nothing is divided.
+    """
     z, y, x = type(p)(0), type(p)(0), p
-    if spec.ndim > 1:
+    if spec.ndim > 1 and p >= own(size, 2, spec):
         y, x = split(p, own(size, 2, spec))
-    if spec.ndim > 2:
-        z, y = split(y, own(size, 1, spec))
+        if spec.ndim > 2:
+            z, y = split(y, own(size, 1, spec))
     if spec.placed:
         return z + size[3], y + size[4], x + size[5]
     return z, y, x

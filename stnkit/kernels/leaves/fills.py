@@ -16,7 +16,7 @@ def channel(fills, c, many, spec):
 @leaf
 def beyond(fills, c, tile, p, many, spec):
     """Return the fill value of channel `c`, or of several; a thread of a GPU reads it only where a tap is dead."""
-    if on_gpu() and spec.taps == 2:
+    if on_gpu() and spec.taps == 2 and not spec.paired:
         lowest = tile.offsets[slot(int64(0), p)]
         for k in range(1, 2 * spec.ndim):
             lowest = min(lowest, tile.offsets[slot(k, p)])

@@ -90,7 +90,8 @@ def row(image, at, tile, p, k, j, fill, in_order, points, many, number, dtype, s
     `in_order` promises that no tap is dead, and that each is the next pixel after the one before.
     """
     if in_order and spec.packed:
-        where, step = slot(spec.taps * k + j, p), image.strides[4]
+        where = slot(spec.taps * k + j, p)
+        step = int64(1) if on_gpu() and not spec.interleaved else image.strides[4]  # which then needs no register
         if spec.stepped and not on_gpu():
             where, at = slot(int64(0), p), at + k * image.strides[2] + j * image.strides[3]
         if spec.taps > 3:

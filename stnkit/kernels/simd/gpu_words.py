@@ -44,6 +44,20 @@ def reduce(builder: Any, operation: str, where: Any, parts: list[Any]) -> None:
     builder.asm(kind, code, ",".join(["l", *given]), [builder.ptrtoint(where, ADDRESS), *parts], True)
 
 
+def unless_negative(builder: Any, sign: Any, value: Any, other: Any) -> Any:
+    """Return one of two words, `other` if an integer is negative, bit by bit.
+
+    Of a plain choice, the assembler makes a read into the register of `other`, once that is used no more: of all reads
+    of a location, the last then waits until the others are back.
+    """
+    mask = builder.ashr(sign, sign.type(sign.type.width - 1))
+    mask = mask if mask.type == WORD else builder.trunc(mask, WORD)
+    parts = [builder.bitcast(value, WORD), builder.bitcast(other, WORD), mask]
+    code = "lop3.b32 $0, $1, $2, $3, 0xD8;"  # the second where the third has a bit, else the first
+    bits = builder.asm(ir.FunctionType(WORD, [WORD] * 3), code, "=r,r,r,r", parts, False)
+    return builder.bitcast(bits, value.type)
+
+
 def thread_of_warp(builder: Any) -> Any:
     """Return the number of a thread in its warp."""
     code = ir.FunctionType(WORD, [])

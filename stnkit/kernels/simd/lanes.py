@@ -16,7 +16,7 @@ from numba.extending import lower_builtin, type_callable
 
 from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.compiler.jit import intrinsic
-from stnkit.kernels.simd.gpu_words import reduce, write_words
+from stnkit.kernels.simd.gpu_words import SINGLE, reduce, unless_negative, write_words
 from stnkit.kernels.simd.vectors import I32, I64, Lanes, alignment, alike, fitted, is_lanes, pick, read, word, words_of
 
 # Uncompiled, lanes are NumPy arrays, which do the same arithmetic lane by lane.
@@ -210,6 +210,8 @@ def _gather(context, builder, signature, args):
 @intrinsic(living, lambda offset, value, fill: value)
 def _living(context, builder, signature, args):
     _, value, fill = signature.args
+    if is_gpu(context) and args[1].type == SINGLE:
+        return unless_negative(builder, *args)
     alive = builder.icmp_signed(">=", args[0], ir.Constant(args[0].type, None))
     return builder.select(alive, args[1], fitted(builder, fill, args[2], value))
 

@@ -7,6 +7,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
+from stnkit.kernels.compiler.expressions import is_gpu
 from stnkit.kernels.compiler.jit import intrinsic
 from stnkit.kernels.simd.lanes import gather, load
 from stnkit.kernels.simd.vectors import (
@@ -96,7 +97,8 @@ def _short_rows(function: Any, taps: int) -> None:
             columns = _columns(builder, rows, taps)
         else:
             base = builder.gep(base, [word(builder, builder.load(first))])
-            one = read_three if is_lanes(many) and many.count == 3 else functools.partial(read, like=many)
+            three = is_lanes(many) and many.count == 3 and not is_gpu(context)
+            one = read_three if three else functools.partial(read, like=many)
             for _ in range(taps):
                 columns.append(one(context, builder, memory.dtype, base))
                 base = builder.gep(base, [args[4]])
