@@ -117,7 +117,7 @@ KERNEL = ("kernel", len(CODE.cubin) + len(CODE.name))
 
 def test_a_launch_is_pointers_and_integers(driver, shelf):
     runtime.launch(shifted, SPEC, 1000, (640, 1280, (2, -1)), 77, 0)
-    assert driver.calls == [("launch", 0, ("stream", 77), (4, 1, 1, 256, 1, 1, 0), KERNEL, 1000, 640, 1280, 2, -1)]
+    assert driver.calls == [("launch", 0, ("stream", 77), (8, 1, 1, runtime.BLOCK, 1, 1, 0), KERNEL, 1000, 640, 1280, 2, -1)]
 
 
 def test_many_items_are_taken_by_as_many_blocks_as_pay(driver, shelf):
@@ -146,7 +146,7 @@ def test_what_is_ready_takes_addresses_and_streams(driver, shelf):
     go = runtime.ready(shifted, SPEC, 5, (0, 0), ((2, 1),), 0)
     go(("stream", 7), 1, 2)
     go(("stream", 2), 5, 6)
-    shape = (1, 1, 1, 256, 1, 1, 0)
+    shape = (1, 1, 1, runtime.BLOCK, 1, 1, 0)
     assert driver.calls == [
         ("launch", 0, ("stream", stream), shape, KERNEL, 5, *places, 2, 1)
         for stream, places in ((8, (3, 4)), (7, (1, 2)), (2, (5, 6)))

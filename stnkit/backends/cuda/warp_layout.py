@@ -47,9 +47,13 @@ def in_warps(call: Sampling, spec: Spec, adds: bool) -> Spec:
 
 
 def in_rows(call: Sampling, spec: Spec) -> Spec:
-    """Return a spec by which a thread reads bilinear planes, or three channels, row by row, two pixels each."""
+    """Return a spec by which a thread reads bilinear planes, or three channels, row by row, two pixels each.
+
+    That takes more registers: of many planes, each is read faster by more threads.
+    """
     rows = spec._replace(packed=call.spec.packed)
-    return rows if rows.paired and (rows.triples or not rows.interleaved) else spec
+    few = not rows.interleaved and call.channels <= FEW
+    return rows if rows.paired and (rows.triples or few) else spec
 
 
 def grouped(call: Sampling, spec: Spec) -> Spec:

@@ -29,7 +29,7 @@ from stnkit.spec import Spec
 Factory = Callable[[Spec], Any]
 Template = tuple[int, ...]  # of arguments: the lengths of tuples, and 0 for a number
 
-BLOCK = 256  # threads
+BLOCK = 128  # threads; with more, fewer of a kernel of many registers are at work
 WARP = 32  # threads that go in step
 BLOCKS = 1 << 20  # that are launched at most; beyond, a thread takes several numbers
 NARROW = (1 << 31) - BLOCK * BLOCKS  # below so many items, a number and its next fit in 32 bits
