@@ -117,7 +117,8 @@ KERNEL = ("kernel", len(CODE.cubin) + len(CODE.name))
 
 def test_a_launch_is_pointers_and_integers(driver, shelf):
     runtime.launch(shifted, SPEC, 1000, (640, 1280, (2, -1)), 77, 0)
-    assert driver.calls == [("launch", 0, ("stream", 77), (8, 1, 1, runtime.BLOCK, 1, 1, 0), KERNEL, 1000, 640, 1280, 2, -1)]
+    shape = 8, 1, 1, runtime.BLOCK, 1, 1, 0
+    assert driver.calls == [("launch", 0, ("stream", 77), shape, KERNEL, 1000, 640, 1280, 2, -1)]
 
 
 def test_many_items_are_taken_by_as_many_blocks_as_pay(driver, shelf):

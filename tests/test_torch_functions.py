@@ -171,6 +171,8 @@ def test_arguments_by_name_where_nothing_is_recorded(plain, name):
     given |= {word: option for word, option in options.items() if word in wanted}
     with torch.no_grad():
         found = function(**given)
+        if "out" in wanted:
+            assert function(**given, out=found) is found
     assert not any(one.requires_grad for one in (found if isinstance(found, tuple) else (found,)))
 
 

@@ -21,7 +21,7 @@ from stnkit.torch.run import axes, run
 from stnkit.torch.sharding import register_if_used
 from stnkit.torch.unsupported import refuse_place
 
-_WRITTEN = ("out", "accumulate_into")
+WRITTEN = ("out", "accumulate_into")
 
 
 def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,8 +48,9 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
         if not (isinstance(tensors[0], torch.Tensor) or any(isinstance(tensor, torch.Tensor) for tensor in tensors)):
             return operation.plain(*args, **options)  # the tensor is elsewhere, where it has no gradient
         alone = no_transforms_active(operation, tensors)
-        if alone and options and any(options.get(option) is not None for option in _WRITTEN):
-            return operation.plain(*args, **options)  # shares the memory, and refuses what needs a gradient
+        if alone and options and any(options.get(option) is not None for option in WRITTEN):
+            given = tensors if recorded(tensors) else map(detached, tensors)
+            return operation.plain(*given, *rest, **options)  # shares the memory, and refuses what needs a gradient
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if alone and options.get("place") is not None:
@@ -63,6 +64,11 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
         return performed(operation, tensors, rest, options, alone)
 
     return function
+
+
+def detached(argument: Any) -> Any:
+    """Return a tensor without what autograd knows of it, and anything else as it is."""
+    return argument.detach() if isinstance(argument, torch.Tensor) else argument
 
 
 def performed(
@@ -87,7 +93,7 @@ def performed(
 
 def unwritten(options: dict[str, Any]) -> dict[str, Any]:
     """Return options without those of memory, which is not written to here."""
-    for option in _WRITTEN:
+    for option in WRITTEN:
         if options.get(option) is not None:
             msg = f"`{option}` cannot be written to where calls are recorded, transformed or compiled; leave it out"
             raise TypeError(msg)
@@ -95,7 +101,7 @@ def unwritten(options: dict[str, Any]) -> dict[str, Any]:
         refuse_place()
     if "deterministic" in options:
         validation.flag("deterministic", options["deterministic"])
-    return {option: value for option, value in options.items() if option not in (*_WRITTEN, "place")}
+    return {option: value for option, value in options.items() if option not in (*WRITTEN, "place")}
 
 
 def _size(operation: Operation, tensors: Sequence[Any], size: Any, options: dict[str, Any]) -> list[Any]:
