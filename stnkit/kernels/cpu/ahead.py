@@ -16,6 +16,7 @@ from stnkit.spec import TILE
 
 PROBE = 32  # locations, of which one is compared with the next
 NEAR = 32  # numbers, about as many as a line of the cache holds
+COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache
 
 
 @leaf
@@ -45,9 +46,12 @@ def ask(coordinates, k, p, points, spec):
 
 
 @leaf
-def is_scattered(tile, count, spec):
-    """Tell whether many neighbouring locations of a tile read pixels that lie apart; in a map they come in rows."""
-    if spec.mapped or spec.interleaved or not (spec.paired or spec.nearest):
+def is_scattered(tile, image, count, spec):
+    """Tell whether many neighbouring locations of a tile read pixels of a large plane that lie apart.
+
+    In a map they come in rows.
+    """
+    if spec.mapped or spec.interleaved or not (spec.paired or spec.nearest) or image.strides[1] <= COMPACT:
         return False
     probes, apart = count // PROBE, 0
     for k in range(probes):

@@ -13,7 +13,7 @@ from typing import Any
 from numpy import int64
 
 from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, pointer
-from stnkit.kernels.cpu.ahead import ask, coming, is_scattered
+from stnkit.kernels.cpu.ahead import COMPACT, ask, coming, is_scattered
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
     COTANGENT,
@@ -53,7 +53,6 @@ from stnkit.kernels.simd.neighbours import prefetch
 from stnkit.spec import LABEL, PROJECTIVE, THIN_PLATE_SPLINE, TILE, Spec
 
 NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
-COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is too much for a cache
 
 
 @leaf
@@ -120,7 +119,7 @@ def fill_tile(out, to, image, at, fills, raws, tile, count, cs, after, points, m
         outer, inner = (count, wide) if spec.interleaved else (wide, count)
         number = tile.weights[0]
         large = spec.interleaved or not spec.paired or wide * image.strides[1] > NEARBY
-        scattered = is_scattered(tile, count, spec)
+        scattered = is_scattered(tile, image, count, spec)
         for a in range(outer):
             b = int64(0)
             while b + width(many) <= vectored(inner, spec):

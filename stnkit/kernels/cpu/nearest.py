@@ -16,7 +16,7 @@ BLOCK = 4  # channels that are read together: where a location is, is then read 
 def copy_tile(out, to, image, at, raws, tile, count, cs, after, points, spec):
     """Copy what the locations of one tile read, one block of channels after the other."""
     number = tile.weights[0]
-    scattered = is_scattered(tile, count, spec)
+    scattered = is_scattered(tile, image, count, spec)
     first = cs[0]
     while first < cs[1]:
         last = min(first + BLOCK, cs[1])
