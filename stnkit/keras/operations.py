@@ -28,7 +28,10 @@ registered = keras.saving.register_keras_serializable(package="stnkit")
 
 
 class Read(keras.Operation):  # type: ignore[misc]  # as Keras' operations are not typed
-    """An operation that reads an array elsewhere."""
+    """An operation that reads an array elsewhere: `read` does it with an array that has been checked."""
+
+    options: tuple[Any, ...]  # the arguments that make an operation like this one
+    read: Callable[..., Tensor]
 
     def call(self, *given: Tensor) -> Tensor:
         """Read an array; in JAX as one program, as steps that are called one by one take longer than all their work."""
@@ -38,15 +41,6 @@ class Read(keras.Operation):  # type: ignore[misc]  # as Keras' operations are n
         if backend() == "jax":
             read = _program(type(self), *self.options)  # type: ignore[arg-type]  # mypy has it that classes have no hash
         return read(*tensors)
-
-    @property
-    def options(self) -> tuple[Any, ...]:
-        """The arguments that make an operation like this one."""
-        raise NotImplementedError
-
-    def read(self, *tensors: Tensor) -> Tensor:
-        """Read an array that has been checked."""
-        raise NotImplementedError
 
 
 @functools.lru_cache(maxsize=256, typed=True)  # 0 and 0.0 differ for images of integers
@@ -74,14 +68,10 @@ class Warp(Read):
         validation.choice("fill_mode", fill_mode, PADDINGS)
         self.interpolation = interpolation
         self.fill_mode = fill_mode
-        self.fill_value = fill_value
+        self.fill_value = _number(fill_value)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         validation.choice("data_format", self.data_format, DATA_FORMATS)
-
-    @property
-    def options(self) -> tuple[Any, ...]:
-        """The arguments that make an operation like this one."""
-        return self.interpolation, self.fill_mode, self.fill_value, self.data_format
+        self.options = self.interpolation, self.fill_mode, self.fill_value, self.data_format
 
     def _check(self, images: Any) -> None:
         if len(images.shape) not in (3, 4):
@@ -136,11 +126,7 @@ class PerspectiveTransform(Warp):
         name: str | None = None,
     ) -> None:
         super().__init__(interpolation, "constant", fill_value, data_format, name=name)
-
-    @property
-    def options(self) -> tuple[Any, ...]:
-        """The arguments that make an operation like this one."""
-        return self.interpolation, self.fill_value, self.data_format
+        self.options = self.interpolation, self.fill_value, self.data_format
 
     def read(self, images: Tensor, start_points: Tensor, end_points: Tensor) -> Tensor:
         """Read images."""
@@ -175,12 +161,8 @@ class MapCoordinates(Read):
             raise ValueError(msg)
         self.order = operator.index(order)
         self.fill_mode = fill_mode
-        self.fill_value = fill_value
-
-    @property
-    def options(self) -> tuple[Any, ...]:
-        """The arguments that make an operation like this one."""
-        return self.order, self.fill_mode, self.fill_value
+        self.fill_value = _number(fill_value)
+        self.options = self.order, self.fill_mode, self.fill_value
 
     def read(self, inputs: Tensor, coordinates: Tensor) -> Tensor:
         """Read an array."""
@@ -202,6 +184,11 @@ class MapCoordinates(Read):
             msg = f"`coordinates` must have shape ({axes}, ...), an index along each axis of `inputs`; got {shape}"
             raise ValueError(msg)
         return keras.KerasTensor(shape[1:], dtype=inputs.dtype)
+
+
+def _number(fill_value: Any) -> float:
+    """Return a fill value as a number of Python's, which tells programs apart."""
+    return fill_value if isinstance(fill_value, int) else float(fill_value)
 
 
 def homography(start: Tensor, end: Tensor) -> Tensor:

@@ -162,3 +162,10 @@ def test_they_are_nodes_of_functional_models(tmp_path):
 def test_errors(words, make):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_fill_value_may_be_a_number_of_numpy():
+    away = np.array([1, 0, 9, 0, 1, 0, 0, 0], "float32")
+    for given in (np.float32(0.5), np.asarray(0.5)):
+        read = ops.affine_transform(np.ones((2, 2, 1), "float32"), away, fill_value=given, data_format="channels_last")
+        assert keras.ops.convert_to_numpy(read).ravel().tolist() == [0.5] * 4
