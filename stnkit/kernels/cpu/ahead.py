@@ -21,14 +21,19 @@ COMPACT = 1 << 17  # numbers of a plane; what a tile reads of a larger one is to
 
 @leaf
 def coming(words, call, n, first, spec):
-    """View the coordinates of the tile after that which begins at location `first`: strides of location and axis.
+    """View the coordinates of the tile after that which begins at location `first`.
 
-    Where rows have gaps it is the tile itself, which does no harm.
+    The strides are where it begins, those of location and axis, at which location its row ends, and how much further
+    the next row then is than the next location. Of a tile of many rows with gaps it is the tile itself, which does no
+    harm.
     """
-    batch, _, row, step, along = call.source
-    gapless = own(call.size, 0, spec) * own(call.size, 1, spec) == 1 or row == step * own(call.size, 2, spec)
-    at = n * batch + (first + TILE if gapless else first) * step
-    return View(pointer(words[SOURCE], zero(spec.source_dtype)), (at, step, along))
+    batch, plane, row, step, along = call.source
+    height, width = own(call.size, 1, spec), own(call.size, 2, spec)
+    gap = row - step * width if own(call.size, 0, spec) * height > 1 else int64(0)
+    after = first + TILE if gap == 0 or 2 * width >= TILE else first
+    line, x = after // width, after % width
+    at = n * batch + line // height * plane + line % height * row + x * step
+    return View(pointer(words[SOURCE], zero(spec.source_dtype)), (at, step, along, width - x, gap))
 
 
 @leaf
@@ -39,7 +44,8 @@ def ask(coordinates, k, p, points, spec):
     are so many that coordinates are little beside them.
     """
     if (spec.dense or spec.apart) and not spec.interleaved and k == 0:
-        at, step, along = coordinates.strides
+        at, step, along, end, gap = coordinates.strides
+        at += gap if p >= end else 0
         for axis in range(spec.ndim):
             spread = axis * along if spec.apart else axis * width(points)
             touch(coordinates.memory, at + p * step + spread)
