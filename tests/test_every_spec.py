@@ -1,4 +1,4 @@
-"""Every combination of axes, mode, padding, alignment, coordinates, layout and dtype, uncompiled.
+"""Every combination of axes, mode and padding, and for each every two other choices that can meet, uncompiled.
 
 Values and both cotangents are compared with the float64 oracle, and with torch where it has the case, at
 four kinds of coordinates: generic ones away from knots; exact ones, knots, ties and edges among them; far
@@ -27,6 +27,13 @@ def forms(d):
     for extent, layouts in zip(EXTENTS[d], ([*DATA_FORMATS], [*DATA_FORMATS][::-1]), strict=True):
         for align, layout in zip((False, True), layouts, strict=True):
             yield extent, align, layout
+
+
+def met(d, padding, dtype):
+    """Return (form, coordinates) for one of two dtypes; which extents those are alternates with the padding."""
+    mine = (PADDINGS.index(padding) + list(FAR).index(dtype)) % 2
+    pairs = itertools.product(enumerate(forms(d)), enumerate(COORDS))
+    return [(form, coords) for (k, form), (c, coords) in pairs if (k // 2 + c) % 2 == mine]
 
 
 def coordinates(d, extent, align, coords, dtype):
@@ -58,7 +65,7 @@ def close(got, expected, limits, about):
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("d", "mode"), EACH)
 def test_grid_sample(plain, d, mode, padding, dtype):
-    for (extent, align, layout), coords in itertools.product(forms(d), COORDS):
+    for (extent, align, layout), coords in met(d, padding, dtype):
         random = np.random.default_rng(0)
         last = layout == "channels_last"
         for kind, grid in coordinates(d, extent, align, coords, dtype).items():
