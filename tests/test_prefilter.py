@@ -299,7 +299,7 @@ def test_few_pixels_and_none(plain):
     [
         ({"prefilter": "no"}, TypeError, "`prefilter` must be True or False; got 'no'"),
         ({"prefilter": 1, "mode": "bilinear"}, TypeError, "`prefilter` must be True or False; got 1"),
-        ({"mode": ["spline3"]}, TypeError, "`mode`.* must be names"),
+        ({"mode": ["spline3"]}, TypeError, "`mode` must be one of"),
         ({"padding_mode": "mirror"}, ValueError, "`padding_mode` must be one of"),
         ({"fill_value": [1.0, 2.0]}, ValueError, "`fill_value` must be one number, or 1, one for each channel"),
         ({"out": np.ones((1, 1, 9))}, ValueError, r"`out` must have the shape of the output, \(1, 1, 2, 2\)"),

@@ -17,7 +17,6 @@ from stnkit.dtypes import FLOAT64
 from stnkit.spec import AFFINE, FLOW, GRID, MAPS, PROJECTIVE, SPLINE2, THIN_PLATE_SPLINE
 
 Box = tuple[slice, ...]
-Shape = tuple[int, ...]
 
 KINDS = {
     "affine": AFFINE,

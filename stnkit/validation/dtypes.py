@@ -7,15 +7,7 @@ from typing import Any
 import numpy as np
 
 from stnkit.dtypes import is_float
-from stnkit.spec import (
-    BFLOAT16,
-    CHOOSING,
-    DTYPES,
-    LABEL,
-    MOVED,
-)
-
-Shape = tuple[int, ...]
+from stnkit.spec import BFLOAT16, CHOOSING, DTYPES, LABEL, MOVED
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,11 +6,7 @@ from typing import Any
 import numpy as np
 
 from stnkit.dtypes import blending, is_float
-from stnkit.spec import (
-    CHOOSING,
-)
-
-Shape = tuple[int, ...]
+from stnkit.spec import CHOOSING
 
 _NUMBER, _LISTS = (int, float), (list, tuple)  # as tuples: torch's compiler cannot read a union before 2.9
 

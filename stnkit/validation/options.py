@@ -7,21 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from stnkit.spec import (
-    COORDS,
-    DATA_FORMATS,
-    MODES,
-    PADDING_MODES,
-    UNITS,
-    Options,
-)
+from stnkit.spec import COORDS, DATA_FORMATS, MODES, PADDING_MODES, UNITS, Options
 
 Shape = tuple[int, ...]
 
 BOOLEAN = (bool, np.bool_)  # as a tuple: torch's compiler cannot read a union before 2.9
 PaddingMode = str | Sequence[str]
 
-_AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
+AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}  # spatial ones, by their number
 
 
 def options(
@@ -36,7 +29,7 @@ def options(
     """Translate the names of a call's choices on `ndim` axes to what kernels take."""
     if not isinstance(padding_mode, str):
         if not isinstance(padding_mode, Sequence):
-            msg = f"`padding_mode` must be a name or a sequence of names; got {padding_mode!r}"
+            msg = f"`padding_mode` must be one of {_listed(PADDING_MODES)}, or a sequence of them; got {padding_mode!r}"
             raise TypeError(msg)
         padding_mode = tuple(padding_mode)
     given = (mode, padding_mode, align_corners, data_format, coords, units)
@@ -45,11 +38,7 @@ def options(
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
-        msg = (
-            "`mode`, `padding_mode`, `data_format`, `coords` and `units` must be names and `align_corners` True or "
-            f"False; got {given!r}"
-        )
-        raise TypeError(msg) from error
+    return _options.__wrapped__(ndim, *given)  # says which of them is no name
 
 
 @functools.lru_cache(maxsize=1024, typed=True)  # True is not 1
@@ -105,27 +94,28 @@ def antialias(given: Any, most: int) -> bool | int:
 
 def choice(argument: str, name: Any, table: dict[str, Any]) -> Any:
     """Return what a name stands for in a table."""
-    if not isinstance(name, str):
-        msg = f"`{argument}` must be a name; got {name!r}"
-        raise TypeError(msg)
-    if name not in table:
-        msg = f"`{argument}` must be one of {', '.join(map(repr, table))}; got {name!r}"
-        raise ValueError(msg)
+    if not isinstance(name, str) or name not in table:
+        msg = f"`{argument}` must be one of {_listed(table)}; got {name!r}"
+        raise ValueError(msg) if isinstance(name, str) else TypeError(msg)
     return table[name]
 
 
 def names(argument: str, given: str | Iterable[str], accepted: tuple[str, str]) -> tuple[bool, bool]:
     """Tell for each accepted name whether it is among those given."""
     if not isinstance(given, Iterable):
-        msg = f"`{argument}` must name some of {', '.join(map(repr, accepted))}; got {given!r}"
+        msg = f"`{argument}` must name some of {_listed(accepted)}; got {given!r}"
         raise TypeError(msg)
     wanted = (given,) if isinstance(given, str) else tuple(given)
     for name in wanted:
         if name not in accepted:
-            msg = f"`{argument}` must name some of {', '.join(map(repr, accepted))}; got {name!r}"
+            msg = f"`{argument}` must name some of {_listed(accepted)}; got {name!r}"
             raise ValueError(msg)
     first, second = accepted
     return first in wanted, second in wanted
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
 def units(given: str) -> bool:
@@ -140,7 +130,7 @@ def lattice(given: Any) -> Shape:
     except TypeError as error:
         msg = f"`shape` must be a sequence of 1 to 3 integers; got {given!r}"
         raise TypeError(msg) from error
-    if len(counts) not in _AXES or min(counts) < 2:
+    if len(counts) not in AXES or min(counts) < 2:
         msg = f"`shape` must be 1 to 3 integers, each 2 or more; got {counts}"
         raise ValueError(msg)
     return counts
@@ -151,10 +141,10 @@ def size(given: Any, ndim: int) -> Shape:
     try:
         sizes = tuple(map(operator.index, given))
     except TypeError as error:
-        msg = f"`size` must be a sequence of {ndim} integers, ({', '.join(_AXES[ndim])}); got {given!r}"
+        msg = f"`size` must be a sequence of {ndim} integers, ({', '.join(AXES[ndim])}); got {given!r}"
         raise TypeError(msg) from error
     if len(sizes) != ndim or min(sizes) < 0:
         hint = " (only the spatial size, without N and C)" if len(sizes) == ndim + 2 else ""
-        msg = f"`size` must be {ndim} integers >= 0, ({', '.join(_AXES[ndim])}){hint}; got {sizes}"
+        msg = f"`size` must be {ndim} integers >= 0, ({', '.join(AXES[ndim])}){hint}; got {sizes}"
         raise ValueError(msg)
     return sizes

@@ -69,5 +69,8 @@ def _refuse_margin(place: Place, options: Options) -> None:
     paddings = reversed(options.padding[: len(place.image_size)])
     for n, padding in zip(place.image_size, paddings, strict=True):
         if padding in MARGINS and n <= 2 * MARGIN_WIDTH:
-            msg = f"`place.image_size` counts {MARGIN_WIDTH} pixels of a margin at each end; got {place.image_size}"
+            msg = (
+                f"`place.image_size` must be more than {2 * MARGIN_WIDTH} on each axis with a margin, as it counts "
+                f"{MARGIN_WIDTH} pixels of a margin at each end; got {place.image_size}"
+            )
             raise ValueError(msg)

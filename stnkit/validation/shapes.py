@@ -5,13 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stnkit.spec import AFFINE, DATA_FORMATS, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.validation import hints
-from stnkit.validation.options import choice
+from stnkit.validation.options import AXES
 
 Shape = tuple[int, ...]
-
-_AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
 def same_shape(argument: str, given: Shape, other: str, wanted: Shape) -> None:
@@ -39,7 +37,7 @@ def writable(argument: str, given: np.ndarray, **inputs: np.ndarray) -> None:
 def grid_axes(shape: Shape, name: str = "grid") -> int:
     """Return on how many axes a grid samples, or refuse its shape."""
     ndim = shape[-1] if shape else 0
-    if ndim not in _AXES or len(shape) not in (ndim + 1, ndim + 2):
+    if ndim not in AXES or len(shape) not in (ndim + 1, ndim + 2):
         msg = f"`{name}` must have shape (N, W, 1), (N, H, W, 2) or (N, D, H, W, 3), N optional; got {shape}"
         raise ValueError(msg + hints.to_grid(name, shape))
     return ndim
@@ -48,7 +46,7 @@ def grid_axes(shape: Shape, name: str = "grid") -> int:
 @functools.lru_cache(maxsize=1024)
 def theta_axes(shape: Shape) -> int:
     """Return on how many axes an affine map acts, or refuse its shape."""
-    if len(shape) not in (2, 3) or shape[-2] not in _AXES or shape[-1] != shape[-2] + 1:
+    if len(shape) not in (2, 3) or shape[-2] not in AXES or shape[-1] != shape[-2] + 1:
         msg = f"`theta` must have shape (N, 1, 2), (N, 2, 3) or (N, 3, 4), N optional; got {shape}"
         raise ValueError(msg + hints.to_affine(shape))
     return shape[-2]
@@ -57,7 +55,7 @@ def theta_axes(shape: Shape) -> int:
 @functools.lru_cache(maxsize=1024)
 def projective_axes(shape: Shape) -> int:
     """Return on how many axes a projective map acts, or refuse its shape."""
-    if len(shape) not in (2, 3) or shape[-1] - 1 not in _AXES or shape[-2] != shape[-1]:
+    if len(shape) not in (2, 3) or shape[-1] - 1 not in AXES or shape[-2] != shape[-1]:
         msg = f"`theta` must have shape (N, 2, 2), (N, 3, 3) or (N, 4, 4), N optional; got {shape}"
         raise ValueError(msg + hints.to_projective(shape))
     return shape[-1] - 1
@@ -65,7 +63,7 @@ def projective_axes(shape: Shape) -> int:
 
 def control_axes(control: Shape) -> int:
     """Return on how many axes a thin plate spline acts, or refuse the shape of its control points."""
-    if len(control) != 2 or control[-1] not in _AXES:
+    if len(control) != 2 or control[-1] not in AXES:
         msg = f"`control_points` must have shape (K, 1), (K, 2) or (K, 3); got {control}"
         raise ValueError(msg)
     return control[-1]
@@ -100,7 +98,7 @@ def source_axes(kind: int, shape: Shape, control: Shape = ()) -> int:
 def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image") -> tuple[int, Shape]:
     """Return an image's channels and spatial size, or refuse its shape."""
     if len(shape) not in (ndim + 1, ndim + 2):
-        axes = ", ".join(_AXES[ndim])
+        axes = ", ".join(AXES[ndim])
         layout = f"(N, {axes}, C)" if channels_last else f"(N, C, {axes})"
         order = "channels_last" if channels_last else "channels_first"
         msg = f"`{name}` must have shape {layout}, N optional, for {ndim}-D coordinates and {order}; got {shape}"
@@ -108,12 +106,6 @@ def image_shape(shape: Shape, ndim: int, channels_last: bool, name: str = "image
     if channels_last:
         return shape[-1], shape[-1 - ndim : -1]
     return shape[-1 - ndim], shape[-ndim:]
-
-
-def output_size(cotangent: Shape, ndim: int, data_format: str) -> Shape:
-    """Return the spatial size of an output from the shape of its cotangent."""
-    last = choice("data_format", data_format, DATA_FORMATS)
-    return image_shape(cotangent, ndim, last, "cotangent")[1]
 
 
 @functools.lru_cache(maxsize=1024)
