@@ -32,9 +32,7 @@ ZEROS = 0  #       f f f | a b c d | f f f   (f: the fill value)
 BORDER = 1  #      a a a | a b c d | d d d
 REFLECTION = 2  #  d c b | a b c d | c b a   (align_corners; otherwise c b a | a b c d | d c b)
 WRAP = 3  #        b c d | a b c d | a b c
-MASK = (
-    4  #        f f f | a b c d | f f f   (of locations outside; taps beyond the rim of others: d c b | a b c d | c b a)
-)
+MASK = 4  #        f f f | a b c d | f f f   (of locations outside; others' taps outside: d c b | a b c d | c b a)
 PERIODIC = 5  #    b c d | a b c d | b c d   (the last pixel stands where the first does; taps as MASK has them)
 ZEROS_MARGIN = 6  #  as ZEROS and as BORDER, but beyond a margin of pixels at each end, which memory holds
 BORDER_MARGIN = 7

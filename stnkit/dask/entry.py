@@ -11,9 +11,8 @@ from stnkit.calls.arguments import Choices
 from stnkit.calls.control_points import known
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import Form, fits_output, formed
-from stnkit.dask.axes import unknown
 from stnkit.dask.cutting import Asked, Cut, Fitted
-from stnkit.dask.stores import stored
+from stnkit.dask.stores import in_chunks, stored
 from stnkit.spec import AFFINE, MAPS, THIN_PLATE_SPLINE
 
 Array = Any
@@ -27,16 +26,6 @@ def entered(asked: Asked, image: Array, source: Array, options: dict[str, Any], 
         cotangent = in_chunks("cotangent", cotangent)
     form = _form(asked, image, source, options, cotangent)
     return Cut(asked, image, source, options, cotangent, form).fitted()
-
-
-def in_chunks(name: str, given: Any) -> Array:
-    """Return a Dask array, whose chunks are known; refuse what is none."""
-    if not isinstance(given, da.Array):
-        raise no_array(name, given, "a Dask array", "dask")
-    if unknown(given.chunks):
-        msg = f"`{name}` has chunks of unknown size; call `{name}.compute_chunk_sizes()` before"
-        raise ValueError(msg)
-    return given
 
 
 def _map(kind: int, theta: Any) -> np.ndarray:

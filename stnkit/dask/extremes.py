@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import dask.array as da
 import numpy as np
 
-from stnkit.backends.interop import no_array
-from stnkit.dask.axes import Chunks, edges, pieces, unknown
+from stnkit.dask.axes import Chunks, edges, pieces
+from stnkit.dask.stores import in_chunks
 from stnkit.dask.tasks import Box
 
 
@@ -60,12 +59,7 @@ def bounds(array: Any) -> Extremes:
     array([[0.5],
            [2. ]])
     """
-    name = "array"
-    if not isinstance(array, da.Array):
-        raise no_array(name, array, "a Dask array", "dask")
-    if unknown(array.chunks):
-        msg = "`array` has chunks of unknown size; call `array.compute_chunk_sizes()` before"
-        raise ValueError(msg)
+    array = in_chunks("array", array)
     whole = array.rechunk({array.ndim - 1: -1})
     count = whole.ndim - 1
     ones = tuple((1,) * len(sizes) for sizes in whole.chunks[:-1])

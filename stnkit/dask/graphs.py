@@ -1,7 +1,7 @@
 """The tasks of a call: one for each chunk of the output, and those that add cotangents up."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -19,15 +19,29 @@ FAN_IN = 8  # terms of a sum in one task
 
 def sampled(job: Job, found: Reads | None, name: str, inputs: Sequence[str]) -> Graph:
     """Return a task for each chunk of an output; `inputs` are the image, if it has chunks, and a flow or a grid."""
+    return _each(tasks.sample, job, found, name, inputs)
+
+
+def pulled(job: Job, found: Reads | None, name: str, inputs: Sequence[str]) -> Graph:
+    """Return a task for each chunk of a cotangent: the first of `inputs`, before those of `sampled`."""
+    cotangent, *others = inputs
+    return _each(tasks.pull, job, found, name, others, cotangent)
+
+
+def _each(
+    run: Callable[..., Any], job: Job, found: Reads | None, name: str, inputs: Sequence[str], cotangent: str = ""
+) -> Graph:
+    """Return a task for each chunk of an output, which reads chunks of arrays of these names."""
     own = DataNode(f"{name}-job", job)
     graph: Graph = {own.key: own}
-    image, source = _named(job, found, inputs)
+    image = inputs[0] if found is not None else None
     for index, at, channel in indices(job):
         around = near(job, found, at, channel)
-        chunks = List(*[TaskRef((image, *one)) for one in around])
+        given = [List(*[TaskRef((image, *one)) for one in around])]
+        given += [TaskRef((cotangent, *index))] if cotangent else []
+        given += [TaskRef((inputs[-1], *source_index(job, at)))] if job.theta is None else []
         key = (name, *index)
-        given = () if source is None else (TaskRef((source, *source_index(job, at))),)
-        graph[key] = Task(key, tasks.sample, TaskRef(own.key), index, around, chunks, *given)
+        graph[key] = Task(key, run, TaskRef(own.key), index, around, *given)
     return graph
 
 
@@ -46,25 +60,6 @@ def joined(chunks: Chunks, dtype: np.dtype[Any], axes: Axes, name: str, inputs: 
             key, tasks.joined, around, List(*[TaskRef((inputs[0], *one)) for one in around]), chunks, box, dtype
         )
     return graph
-
-
-def pulled(job: Job, found: Reads | None, name: str, inputs: Sequence[str]) -> Graph:
-    """Return a task for each chunk of a cotangent; it is the first of `inputs`."""
-    own = DataNode(f"{name}-job", job)
-    graph: Graph = {own.key: own}
-    image, source = _named(job, found, inputs[1:])
-    for index, at, channel in indices(job):
-        around = near(job, found, at, channel)
-        chunks = List(*[TaskRef((image, *one)) for one in around])
-        key, cotangent = (name, *index), TaskRef((inputs[0], *index))
-        given = () if source is None else (TaskRef((source, *source_index(job, at))),)
-        graph[key] = Task(key, tasks.pull, TaskRef(own.key), index, around, chunks, cotangent, *given)
-    return graph
-
-
-def _named(job: Job, found: Reads | None, inputs: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return the names of image and source among those of arrays with chunks."""
-    return inputs[0] if found is not None else None, inputs[-1] if job.theta is None else None
 
 
 def indices(job: Job) -> Iterator[tuple[Index, Index, int]]:

@@ -1,11 +1,13 @@
-"""Images that are read in tasks: arrays in memory, files that are mapped, and stores of chunks."""
+"""What calls are given: Dask arrays, and images that tasks read from memory, mapped files and stores of chunks."""
 
 import mmap
 from typing import Any
 
+import dask.array as da
 import numpy as np
 
 from stnkit.backends.interop import no_array, unmasked
+from stnkit.dask.axes import unknown
 
 WANTED = "a Dask array, a NumPy array, or a store with `shape`, `dtype` and `[]`, as a zarr array"
 
@@ -21,6 +23,16 @@ class Mapped:
     def __getitem__(self, where: Any) -> np.ndarray:
         given: Any = {"dtype": self.dtype, "shape": self.shape, "offset": self.offset, "order": self.order}
         return np.asarray(np.memmap(self.file, mode="r", **given)[where])
+
+
+def in_chunks(name: str, given: Any) -> Any:
+    """Return a Dask array, whose chunks are known; refuse what is none."""
+    if not isinstance(given, da.Array):
+        raise no_array(name, given, "a Dask array", "dask")
+    if unknown(given.chunks):
+        msg = f"`{name}` has chunks of unknown size; call `{name}.compute_chunk_sizes()` before"
+        raise ValueError(msg)
+    return given
 
 
 def stored(name: str, given: Any) -> Any:

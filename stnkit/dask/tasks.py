@@ -17,8 +17,8 @@ import stnkit
 from stnkit.dask.axes import Axes, Chunks, Piece, edges, pieces, spans
 from stnkit.dask.chunking import too_much
 from stnkit.dtypes import bar_dtype, dot_dtype
-from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE, Place
-from stnkit.tiles.boxes import Boxes
+from stnkit.spec import FLOW, GRID, Place
+from stnkit.tiles.boxes import KINDS, Boxes
 
 Array = Any
 Index = tuple[int, ...]
@@ -26,7 +26,7 @@ Box = tuple[slice, ...]
 
 LARGE_PAGE = 1 << 21  # bytes
 
-KINDS = {GRID: "grid", AFFINE: "affine", FLOW: "flow", PROJECTIVE: "projective", THIN_PLATE_SPLINE: "thin_plate_spline"}
+NAMES_OF_KINDS = {code: name for name, code in KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Job:
         words = ("mode", "prefilter", "padding_mode", "align_corners", "coords", "units", "antialias")
         options = {word: self.options[word] for word in words if word in self.options}
         control = self.options.get("control_points")
-        return Boxes(KINDS[self.kind], self.size, self.extent, options, control, self.dtype)
+        return Boxes(NAMES_OF_KINDS[self.kind], self.size, self.extent, options, control, self.dtype)
 
     def box(self, source: Any, spatial: Box) -> Box | None:
         """Return the part of the image's spatial axes that a part of the output reads."""
@@ -113,7 +113,7 @@ def sample(
     options |= {} if job.kind in (FLOW, GRID) else {"size": shape}
     if type(tile.array) is np.ndarray:
         options["out"] = allocated(whole, job.dtype)
-    with alone(job.threads):
+    with threads_at_most(job.threads):
         return getattr(stnkit, job.function)(tile.array, source, place=tile.place, **options)
 
 
@@ -138,7 +138,7 @@ def pull(
     into = None
     if "image" in options["wrt"]:  # sums of half precision are rounded once
         into = np.zeros_like(tile.array, dtype=bar_dtype(job.dtype, source.dtype))
-    with alone(job.threads):
+    with threads_at_most(job.threads):
         bars = getattr(stnkit, job.function)(
             cotangent, tile.array, source, place=tile.place, accumulate_into=into, **options
         )
@@ -245,11 +245,11 @@ def _length(part: slice) -> int:
     return int(part.stop - part.start)
 
 
-def alone(threads: int) -> Any:
-    """Keep kernels to some threads: a scheduler has as many tasks at work as there are cores."""
-    from stnkit.kernels.cpu.threads import at_most  # imports Numba, which no client needs
+def threads_at_most(count: int) -> Any:
+    """Return the context in which kernels keep to some threads: a scheduler has a task at work on each core."""
+    from stnkit.kernels.cpu.threads import at_most  # imports llvmlite, which no client needs
 
-    return at_most(threads)
+    return at_most(count)
 
 
 def source_part(part: Pulled) -> Any:

@@ -14,7 +14,7 @@ from stnkit.calls.arguments import Array, DataFormat, PaddingMode, Units
 from stnkit.calls.control_points import entered, fixed
 from stnkit.calls.derivatives import NAMES
 from stnkit.dtypes import FLOAT64
-from stnkit.spec import AFFINE, FLOW, GRID, MAPS, PROJECTIVE, SPLINE2, THIN_PLATE_SPLINE
+from stnkit.spec import AFFINE, DATA_FORMATS, FLOW, GRID, MAPS, PROJECTIVE, SPLINE2, THIN_PLATE_SPLINE
 
 Box = tuple[slice, ...]
 
@@ -263,7 +263,7 @@ def read(image: Any, box: Sequence[slice], data_format: DataFormat = "channels_f
     >>> read(np.arange(5.0), (slice(3, 7),))
     array([3., 4., 0., 1.])
     """
-    last = validation.choice("data_format", data_format, {"channels_first": 0, "channels_last": 1})
+    last = int(validation.choice("data_format", data_format, DATA_FORMATS))
     before = len(image.shape) - len(box) - last
     if before < 0:
         msg = f"`box` must be a range for each spatial axis of an image of shape {tuple(image.shape)}; got {box!r}"

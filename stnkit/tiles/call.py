@@ -14,7 +14,7 @@ from stnkit.api import affine, flow, grid, projective, thin_plate_spline
 from stnkit.calls.arguments import Array, DataFormat, FillValue
 from stnkit.calls.control_points import known
 from stnkit.calls.derivatives import NAMES
-from stnkit.spec import AFFINE, MAPS, THIN_PLATE_SPLINE, Place
+from stnkit.spec import AFFINE, DATA_FORMATS, MAPS, THIN_PLATE_SPLINE, Place
 from stnkit.tiles import blocks as cutting
 from stnkit.tiles.boxes import Box, Boxes, part_of
 
@@ -43,7 +43,7 @@ class Call:
         control_points: Array | None,
     ) -> None:
         self.image, self.out, self.kind = image, out, kind
-        self.last = int(validation.choice("data_format", data_format, {"channels_first": False, "channels_last": True}))
+        self.last = int(validation.choice("data_format", data_format, DATA_FORMATS))
         for name, array in (("image", image), ("out", out)):
             if not all(hasattr(array, word) for word in ("shape", "dtype", "__getitem__")):
                 msg = f"`{name}` must have `shape`, `dtype` and `[]`; got {type(array).__name__}"
