@@ -22,9 +22,9 @@ from stnkit.antialias.subsamples import MOVES, Lattice, Steps
 from stnkit.antialias.supersampling import DEVICE, NUMPY, OUTPUTS, Array, Supersampling, Tools, dtype_name
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Choices, Maybe
-from stnkit.calls.control_points import fixed, known
+from stnkit.calls.control_points import as_float64, key_of
 from stnkit.calls.derivatives import NAMES, SAMPLE, SAMPLERS, VJP, Derivative
-from stnkit.calls.sampling import Form, fits_out, fits_output, fits_sums, fits_tangents, formed, run, widened
+from stnkit.calls.sampling import Form, fits_out, fits_output, fits_sums, fits_tangents, run, sampling_form, widened
 from stnkit.dtypes import bfloat16
 from stnkit.spec import AFFINE, FLOW, THIN_PLATE_SPLINE
 
@@ -37,7 +37,7 @@ def antialiased_here(
 ) -> tuple[Array, ...]:
     """Do an antialiased call on views of main memory, or of a GPU's."""
     if kind == THIN_PLATE_SPLINE:
-        choices = choices._replace(control_points=known(choices.control_points))
+        choices = choices._replace(control_points=as_float64(choices.control_points))
     tools = DEVICE if any(type(view) is DeviceArray for view in views) else NUMPY
     function = functools.partial(_run_here, derivative, kind, *_fast_path(derivative, kind, choices))
     with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite are moved, too
@@ -215,9 +215,9 @@ def check(derivative: Derivative[Any], kind: int, given: Sequence[Array], choice
     stand_ins = [stand_in(array) for array in given]
     image, source = stand_ins[derivative.image : derivative.image + 2]
     cotangent = None if derivative.cotangent is None else stand_ins[derivative.cotangent]
-    form = formed(kind, image, source, choices, cotangent)
+    form = sampling_form(kind, image, source, choices, cotangent)
     if isinstance(choices.control_points, np.ndarray):
-        fixed(choices.control_points)
+        key_of(choices.control_points)  # refuses those that determine no spline
     asked = validation.names("wrt", choices.wrt, ("image", NAMES[kind]))
     if asked[0]:
         validation.differentiable("image", form.image_dtype)

@@ -15,7 +15,7 @@ from stnkit.antialias.subsamples import MOVES, Lattice, Steps, moved_points, par
 from stnkit.backends import backend
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Array
-from stnkit.calls.control_points import fixed
+from stnkit.calls.control_points import key_of
 from stnkit.calls.grids import GridForm, written
 from stnkit.dtypes import FLOAT64
 from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE
@@ -83,7 +83,7 @@ def _of_map(kind: int, theta: Array, lattice: Lattice, points: np.ndarray | None
 def _moved_grid(kind: int, theta: Array, steps: Steps, lattice: Lattice, points: np.ndarray | None) -> Array:
     """Return the coordinates beside each location."""
     moved = MOVES[kind].moved(theta, steps, lattice, np.concatenate)
-    control = b"" if points is None else fixed(moved_points(points, steps, lattice, np.concatenate))
+    control = b"" if points is None else key_of(moved_points(points, steps, lattice, np.concatenate))
     return written(moved, GridForm(kind, lattice.size, lattice.align, control=control))
 
 

@@ -8,7 +8,7 @@ from stnkit.antialias.compose import antialiased_here
 from stnkit.backends import interop
 from stnkit.calls.arguments import Array, Choices
 from stnkit.calls.derivatives import SAMPLE, Derivative, array_names, optional
-from stnkit.calls.sampling import doubled, run
+from stnkit.calls.sampling import run, sources_for_tiles
 from stnkit.prefilter.compose import prefiltered_here
 from stnkit.spec import MAPS
 
@@ -33,7 +33,7 @@ def sampled(
     views, export = interop.import_arrays(*optional(derivative, kind), later=later, **arrays)
     into = views.pop() if derivative.written else None
     if kind in MAPS or not plain:  # else the kernel widens the numbers of a flow or a grid as it reads them
-        views = doubled(derivative, views, choices.place)
+        views = sources_for_tiles(derivative, views, choices.place)
     if filtered:
         found = prefiltered_here(derivative, kind, views, choices, antialias, into)
     elif antialias is False:

@@ -10,13 +10,12 @@ import numpy as np
 
 from stnkit.api.projective import projective_grid
 from stnkit.api.thin_plate_spline import thin_plate_spline_grid
-from stnkit.backends.interop import framework_of, is_shared
+from stnkit.backends.interop import WRITTEN, framework_of, is_shared
 from stnkit.calls.arguments import Array
 
 Shape = tuple[int, ...]
 Keywords = dict[str, Any]
 
-_WRITTEN = ("out", "accumulate_into")
 _CPU = 1  # DLPack's device type of main memory
 
 # Where maps stand whose footprints are not known before a kernel has run.
@@ -131,7 +130,7 @@ def _stand_ins(bound: inspect.BoundArguments, dtype: np.dtype[Any]) -> Keywords:
         value = keywords.get(name)
         if value is None or name == "size":
             continue
-        if name in _WRITTEN:
+        if name in WRITTEN:
             keywords[name] = value.clone() if hasattr(value, "clone") else _blank(value, dtype)
         elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             keywords[name] = _stand_in(name, value, dtype)

@@ -20,7 +20,7 @@ from stnkit.validation import hints
 
 Export = Callable[[Any], Any]
 
-_WRITTEN = ("out", "accumulate_into")  # arguments of which a copy will not do
+WRITTEN = ("out", "accumulate_into")  # arguments of which a copy will not do
 _CPU = 1  # DLPack's device type of main memory
 _GPU = (2, 13)  # of a GPU's own memory, and of managed memory
 
@@ -65,7 +65,7 @@ def import_arrays(*optional: str, later: Any = "", **arrays: Any) -> tuple[list[
             on_gpu = True
             continue
         if not (view.flags.aligned and view.dtype.isnative) and not (name == later and view.nbytes >= LARGE):
-            if name in _WRITTEN:
+            if name in WRITTEN:
                 msg = f"`{name}` must be aligned and of native byte order; got dtype {view.dtype.str}"
                 raise ValueError(msg)
             view = view.astype(view.dtype.newbyteorder("="))
@@ -155,7 +155,7 @@ def _import(name: str, array: Any, arrays: dict[str, Any]) -> tuple[Any, str, Ex
             )
             raise TypeError(msg)
         if hasattr(array, "resolve_neg"):  # a sign change that torch has only noted: DLPack would lose it
-            if name in _WRITTEN and array.is_neg():
+            if name in WRITTEN and array.is_neg():
                 msg = f"`{name}` has its negative bit set, so that it cannot be written to; pass `{name}.resolve_neg()`"
                 raise TypeError(msg)
             array = array.resolve_neg()

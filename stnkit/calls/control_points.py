@@ -1,4 +1,4 @@
-"""Control points of thin plate splines: laid out, viewed, and what their lattice is known by."""
+"""Control points of thin plate splines: a lattice of them, views of them, and the key of their solution."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from stnkit.backends import interop
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Array
 from stnkit.dtypes import FLOAT32, FLOAT64, arithmetic
+from stnkit.plans import thin_plates
 
 
 def control_lattice(shape: Sequence[int]) -> np.ndarray:
@@ -47,7 +48,7 @@ def control_lattice(shape: Sequence[int]) -> np.ndarray:
     return np.stack([axis.ravel() for axis in axes[::-1]], axis=-1)
 
 
-def entered(control_points: Array) -> np.ndarray:
+def viewed(control_points: Array) -> np.ndarray:
     """View control points, which are constants: they may be of another framework than what has derivatives."""
     if getattr(control_points, "requires_grad", False):
         msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
@@ -63,13 +64,11 @@ def entered(control_points: Array) -> np.ndarray:
     return view
 
 
-def fixed(control: np.ndarray, *dtypes: np.dtype[Any]) -> bytes:
-    """Return control points as what their lattice is known by; refuse those that determine no spline.
+def key_of(control: np.ndarray, *dtypes: np.dtype[Any]) -> bytes:
+    """Return the key of control points: their bytes in float64. Refuse those that determine no spline.
 
     If dtypes are given, of theta and of an image, those are refused too for which the kernels would need more digits.
     """
-    from stnkit.plans import thin_plates
-
     validation.coordinate_dtype("control_points", control.dtype)
     key = np.ascontiguousarray(control, FLOAT64).tobytes()
     thin_plates.solution(key, control.shape[-1])
@@ -78,8 +77,8 @@ def fixed(control: np.ndarray, *dtypes: np.dtype[Any]) -> bytes:
     return key
 
 
-def known(control_points: Array) -> np.ndarray:
+def as_float64(control_points: Array) -> np.ndarray:
     """Return control points of any framework in float64."""
-    control = entered(control_points)
+    control = viewed(control_points)
     validation.coordinate_dtype("control_points", control.dtype)
     return np.asarray(control, FLOAT64)

@@ -8,9 +8,9 @@ import numpy as np
 from stnkit import validation
 from stnkit.backends import backend
 from stnkit.calls.arguments import Array, Choices, Maybe
-from stnkit.calls.control_points import entered, fixed
+from stnkit.calls.control_points import key_of, viewed
 from stnkit.calls.derivatives import NAMES
-from stnkit.calls.sampling import widened
+from stnkit.calls.sampling import for_tiles, widened
 from stnkit.dtypes import FLOAT64
 from stnkit.spec import AFFINE, FLOW, PROJECTIVE, THIN_PLATE_SPLINE, Place
 
@@ -30,7 +30,7 @@ class GridForm(NamedTuple):
 def grid_form(kind: int, source: Array, choices: Choices, cotangent: Array = None) -> GridForm:
     """Return the form of a grid; its size is that of the cotangent, if there is one. Refuse what does not fit."""
     validation.coordinate_dtype(NAMES[kind], source.dtype)
-    points = entered(choices.control_points) if kind == THIN_PLATE_SPLINE else None
+    points = viewed(choices.control_points) if kind == THIN_PLATE_SPLINE else None
     ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
     pixel = kind == FLOW and validation.units(choices.units)
     align = validation.flag("align_corners", choices.align_corners)
@@ -41,7 +41,7 @@ def grid_form(kind: int, source: Array, choices: Choices, cotangent: Array = Non
     axes = ndim + 2 if kind == FLOW else 3
     place = None if choices.place is None else validation.place(choices.place, ndim, size, None)
     dtype = source.dtype if place is None else FLOAT64
-    return GridForm(kind, size, align, pixel, axes, b"" if points is None else fixed(points, dtype), place)
+    return GridForm(kind, size, align, pixel, axes, b"" if points is None else key_of(points, dtype), place)
 
 
 def fits_source(kind: int, source: Array, source_dot: Array) -> None:
@@ -113,8 +113,7 @@ def grid_vjp(kind: int, choices: Choices, cotangent: np.ndarray, theta: Maybe = 
     bar: np.ndarray
     if kind == FLOW:
         pitch = slopes(cotangent, "cotangent", choices)
-        wide = cotangent if choices.place is None else widened(cotangent, choices.place)
-        bar = backend(cotangent).scaled(wide, pitch)
+        bar = backend(cotangent).scaled(for_tiles(cotangent, choices.place), pitch)
         return bar
     if theta is None:
         validation.coordinate_dtype("cotangent", cotangent.dtype)

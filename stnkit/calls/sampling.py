@@ -1,7 +1,7 @@
 """What every sampler does before and after the work: check, bring to one form, and undo that for results.
 
 The form is that of `backends`: views with a batch axis, coordinates in float32 or float64, and options as kernels
-take them. Where the arrays lie says whose operations run. They are imported at the first call, and Numba with them.
+take them. Where the arrays lie says whose operations run; these are imported at the first call.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 from stnkit import validation
 from stnkit.backends import backend
 from stnkit.calls.arguments import Array, Choices, Maybe
-from stnkit.calls.control_points import entered, fixed
+from stnkit.calls.control_points import key_of, viewed
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64, bar_dtype, dot_dtype, is_float
 from stnkit.spec import FLOW, GRID, MAPS, THIN_PLATE_SPLINE, Options, Place
@@ -81,11 +81,11 @@ def run(
 def prepare(kind: int, image: np.ndarray, source: np.ndarray, choices: Choices, cotangent: Maybe = None) -> Call:
     """Check the arrays of a call against each other and its options, and bring them to one form."""
     if kind == THIN_PLATE_SPLINE:
-        choices = choices._replace(control_points=entered(choices.control_points))
-    form = formed(kind, image, source, choices, cotangent)
+        choices = choices._replace(control_points=viewed(choices.control_points))
+    form = sampling_form(kind, image, source, choices, cotangent)
     options = form.options
     if choices.control_points is not None:
-        options = options._replace(control=fixed(choices.control_points, form.source_dtype, form.image_dtype))
+        options = options._replace(control=key_of(choices.control_points, form.source_dtype, form.image_dtype))
     source = widened(source)
     wide = source.dtype if options.place is None else FLOAT64
     fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, form.image_dtype, wide)
@@ -99,7 +99,7 @@ def prepare(kind: int, image: np.ndarray, source: np.ndarray, choices: Choices, 
     )
 
 
-def formed(kind: int, image: Array, source: Array, choices: Choices, cotangent: Array = None) -> Form:
+def sampling_form(kind: int, image: Array, source: Array, choices: Choices, cotangent: Array = None) -> Form:
     """Return what follows from the options, shapes and NumPy's dtypes of the arrays of any framework, if they fit."""
     points = choices.control_points
     ndim = validation.source_axes(kind, source.shape, () if points is None else points.shape)
@@ -123,11 +123,11 @@ def formed(kind: int, image: Array, source: Array, choices: Choices, cotangent: 
         own = None if kind == GRID else size
         options = options._replace(place=validation.place(choices.place, ndim, own, tile, options))
     dtype = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
-    return form_of(image.shape, dtype, source.shape, source.dtype, kind, size, options)
+    return _form(image.shape, dtype, source.shape, source.dtype, kind, size, options)
 
 
 @functools.lru_cache(maxsize=4096)
-def form_of(
+def _form(
     image: tuple[int, ...],
     image_dtype: np.dtype[Any],
     source: tuple[int, ...],
@@ -174,12 +174,15 @@ def widened(coordinates: np.ndarray, place: Place | None = None) -> np.ndarray:
     return wide
 
 
-def doubled(derivative: Derivative[Any], given: Given, place: Place | None) -> list[Any]:
-    """Return the arrays of a call; those that say where tiles read, and tangents of them, in float64."""
-    if place is None:
-        return list(given)
+def for_tiles(coordinates: np.ndarray, place: Place | None) -> np.ndarray:
+    """Return coordinates in float64 if they are those of tiles, else as they are."""
+    return coordinates if place is None else widened(coordinates, place)
+
+
+def sources_for_tiles(derivative: Derivative[Any], given: Given, place: Place | None) -> list[Any]:
+    """Return the arrays of a call; a source of coordinates, and tangents of it, as `for_tiles` does."""
     return [
-        widened(one, place) if role in ("source", "dot") and one is not None else one
+        for_tiles(one, place) if role in ("source", "dot") and one is not None else one
         for role, one in zip(derivative.takes, given, strict=True)
     ]
 

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stnkit.backends.interop import WRITTEN
+
 
 def array_names(public: Callable[..., Any]) -> list[str]:
     """Return which arguments of a public function are arrays that have derivatives, or are derivatives."""
@@ -33,7 +35,7 @@ def taken(public: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str,
 
 def refuse_written(arguments: dict[str, Any], arrays: str) -> None:
     """Take the arguments that would be written to out of a call; refuse one that is given."""
-    for name in ("out", "accumulate_into"):
+    for name in WRITTEN:
         if arguments.pop(name, None) is not None:
             msg = f"`{name}` cannot be written to, as {arrays} never change; leave it out and use what is returned"
             raise TypeError(msg)

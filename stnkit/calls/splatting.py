@@ -8,8 +8,8 @@ import numpy as np
 from stnkit import validation
 from stnkit.backends import backend
 from stnkit.calls.arguments import Array, Choices, Maybe
-from stnkit.calls.sampling import prepare, vjp, widened
-from stnkit.spec import GRID, LABEL, Options, Place
+from stnkit.calls.sampling import for_tiles, prepare, vjp, widened
+from stnkit.spec import GRID, LABEL, Options
 
 
 class SplatForm(NamedTuple):
@@ -61,11 +61,6 @@ def splat_form(values: Array, grid: Array, choices: Choices, cotangent: Array = 
     return SplatForm(options, spatial, shape, batched)
 
 
-def of_tiles(grid: np.ndarray, place: Place | None) -> np.ndarray:
-    """Return a grid in float64 if it says where tiles read, else as it is."""
-    return grid if place is None else widened(grid, place)
-
-
 def splat(choices: Choices, values: np.ndarray, grid: np.ndarray) -> Array:
     """Add values to an empty image."""
     steady = validation.flag("deterministic", choices.deterministic)
@@ -78,7 +73,7 @@ def splat_vjp(choices: Choices, cotangent: np.ndarray, values: np.ndarray, grid:
     """Pull a cotangent of a splat back to values and grid."""
     validation.flag("deterministic", choices.deterministic)
     asked = validation.names("wrt", choices.wrt, ("values", "grid"))
-    form, grid = splat_form(values, grid, choices, cotangent), of_tiles(grid, choices.place)
+    form, grid = splat_form(values, grid, choices, cotangent), for_tiles(grid, choices.place)
     call = prepare(GRID, cotangent, grid, choices)
     values_bar, grid_bar = None, None
     if asked[0]:
@@ -105,7 +100,7 @@ def count(choices: Choices, grid: np.ndarray) -> Array:
 
 def gradient(choices: Choices, image: np.ndarray, grid: np.ndarray) -> Array:
     """Differentiate the interpolated image along each axis."""
-    call = prepare(GRID, image, of_tiles(grid, choices.place), choices)
+    call = prepare(GRID, image, for_tiles(grid, choices.place), choices)
     return call.unbatch(call.run(backend(call.image).sample_gradient))
 
 

@@ -1,4 +1,4 @@
-"""What a sampler will read where a size is not known yet: shapes of graphs and of symbolic models, with None for it."""
+"""The shape of a sampler's output where sizes are not known yet, as in graphs and symbolic models: these are None."""
 
 from typing import Any, NamedTuple
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.calls.arguments import Choices
-from stnkit.calls.control_points import known
-from stnkit.calls.sampling import formed
+from stnkit.calls.control_points import as_float64
+from stnkit.calls.sampling import sampling_form
 from stnkit.spec import AFFINE, FLOW, GRID, MAPS, PROJECTIVE, THIN_PLATE_SPLINE
 
 Size = tuple[int | None, ...]
@@ -25,14 +25,14 @@ class Shaped(NamedTuple):
         return len(self.shape)
 
 
-def read(kind: int, image: Shaped, source: Shaped, **options: Any) -> Shaped:
-    """Describe what a sampler reads. Refuse what does not fit; a size that is not known fits."""
+def output(kind: int, image: Shaped, source: Shaped, **options: Any) -> Shaped:
+    """Describe the output of a sampler. Refuse what does not fit; a size that is not known fits."""
     choices = {option: value for option, value in options.items() if option in Choices._fields}
     if kind == THIN_PLATE_SPLINE:
-        choices["control_points"] = known(choices["control_points"])
+        choices["control_points"] = as_float64(choices["control_points"])
     some = [one._replace(shape=tuple(1 if n is None else n for n in one.shape)) for one in (image, source)]
-    formed(kind, some[0], some[1], Choices(**choices))
-    return Shaped(read_shape(kind, image, source, **options), image.dtype)
+    sampling_form(kind, some[0], some[1], Choices(**choices))
+    return Shaped(output_shape(kind, image, source, **options), image.dtype)
 
 
 def axes_of(kind: int, source: Shaped) -> int:
@@ -40,8 +40,8 @@ def axes_of(kind: int, source: Shaped) -> int:
     return int(source.shape[-1] or 0) - (kind in (AFFINE, PROJECTIVE))
 
 
-def read_shape(kind: int, image: Shaped, source: Shaped, *, data_format: str, size: Any = None, **_: Any) -> Size:
-    """Return the shape of what is read."""
+def output_shape(kind: int, image: Shaped, source: Shaped, *, data_format: str, size: Any = None, **_: Any) -> Size:
+    """Return the shape of a sampler's output."""
     d, last = axes_of(kind, source), data_format == "channels_last"
     if kind in (GRID, FLOW):
         size = source.shape[-1 - d : -1]

@@ -8,9 +8,9 @@ import numpy as np
 from stnkit import validation
 from stnkit.backends.interop import no_array, unmasked
 from stnkit.calls.arguments import Choices
-from stnkit.calls.control_points import known
+from stnkit.calls.control_points import as_float64
 from stnkit.calls.derivatives import NAMES
-from stnkit.calls.sampling import Form, fits_output, formed
+from stnkit.calls.sampling import Form, fits_output, sampling_form
 from stnkit.dask.cutting import Asked, Cut, Fitted
 from stnkit.dask.stores import in_chunks, stored
 from stnkit.spec import AFFINE, MAPS, THIN_PLATE_SPLINE
@@ -63,9 +63,9 @@ def _form(asked: Asked, image: Array, source: Array, options: dict[str, Any], co
     words = {word: options[word] for word in Choices._fields if word in options}
     choices = Choices(**words)._replace(size=asked.size)
     if asked.kind == THIN_PLATE_SPLINE:
-        choices = choices._replace(control_points=known(choices.control_points))
+        choices = choices._replace(control_points=as_float64(choices.control_points))
         options["control_points"] = choices.control_points
-    form = formed(asked.kind, image, source, choices, cotangent)
+    form = sampling_form(asked.kind, image, source, choices, cotangent)
     validation.fill(choices.fill_value, form.channels, form.options.interp, form.image_dtype, np.dtype(source.dtype))
     if cotangent is not None:
         fits_output(cotangent, form)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stnkit import validation
-from stnkit.calls.control_points import known
+from stnkit.calls.control_points import as_float64
 from stnkit.dtypes import FLOAT64
 from stnkit.jax import samplers
 from stnkit.jax.call import Array
@@ -27,7 +27,7 @@ def constant(control_points: Any) -> np.ndarray:
         )
         raise TypeError(msg)
     if not isinstance(control_points, jax.Array):
-        return np.ascontiguousarray(known(control_points))
+        return np.ascontiguousarray(as_float64(control_points))
     validation.coordinate_dtype("control_points", control_points.dtype)
     return np.ascontiguousarray(control_points, FLOAT64)
 

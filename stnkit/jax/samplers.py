@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from stnkit import validation
 from stnkit.calls.arguments import Choices
 from stnkit.calls.derivatives import DOUBLE_VJP, JVP, NAMES, SAMPLE, VJP, Derivative
-from stnkit.calls.sampling import Form, fits_output, fits_tangents, formed
+from stnkit.calls.sampling import Form, fits_output, fits_tangents, sampling_form
 from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.call import Array, Maybe, widened
@@ -119,7 +119,7 @@ FUNCTIONS: dict[Derivative[Any], Callable[..., Any]] = {
 def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) -> Checked:
     """Check a call, whose output has a cotangent's size if there is one, and bring it to one form."""
     source, choices = rest.pop(NAMES[kind]), Choices(**rest)
-    form = formed(kind, image, source, choices, cotangent)
+    form = sampling_form(kind, image, source, choices, cotangent)
     if cotangent is not None:
         fits_output(cotangent, form)
     options, steady = form.options, validation.flag("deterministic", choices.deterministic)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import stnkit
-from stnkit.calls.control_points import fixed, known
+from stnkit.calls.control_points import as_float64, key_of
 from stnkit.keras.sampling import Sampling, Tensor
 from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.transforms.identity_parameters import LATTICES
@@ -281,6 +281,6 @@ def listed(control_points: Any) -> list[list[float]] | None:
     if control_points is None:
         return None
     rows = isinstance(control_points, (list, tuple))
-    points = known(np.asarray(control_points, float) if rows else control_points)
-    fixed(points)
+    points = as_float64(np.asarray(control_points, float) if rows else control_points)
+    key_of(points)  # refuses those that determine no spline
     return points.tolist()  # type: ignore[no-any-return]  # of the type that the signature says

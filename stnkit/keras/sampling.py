@@ -8,7 +8,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.calls.arguments import FillValue, PaddingMode
-from stnkit.calls.unknown_sizes import Shaped, read
+from stnkit.calls.unknown_sizes import Shaped, output
 from stnkit.dtypes import bfloat16
 from stnkit.keras._compat import backend
 
@@ -89,5 +89,5 @@ class Sampling(keras.layers.Layer):  # type: ignore[misc]  # as Keras' layers ar
         dtype = self.compute_dtype if "float" in given else given
         shaped = Shaped(tuple(image.shape), bfloat16("image") if dtype == "bfloat16" else np.dtype(dtype))
         where = Shaped(tuple(source), np.dtype(self._wide()))
-        out = read(kind, shaped, where, **self._options(), data_format=self.data_format, **own)
+        out = output(kind, shaped, where, **self._options(), data_format=self.data_format, **own)
         return keras.KerasTensor(out.shape, dtype=dtype)

@@ -12,7 +12,7 @@ from stnkit.antialias.supersampling import MATRICES, Array, Tools, dtype_name
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls import splatting
 from stnkit.calls.arguments import Choices, Maybe
-from stnkit.calls.control_points import known
+from stnkit.calls.control_points import as_float64
 from stnkit.calls.derivatives import NAMES, PAIR, SAMPLE, SAMPLERS, VJP, Derivative
 from stnkit.calls.sampling import run
 from stnkit.dtypes import dot_dtype
@@ -112,7 +112,7 @@ def prefiltered_here(
 ) -> Results:
     """Do a call of a sampler, whose image is filtered first, on views of main memory, or of a GPU's."""
     if kind == THIN_PLATE_SPLINE:
-        choices = choices._replace(control_points=known(choices.control_points))
+        choices = choices._replace(control_points=as_float64(choices.control_points))
     function = functools.partial(_run_here, derivative, kind, antialias)
     with np.errstate(invalid="ignore", over="ignore"):  # of what is rounded to half precision
         return sampled(derivative, kind, function, views, choices._asdict(), _filters(views), into)

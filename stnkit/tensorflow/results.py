@@ -10,7 +10,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.calls.derivatives import NAMES, SAMPLE, SAMPLERS, Derivative
-from stnkit.calls.unknown_sizes import Shaped, axes_of, batch_of, read, read_shape
+from stnkit.calls.unknown_sizes import Shaped, axes_of, batch_of, output, output_shape
 from stnkit.dtypes import FLOAT32, dot_dtype
 from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
 
@@ -27,13 +27,13 @@ def results(name: str, arguments: Arguments) -> list[Shaped]:
 def _sampled(derivative: Derivative[Any], kind: int, arguments: Arguments) -> list[Shaped]:
     image, source = arguments["image"], arguments[NAMES[kind]]
     if derivative is SAMPLE:
-        return [read(kind, image, source, **_options(arguments))]
+        return [output(kind, image, source, **_options(arguments))]
     wide = dot_dtype(image.dtype, source.dtype)
     named = {"image": image, "source": source}
     if "cotangent" in arguments:
         named["out_dot"] = Shaped(arguments["cotangent"].shape, wide)
     else:
-        shape = read_shape(kind, image, source, **_options(arguments))
+        shape = output_shape(kind, image, source, **_options(arguments))
         named |= {"out": Shaped(shape, image.dtype), "out_dot": Shaped(shape, wide)}
     gives = list(derivative.gives)
     if "wrt" in arguments:
@@ -88,7 +88,7 @@ def _count(arguments: Arguments) -> list[Shaped]:
 
 def _gradient(arguments: Arguments) -> list[Shaped]:
     image, grid = arguments["image"], arguments["grid"]
-    shape = (*read_shape(GRID, image, grid, **_options(arguments)), grid.shape[-1])
+    shape = (*output_shape(GRID, image, grid, **_options(arguments)), grid.shape[-1])
     return [Shaped(shape, dot_dtype(image.dtype, grid.dtype))]
 
 

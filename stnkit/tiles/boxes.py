@@ -11,7 +11,7 @@ from stnkit import validation
 from stnkit.antialias.footprints import MOST
 from stnkit.bounds.reads import Reads
 from stnkit.calls.arguments import Array, DataFormat, PaddingMode, Units
-from stnkit.calls.control_points import entered, fixed
+from stnkit.calls.control_points import key_of, viewed
 from stnkit.calls.derivatives import NAMES
 from stnkit.dtypes import FLOAT64
 from stnkit.spec import AFFINE, DATA_FORMATS, FLOW, GRID, MAPS, PROJECTIVE, SPLINE2, THIN_PLATE_SPLINE
@@ -149,9 +149,9 @@ class Boxes:
             if control_points is None:
                 msg = "`control_points` must be given for kind 'thin_plate_spline'"
                 raise TypeError(msg)
-            control = entered(control_points)
+            control = viewed(control_points)
             validation.control_axes(control.shape)
-            choices = choices._replace(control=fixed(control))
+            choices = choices._replace(control=key_of(control))
             self.control = control.shape
         else:
             self.control = ()

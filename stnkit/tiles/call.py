@@ -12,7 +12,7 @@ from stnkit.antialias.footprints import FOOTPRINTS, groups
 from stnkit.antialias.subsamples import Lattice, lattice_of
 from stnkit.api import affine, flow, grid, projective, thin_plate_spline
 from stnkit.calls.arguments import Array, DataFormat, FillValue
-from stnkit.calls.control_points import known
+from stnkit.calls.control_points import as_float64
 from stnkit.calls.derivatives import NAMES
 from stnkit.spec import AFFINE, DATA_FORMATS, MAPS, THIN_PLATE_SPLINE, Place
 from stnkit.tiles import blocks as cutting
@@ -50,7 +50,7 @@ class Call:
                 raise TypeError(msg)
         is_map = kind in ("affine", "projective", "thin_plate_spline")
         self.source = np.asarray(source) if is_map else source
-        points = None if control_points is None else known(control_points)
+        points = None if control_points is None else as_float64(control_points)
         shape = tuple(self.source.shape)
         ndim = (shape[-1] if shape else 0) - (kind in ("affine", "projective"))
         if not 1 <= ndim <= 3 or len(image.shape) < ndim + self.last or len(out.shape) != len(image.shape):

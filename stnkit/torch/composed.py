@@ -9,11 +9,11 @@ import torch
 
 import stnkit
 from stnkit import validation
-from stnkit.backends.interop import misfit, no_array
+from stnkit.backends.interop import WRITTEN, misfit, no_array
 from stnkit.torch import antialias, placed, prefiltered
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
-from stnkit.torch.functions import WRITTEN, detached, unwritten
+from stnkit.torch.functions import detached, unwritten
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.registration import known_size
 from stnkit.torch.run import on_torchs_threads

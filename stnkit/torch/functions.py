@@ -11,6 +11,7 @@ import torch
 
 from stnkit import validation
 from stnkit._dispatch import FAST
+from stnkit.backends.interop import WRITTEN
 from stnkit.torch import placed, prefiltered
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
@@ -20,8 +21,6 @@ from stnkit.torch.prefiltered import defaults, is_filtered
 from stnkit.torch.run import axes, run
 from stnkit.torch.sharding import register_if_used
 from stnkit.torch.unsupported import refuse_place
-
-WRITTEN = ("out", "accumulate_into")
 
 
 def public_function(public: Callable[..., Any]) -> Callable[..., Any]:

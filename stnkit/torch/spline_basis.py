@@ -9,7 +9,7 @@ import torch
 from torch.autograd import forward_ad
 
 from stnkit import validation
-from stnkit.calls.control_points import known
+from stnkit.calls.control_points import as_float64
 from stnkit.dtypes import FLOAT64
 from stnkit.plans import thin_plates
 from stnkit.torch import _compat, memory
@@ -23,7 +23,7 @@ def constant_tensor(control_points: Any) -> torch.Tensor:
     if isinstance(control_points, np.ndarray):
         control_points = torch.from_numpy(control_points)
     elif not isinstance(control_points, torch.Tensor):
-        control_points = torch.from_numpy(known(control_points))
+        control_points = torch.from_numpy(as_float64(control_points))
     moves = _compat.is_forward_mode_on() and forward_ad.unpack_dual(control_points).tangent is not None
     if control_points.requires_grad or moves:
         msg = "`control_points` are constants, of which no derivative is given; pass `control_points.detach()`"
@@ -43,7 +43,7 @@ def table(control_points: torch.Tensor, size: Sequence[Any], align: bool, like: 
 def constant(control_points: Any) -> Any:
     """Return control points in float64: as a NumPy array, where their numbers are known."""
     if isinstance(control_points, np.ndarray) and not torch.compiler.is_compiling():
-        return known(control_points)
+        return as_float64(control_points)
     control_points = constant_tensor(control_points)
     refuse_integers("control_points", control_points)
     wide = control_points.detach().double()

@@ -8,7 +8,7 @@ from stnkit import validation
 from stnkit.api.affine import affine_sample, affine_sample_vjp
 from stnkit.api.projective import projective_sample, projective_sample_vjp
 from stnkit.api.thin_plate_spline import thin_plate_spline_sample, thin_plate_spline_sample_vjp
-from stnkit.calls.control_points import fixed, known
+from stnkit.calls.control_points import as_float64, key_of
 from stnkit.transforms.identity_parameters import LATTICES, SPLINE, identity_parameters, refuse_points
 from stnkit.transforms.namespaces import Array, Namespace
 from stnkit.transforms.parameters import TRANSFORMS
@@ -65,7 +65,7 @@ def reader(transform: str, control_points: Array = None) -> Reader:
     if control_points is None:
         return Reader(transform)
     refuse_points(transform)
-    points = known(control_points)
+    points = as_float64(control_points)
     validation.control_axes(points.shape)
-    fixed(points)
+    key_of(points)  # refuses those that determine no spline
     return Reader(transform, points.copy())

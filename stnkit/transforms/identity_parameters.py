@@ -3,7 +3,7 @@
 import math
 
 from stnkit import validation
-from stnkit.calls.control_points import control_lattice, known
+from stnkit.calls.control_points import as_float64, control_lattice
 from stnkit.transforms.namespaces import Array, entered
 
 SPLINE = "thin_plate_spline"
@@ -56,7 +56,7 @@ def identity_parameters(transform: str, axes: int = 2, *, control_points: Array 
     if control_points is not None:
         refuse_points(transform)
         (points,), _ = entered(control_points=control_points)
-        numbers: tuple[float, ...] = tuple(known(points).ravel().tolist())
+        numbers: tuple[float, ...] = tuple(as_float64(points).ravel().tolist())
         return numbers
     own = IDENTITIES[transform]
     if axes not in own:
