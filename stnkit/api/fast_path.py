@@ -27,7 +27,6 @@ from stnkit.plans.layout import Shape, contiguous, layout
 from stnkit.spec import AFFINE, CHOOSING, FLOW, GRID, MAPS
 
 Options = dict[str, Any]
-Run = Callable[..., None]  # takes as many addresses as there are slots
 FastCall = Callable[..., Any]  # does a call on arrays of one kind; a result that is not asked for is None
 
 
@@ -178,7 +177,7 @@ def _backward(
     return pull
 
 
-def _starter(memory: Memory, launches: Sequence[Launch]) -> tuple[Run, Any, Run]:
+def _starter(memory: Memory, launches: Sequence[Launch]) -> tuple[threads.Run, Any, threads.Run]:
     """Return what runs launches, one after another, on as many threads as a framework allows.
 
     Second comes what has to live as long, and third what does the same where kernels are asked for ahead.

@@ -7,8 +7,8 @@ sizes of image and source, each N or 1.
     splat        g (N, ...), source               -> image_bar (n, ...): the adjoint of `sample` in the image
     tangent      image, source, their tangents    -> the tangent of `sample`, linear in those given
     vjp          g, image, source                 -> image_bar, source_bar: the adjoint of `tangent`
-    grid      source                           -> the grid that it gives
-    grid_vjp  grid_bar                         -> theta_bar: the adjoint of `grid` for affine maps
+    grid         source                           -> the grid that it gives
+    grid_vjp     grid_bar                         -> theta_bar: the adjoint of `grid` for affine maps
 
 With products and sums in between, `sample` and `splat` are enough for any order: the derivative of either is made of
 the two, one order higher. `tangent` and `vjp` do in one pass what is asked for most.
@@ -158,9 +158,8 @@ def lower_vjp(context: Any, *operands: Value, sampler: Settings, image_too: bool
     layouts = laid_out(image), laid_out(image), laid_out(source)
     plan = plans.backward(*layouts, *sampler.asked, (image_too, True), strides, False)
     made = filled(context, sampler, (COTANGENT, IMAGE, SOURCE), operands, plan)
-    axes = (
-        () if sampler.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)
-    )  # theta's has a part for each tile
+    # The cotangent of maps has a part for each tile, and that of one map for all items one for each item too.
+    axes = () if sampler.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)
     source_bar = summed(context, made[SOURCE_BAR], plan.buffers[-1], axes, source)
     return [made[IMAGE_BAR], source_bar] if image_too else [source_bar]
 

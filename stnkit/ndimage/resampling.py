@@ -85,7 +85,7 @@ def resampled(
     fills = np.array([np.real(how.cval), np.imag(how.cval)]) if layout.is_complex else np.array([float(how.cval)])
     work = _arithmetic(image, order, fills, output, xp)
     parts = _parts(image, xp) if layout.is_complex else image
-    turned = _permuted(parts, _turn(layout), xp)
+    turned = _permuted(parts, (*layout.turned, image.ndim) if layout.is_complex else layout.turned, xp)
     picture = cast(turned.reshape(layout.split(shape, tuple(shape[k] for k in axes))), work, xp)
     padding, lazy = edge.padding, is_lazy(image)
     if how.filters and not lazy:  # Dask's chunks are filtered one by one, with what lies around them
@@ -97,7 +97,7 @@ def resampled(
     options: dict[str, Any] = {
         "mode": f"spline{order}",
         "prefilter": how.filters and lazy,
-        "padding_mode": _paddings(padding, shape, axes, len(size)),
+        "padding_mode": _paddings(padding, len(axes), len(size)),
         "fill_value": fills.tolist() if layout.is_complex else float(fills[0]),
         "align_corners": edge.align,
         "coords": "pixel",
@@ -158,10 +158,6 @@ def _complex(parts: Array, name: str, xp: Namespace) -> Array:
     return cast(parts[..., 0] + 1j * parts[..., 1], name, xp)
 
 
-def _turn(layout: Layout) -> Shape:
-    return (*layout.turned, len(layout.turned)) if layout.is_complex else layout.turned
-
-
 def _placed(source: Array, like: Array, dtype: str | None, xp: Namespace) -> Array:
     """Return a source of coordinates as an array of the image's framework, and of a dtype if one is said."""
     if is_lazy(like) and isinstance(source, np.ndarray):  # of which Dask's samplers want the numbers
@@ -174,9 +170,9 @@ def _placed(source: Array, like: Array, dtype: str | None, xp: Namespace) -> Arr
     return joined(source, like, xp, dtype_of(dtype or wide_float(xp), xp))
 
 
-def _paddings(padding: str, shape: Shape, axes: Shape, count: int) -> Any:
-    """Return the padding of each axis of the output, x first; those that an image lacks have one pixel."""
-    return padding if count == len(axes) else (padding,) * len(axes) + ("border",) * (count - len(axes))
+def _paddings(padding: str, own: int, count: int) -> Any:
+    """Return the padding of each of `count` axes, x first, of which an image has `own`: others have one pixel."""
+    return padding if count == own else (padding,) * own + ("border",) * (count - own)
 
 
 def _written(output: Output, layout: Layout, work: str, image: Array, shape: Shape, size: Shape) -> Any:

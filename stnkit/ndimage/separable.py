@@ -60,7 +60,7 @@ def separable(
         for first in range(0, len(grids[0]), step):
             slab = _along_first(channel, grids[0][first : first + step], options)
             if d == 3:
-                slab = _along_last_but_one(slab, grids[1], options)
+                slab = stnkit.grid_sample(slab, grids[1], data_format="channels_last", **options)  # the last but one
             start = box[0].start + first
             _along_last(slab, grids[-1], target[(slice(start, start + len(slab)), *box[1:])], options)
     return out
@@ -87,12 +87,6 @@ def _along_first(array: np.ndarray, grid: np.ndarray, options: Any) -> np.ndarra
     flat = array.reshape(len(array), -1)
     made: np.ndarray = stnkit.grid_sample(flat, grid, data_format="channels_last", **options)
     return made.reshape(-1, *array.shape[1:])
-
-
-def _along_last_but_one(array: np.ndarray, grid: np.ndarray, options: Any) -> np.ndarray:
-    """Resample along the last axis but one, of three."""
-    made: np.ndarray = stnkit.grid_sample(array, grid, data_format="channels_last", **options)
-    return made
 
 
 def _along_last(array: np.ndarray, grid: np.ndarray, target: np.ndarray, options: Any) -> None:

@@ -69,12 +69,12 @@ class Launch:
         return self.factory(self.spec)
 
     @functools.cached_property
-    def start(self) -> threads.Launch:
+    def start(self) -> threads.Run:
         """What runs it: it takes the addresses of arrays, one for each slot."""
         return threads.launch(self.kernel, self.call, self.work)
 
     @functools.cached_property
-    def serial(self) -> tuple[threads.Launch, Any]:
+    def serial(self) -> tuple[threads.Run, Any]:
         """What runs it on one thread without more ado, and what has to live as long."""
         return threads.serial(self.kernel, self.call, self.work)
 

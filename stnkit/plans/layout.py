@@ -23,6 +23,7 @@ CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with 
 ITEMS = 8  # from so many on, whole items are parts of a backward call
 BANDS = 8  # parts of an image, of which a thread takes several together
 MUCH = 1 << 17  # taps; less work is not split further
+CHANNELS = 8  # of a part, about as many at least, where a forward call is split by them
 BESIDE = 1 << 20  # numbers of an item, whose channels are brought side by side if it has no more
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
 
@@ -204,9 +205,9 @@ def grid_spec(
 def forward_parts(call: Sampling) -> Shape:
     """Split a forward call by batch item and tile; by channels too, where these are few and work is much."""
     items = call.batch * call.tiles
-    if items >= PARTS or call.work < 1 << 17:
+    if items >= PARTS or call.work < MUCH:
         return call.batch, 1, call.tiles
-    return call.batch, min(-(-call.channels // 8), -(-PARTS // items)), call.tiles
+    return call.batch, min(-(-call.channels // CHANNELS), -(-PARTS // items)), call.tiles
 
 
 def is_beside(call: Sampling) -> bool:

@@ -24,7 +24,7 @@ def filter_spec(dtype: np.dtype[Any], options: Options, transpose: bool, lanes: 
     return spec._replace(image_dtype=DTYPES[dtype.name], image_bar=transpose, lanes=lanes)
 
 
-def three(shape: Shape, axis: int) -> tuple[int, int, int]:
+def around(shape: Shape, axis: int) -> tuple[int, int, int]:
     """Return how many items lie before an axis, along it, and after it."""
     axis %= len(shape)
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
@@ -33,7 +33,7 @@ def three(shape: Shape, axis: int) -> tuple[int, int, int]:
 @functools.lru_cache(maxsize=4096)
 def spline_filter(shape: Shape, dtype: np.dtype[Any], axis: int, options: Options, transpose: bool) -> Plan:
     """Plan the filter along one axis."""
-    batch, n, inner = three(shape, axis)
+    batch, n, inner = around(shape, axis)
     lines, lanes = batch * inner, VECTOR // dtype.itemsize
     lanes *= SIDE_BY_SIDE if lines >= 2 * SIDE_BY_SIDE * lanes else 1
     blocks = -(-lines // lanes)

@@ -6,7 +6,7 @@ from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.kernels.cpu import factories
 from stnkit.kernels.cpu.call import IMAGE_BAR, OUT, OUT_DOT, SOURCE_BAR
 from stnkit.plans.launch import Buffer, Launch, Plan, backward_call, forward_call, planned, source_bar
-from stnkit.plans.layout import Layout, Shape, backward_parts, out_strides, sampling
+from stnkit.plans.layout import ITEMS, Layout, Shape, backward_parts, out_strides, sampling
 from stnkit.spec import CHOOSING, Options
 
 
@@ -50,7 +50,7 @@ def double_vjp(
     bent = slopes and dots[1]  # whether the image has a cotangent
     if not (first.work and any(dots)):
         passes = []
-    elif image == gapless and min(images, sources) >= 8:
+    elif image == gapless and min(images, sources) >= ITEMS:
         passes = [(True, bent, slopes)]
     else:
         passes = [(True, False, slopes), (False, bent, False)]

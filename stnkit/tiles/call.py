@@ -159,7 +159,7 @@ class Call:
                 parts += reversed(list(cutting.halves(box)))
                 continue
             target = (*before, *box, *after)
-            self.out[target] = self._sampled(target, box, found, field, item)
+            self.out[target] = self._sampled(target, box, found, field)
 
     def _coordinates(self, item: int, box: Box) -> tuple[np.ndarray, Any]:
         """Return the source of a box of the output, and its numbers."""
@@ -187,9 +187,7 @@ class Call:
         )
         raise ValueError(msg)
 
-    def _sampled(
-        self, target: tuple[slice, ...], box: Box, found: Box | None, field: np.ndarray, item: int
-    ) -> np.ndarray:
+    def _sampled(self, target: tuple[slice, ...], box: Box, found: Box | None, field: np.ndarray) -> np.ndarray:
         """Return a part of the output. Where no pixel is read, it is that of an image of one pixel."""
         before, after = target[: self.spatial.start], target[self.spatial.stop :]
         shape = tuple(part.stop - part.start for part in target)

@@ -217,9 +217,7 @@ class SpatialTransformer(nn.Module):  # type: ignore[misc]  # as above
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Sample each image where the localisation network says."""
-        if (
-            torch.jit.is_tracing()
-        ):  # the sampler would say so, but transforms, which come first, would fail without a word
+        if torch.jit.is_tracing():  # the sampler says so too, but transforms, which come first, fail without a word
             refuse_tracing()
         return self.sample(image, self.theta(image))
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.backends.cuda.memory import aligned, product, run
 from stnkit.kernels.cuda import prefilter
-from stnkit.plans.prefilter import filter_spec, three
+from stnkit.plans.prefilter import around, filter_spec
 from stnkit.spec import Options
 
 
@@ -30,7 +30,7 @@ def spline_filter(
         image = product(image, out=other)
     spec = filter_spec(image.dtype, options, transpose, 1)
     for axis in axes:
-        _, n, inner = three(image.shape, axis)
+        _, n, inner = around(image.shape, axis)
         run(
             context,
             prefilter.spline_filter,

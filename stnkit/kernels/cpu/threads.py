@@ -30,7 +30,7 @@ SMALL = 1 << (18 if ASLEEP else 17)  # taps read, some 50 us; below it, threads 
 ANY = 1 << 30  # threads: as many as there are
 IMPORT = 0.5  # seconds: of importing Numba, and of readying its threads
 
-Launch = Callable[..., None]  # takes as many addresses as there are slots
+Run = Callable[..., None]  # takes as many addresses as there are slots
 Restore = Callable[[], None]
 
 beside_start: list[Callable[[], Restore]] = []  # what is called before threads are started, and what that returns after
@@ -120,7 +120,7 @@ class at_most:  # a class, as a context manager that is written as a generator t
         _limit.threads = self.before
 
 
-def launch(kernel: Kernel, call: Arguments, work: int) -> Launch:
+def launch(kernel: Kernel, call: Arguments, work: int) -> Run:
     """Return what runs a kernel that reads `work` taps, as often as it is called.
 
     It takes the addresses of arrays, one for each slot, and raises MemoryError if there is no memory to work in.
@@ -160,7 +160,7 @@ def launch(kernel: Kernel, call: Arguments, work: int) -> Launch:
     return start
 
 
-def serial(kernel: Kernel, call: Arguments, work: int) -> tuple[Launch, Any]:
+def serial(kernel: Kernel, call: Arguments, work: int) -> tuple[Run, Any]:
     """Return what does the same for a call that is small, without more ado, and what has to live as long."""
     if interpreted():
         return launch(kernel, call, work), None

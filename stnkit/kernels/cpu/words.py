@@ -25,7 +25,7 @@ def sizes(words, at, place, spec):
 
 @leaf
 def arguments_at(words, spec):
-    """Return what follows the addresses in a block of words."""
+    """Return what follows the addresses in a block of words: the fields of `Arguments`, from word `SLOTS` on."""
     return Arguments(
         words[10],
         words[11],

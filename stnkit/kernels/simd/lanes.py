@@ -2,7 +2,7 @@
 
 A leaf written for a number takes lanes as well: `+`, `-` and `*` work on them, lane by lane, with the same
 rounding. Lanes are eight neighbouring output locations of one channel, or the channels of one location where these
-lie side by side. Functions here take a example `like`, a number or lanes, and return what it is: one leaf serves both.
+lie side by side. Functions here take an example `like`, a number or lanes, and return what it is: one leaf serves both.
 Numba's own vectoriser makes neither of a gather.
 """
 
