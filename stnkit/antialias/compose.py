@@ -186,15 +186,12 @@ def _wide(call: Supersampling, role: str, array: Array) -> Array:
 
 
 def _rounded(call: Supersampling, role: str, array: Array) -> Array:
-    """Return a result of the output's layout in the dtype that it is to have: integers are rounded half to even."""
+    """Return a result of the output's layout in the dtype that it is to have."""
     if array is None or role not in OUTPUTS or not call.narrow:
         return array
     if call.integers and role == "out_dot":
         return call.tools.cast(array, call.float_dtype(dtype_name(call.source) == "float64"))
-    if call.integers and array.dtype != call.image.dtype:
-        limits = np.iinfo(dtype_name(call.image))
-        array = call.tools.module.clip(call.tools.module.round(array), limits.min, limits.max)
-    return call.tools.cast(array, call.image.dtype)
+    return call.tools.rounded(array, call.image)
 
 
 def _whole(call: Supersampling, role: str, column: Sequence[Array], into: np.ndarray | None) -> Array:

@@ -16,10 +16,7 @@ Join = Callable[[Sequence[Array], int], Array]
 
 
 class Lattice(NamedTuple):
-    """The lattice of an output: lengths in the order x, y, z, and the unit of a flow.
-
-    A map of pixels has the pixel for a unit, and a step of the output is one unit.
-    """
+    """The lattice of an output: lengths in the order x, y, z, and the unit of a flow."""
 
     halves: tuple[float, ...]  # pixels of the image in a normalised unit
     pitches: tuple[float, ...]  # normalised units in a step of the output; 0 where it has no length
@@ -42,6 +39,12 @@ def lattice_of(extent: Sequence[int], size: Sequence[int], align: bool, pixel: b
     lengths = [n - edges for n in reversed(size)]
     halves = tuple((n - edges) / 2 for n in reversed(extent))
     return Lattice(halves, tuple(2 / n if n else 0.0 for n in lengths), pixel, tuple(size), align)
+
+
+def lattice_of_pixels(size: Sequence[int], align: bool) -> Lattice:
+    """Return the lattice of an output of a spatial size under maps of pixels: a unit is a pixel, and a step is one."""
+    ones = (1.0,) * len(size)
+    return Lattice(ones, ones, True, tuple(size), align)
 
 
 def _moved_theta(theta: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:

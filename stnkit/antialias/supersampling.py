@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stnkit.antialias.subsamples import Lattice, Steps, lattice_of, moved_points
+from stnkit.antialias.subsamples import Lattice, Steps, lattice_of, lattice_of_pixels, moved_points
 from stnkit.backends import backend
 from stnkit.calls.derivatives import Derivative
 from stnkit.dtypes import FLOAT32, FLOAT64
@@ -33,6 +33,14 @@ class Tools(NamedTuple):
     def join(self, arrays: Sequence[Array], axis: int) -> Array:
         """Put arrays one after another along an axis."""
         return arrays[0] if len(arrays) == 1 else self.module.concatenate(list(arrays), axis=axis)
+
+    def rounded(self, array: Array, image: Array) -> Array:
+        """Return an array in the dtype of an image: integers are rounded half to even, and saturated."""
+        name = dtype_name(image)
+        if "int" in name and array.dtype != image.dtype:
+            limits = np.iinfo(name)
+            array = self.module.clip(self.module.round(array), limits.min, limits.max)
+        return self.cast(array, image.dtype)
 
 
 NUMPY = Tools(np, lambda array, dtype: array.astype(dtype, copy=False), lambda _, array: array, lambda: True, CACHED)
@@ -142,7 +150,7 @@ class Supersampling:
             size, extent = place.out_size, place.image_size
         pixel = "pixel" in (self.keywords.get("units"), self.keywords.get("coords"))
         if pixel and self.kind == AFFINE:
-            return Lattice((1.0,) * d, (1.0,) * d, pixel, tuple(size), bool(self.keywords["align_corners"]))
+            return lattice_of_pixels(size, bool(self.keywords["align_corners"]))
         return lattice_of(self._without_margins(extent), size, bool(self.keywords["align_corners"]), pixel)
 
     def _without_margins(self, spatial: Sequence[int]) -> tuple[int, ...]:

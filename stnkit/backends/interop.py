@@ -23,8 +23,6 @@ Export = Callable[[Any], Any]
 WRITTEN = ("out", "accumulate_into")  # arguments of which a copy will not do
 _CPU = 1  # DLPack's device type of main memory
 _GPU = (2, 13)  # of a GPU's own memory, and of managed memory
-
-
 LARGE = 1 << 20  # bytes; what is smaller is copied whole
 
 

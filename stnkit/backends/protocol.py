@@ -1,7 +1,7 @@
 """The operations that every backend has, by the module that holds them: names and signatures are the same in each.
 
-A backend is a package with these modules. A module is imported when one of its operations is first asked for: Numba
-takes a second to import, and kernels of tangents are needed by few.
+A backend is a package with these modules. A module is imported when one of its operations is first asked for: those of
+a GPU import Numba, which takes a second, and few calls need tangents.
 """
 
 import functools

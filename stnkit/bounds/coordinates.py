@@ -18,7 +18,7 @@ Parts = tuple[np.ndarray, np.ndarray]  # lowest and highest of (part of the box,
 
 FAR = 2.0**90  # past the end of any image: kernels clamp coordinates to it
 STEEP = 2.0**-20  # of the terms of a projective map's last row: below it is too near to the horizon for rounding
-ROUNDINGS = 16  # of which an operation of a map has fewer, all in one direction
+ROUNDINGS = 16  # more than an operation of a map makes, were they all in one direction
 
 
 def lattice(i: float, n: int, align: bool, pixel: bool) -> float:

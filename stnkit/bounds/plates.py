@@ -64,10 +64,8 @@ def _term(r: np.ndarray, reach: float, ndim: int) -> tuple[np.ndarray, np.ndarra
         if ndim == 3:  # U'' is 1 / r, across
             over_r = np.where(r > 0, 1 / r, 0)
             return r, over_r, np.fmin(reach**2 / 2 / least, 2 * reach)
-        log, ends = (
-            np.log(np.where(r > 0, r, 1)),
-            np.log(np.stack([least, np.where(most > 0, most, 1)])),
-        )  # U'' is 4 log r + 6, or + 2 across
+        # U'' is 4 log r + 6, or + 2 across
+        log, ends = np.log(np.where(r > 0, r, 1)), np.log(np.stack([least, np.where(most > 0, most, 1)]))
         value, over_r = 2 * r**2 * log, np.where(r > 0, 4 * log + 2, 0)
         bent = np.maximum(np.abs(4 * ends + 6), np.abs(4 * ends + 2)).max(axis=0) * reach**2 / 2
         whole = np.where(most > math.exp(-0.5), 1 / math.e, 0) + np.abs(2 * most**2 * ends[1])

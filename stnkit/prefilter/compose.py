@@ -62,7 +62,7 @@ def sampled(
         if one is None or one is into or role == "source":
             done.append(one)
         elif role == "out":
-            done.append(_written(_rounded(tools, one, image), into))
+            done.append(_written(tools.rounded(one, image), into))
         elif role == "out_dot":
             done.append(tools.cast(one, _dot_dtype(tools, image, source)))
         elif DTYPES[dtype_name(image)] >= UINT8:
@@ -169,15 +169,6 @@ def _check(derivative: Derivative[Any], kind: int, given: Given, choices: Keywor
 
 def _taken(choices: Keywords) -> Choices:
     return Choices(**{word: value for word, value in choices.items() if word != "antialias"})
-
-
-def _rounded(tools: Tools, array: Array, image: Array) -> Array:
-    """Return an output in the dtype of the image: integers are rounded half to even, and saturated."""
-    name = dtype_name(image)
-    if DTYPES[name] >= UINT8:
-        limits = np.iinfo(name)
-        array = tools.module.clip(tools.module.round(array), limits.min, limits.max)
-    return tools.cast(array, image.dtype)
 
 
 def _last(choices: Keywords) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.antialias.footprints import FOOTPRINTS, groups
-from stnkit.antialias.subsamples import Lattice, lattice_of
+from stnkit.antialias.subsamples import lattice_of, lattice_of_pixels
 from stnkit.api import affine, flow, grid, projective, thin_plate_spline
 from stnkit.calls.arguments import Array, DataFormat, FillValue
 from stnkit.calls.control_points import as_float64
@@ -228,11 +228,9 @@ def _subsamples(
     if kind != "affine":
         msg = f"`antialias=True` is for affine maps here, as other maps differ by place; pass a number for {kind!r}"
         raise ValueError(msg)
-    ndim = len(size)
-    pixel = options["coords"] == "pixel"
-    lattice = lattice_of(extent, size, bool(options["align_corners"]), pixel)
-    if pixel:
-        lattice = Lattice((1.0,) * ndim, (1.0,) * ndim, pixel, size, bool(options["align_corners"]))
+    align = bool(options["align_corners"])
+    is_pixel = options["coords"] == "pixel"
+    lattice = lattice_of_pixels(size, align) if is_pixel else lattice_of(extent, size, align, False)
     lengths = FOOTPRINTS[AFFINE](theta.astype(float), lattice, None)
     return max(max(factors) for _, factors in groups(True, lattice, lengths))
 

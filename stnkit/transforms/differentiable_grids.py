@@ -160,11 +160,9 @@ def _others(options: dict[str, Any]) -> dict[str, Any]:
 
 def _wide(framework: Framework, theta: Array, image: Array) -> Array:
     """Return theta in the dtype of the arithmetic."""
-    return (
-        converted(theta, framework.xp.float64, framework.xp)
-        if dtype_name(image) == "float64"
-        else widened(theta, framework.xp)
-    )
+    if dtype_name(image) == "float64":
+        return converted(theta, framework.xp.float64, framework.xp)
+    return widened(theta, framework.xp)
 
 
 def _size(maps: Maps, image: Array, theta: Array, size: Size | None, options: dict[str, Any]) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from stnkit.spec import Options
 
 Shape = tuple[int, ...]
 
-ROUNDINGS = 1024  # of which more than a kernel has made by the time that it has a coordinate, all in one direction
+ROUNDINGS = 1024  # more than a kernel makes until it has a coordinate, were they all in one direction
 
 
 def box(
