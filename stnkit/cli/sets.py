@@ -17,8 +17,6 @@ from stnkit.spec import Spec
 FIRST, LAST = "channels_first", "channels_last"
 IN_PLANES, SIDE_BY_SIDE = (FIRST, (3, 16)), (LAST, (3, 4, 16))  # numbers of channels that have kernels of their own
 ONE_EACH = ((FIRST, (3,)), (LAST, (3,)))
-
-
 DOCUMENTED = Path(__file__).with_name("documented.json")
 
 

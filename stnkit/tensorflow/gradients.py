@@ -1,7 +1,7 @@
 """The gradient of each function: another function of `stnkit`, by its name.
 
-That of a function is its `_vjp`, whose own is the `_double_vjp` of a sampler. Grids of affine maps, flows and splines,
-and the filter of splines, are linear: of these, each is the gradient of the other.
+That of a function is its `_vjp`, and that of a sampler's `_vjp` is its `_double_vjp`. Grids of affine maps, flows and
+splines, and the filter of splines, are linear: the gradient of their `_vjp` is the function again.
 """
 
 import inspect
@@ -11,12 +11,18 @@ from typing import Any
 import tensorflow as tf
 
 import stnkit
+from stnkit.calls.signatures import taken
+from stnkit.tensorflow.results import asked
 
 Tensor = Any
 Arrays = dict[str, Tensor]
 
-LINEAR = {"affine_grid_vjp": "affine_grid", "flow_grid_vjp": "flow_grid_vjp", "spline_filter_vjp": "spline_filter"}
-LINEAR["thin_plate_spline_grid_vjp"] = "thin_plate_spline_grid"
+LINEAR = {
+    "affine_grid_vjp": "affine_grid",
+    "flow_grid_vjp": "flow_grid_vjp",  # as `flow_grid` adds the identity, which has no part in gradients
+    "spline_filter_vjp": "spline_filter",
+    "thin_plate_spline_grid_vjp": "thin_plate_spline_grid",
+}
 
 
 def pulled(
@@ -41,9 +47,8 @@ def pulled(
         )
         raise NotImplementedError(msg)
     options = _taken(name, vjp, rest, "size")
-    taken = inspect.signature(vjp).parameters
-    given = {word: array for word, array in arrays.items() if word in taken}
-    if "wrt" not in taken:
+    given = taken(vjp, arrays)
+    if "wrt" not in inspect.signature(vjp).parameters:
         return [vjp(bars[0], **given, **options)]
     wrt = tuple(word for word, array in arrays.items() if array.dtype.is_floating)
     if tf.executing_eagerly():
@@ -56,36 +61,38 @@ def pulled(
 def _linear(name: str, arrays: Arrays, rest: dict[str, Any], bar: Tensor) -> list[Tensor | None]:
     """Return the cotangents of a function that is linear in its first argument; the others have no part in it."""
     function, cotangent = getattr(stnkit, name), arrays["cotangent"]
-    taken = inspect.signature(function).parameters
-    options = {word: value for word, value in rest.items() if word in taken}
-    if "size" in taken:
+    options = taken(function, rest)
+    if "size" in inspect.signature(function).parameters:
         options["size"] = tuple(cotangent.shape)[-1 - cotangent.shape[-1] : -1]
     return [function(bar, **options), *[None] * (len(arrays) - 1)]
 
 
 def _taken(name: str, vjp: Callable[..., Any], rest: dict[str, Any], own: str) -> dict[str, Any]:
     """Return the options of a function that its gradient has too; refuse others, but for its own."""
-    taken = inspect.signature(vjp).parameters
+    options = taken(vjp, rest)
     for word, value in rest.items():
-        if word not in taken and word != own and value:
+        if word not in options and word != own and value:
             msg = f"`{name}` with `{word}` has no gradient in TensorFlow; got {word}={value!r}"
             raise NotImplementedError(msg)
-    return {word: value for word, value in rest.items() if word in taken}
+    return options
 
 
 def _words(name: str, rest: dict[str, Any]) -> list[str]:
     """Return what the results of a vjp belong to."""
-    wrt = rest["wrt"]
-    both = list(inspect.signature(getattr(stnkit, name)).parameters["wrt"].default)
-    return [word for word in both if word == wrt or (not isinstance(wrt, str) and word in wrt)]
+    return [word for word in _default_wrt(name) if asked(word, rest)]
+
+
+def _default_wrt(name: str) -> tuple[str, ...]:
+    """Return all that a vjp can be asked for."""
+    default: tuple[str, ...] = inspect.signature(getattr(stnkit, name)).parameters["wrt"].default
+    return default
 
 
 def named(name: str, given: Arrays, rest: dict[str, Any], found: Sequence[Tensor]) -> Any:
     """Return results as the public function does: None for what was not asked for, and one alone by itself."""
     if "wrt" in rest:
         some = dict(zip(_words(name, rest), found, strict=True))
-        both = inspect.signature(getattr(stnkit, name)).parameters["wrt"].default
-        return tuple(some.get(word) for word in both)
+        return tuple(some.get(word) for word in _default_wrt(name))
     if name.endswith("_double_vjp"):
         return (found[0], None, found[1]) if len(found) == 2 else tuple(found)
     return tuple(found) if len(found) > 1 else found[0]

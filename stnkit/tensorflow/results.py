@@ -37,7 +37,7 @@ def _sampled(derivative: Derivative[Any], kind: int, arguments: Arguments) -> li
         named |= {"out": Shaped(shape, image.dtype), "out_dot": Shaped(shape, wide)}
     gives = list(derivative.gives)
     if "wrt" in arguments:
-        gives = [role for role, word in zip(gives, ("image", NAMES[kind]), strict=True) if _asked(word, arguments)]
+        gives = [role for role, word in zip(gives, ("image", NAMES[kind]), strict=True) if asked(word, arguments)]
     elif "cotangent" in arguments and "int" in image.dtype.name:
         gives.remove("image")  # which has no cotangent
     return [named[role] for role in gives]
@@ -47,7 +47,8 @@ def _options(arguments: Arguments) -> Arguments:
     return {name: value for name, value in arguments.items() if not isinstance(value, Shaped)}
 
 
-def _asked(word: str, arguments: Arguments) -> bool:
+def asked(word: str, arguments: Arguments) -> bool:
+    """Tell whether `wrt` names an argument."""
     wrt = arguments["wrt"]
     return word == wrt or (not isinstance(wrt, str) and word in wrt)
 
@@ -107,7 +108,7 @@ _OTHERS: dict[str, Callable[[Arguments], list[Shaped]]] = {
     "projective_grid_vjp": _alike("theta"),
     "thin_plate_spline_grid_vjp": _alike("theta"),
     "grid_splat": lambda arguments: _splat(arguments["values"], arguments),
-    "grid_splat_vjp": lambda arguments: [arguments[w] for w in ("values", "grid") if _asked(w, arguments)],
+    "grid_splat_vjp": lambda arguments: [arguments[w] for w in ("values", "grid") if asked(w, arguments)],
     "grid_count": _count,
     "grid_gradient": _gradient,
     "spline_filter": lambda arguments: [
