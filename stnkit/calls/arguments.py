@@ -15,6 +15,15 @@ Units = Literal["normalized", "pixel"]
 DataFormat = Literal["channels_first", "channels_last"]
 Maybe = np.ndarray | None
 
+# Each mode of `jax.scipy.ndimage`, and of Keras, with the padding and the `align_corners` that read the same pixels.
+BOUNDARY_MODES = {
+    "constant": ("zeros", False),
+    "nearest": ("border", False),
+    "wrap": ("wrap", False),
+    "reflect": ("reflection", False),
+    "mirror": ("reflection", True),
+}
+
 
 class Choices(NamedTuple):
     """The options of a call. A function has those that its signature names; the others are as they are here."""

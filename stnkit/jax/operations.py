@@ -1,4 +1,7 @@
-"""The operations of `primitives` as functions, and what sums of them are made of."""
+"""The operations of `primitives` as functions, and what sums of them are made of.
+
+S[order] is `sample` differentiated `order` times along each axis, and P[order] its adjoint `splat`; see `rules`.
+"""
 
 from typing import Any
 

@@ -8,19 +8,11 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.ndimage
 
+from stnkit.calls.arguments import BOUNDARY_MODES
 from stnkit.dtypes import is_float
 from stnkit.jax import grid_sample
 
 __all__ = ["map_coordinates"]
-
-# Each mode of `jax.scipy.ndimage`, with the padding and the alignment that reads the same pixels.
-MODES = {
-    "constant": ("zeros", False),
-    "nearest": ("border", False),
-    "wrap": ("wrap", False),
-    "mirror": ("reflection", True),
-    "reflect": ("reflection", False),
-}
 
 
 def map_coordinates(
@@ -56,9 +48,9 @@ def map_coordinates(
 
     Notes
     -----
-    What `stnkit` does not do is left to JAX's own function: an `input` of integers or of more than three axes,
-    and coordinates that are integers. Along an axis that the mode clamps or reflects, slopes
-    with respect to coordinates are those of `stnkit.grid_sample`. A coordinate that is not finite reads `cval`.
+    What `stnkit` does not do is left to JAX's own function: an `input` of integers or of more than three axes, and
+    coordinates that are integers. Along an axis that the mode clamps or reflects, slopes with respect to coordinates
+    are those of `stnkit.grid_sample`. A coordinate that is not finite reads `cval`.
 
     Examples
     --------
@@ -69,14 +61,14 @@ def map_coordinates(
     Array([3.], dtype=float32)
     """
     image, axes = jnp.asarray(input), [jnp.asarray(axis) for axis in coordinates]
-    known = order in (0, 1) and mode in MODES and isinstance(cval, numbers.Real)
+    known = order in (0, 1) and mode in BOUNDARY_MODES and isinstance(cval, numbers.Real)
     shaped = 1 <= image.ndim <= 3 and len(axes) == image.ndim and all(image.shape)
     if not (known and shaped and all(is_float(array.dtype) for array in (image, *axes))):
         return jax.scipy.ndimage.map_coordinates(input, coordinates, order, mode, cval)
     if order == 0:
         axes = [jax.lax.round(axis, jax.lax.RoundingMethod.AWAY_FROM_ZERO) for axis in axes]
     grid = jnp.stack(jnp.broadcast_arrays(*reversed(axes)), axis=-1)
-    padding, align = MODES[mode]
+    padding, align = BOUNDARY_MODES[mode]
     out = grid_sample(
         image[None],
         grid.reshape(*(1,) * (image.ndim - 1), -1, image.ndim),

@@ -9,6 +9,7 @@ import keras
 
 import stnkit
 from stnkit import validation
+from stnkit.calls.arguments import BOUNDARY_MODES
 from stnkit.keras._compat import backend
 from stnkit.spec import DATA_FORMATS
 
@@ -16,13 +17,6 @@ Tensor = Any
 
 INTERPOLATIONS = {"nearest": "nearest", "bilinear": "bilinear"}
 ORDERS = {0: "nearest", 1: "bilinear"}
-PADDINGS = {  # with `align_corners`, by which reflections differ
-    "constant": ("zeros", False),
-    "nearest": ("border", False),
-    "wrap": ("wrap", False),
-    "reflect": ("reflection", False),
-    "mirror": ("reflection", True),
-}
 
 registered = keras.saving.register_keras_serializable(package="stnkit")
 
@@ -65,7 +59,7 @@ class Warp(Read):
     ) -> None:
         super().__init__(name=name)
         validation.choice("interpolation", interpolation, INTERPOLATIONS)
-        validation.choice("fill_mode", fill_mode, PADDINGS)
+        validation.choice("fill_mode", fill_mode, BOUNDARY_MODES)
         self.interpolation = interpolation
         self.fill_mode = fill_mode
         self.fill_value = _number(fill_value)
@@ -155,7 +149,7 @@ class MapCoordinates(Read):
         self, order: int, fill_mode: str = "constant", fill_value: float = 0, *, name: str | None = None
     ) -> None:
         super().__init__(name=name)
-        validation.choice("fill_mode", fill_mode, PADDINGS)
+        validation.choice("fill_mode", fill_mode, BOUNDARY_MODES)
         if operator.index(order) not in ORDERS:
             msg = f"`order` must be one of {', '.join(map(str, ORDERS))}; got {order}"
             raise ValueError(msg)
@@ -207,7 +201,7 @@ def homography(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _read(images: Tensor, grid: Tensor, mode: str, fill_mode: str, fill_value: float, data_format: Any) -> Tensor:
-    padding, align = PADDINGS[fill_mode]
+    padding, align = BOUNDARY_MODES[fill_mode]
     return stnkit.grid_sample(
         images,
         grid,
