@@ -16,9 +16,8 @@ from typing import NamedTuple
 import stnkit
 from stnkit.cli import sets
 from stnkit.cli.pool import results
-from stnkit.cli.selection import Choice, calls
+from stnkit.cli.selection import Choice, compile_choice
 from stnkit.cli.sets import Single
-from stnkit.kernels.compiler import monitor
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.settings import processors
 from stnkit.kernels.cpu import start
@@ -55,10 +54,7 @@ def made(member: Choice | Single) -> Made:
         kernel = member.factory(member.spec)
         kernels = {kernel.key: kernel}
     else:
-        with monitor.collecting() as tally, contextlib.suppress(TypeError, ValueError):
-            for arguments, options in calls(member):
-                stnkit.compile_ahead(getattr(stnkit, member.operation), *arguments, **options)
-        kernels = tally.kernels
+        kernels = compile_choice(member).kernels
     found = {key: kernel.written.object() for key, kernel in kernels.items()}
     objects: Objects = {key: None if one is None else Object(*one) for key, one in found.items()}
     return Made(objects, time.process_time() - before)

@@ -9,10 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-import stnkit
 from stnkit.cli.pool import results
-from stnkit.cli.selection import Choice, calls
-from stnkit.kernels.compiler import monitor
+from stnkit.cli.selection import Choice, compile_choice
 
 Kernels = frozenset[str]  # their names
 Done = TypeVar("Done")
@@ -28,14 +26,9 @@ class Outcome(NamedTuple):
 
 
 def compiled(choice: Choice) -> Outcome:
-    """Compile the kernels of one choice that are not there.
-
-    There is nothing to do where stnkit refuses a call, as it refuses to blend 64-bit integers.
-    """
+    """Compile the kernels of one choice that are not there."""
     before = time.process_time()
-    with monitor.collecting() as tally, contextlib.suppress(TypeError, ValueError):
-        for arguments, options in calls(choice):
-            stnkit.compile_ahead(getattr(stnkit, choice.operation), *arguments, **options)
+    tally = compile_choice(choice)
     return Outcome(choice, frozenset(tally.kernels), tally.compiled, time.process_time() - before)
 
 

@@ -22,19 +22,7 @@ Facts = dict[str, Any]
 REPORTED = ("torch", "jax", "tensorflow", "keras", "cupy", "dask", "scipy", "cv2")  # by the names they are imported by
 
 # Instruction sets that change how a sampler is vectorised, of the hundred that LLVM knows by name.
-VECTORS = (
-    "sse4.2",
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512bw",
-    "avx512fp16",
-    "neon",
-    "fullfp16",
-    "sve",
-)
+VECTORS = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512fp16", "neon", "fullfp16", "sve")
 
 
 def facts() -> dict[str, Facts]:

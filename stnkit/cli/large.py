@@ -18,16 +18,17 @@ from stnkit.tiles.record import ENDING
 
 TIFF = (".tif", ".tiff")
 ZARR = ".zarr"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors of a disk without room
 
+# Returns theta, (2, 3), for an image and an output of these heights and widths.
 Matrix = Callable[[tuple[int, int], tuple[int, int]], NDArray[np.float64]]
 
 
 class Blocks(NamedTuple):
     """How an image is cut."""
 
-    memory: str
-    chunks: tuple[int, int] | None
+    memory: str  # as "1GB"
+    chunks: tuple[int, int] | None  # height and width of a block; None leaves them to `warp_blocks`
     workers: int
 
 
@@ -38,7 +39,7 @@ class Large(NamedTuple):
     channels_last: bool
     metadata: Mapping[str, Any]  # of the group that it is in, for OME-Zarr
     path: str  # in that group
-    photometric: str
+    photometric: str  # as TIFF has it: "rgb" or "minisblack"
 
 
 def is_large(source: Path, target: Path, in_blocks: bool) -> bool:
@@ -145,7 +146,7 @@ def _zarr(path: Path, zarr: ModuleType, mode: str = "r") -> Any:
 
 
 def _of_zarr(path: Path, found: Any) -> Large:
-    """Return an array, or the largest of a group of OME-Zarr."""
+    """Return an array of zarr, or of a group of OME-Zarr the one of full resolution."""
     if hasattr(found, "shape"):
         _check(path, found.shape)
         return Large(found, False, {}, "", "minisblack")

@@ -1,5 +1,6 @@
-"""Which calls stand for the choices of `stnkit compile`: shapes and options for every public function."""
+"""What a choice of `stnkit compile` stands for: calls of a public function, and their kernels."""
 
+import contextlib
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ import numpy as np
 
 import stnkit
 from stnkit.dtypes import FLOAT32, FLOAT64, bfloat16, is_float
+from stnkit.kernels.compiler.monitor import Tally, collecting
 
 OPERATIONS = tuple(name for name in stnkit.__all__ if name != "compile_ahead")
 WORK = ((8, 8), (2, 1 << 14))  # batches, and locations of an item: derivatives are done in one pass, and in two
@@ -81,6 +83,17 @@ def calls(choice: Choice) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     for batch, points in WORK:
         shapes = _shapes(choice, batch, (round(points ** (1 / choice.axes)),) * choice.axes)
         yield [_argument(name, shapes, dtypes, wide) for name in arrays], options
+
+
+def compile_choice(choice: Choice) -> Tally:
+    """Compile the kernels of a choice that are not there; return all that it has.
+
+    These are none where stnkit refuses a call, as it refuses to blend 64-bit integers.
+    """
+    with collecting() as tally, contextlib.suppress(TypeError, ValueError):
+        for arguments, options in calls(choice):
+            stnkit.compile_ahead(getattr(stnkit, choice.operation), *arguments, **options)
+    return tally
 
 
 def names(function: Callable[..., Any]) -> list[str]:
