@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Polygon
 from numpy.typing import NDArray
 
 from stnkit.demo.align.task import CANVAS, LANDMARKS, Result
-from stnkit.demo.charts import DASHES, FOUND, INK, SOFT, TRUE, framed, open_corner
+from stnkit.demo.charts import DASHES, FOUND, FRAME, INK, SOFT, TRUE, framed, open_corner
 from stnkit.demo.descent import STAGES, stage_ends
 
 COLUMNS = ("original", "distorted", "recovered", "difference")
@@ -105,7 +105,7 @@ def _descent(axes: Axes, result: Result) -> None:
     above = axes.get_xaxis_transform()
     ends = stage_ends(int(steps[-1]))
     for (sigma, _), first, last in zip(STAGES, ends, ends[1:], strict=False):
-        axes.axvline(first, color="#d5dbe1", linewidth=0.8, zorder=0)
+        axes.axvline(first, color=FRAME, linewidth=0.8, zorder=0)
         blur = f"blur {sigma:g} px" if sigma else "no blur"
         axes.text((first + last) / 2, 0.97, blur, transform=above, size=8, color=SOFT, ha="center", va="top")
     open_corner(axes)
