@@ -37,7 +37,7 @@ PERIODIC = 5  #    b c d | a b c d | b c d   (the last pixel stands where the fi
 ZEROS_MARGIN = 6  #  as ZEROS and as BORDER, but beyond a margin of pixels at each end, which memory holds
 BORDER_MARGIN = 7
 MARGINS = (ZEROS_MARGIN, BORDER_MARGIN)
-MARGIN_WIDTH = 12  # powers of the poles of a spline's filter, so far from the rim, are below 5e-5
+MARGIN_WIDTH = 12  # powers of the poles of a spline's filter, so far from the edge, are below 5e-5
 PADDING_MODES = {
     "zeros": ZEROS,
     "constant": ZEROS,

@@ -88,7 +88,7 @@ def _moved_flow(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Arra
 def _flow_along(flow: Array, steps: Steps, lattice: Lattice, join: Join) -> Array:
     """Interpolate a flow between its locations, one axis after another; a subsample has a straight line on each.
 
-    Beyond the rim the line of the two outermost locations goes on, so that a flow which is an affine map stays one.
+    Beyond the edge the line of the two outermost locations goes on, so that a flow which is an affine map stays one.
     """
     for j, step in enumerate(steps):
         axis = -2 - j

@@ -50,7 +50,7 @@ def grid_sample(
         "zeros_margin" and "border_margin" are for images with 12 pixels more at each end of the axis, beyond which
         they do what their name says. A sequence names one mode for each axis, in the order x, y, z.
     fill_value : float or one for each channel
-        What "zeros" padding reads outside the image, blended with the rim. It may be NaN or infinite, and does not
+        What "zeros" padding reads outside the image, blended with edge pixels. It may be NaN or infinite, and does not
         count where its weight is 0, or no more than coordinates are rounded by.
     align_corners : bool
         Whether -1 and 1 are the centres of the corner pixels, or (default) the image's outer edges.

@@ -66,7 +66,7 @@ def united(found: Iterable[Range], n: int, padding: int) -> slice | None:
         if a - end - 1 > widest:
             start, before, widest = a, end, a - end - 1
         end = max(end, b)
-    if padding not in CIRCULAR or widest <= first + n - 1 - end:  # no gap is wider than that around the rim
+    if padding not in CIRCULAR or widest <= first + n - 1 - end:  # no gap is wider than that across the edge
         return slice(first, end + 1)
     return slice(start, n + before + 1)
 
@@ -129,7 +129,7 @@ def _clamped(i: int, n: int) -> int:
 
 
 def _turned(first: int, last: int, n: int, is_centred: bool) -> Range:
-    """Reflect a range of taps about the rim."""
+    """Reflect a range of taps about the image's edges."""
     span = 2 * (n - 1) if is_centred else 2 * n
     if n == 1 or last - first + 1 >= span:
         return 0, n - 1

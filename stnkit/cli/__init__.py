@@ -1,1 +1,1 @@
-"""The command line: `warp` for image files, `info` for bug reports, `demo`."""
+"""The command line: `warp` for image files, `info` for bug reports, `compile` for kernels, `demo`."""

@@ -1,4 +1,4 @@
-"""How every sampler becomes an array."""
+"""From the call of a sampler to a Dask array: its graph, its chunks, and an empty array of its dtype."""
 
 from functools import partial
 from typing import Any

@@ -1,1 +1,1 @@
-"""The demonstration: real digits, distorted by unknown maps, brought back by gradient descent."""
+"""Two demonstrations on real digits: `align` finds unknown maps by gradient descent, `learn` trains a transformer."""

@@ -1,4 +1,4 @@
-"""Modes: what stands outside an image, as samplers, filters and the memory of coefficients have it."""
+"""Modes of SciPy: the padding that reads the same outside an image, and the margin that spline coefficients need."""
 
 import operator
 from typing import Any, NamedTuple

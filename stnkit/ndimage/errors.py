@@ -1,4 +1,4 @@
-"""Errors of the kinds that SciPy has them of."""
+"""Errors that a program written for SciPy can catch."""
 
 
 class ArgumentError(ValueError, RuntimeError):

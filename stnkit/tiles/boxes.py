@@ -93,7 +93,7 @@ def source_box(
 
     Notes
     -----
-    For an affine map, a flow and a grid it is the least box that holds what is read, but at the rim of an image that
+    For an affine map, a flow and a grid it is the least box that holds what is read, but at the edge of an image that
     is padded by fill values, where a location may be outside on one axis and inside on another. A projective map
     is bounded at the corners of the part before the horizon, and a thin plate spline in up to 256 cells.
 

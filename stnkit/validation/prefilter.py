@@ -1,4 +1,4 @@
-"""Arguments of a filter: a spline's degree, what stands beyond the rim, and the axes that are filtered."""
+"""Arguments of a filter: a spline's degree, what stands beyond the edge, and the axes that are filtered."""
 
 import operator
 from typing import Any

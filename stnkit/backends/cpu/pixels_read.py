@@ -14,7 +14,7 @@ ROUNDINGS = 1024  # more than a kernel makes until it has a coordinate, were the
 def box(
     shape: Shape, dtype: np.dtype, source: np.ndarray, kind: int, size: Shape, options: Options
 ) -> tuple[slice, ...]:
-    """Return the box of an image that is read: all of an axis where it is read around the rim."""
+    """Return the box of an image that is read: all of an axis where reads wrap past its edge."""
     extent = shape[1:-1] if options.channels_last else shape[2:]
     epsilon = float(np.finfo(arithmetic(dtype.newbyteorder("="), source.dtype)).eps)
     reads = Reads(kind, size, extent, options, epsilon=epsilon, rounding=ROUNDINGS * epsilon)

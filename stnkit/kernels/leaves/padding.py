@@ -20,7 +20,7 @@ from stnkit.spec import (
 
 @leaf
 def is_centred(padding, spec):
-    """Tell whether taps beyond the rim are reflected at the centre of the outermost pixel."""
+    """Tell whether taps beyond the edge are reflected at the centre of the outermost pixel."""
     return (padding == REFLECTION and spec.align) or padding == MASK or padding == PERIODIC
 
 
@@ -60,7 +60,7 @@ def stored(n, padding):
 def is_lost(x, n, padding, spec):
     """Tell whether a location reads the fill value alone: its coordinate is NaN, or outside where that is masked.
 
-    In float32, what lies outside by no more than coordinates are rounded by is at the rim: else an output that ends
+    In float32, what lies outside by no more than coordinates are rounded by is at the edge: else an output that ends
     where the image does would lose its last row.
     """
     T = type(x)

@@ -62,7 +62,7 @@ def nearest(tile, p, axis, n, part, stride, padding, spec):
 def note_zero_weights(tile, p, extent, spec):
     """Stage which taps have no weight, or none but what the rounding of coordinates may give them.
 
-    A normalised coordinate at the rim is half of the axis' n pixels away from 0, so each of the few roundings that it
+    A normalised coordinate at the edge is half of the axis' n pixels away from 0, so each of the few roundings that it
     has seen moves it by up to n / 2 epsilons of pixels, and a weight by no more than that. The outermost weight of a
     spline is t**p / p! where it reaches t pixels far, and that of `mitchell` is less than t**2 / 2.
     """
