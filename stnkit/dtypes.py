@@ -11,6 +11,11 @@ DType = np.dtype[Any]
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
+def dtype_name(array: Any) -> str:
+    """Return the name of the dtype of any framework's array, as NumPy has it."""
+    return str(array.dtype).rpartition(".")[-1].removeprefix("<dtype: '").removesuffix("'>")  # as TensorFlow writes it
+
+
 def is_float(given: DType) -> bool:
     """Tell whether a dtype is one of floating point that kernels read."""
     return DTYPES.get(given.name, UINT8) <= BFLOAT16

@@ -19,13 +19,13 @@ from stnkit import validation
 from stnkit._dispatch import FAST, repeated
 from stnkit.antialias.footprints import FOOTPRINTS, MOST, Factors, Group, groups
 from stnkit.antialias.subsamples import MOVES, Lattice, Steps
-from stnkit.antialias.supersampling import DEVICE, NUMPY, OUTPUTS, Array, Supersampling, Tools, dtype_name
+from stnkit.antialias.supersampling import DEVICE, NUMPY, OUTPUTS, Array, Supersampling, Tools
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls.arguments import Choices, Maybe
 from stnkit.calls.control_points import as_float64, key_of
 from stnkit.calls.derivatives import NAMES, SAMPLE, SAMPLERS, VJP, Derivative
 from stnkit.calls.sampling import Form, fits_out, fits_output, fits_sums, fits_tangents, run, sampling_form, widened
-from stnkit.dtypes import bfloat16
+from stnkit.dtypes import bfloat16, dtype_name
 from stnkit.spec import AFFINE, FLOW, THIN_PLATE_SPLINE
 
 _FUNCTIONS = {derivative: name for name, derivative in SAMPLERS.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from stnkit.antialias.subsamples import Lattice, Steps, lattice_of, lattice_of_pixels, moved_points
 from stnkit.backends import backend
 from stnkit.calls.derivatives import Derivative
-from stnkit.dtypes import FLOAT32, FLOAT64
+from stnkit.dtypes import FLOAT32, FLOAT64, dtype_name
 from stnkit.spec import AFFINE, DTYPES, FLOW, LONG, MAPS, MARGIN_WIDTH, MARGINS, PADDING_MODES, PROJECTIVE
 
 Array = Any
@@ -159,8 +159,3 @@ class Supersampling:
         names = [given] * len(spatial) if isinstance(given, str) else reversed(given)
         held = [PADDING_MODES[name] in MARGINS for name in names]
         return tuple(n - 2 * MARGIN_WIDTH if margin else n for n, margin in zip(spatial, held, strict=True))
-
-
-def dtype_name(array: Array) -> str:
-    """Return the name of an array's dtype, as NumPy has it."""
-    return str(array.dtype).rpartition(".")[-1]

@@ -60,14 +60,14 @@ def coefficients(
     padding = edge.padding
     if edge.margin:
         fills = cval if edge.margin == "zeros_margin" else None
-        image, padding = widened(image, axes, fills, xp), edge.margin
+        image, padding = with_margins(image, axes, fills, xp), edge.margin
     given: dict[str, Any] = {"order": order, "padding_mode": padding, "align_corners": edge.align, "axes": axes}
     if edge.margin and isinstance(image, np.ndarray):
         given["out"] = image
     return stnkit.spline_filter(image, **given), padding
 
 
-def widened(image: Array, axes: tuple[int, ...], fills: np.ndarray | None, xp: Namespace) -> Array:
+def with_margins(image: Array, axes: tuple[int, ...], fills: np.ndarray | None, xp: Namespace) -> Array:
     """Return a copy of an image with a margin at both ends of axes: of fill values, or of the outermost pixels."""
     if isinstance(image, np.ndarray):
         shape = tuple(n + 2 * MARGIN_WIDTH * (k - image.ndim in axes) for k, n in enumerate(image.shape))

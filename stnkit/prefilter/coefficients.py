@@ -10,9 +10,10 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.antialias.subsamples import part
-from stnkit.antialias.supersampling import DEVICE, NUMPY, Array, Tools, dtype_name
+from stnkit.antialias.supersampling import DEVICE, NUMPY, Array, Tools
 from stnkit.backends import backend
 from stnkit.backends.cuda.array import broadcast_to
+from stnkit.dtypes import dtype_name
 from stnkit.spec import BORDER, MARGIN_WIDTH, MODES, PADDING_MODES, TAPS, ZEROS, Place
 
 Shape = Sequence[Any]  # of integers, or of symbols

@@ -8,14 +8,14 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.antialias.compose import antialiased_here, check, stand_in
-from stnkit.antialias.supersampling import MATRICES, Array, Tools, dtype_name
+from stnkit.antialias.supersampling import MATRICES, Array, Tools
 from stnkit.backends.cuda.array import DeviceArray
 from stnkit.calls import splatting
 from stnkit.calls.arguments import Choices, Maybe
 from stnkit.calls.control_points import as_float64
 from stnkit.calls.derivatives import NAMES, PAIR, SAMPLE, SAMPLERS, VJP, Derivative
 from stnkit.calls.sampling import run
-from stnkit.dtypes import dot_dtype
+from stnkit.dtypes import dot_dtype, dtype_name
 from stnkit.prefilter.coefficients import DEVICE_FILTERS, NUMPY_FILTERS, Framework, Keywords, coefficients
 from stnkit.spec import DTYPES, GRID, MAPS, THIN_PLATE_SPLINE, UINT8
 

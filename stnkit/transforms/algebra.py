@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from stnkit import validation
+from stnkit.dtypes import dtype_name
 from stnkit.transforms.namespaces import (
     Array,
     Namespace,
+    bool_or_none,
     compiling,
     constant,
     converted,
-    dtype_name,
     entered,
-    seen,
     widened,
 )
 
@@ -210,7 +210,7 @@ def _refuse_singular(theta: Array, square: Array, xp: Namespace) -> None:
     doubt = 2 * n * EPS[dtype_name(square)]
     regular = abs(_expansion(entries, -1)) > doubt * _expansion(magnitudes, 1)
     finite = xp.all(xp.isfinite(theta), axis=(-2, -1))
-    if seen(xp.all(regular & finite)) is not False:
+    if bool_or_none(xp.all(regular & finite)) is not False:
         return
     good = xp.reshape(regular & finite, (-1,))
     bad = next(i for i in range(good.shape[0]) if not good[i])

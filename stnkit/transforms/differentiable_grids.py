@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stnkit import validation
+from stnkit.dtypes import dtype_name
 from stnkit.spec import PROJECTIVE
-from stnkit.transforms.namespaces import FLOATS, converted, dtype_name, widened
+from stnkit.transforms.namespaces import FLOATS, converted, widened
 
 Array = Any
 Maybe = Array | None

@@ -9,6 +9,7 @@ import numpy as np
 
 from stnkit._dispatch import implementation
 from stnkit.backends.interop import framework_of, mixture, no_array, unmasked
+from stnkit.dtypes import dtype_name
 
 Array = Any
 Namespace = Any
@@ -164,11 +165,6 @@ def converted(array: Array, dtype: Any, xp: Namespace) -> Array:
     return array.to(dtype) if hasattr(array, "to") else xp.astype(array, dtype)
 
 
-def dtype_name(array: Array) -> str:
-    """Return the name of an array's dtype, as NumPy has it."""
-    return str(array.dtype).rpartition(".")[-1].removeprefix("<dtype: '").removesuffix("'>")  # as TensorFlow writes it
-
-
 def widened(array: Array, xp: Namespace) -> Array:
     """Return an array as float32 if it is in half precision, which no linear algebra is done in."""
     return converted(array, xp.float32, xp) if dtype_name(array) in HALVES else array
@@ -180,8 +176,8 @@ def compiling() -> bool:
     return torch is not None and torch.compiler.is_compiling()
 
 
-def seen(truth: Array) -> bool | None:
-    """Return a truth as Python's own, or None where a transform has not worked it out yet."""
+def bool_or_none(truth: Array) -> bool | None:
+    """Return a condition as a bool, or None where a transform of the framework has not worked it out yet."""
     try:
         return bool(truth)
     except (TypeError, RuntimeError):  # the one from a tracer of JAX, the other from torch's vmap
