@@ -29,7 +29,7 @@ class Framework(NamedTuple):
     repeat: Callable[[Array, Shape], Array]  # broadcasts
     total: Callable[[Array, int], Array]  # the sum along an axis, which stays
     filter: Callable[..., Array]  # `spline_filter`, or its transpose if `transpose`
-    whole: Callable[[Array], Array]  # a part of an array as one of its own, without gaps
+    contiguous: Callable[[Array], Array]  # a part of an array as one of its own, without gaps
 
 
 def _filtered_here(
@@ -45,7 +45,7 @@ def _block_on_gpu(like: Array, numbers: list[float], lines: Shape, shape: Shape)
     return broadcast_to(constant(like.context, np.array(numbers, like.dtype).reshape(lines)), tuple(shape))
 
 
-def _whole_on_gpu(array: Array) -> Array:
+def _contiguous_on_gpu(array: Array) -> Array:
     from stnkit.backends.cuda.memory import product  # as above
 
     return product(array)
@@ -65,7 +65,7 @@ DEVICE_FILTERS = Framework(
     np.broadcast_to,
     lambda array, axis: functools.reduce(operator.add, [part(array, axis, k, k + 1) for k in range(array.shape[axis])]),
     _filtered_here,
-    _whole_on_gpu,
+    _contiguous_on_gpu,
 )
 
 
@@ -115,7 +115,7 @@ class Coefficients(NamedTuple):
         for axis, margin, padding in zip(self.axes, self.margins, self.paddings, strict=True):
             if any(margin):
                 array = self._unpadded(array, axis, margin, padding)
-        return self.own.whole(array) if any(map(any, self.margins)) else array
+        return self.own.contiguous(array) if any(map(any, self.margins)) else array
 
     def _filtered(self, array: Array, *, transpose: bool) -> Array:
         """Filter along all axes; those of one padding at once."""
@@ -167,7 +167,7 @@ def coefficients(own: Framework, ndim: int, choices: Keywords, shape: Shape = ()
     axes, filters, place = tuple(-1 - last - k for k in range(ndim)), paddings, choices.get("place")
     if place is not None:
         margins, filters, place = tiled(
-            validation.whole(place, ndim), [shape[axis] for axis in axes], margins, paddings
+            validation.as_place(place, ndim), [shape[axis] for axis in axes], margins, paddings
         )
     return Coefficients(
         own,

@@ -11,7 +11,6 @@ from stnkit.validation.dtypes import coordinate_dtype as coordinate_dtype
 from stnkit.validation.dtypes import differentiable as differentiable
 from stnkit.validation.dtypes import image_dtype as image_dtype
 from stnkit.validation.dtypes import same_dtype as same_dtype
-from stnkit.validation.fill_values import constant as constant
 from stnkit.validation.fill_values import fill as fill
 from stnkit.validation.fill_values import numbers as numbers
 from stnkit.validation.options import antialias as antialias
@@ -22,8 +21,8 @@ from stnkit.validation.options import names as names
 from stnkit.validation.options import options as options
 from stnkit.validation.options import size as size
 from stnkit.validation.options import units as units
+from stnkit.validation.places import as_place as as_place
 from stnkit.validation.places import place as place
-from stnkit.validation.places import whole as whole
 from stnkit.validation.prefilter import coefficient_dtype as coefficient_dtype
 from stnkit.validation.prefilter import filtered_axes as filtered_axes
 from stnkit.validation.prefilter import prefiltered as prefiltered

@@ -21,7 +21,7 @@ def fill(
     like = image if interp in CHOOSING else blending(image, source)
     if type(given) is float or type(given) is int:
         return _constant(given, channels, like, image, interp)
-    constant(given)
+    _refuse_gradient(given)
     try:
         values = np.asarray(given)
     except ValueError as error:
@@ -40,7 +40,7 @@ def fill(
     return values, _harmless(values, interp)
 
 
-def constant(fill_value: Any) -> None:
+def _refuse_gradient(fill_value: Any) -> None:
     """Refuse a fill value that a derivative is asked of."""
     if getattr(fill_value, "requires_grad", False):
         msg = "`fill_value` requires a gradient, which no function here gives; pass `fill_value.detach()`"
@@ -53,7 +53,7 @@ def numbers(fill_value: Any) -> list[float]:
         return [float(fill_value)]
     if isinstance(fill_value, _LISTS):  # which torch's compiler cannot read as an array
         return [float(value) for value in fill_value]
-    constant(fill_value)
+    _refuse_gradient(fill_value)
     return [float(value) for value in np.atleast_1d(np.asarray(fill_value)).tolist()]
 
 

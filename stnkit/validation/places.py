@@ -8,8 +8,8 @@ from stnkit.spec import MARGIN_WIDTH, MARGINS, Options, Place
 Shape = tuple[int, ...]
 
 
-def whole(given: Any, ndim: int) -> Place:
-    """Return a place of tuples of integers, as many as there are axes."""
+def as_place(given: Any, ndim: int) -> Place:
+    """Return a given place as a `Place` of tuples of integers, as many as there are axes."""
     try:
         found = Place(*(tuple(map(operator.index, part)) for part in given))
     except TypeError as error:
@@ -28,7 +28,7 @@ def place(given: Any, ndim: int, size: Shape | None, image: Shape | None, option
     `size` is that of the output's tile, and `image` that of the image's; None for one that a call has no use for.
     `options` tell on which axes memory holds a margin beside the image.
     """
-    found = whole(given, ndim)
+    found = as_place(given, ndim)
     if size is None:
         found = found._replace(out_start=(), out_size=())
     else:
