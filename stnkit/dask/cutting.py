@@ -1,6 +1,5 @@
 """How a checked call is cut into chunks, so that none of them reads too much."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -11,6 +10,7 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
+from stnkit import validation
 from stnkit.calls.sampling import Form
 from stnkit.dask import chunking, graphs, layers
 from stnkit.dask.axes import Axes, Chunks, whole
@@ -146,7 +146,7 @@ class Cut:
             dtype=self.form.image_dtype,
             source_dtype=self.form.source_dtype,
             most=chunking.most(),
-            threads=threads(self.asked.threads),
+            threads=validation.count("threads", self.asked.threads),
             whole=is_whole,
             store=None if self.in_graph else self.image,
         )
@@ -192,19 +192,6 @@ class Cut:
             extremes = asked.bounds
             return lambda items, spatial: extremes.within((items, *spatial) if batched else spatial)
         return lambda items, spatial: job.boxes.numbers(self.source[(items, *spatial) if batched else spatial], spatial)
-
-
-def threads(given: Any) -> int:
-    """Return on how many threads a task may run; refuse what is no number of them."""
-    try:
-        count = operator.index(given)
-    except TypeError as error:
-        msg = f"`threads` must be an integer, 1 or more; got {given!r}"
-        raise TypeError(msg) from error
-    if count < 1:
-        msg = f"`threads` must be an integer, 1 or more; got {given!r}"
-        raise ValueError(msg)
-    return count
 
 
 def _blocks(store: Any, axes: Axes) -> Chunks:

@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 
 from stnkit import validation
 from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units
@@ -108,7 +107,7 @@ def warp_blocks(
     options = {"mode": mode, "prefilter": prefilter, "padding_mode": padding_mode, "align_corners": align_corners}
     options |= {"coords": coords, "units": units, "antialias": antialias}
     call = Call(image, source, out, kind, options, fill_value, data_format, control_points)
-    workers = _count("workers", workers)
+    workers = validation.count("workers", workers)
     budget = cutting.memory(memory) // workers
     shape = cutting.block_shape(out, call.spatial, chunks, call.batched, call.bytes_each(), budget // cutting.SHARE)
     blocks = cutting.blocks(tuple(out.shape), shape)
@@ -128,13 +127,6 @@ def warp_blocks(
         if record is not None:
             record.close(complete)
     return out
-
-
-def _count(name: str, given: Any) -> int:
-    if not isinstance(given, (int, np.integer)) or isinstance(given, bool) or given < 1:
-        msg = f"`{name}` must be an integer of 1 or more; got {given!r}"
-        raise ValueError(msg)
-    return int(given)
 
 
 def _done(work: Callable[[Any], None], left: Sequence[tuple[int, Any]], workers: int) -> Iterator[int]:

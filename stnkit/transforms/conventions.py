@@ -209,9 +209,7 @@ def affine_from_torchvision(
 
 def _unit_maps(axes: int, size: Any, out_size: Any, convention: str, align_corners: bool) -> tuple[UnitMap, UnitMap]:
     """Return the changes of units of the image and of the output."""
-    if convention not in CONVENTIONS:
-        msg = f"`convention` must be one of {', '.join(map(repr, CONVENTIONS))}; got {convention!r}"
-        raise ValueError(msg)
+    validation.choice("convention", convention, CONVENTIONS)
     align = validation.flag("align_corners", align_corners)
     sizes = validation.size(size, axes), validation.size(size if out_size is None else out_size, axes)
     if min(map(min, sizes)) < 1:

@@ -50,15 +50,12 @@ def identity_parameters(transform: str, axes: int = 2, *, control_points: Array 
     >>> identity_parameters("attention")
     (1, 0, 0)
     """
-    if transform not in IDENTITIES:
-        msg = f"`transform` must be one of {', '.join(map(repr, IDENTITIES))}; got {transform!r}"
-        raise ValueError(msg)
+    own = validation.choice("transform", transform, IDENTITIES)
     if control_points is not None:
         refuse_points(transform)
         (points,), _ = entered(control_points=control_points)
         numbers: tuple[float, ...] = tuple(as_float64(points).ravel().tolist())
         return numbers
-    own = IDENTITIES[transform]
     if axes not in own:
         msg = f"`axes` must be one of {', '.join(map(str, own))} for {transform!r}; got {axes!r}"
         raise ValueError(msg)

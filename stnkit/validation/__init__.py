@@ -15,6 +15,7 @@ from stnkit.validation.fill_values import fill as fill
 from stnkit.validation.fill_values import numbers as numbers
 from stnkit.validation.options import antialias as antialias
 from stnkit.validation.options import choice as choice
+from stnkit.validation.options import count as count
 from stnkit.validation.options import flag as flag
 from stnkit.validation.options import lattice as lattice
 from stnkit.validation.options import names as names

@@ -77,6 +77,18 @@ def flag(argument: str, given: Any) -> bool:
     return bool(given)
 
 
+def count(argument: str, given: Any) -> int:
+    """Return a number of things, of which there is one at least."""
+    msg = f"`{argument}` must be an integer of 1 or more; got {given!r}"
+    try:
+        found = operator.index(given)
+    except TypeError as error:
+        raise TypeError(msg) from error
+    if found < 1 or isinstance(given, BOOLEAN):
+        raise ValueError(msg)
+    return found
+
+
 def antialias(given: Any, most: int) -> bool | int:
     """Return whether a map's footprint is to be covered, or by how many subsamples along each axis."""
     if isinstance(given, BOOLEAN):
