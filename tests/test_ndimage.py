@@ -135,6 +135,11 @@ def test_outputs(plain):
     out = np.empty(2)
     assert plain.ndimage.map_coordinates(image, points, out) is out
     np.testing.assert_allclose(out, scipy.ndimage.map_coordinates(image, points), rtol=0, atol=EXACT)
+    for axis in (0, 1):  # the output is one of the coordinates
+        read = points.copy()
+        plain.ndimage.map_coordinates(image, read, read[axis])
+        np.testing.assert_array_equal(read[axis], out)
+    same(plain, "spline_filter", image[0, 0])
     same(plain, "spline_filter", image, output=np.float32, atol=8 * 2**-24 * 4)
     same(plain, "spline_filter1d", image, axis=0, mode="grid-wrap")
     same(plain, "spline_filter1d", image, 1, output=np.int16)
@@ -157,6 +162,19 @@ def test_refuses(plain):
         ((TypeError,), "real", lambda: nd.map_coordinates(image, [[0j], [0j]])),
         ((TypeError, RuntimeError), "dtype", lambda: nd.shift(np.array([None]), 1)),
         ((ValueError,), "two", lambda: nd.rotate(image, 1, (0,))),
+        ((ValueError,), "two axes", lambda: nd.rotate(image, 1, (0, 0))),
+        ((ValueError,), "finite", lambda: nd.rotate(image, np.nan)),
+        ((ValueError,), "finite", lambda: nd.zoom(image, (1, np.inf))),
+        ((ValueError,), r"pixel.*\(0, 4\)", lambda: nd.rotate(image[:0], 30)),
+        ((TypeError,), "`angle`", lambda: nd.rotate(image, None)),
+        ((TypeError,), "`shift`", lambda: nd.shift(image, (None, 1))),
+        ((TypeError,), "`matrix`", lambda: nd.affine_transform(image, np.eye(2) * 1j)),
+        ((TypeError,), "`offset`", lambda: nd.affine_transform(image, np.eye(2), "a")),
+        ((TypeError,), "`output_shape`", lambda: nd.affine_transform(image, np.eye(2), output_shape=(2.5, 3))),
+        ((TypeError,), "`cval`", lambda: nd.shift(image, 0.5, cval=1j)),
+        ((TypeError,), "`cval`", lambda: nd.shift(image, 0.5, cval="1")),
+        ((TypeError, RuntimeError), "`order`", lambda: nd.shift(image, 0.5, order=1.0)),
+        ((TypeError, RuntimeError), "`coordinates`", lambda: nd.map_coordinates(image, [[None], [0]])),
         ((NotImplementedError,), "scipy.ndimage.geometric_transform", lambda: nd.geometric_transform(image, tuple)),
         ((NotImplementedError,), "scipy.ndimage.zoom", lambda: nd.zoom(np.ones((2,) * 4), 2)),
         (
@@ -168,6 +186,50 @@ def test_refuses(plain):
         for kind in kinds:
             with pytest.raises(kind, match=accepted):
                 call()
+
+
+@pytest.mark.parametrize("dtype", ["g", "G", "S1", "O", "M8[s]"])
+@pytest.mark.parametrize("order", [0, 3])
+def test_refuses_dtypes(plain, order, dtype):
+    """Of images and outputs, without a loss of digits and whatever the order is: those that SciPy refuses."""
+    image = np.ones((3, 4))
+    for call in (
+        lambda: plain.ndimage.shift(np.empty((3, 4), dtype), 0.5, order=order),
+        lambda: plain.ndimage.zoom(np.empty((3, 4), dtype), 1, order=order),
+        lambda: plain.ndimage.shift(image, 0.5, dtype, order=order),
+        lambda: plain.ndimage.shift(image, 0.5, np.empty((3, 4), dtype), order=order),
+        lambda: plain.ndimage.spline_filter1d(np.empty((3, 4), dtype), order),
+        lambda: plain.ndimage.spline_filter1d(image, order, output=dtype),
+    ):
+        for kind in (TypeError, RuntimeError):
+            with pytest.raises(kind, match="must have a dtype of integers"):
+                call()
+
+
+def test_byte_orders(plain):
+    """Of images, coordinates and outputs; an output that is asked for in another than the machine's has it."""
+    image = np.random.default_rng(0).normal(size=(5, 6))
+    wave, points = image + 1j * image[::-1], np.array([[0.5, 1.0], [2.0, 3.5]])
+    for order in (0, 1, 3):
+        for given in (image.astype(">f8"), wave.astype(">c16")):
+            same(plain, "shift", given, 0.5, order=order)
+            same(plain, "map_coordinates", given, points.astype(">f8"), order=order)
+        for dtype in (">f8", ">i2", np.dtype(">f8")):
+            same(plain, "shift", image, 0.5, dtype, order=order)
+    same(plain, "spline_filter", wave.astype(">c16"), output=complex)
+
+
+def test_complex_outputs(plain):
+    """A complex image has them in the dtype that holds what is asked for; a real one has them too, and 0 beside it."""
+    image = np.random.default_rng(0).normal(size=(5, 6))
+    for dtype in (bool, np.uint8, np.int16, np.int32, np.float32, np.float64):
+        same(plain, "shift", image + 1j, 0.5, dtype, order=1, atol=1e-6)
+    for dtype, real in (("complex64", "float32"), ("complex128", "float64")):
+        for factor in (1, 1.5):
+            got = plain.ndimage.zoom(image, factor, dtype)
+            assert got.dtype == dtype
+            np.testing.assert_array_equal(got, plain.ndimage.zoom(image, factor, real))
+        assert plain.ndimage.spline_filter(image, output=dtype).dtype == dtype
 
 
 def test_patch(plain):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import stnkit
-from stnkit.ndimage.errors import ArgumentError
+from stnkit.ndimage.errors import ArgumentError, DtypeError
 from stnkit.ndimage.frameworks import Array, Namespace, joined
 from stnkit.spec import MARGIN_WIDTH
 
@@ -43,7 +43,11 @@ def boundary(mode: Any) -> Boundary:
 
 def degree(order: Any, least: int = 0) -> int:
     """Return the order of a spline as an int; refuse one that is unknown."""
-    found = operator.index(order)
+    try:
+        found = operator.index(order)
+    except TypeError as error:
+        msg = f"`order` must be an integer; got {order!r}: spline order not supported"
+        raise DtypeError(msg) from error
     if found not in ORDERS[least:]:
         msg = f"`order` must be one of {', '.join(map(str, ORDERS[least:]))}; got {order!r}: spline order not supported"
         raise ArgumentError(msg)

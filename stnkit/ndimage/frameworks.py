@@ -4,15 +4,26 @@ from typing import Any
 
 import numpy as np
 
+from stnkit.backends.interop import framework_of, mixture
 from stnkit.transforms.namespaces import LOOSE, converted
 
 Array = Any
 Namespace = Any
 
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+COMPLEX = {"complex64": "float32", "complex128": "float64"}  # and the dtype of their parts
+NARROW = {"int64": "int32", "uint64": "uint32", "complex128": "complex64"}  # of a framework without float64
+
 
 def is_foreign(given: Any) -> bool:
     """Tell whether an argument is an array of a framework, and not of NumPy."""
     return not isinstance(given, (np.ndarray, *LOOSE)) and hasattr(given, "shape") and hasattr(given, "dtype")
+
+
+def of_one_framework(given: Any, name: str, like: Array) -> None:
+    """Refuse an array of another framework than the image's."""
+    if is_foreign(given) and framework_of(given) != framework_of(like):
+        raise mixture(name, given, "input", like)
 
 
 def is_lazy(array: Array) -> bool:
@@ -47,14 +58,21 @@ def joined(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array
 
 def dtype_of(name: str, xp: Namespace) -> Any:
     """Return a dtype of a framework by NumPy's name; the widest float that it has in place of a wider one."""
-    name = wide_float(xp) if name == "float64" else name
+    name = known(name, xp)
     return np.dtype(name) if xp is np else getattr(xp, "bool" if name == "bool" else name)
 
 
 def cast(array: Array, name: str, xp: Namespace) -> Array:
     """Return an array in another dtype, itself if it has it."""
-    name = wide_float(xp) if name == "float64" else name
+    name = known(name, xp)
     return array if dtype_name(array) == name else converted(array, dtype_of(name, xp), xp)
+
+
+def known(name: str, xp: Namespace) -> str:
+    """Return the name of a dtype, or that of the widest of its kind that a framework has: JAX may lack 64 bits."""
+    if name == "float64":
+        return wide_float(xp)
+    return NARROW[name] if name in NARROW and wide_float(xp) == "float32" else name
 
 
 def wide_float(xp: Namespace) -> str:

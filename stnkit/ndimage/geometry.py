@@ -1,13 +1,25 @@
 """Geometry: matrices, offsets, factors and angles as users give them, and the maps of pixels that they are."""
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, is_foreign, joined, namespace
+from stnkit.ndimage.frameworks import (
+    COMPLEX,
+    FLOATS,
+    Array,
+    Namespace,
+    cast,
+    dtype_name,
+    is_foreign,
+    joined,
+    namespace,
+    of_one_framework,
+)
 
 Shape = tuple[int, ...]
 MOST = 3  # axes that are sampled
@@ -23,24 +35,46 @@ class Map(NamedTuple):
 def shaped(given: Any, name: str) -> Shape:
     """Return a shape as a tuple of ints."""
     try:
-        return tuple(int(n) for n in given)
+        return tuple(operator.index(n) for n in given)
     except TypeError as error:
         msg = f"`{name}` must be a sequence of integers; got {given!r}"
         raise TypeError(msg) from error
 
 
+def real(given: Any, name: str) -> np.ndarray:
+    """Return numbers as an array of float64; refuse what is none, or has an imaginary part."""
+    try:
+        found = np.asarray(given)
+        found = np.vectorize(float, otypes=[float])(found) if found.dtype.kind == "O" else found
+    except (TypeError, ValueError) as error:
+        msg = f"`{name}` must be real numbers; got {given!r}"
+        raise TypeError(msg) from error
+    if found.dtype.kind not in "biuf" and found.dtype.name not in FLOATS:
+        msg = f"`{name}` must be real numbers; got {given!r}"
+        raise TypeError(msg)
+    return found.astype(np.float64)
+
+
+def beside(given: Any, name: str, like: Array) -> None:
+    """Refuse an array of another framework than the image's, or of complex numbers."""
+    of_one_framework(given, name, like)
+    if is_foreign(given) and dtype_name(given) in COMPLEX:
+        msg = f"`{name}` must be real numbers; got {dtype_name(given)}"
+        raise TypeError(msg)
+
+
 def each_axis(given: Any, count: int, name: str) -> np.ndarray:
     """Return a number for each axis."""
-    if np.ndim(given) == 0 and not isinstance(given, str):
-        return np.full(count, given, float)
-    numbers = list(given)
-    if len(numbers) != count:
+    numbers = real(given, name)
+    if numbers.ndim == 0:
+        return np.full(count, numbers)
+    if numbers.shape != (count,):
         msg = (
-            f"`{name}` must be one number, or {count}, one for each axis of the input; got {len(numbers)}: "
+            f"`{name}` must be one number, or {count}, one for each axis of the input; got shape {numbers.shape}: "
             "sequence argument must have length equal to input rank"
         )
         raise ArgumentError(msg)
-    return np.array(numbers, float)
+    return numbers
 
 
 def affine(matrix: Any, offset: Any, rank: int, out_rank: int, like: Array) -> Map:
@@ -48,9 +82,11 @@ def affine(matrix: Any, offset: Any, rank: int, out_rank: int, like: Array) -> M
     if is_foreign(matrix) or is_foreign(offset):
         xp = namespace(matrix if is_foreign(matrix) else offset)
         one = matrix if is_foreign(matrix) else offset
+        for name, given in (("matrix", matrix), ("offset", offset)):
+            beside(given, name, like)
         matrix = matrix if is_foreign(matrix) else joined(matrix, one, xp)
     else:
-        xp, matrix = np, np.asarray(matrix, dtype=np.float64)
+        xp, matrix = np, real(matrix, "matrix")
     if matrix.ndim not in (1, 2) or matrix.shape[0] < 1:
         msg = f"`matrix` must have 1 or 2 axes; got shape {tuple(matrix.shape)}: no proper affine matrix provided"
         raise ArgumentError(msg)
@@ -89,8 +125,9 @@ def _last_row(matrix: Array, rank: int, xp: Namespace) -> None:
         raise ValueError(msg)
 
 
-def moved(shift: Any, rank: int) -> Map:
+def moved(shift: Any, rank: int, like: Array) -> Map:
     """Return the map of a shift."""
+    beside(shift, "shift", like)
     if not is_foreign(shift):
         return Map(np.eye(rank), -each_axis(shift, rank, "shift"))
     xp = namespace(shift)
@@ -130,10 +167,18 @@ def rotated(shape: Shape, angle: float, axes: Iterable[int], reshape: bool) -> P
         msg = f"`axes` should contain only integer values; got {given!r}"
         raise ValueError(msg)
     first, second = sorted(int(axis) + (ndim if axis < 0 else 0) for axis in given)
-    if first < 0 or second >= ndim:
-        msg = f"invalid rotation plane specified: `axes` must be axes of an array that has {ndim}; got {given!r}"
+    if first < 0 or second >= ndim or first == second:
+        msg = f"invalid rotation plane specified: `axes` must be two axes of an array that has {ndim}; got {given!r}"
         raise ValueError(msg)
-    cosine, sine = degrees(float(angle))
+    try:
+        turn = float(angle)
+    except (TypeError, ValueError) as error:
+        msg = f"`angle` must be one real number; got {angle!r}"
+        raise TypeError(msg) from error
+    if not math.isfinite(turn):
+        msg = f"`angle` must be finite; got {angle!r}"
+        raise ValueError(msg)
+    cosine, sine = degrees(turn)
     matrix = np.array([[cosine, sine], [-sine, cosine]])
     inside = np.array([shape[first], shape[second]])
     size = inside

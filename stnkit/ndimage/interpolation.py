@@ -8,9 +8,9 @@ import numpy as np
 
 from stnkit.ndimage import geometry
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import Array, dtype_name, is_foreign, is_lazy, namespace
+from stnkit.ndimage.frameworks import COMPLEX, Array, dtype_name, is_foreign, is_lazy, namespace
 from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same
-from stnkit.ndimage.outputs import COMPLEX, asked, delivered
+from stnkit.ndimage.outputs import asked, delivered, supported
 from stnkit.ndimage.resampling import resampled
 
 
@@ -82,6 +82,7 @@ def map_coordinates(
     if dtype_name(coordinates) in COMPLEX:
         msg = "`coordinates` must be real: Complex type not supported"
         raise TypeError(msg)
+    supported("coordinates", dtype_name(coordinates))
     size = tuple(coordinates.shape[1:])
     ranked(image.ndim, len(size))
     if coordinates.shape[0] != image.ndim:
@@ -201,7 +202,7 @@ def shift(
     """
     image, xp, how = entered(input, order, mode, cval, prefilter)
     ranked(image.ndim, image.ndim)
-    return mapped(image, geometry.moved(shift, image.ndim), tuple(image.shape), output, how, "shift", xp)
+    return mapped(image, geometry.moved(shift, image.ndim, image), tuple(image.shape), output, how, "shift", xp)
 
 
 def zoom(
@@ -253,6 +254,9 @@ def zoom(
     image, xp, how = entered(input, order, mode, cval, prefilter)
     ranked(image.ndim, image.ndim)
     factors = geometry.each_axis(zoom, image.ndim, "zoom")
+    if not np.isfinite(factors).all():
+        msg = f"`zoom` must be finite; got {zoom!r}"
+        raise ArgumentError(msg)
     size = tuple(round(n * float(factor)) for n, factor in zip(image.shape, factors, strict=True))
     if (factors == 1).all() and prefilter:
         return same(image, size, output, xp)

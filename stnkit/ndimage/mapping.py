@@ -7,9 +7,19 @@ import numpy as np
 from stnkit.ndimage import geometry
 from stnkit.ndimage.boundaries import boundary, degree
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import Array, Namespace, dtype_name, dtype_of, is_foreign, is_lazy, joined, namespace
+from stnkit.ndimage.frameworks import (
+    COMPLEX,
+    Array,
+    Namespace,
+    dtype_name,
+    dtype_of,
+    is_foreign,
+    is_lazy,
+    joined,
+    namespace,
+)
 from stnkit.ndimage.geometry import Map, Shape
-from stnkit.ndimage.outputs import COMPLEX, asked, delivered, rounded
+from stnkit.ndimage.outputs import asked, delivered, rounded
 from stnkit.ndimage.resampling import How, resampled
 
 
@@ -52,9 +62,7 @@ def same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
     """Return a copy of an image, in the dtype or the array that is asked for."""
     target = asked(output, image, size)
     copied = np.array(image) if xp is np else xp.asarray(image, copy=True)
-    if dtype_name(image) in COMPLEX:
-        return delivered(copied if target.array is not None else copied.astype(target.dtype), target, xp)
-    return delivered(rounded(copied, target.dtype, xp), target, xp)
+    return delivered(copied if dtype_name(image) in COMPLEX else rounded(copied, target.real, xp), target, xp)
 
 
 def grid(coordinates: Array, image: Array, xp: Namespace) -> Array:

@@ -6,12 +6,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stnkit.ndimage.errors import ArgumentError, DtypeError
-from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, dtype_of, is_lazy, wide_float
+from stnkit.ndimage.frameworks import (
+    COMPLEX,
+    FLOATS,
+    Array,
+    Namespace,
+    cast,
+    dtype_name,
+    dtype_of,
+    is_lazy,
+    known,
+    of_one_framework,
+    wide_float,
+)
 
 Shape = tuple[int, ...]
 
-FLOATS = ("float16", "bfloat16", "float32", "float64")
-COMPLEX = {"complex64": "float32", "complex128": "float64"}
+INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
 class Output(NamedTuple):
@@ -29,6 +40,7 @@ class Output(NamedTuple):
 def asked(output: Any, image: Array, shape: Shape) -> Output:
     """Return what `output` asks for: an array, a dtype, or, by default, the dtype of the image."""
     own = dtype_name(image)
+    supported("input", own)
     is_complex = own in COMPLEX
     if output is None:
         return Output(own)
@@ -40,11 +52,11 @@ def asked(output: Any, image: Array, shape: Shape) -> Output:
             msg = f"`output` must have a complex dtype for a complex input; got {output!r}"
             raise ArgumentError(msg)
         warnings.warn(f"a complex input has a complex output; got `output` {name}", stacklevel=4)
-        return Output("complex64" if name in ("float16", "bfloat16", "float32") else "complex128")
+        return Output("complex64" if name == "bfloat16" else np.promote_types(name, "complex64").name)
     if isinstance(output, str) and name == "bool":
         msg = "`output` must have a numeric dtype; got 'bool'"
         raise ArgumentError(msg)
-    if isinstance(output, np.dtype) and not output.isnative and isinstance(image, np.ndarray):
+    if isinstance(output, (str, np.dtype)) and isinstance(image, np.ndarray) and not np.dtype(output).isnative:
         return Output(name, np.zeros(shape, output))
     return Output(name)
 
@@ -54,6 +66,7 @@ def _array(output: Any, image: Array, is_complex: bool, shape: Shape) -> Output:
         msg = f"`output` must have the shape {shape}; got {tuple(output.shape)}: output shape not correct"
         raise ArgumentError(msg)
     name = dtype_name(output)
+    supported("output", name)
     if is_complex and name not in COMPLEX:
         msg = f"`output` must have a complex dtype for a complex input; got {name}"
         raise ArgumentError(msg)
@@ -66,18 +79,32 @@ def _array(output: Any, image: Array, is_complex: bool, shape: Shape) -> Output:
     if is_lazy(image) or is_lazy(output):
         msg = "`output` cannot be written to, as Dask's arrays are worked out later; pass a dtype"
         raise ArgumentError(msg)
+    of_one_framework(output, "output", image)
     return Output(name, output)
 
 
 def _named(output: Any) -> str:
-    """Return the name of a dtype of any framework."""
-    if not isinstance(output, (str, type, np.dtype)):
-        return str(output).rpartition(".")[-1]
-    try:
-        return np.dtype(output).name
-    except TypeError as error:
-        msg = f"`output` must be an array or a dtype; got {output!r}"
-        raise ArgumentError(msg) from error
+    """Return the name of a dtype of any framework; refuse one that has no numbers, or too wide ones."""
+    if isinstance(output, (str, type, np.dtype)):
+        try:
+            name = np.dtype(output).name
+        except TypeError as error:
+            msg = f"`output` must be an array or a dtype; got {output!r}"
+            raise ArgumentError(msg) from error
+    else:
+        name = str(output).rpartition(".")[-1]
+        if name not in (*INTEGERS, *FLOATS, *COMPLEX):
+            msg = f"`output` must be an array or a dtype; got {output!r}"
+            raise ArgumentError(msg)
+    supported("output", name)
+    return name
+
+
+def supported(argument: str, name: str) -> None:
+    """Refuse a dtype that has no numbers, or wider ones than kernels read."""
+    if name not in (*INTEGERS, *FLOATS, *COMPLEX):
+        msg = f"`{argument}` must have a dtype of integers, float16, float32, float64 or complex ones; got {name}"
+        raise DtypeError(msg)
 
 
 def arithmetic(image: Array, output: Output, xp: Namespace) -> str:
@@ -88,9 +115,6 @@ def arithmetic(image: Array, output: Output, xp: Namespace) -> str:
     if own in FLOATS:
         return "float32" if output.real in FLOATS else wide_float(xp)
     narrow = own in ("bool", "int8", "uint8", "int16", "uint16") and output.real in FLOATS
-    if not narrow and xp is np and np.dtype(own).kind not in "iub":
-        msg = f"`input` must have a dtype of integers, float16, float32, float64 or complex ones; got {own}"
-        raise DtypeError(msg)
     return "float32" if narrow else wide_float(xp)
 
 
@@ -100,11 +124,11 @@ def rounded(result: Array, name: str, xp: Namespace) -> Array:
         return cast(result, name, xp)
     if name == "bool":
         return xp.abs(result) >= 1
-    limits = np.iinfo(name)
+    limits = np.iinfo(known(name, xp))
     away = xp.where(result < 0, xp.ceil(result - 0.5), xp.floor(result + 0.5))
-    if limits.bits < 64:
+    if limits.bits <= (32 if dtype_name(result) == "float64" else 16):  # which its fractions tell apart
         return cast(xp.clip(away, limits.min, limits.max), name, xp)
-    low, high = float(limits.min), float(limits.max)  # which is one more than there is
+    low, high = float(limits.min), float(limits.max)  # which is rounded to one more than there is
     inside = (away >= low) & (away < high)
     whole = cast(xp.where(inside, away, 0.0), name, xp)
     ends = [xp.asarray(end, dtype=dtype_of(name, xp)) for end in (limits.min, limits.max)]
@@ -114,7 +138,8 @@ def rounded(result: Array, name: str, xp: Namespace) -> Array:
 def delivered(result: Array, output: Output, xp: Namespace) -> Array:
     """Return a result where it is asked for: in the array of the output, or contiguous."""
     if output.array is None:
-        return np.ascontiguousarray(result) if xp is np else result
+        result = cast(result, output.dtype, xp)  # of a real image, where complex numbers are asked for
+        return np.asarray(result, order="C") if xp is np else result
     if output.array is result:
         return result
     if isinstance(output.array, np.ndarray):

@@ -8,7 +8,10 @@ import numpy as np
 import stnkit
 from stnkit.backends.interop import framework_of, mixture
 from stnkit.ndimage.boundaries import boundary, coefficients, degree
+from stnkit.ndimage.errors import ArgumentError
 from stnkit.ndimage.frameworks import (
+    COMPLEX,
+    FLOATS,
     Array,
     Namespace,
     cast,
@@ -19,7 +22,7 @@ from stnkit.ndimage.frameworks import (
     joined,
     wide_float,
 )
-from stnkit.ndimage.outputs import COMPLEX, FLOATS, Output, arithmetic, delivered, rounded
+from stnkit.ndimage.outputs import Output, arithmetic, delivered, rounded
 from stnkit.ndimage.separable import is_separable, separable
 
 Shape = tuple[int, ...]
@@ -82,7 +85,10 @@ def resampled(
     order, edge = degree(how.order), boundary(how.mode)
     shape, given = tuple(image.shape), dtype_name(image)
     layout = Layout(tuple(k for k in range(image.ndim) if k not in axes), tuple(axes), given in COMPLEX)
-    fills = np.array([np.real(how.cval), np.imag(how.cval)]) if layout.is_complex else np.array([float(how.cval)])
+    fills = _fills(how.cval, layout.is_complex)
+    if 0 in [shape[k] for k in axes] and 0 not in size:
+        msg = f"`input` must have at least one pixel along every axis that is resampled; got shape {shape}"
+        raise ArgumentError(msg)
     work = _arithmetic(image, order, fills, output, xp)
     parts = _parts(image, xp) if layout.is_complex else image
     turned = _permuted(parts, (*layout.turned, image.ndim) if layout.is_complex else layout.turned, xp)
@@ -93,7 +99,7 @@ def resampled(
         picture, padding = coefficients(picture, order, edge, fills if layout.is_complex else fills[0], filtered, xp)
     precise = wide_float(xp) if order == 0 or work == "float64" or lazy else "float32"
     placed = _placed(source, picture, precise if is_map else None, xp)
-    into = _written(output, layout, work, image, shape, size)
+    into = _written(output, layout, work, (image, placed), shape, size)
     options: dict[str, Any] = {
         "mode": f"spline{order}",
         "prefilter": how.filters and lazy,
@@ -114,6 +120,19 @@ def resampled(
     if layout.is_complex:
         result = _complex(result, output.dtype, xp)
     return delivered(_permuted(result, tuple(np.argsort(layout.turned).tolist()), xp), output, xp)
+
+
+def _fills(cval: Any, is_complex: bool) -> np.ndarray:
+    """Return what is read outside: one number, or its real and imaginary parts."""
+    kind = complex if is_complex else float
+    try:
+        found = kind(cval) if np.ndim(cval) == 0 and not isinstance(cval, (str, bytes)) else None
+    except (TypeError, OverflowError):
+        found = None
+    if found is None:
+        msg = f"`cval` must be one {'' if is_complex else 'real '}number; got {cval!r}"
+        raise TypeError(msg)
+    return np.array([found.real, found.imag] if is_complex else [found])
 
 
 def _permuted(array: Array, order: Shape, xp: Namespace) -> Array:
@@ -147,7 +166,7 @@ def _arithmetic(image: Array, order: int, fills: np.ndarray, output: Output, xp:
 def _parts(image: Array, xp: Namespace) -> Array:
     """Return an array of complex numbers with an axis more: real and imaginary parts."""
     if xp is np:
-        whole = np.ascontiguousarray(image)
+        whole = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
         return whole.view(COMPLEX[whole.dtype.name]).reshape(*image.shape, 2)
     return xp.stack([xp.real(image), xp.imag(image)], axis=-1)
 
@@ -175,12 +194,14 @@ def _paddings(padding: str, own: int, count: int) -> Any:
     return padding if count == own else (padding,) * own + ("border",) * (count - own)
 
 
-def _written(output: Output, layout: Layout, work: str, image: Array, shape: Shape, size: Shape) -> Any:
-    """Return the array of an output as a sampler can write into it, or None."""
+def _written(output: Output, layout: Layout, work: str, read: tuple[Array, Array], shape: Shape, size: Shape) -> Any:
+    """Return the array of an output as a sampler can write into it while it reads arrays, or None."""
     array = output.array
-    if not isinstance(array, np.ndarray) or layout.is_complex or layout.turned != tuple(range(len(layout.turned))):
+    if not (isinstance(array, np.ndarray) and isinstance(read[0], np.ndarray)):
+        return None
+    if layout.is_complex or layout.turned != tuple(range(len(layout.turned))):
         return None
     plain = array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative and array.dtype.name == work
-    if not plain or np.may_share_memory(array, image):
+    if not plain or any(isinstance(other, np.ndarray) and np.may_share_memory(array, other) for other in read):
         return None
     return array.reshape(layout.split(shape, tuple(size)))

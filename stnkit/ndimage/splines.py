@@ -6,9 +6,18 @@ import numpy as np
 
 import stnkit
 from stnkit.ndimage.boundaries import boundary, degree
-from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import Array, Namespace, cast, dtype_name, is_foreign, namespace, wide_float
-from stnkit.ndimage.outputs import COMPLEX, FLOATS, Output, asked, delivered, rounded
+from stnkit.ndimage.frameworks import (
+    COMPLEX,
+    FLOATS,
+    Array,
+    Namespace,
+    cast,
+    dtype_name,
+    is_foreign,
+    namespace,
+    wide_float,
+)
+from stnkit.ndimage.outputs import Output, asked, delivered, rounded
 
 
 def spline_filter1d(
@@ -118,9 +127,6 @@ def _part(image: Array, order: int, axes: tuple[int, ...], mode: Any, target: Ou
     """Filter real numbers, in the real part of the target's dtype; integers are cut off, as SciPy's filter does."""
     own = dtype_name(image)
     wide = "float64" in (own, target.real) or own not in FLOATS or target.real not in FLOATS
-    if xp is np and image.dtype.kind not in "biuf":
-        msg = f"`input` must have a dtype of integers, float16, float32, float64 or complex ones; got {own}"
-        raise ArgumentError(msg)
     work = cast(image, wide_float(xp) if wide else "float32", xp)
     if axes and image.size if xp is np else axes:
         edge = boundary(mode)

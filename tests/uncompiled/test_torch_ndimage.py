@@ -59,8 +59,33 @@ def test_frameworks():
     assert nd.shift(jax.numpy.arange(3), 1, order=1).tolist() == [0, 0, 1]
     with pytest.raises(ValueError, match="immutable"):
         nd.shift(array, 0.5, array)
-    with pytest.raises(TypeError, match="torch array"):
-        nd.shift(image, torch.tensor(0.5))
+    for call in (
+        lambda: nd.shift(image, torch.tensor(0.5)),
+        lambda: nd.affine_transform(image, np.eye(2), torch.zeros(2)),
+        lambda: nd.shift(image, 0.5, out),
+    ):
+        with pytest.raises(TypeError, match=r"`(shift|offset|output)` is a torch array"):
+            call()
+    with pytest.raises(TypeError, match="`shift` must be real"):
+        nd.shift(tensor, torch.tensor(1j))
+    whole = np.empty((5, 6))
+    assert nd.shift(tensor, 0.5, whole) is whole
+    np.testing.assert_allclose(whole, scipy.ndimage.shift(image, 0.5), rtol=0, atol=EXACT)
+    assert nd.zoom(tensor + 1j, 1, "complex64").dtype == nd.zoom(tensor, 1, "complex64").dtype == torch.complex64
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+def test_integers_of_jax(dtype):
+    """Whether it has 64 bits or not, they saturate."""
+    numbers = np.array([-1e20, -3.0, 1.5, 2.0**31, 2.0**40, 1e20])
+    for wide in (False, True):
+        with jax.enable_x64(wide):
+            got = nd.zoom(jax.numpy.asarray(numbers), 1, dtype)
+            limits = np.iinfo(dtype if wide else dtype.replace("64", "32"))
+            assert got.dtype == limits.dtype
+            expected = [min(max(round(n), limits.min), limits.max) for n in numbers]
+            assert got.tolist() == expected
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
