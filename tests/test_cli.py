@@ -359,6 +359,8 @@ def test_a_process_that_is_killed_while_it_compiles_is_reported(monkeypatch) -> 
         (["--level", "x86-64-v3"], "name its file, --archive FILE"),
         (["--archive", "kernels", "--level", "z80"], "--level must be one of x86-64-v4, x86-64-v3"),
         (["--archive", "kernels", "--set", "all"], "--set must be one of common, "),
+        (["--archive", "nowhere/kernels"], "nowhere/kernels: cannot be written"),
+        (["--archive", "."], ".: cannot be written"),
         (["--ops", "warp"], "--ops takes all, or some of affine_grid, "),
         (["--ops", "grid_sample, grid_count"], "separated by commas only; got grid_sample, grid_count"),
         (["--modes", "cubic"], f"--modes takes all, or some of {', '.join(MODES)}, separated"),
@@ -381,6 +383,7 @@ def test_compile_needs_a_place_for_kernels(refused, monkeypatch: pytest.MonkeyPa
     refused(*TINY, says="kernels cannot be kept; the directory for them: none can be written to")
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     refused(*TINY, says="NUMBA_DISABLE_JIT is set, and nothing is compiled")
+    refused(*TINY, "--archive", "kernels", says="NUMBA_DISABLE_JIT is set, and nothing is compiled")
 
 
 def test_choices_are_listed_once() -> None:

@@ -300,6 +300,12 @@ def test_what_cannot_work_is_said(plain) -> None:
     unknown = da.ones((8, 8), chunks=4)[da.ones(8, chunks=4) > 0][None]
     with pytest.raises(ValueError, match=r"`image.compute_chunk_sizes\(\)`"):
         stnkit.affine_sample(unknown, theta)
+    with pytest.raises(ValueError, match=r"`input.compute_chunk_sizes\(\)`"):
+        plain.ndimage.shift(unknown[0], 0.5)
+    with pytest.raises(ValueError, match=r"`coordinates.compute_chunk_sizes\(\)`"):
+        plain.ndimage.map_coordinates(image[0], unknown[0].T[:2])
+    with pytest.raises(TypeError, match="`image` is a masked array"):
+        stnkit.affine_sample(da.ma.masked_greater(image, 0), theta)
     with pytest.raises(TypeError, match=r"pass `theta.compute\(\)`"):
         stnkit.affine_sample(image, da.from_array(theta))
     with pytest.raises(ValueError, match="`theta` must have shape"):

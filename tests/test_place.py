@@ -394,6 +394,11 @@ WRONG = {
     "beyond the output": (((2, 0), (3, 4), (0, 0), (5, 5)), ValueError, r"puts an output of size \(2, 2\)"),
     "before the output": (((-1, 0), (4, 4), (0, 0), (5, 5)), ValueError, "not within `out_size`"),
     "beyond the image": (((0, 0), (4, 4), (0, 5), (5, 5)), ValueError, "must be pixels of the whole image"),
+    "beyond 64 bits": (
+        ((0, 0), (2**63, 4), (0, 0), (5, 5)),
+        ValueError,
+        "`place.out_size` .* 64 bits",
+    ),
     "a large tile": (((0, 0), (4, 4), (0, 0), (2, 5)), ValueError, "must not be less than the size of `image`"),
 }
 

@@ -234,6 +234,16 @@ def test_read_around_rims_and_channels(plain):
     np.testing.assert_array_equal(np.moveaxis(got, 1, -1), image[:, [3, 4, 0]][:, :, [5, 6, 0, 1]])
     with pytest.raises(ValueError, match="`box` must be a range for each spatial axis of an image of shape"):
         plain.tiles.read(image[0, 0, 0], box)
+    for wrong, kind, message in (
+        (None, TypeError, "no pixel is read"),
+        (slice(0, 2), ValueError, "`box` must be a range for each"),
+        ((slice(-1, 2), slice(0, 2)), ValueError, "0 <= start <= stop"),
+        ((slice(0, 4, 2), slice(0, 2)), ValueError, "`box` must be a range for each"),
+    ):
+        with pytest.raises(kind, match=message):
+            plain.tiles.read(image, wrong)
+    with pytest.raises(TypeError, match="`image` must have `shape`"):
+        plain.tiles.read([1, 2, 3], (slice(0, 2),))
 
 
 def test_bounds_of_flows_and_grids(plain):
@@ -259,6 +269,10 @@ def test_bounds_of_flows_and_grids(plain):
         ({"out_box": (slice(0, 9), slice(0, 5))}, ValueError, "`out_box` must lie within the output, of size"),
         ({"out_box": (slice(0, 8, 2), slice(0, 8))}, ValueError, "without steps"),
         ({"out_box": (slice(0, 8),)}, ValueError, "`out_box` must be 2 slices"),
+        ({"out_box": None}, ValueError, "`out_box` must be 2 slices"),
+        ({"size": 8}, TypeError, "`size` must be a sequence"),
+        ({"source": np.ma.ones((2, 3))}, TypeError, "`theta` is a masked array"),
+        ({"kind": "flow", "max_displacement": "a"}, ValueError, "`max_displacement` must be a finite number >= 0"),
         ({"source": np.eye(3, 4)}, ValueError, r"acts on 3 axes, and `size` has 2"),
         ({"source": np.eye(2, 3, dtype=int)}, TypeError, "`theta` must have dtype float32"),
         ({"image_size": (8,)}, ValueError, "`size` must be 2 integers"),

@@ -265,6 +265,18 @@ def test_items_that_share_a_chunk(plain, tmp_path):
     np.testing.assert_array_equal(out[...], plain.affine_sample(image, theta, (16, 16)))
 
 
+class Loose:
+    """A store that masks what it reads, or one of another framework's dtype."""
+
+    shape = (1, 1, 8, 8)
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def __getitem__(self, where):
+        return np.ma.masked_less(np.zeros(self.shape, self.dtype)[where], 1)
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
@@ -287,6 +299,11 @@ def test_items_that_share_a_chunk(plain, tmp_path):
         ({"kind": "spiral"}, ValueError, "`kind` must be one of 'affine'"),
         ({"fill_value": [1, 2]}, ValueError, "`fill_value` must be one number, or 1"),
         ({"mode": "label"}, TypeError, "`image` must have dtype .* for mode 'label'"),
+        ({"kind": "flow", "source": None}, TypeError, "`source` must have `shape`, `dtype` and"),
+        ({"image": Loose("torch.float64")}, TypeError, "`image` must have a dtype of NumPy; got torch.float64"),
+        ({"image": Loose("f8")}, TypeError, "`image` is a masked array"),
+        ({"image": np.ma.ones((1, 1, 8, 8))}, TypeError, "`image` is a masked array"),
+        ({"source": np.ma.ones((2, 3))}, TypeError, "`source` is a masked array"),
     ],
 )
 def test_bad_input(plain, change, kind, message):

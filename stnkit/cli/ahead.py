@@ -1,5 +1,6 @@
 """The command `stnkit compile`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from stnkit.cli import arguments, sets
 from stnkit.cli.sets import SETS
-from stnkit.kernels.compiler.settings import processors
+from stnkit.kernels.compiler.settings import interpreted, processors
 from stnkit.kernels.objects import levels
 from stnkit.kernels.objects.levels import LEVELS
 from stnkit.spec import DATA_FORMATS, DTYPES, MODES, PADDING_MODES
@@ -90,6 +91,12 @@ def compile_kernels(
         arguments.one_of("--level", level, LEVELS)
         if kernels is not None:
             arguments.one_of("--set", kernels, SETS)
+        if interpreted():
+            message = "NUMBA_DISABLE_JIT is set, and nothing is compiled"
+            raise ValueError(message)
+        if archive.is_dir() or not os.access(archive.parent, os.W_OK):  # said before all is compiled, not after it
+            message = f"{archive}: cannot be written"
+            raise ValueError(message)
         members = chosen if kernels is None else sets.members(kernels)
         with compiling.progress(archiving.outcomes(members, level, jobs), len(members)) as arriving:
             made = archiving.write(archive, level, arriving)

@@ -32,6 +32,8 @@ def in_chunks(name: str, given: Any) -> Any:
     if unknown(given.chunks):
         msg = f"`{name}` has chunks of unknown size; call `{name}.compute_chunk_sizes()` before"
         raise ValueError(msg)
+    if isinstance(given._meta, np.ndarray):
+        unmasked(name, given._meta)
     return given
 
 

@@ -150,8 +150,8 @@ class MapCoordinates(Read):
     ) -> None:
         super().__init__(name=name)
         validation.choice("fill_mode", fill_mode, BOUNDARY_MODES)
-        if operator.index(order) not in ORDERS:
-            msg = f"`order` must be one of {', '.join(map(str, ORDERS))}; got {order}"
+        if not hasattr(order, "__index__") or operator.index(order) not in ORDERS:
+            msg = f"`order` must be one of {', '.join(map(str, ORDERS))}; got {order!r}"
             raise ValueError(msg)
         self.order = operator.index(order)
         self.fill_mode = fill_mode
@@ -182,7 +182,11 @@ class MapCoordinates(Read):
 
 def _number(fill_value: Any) -> float:
     """Return a fill value as a number of Python's, which tells programs apart."""
-    return fill_value if isinstance(fill_value, int) else float(fill_value)
+    try:
+        return fill_value if isinstance(fill_value, int) else float(fill_value)
+    except (TypeError, ValueError) as error:
+        msg = f"`fill_value` must be a real number; got {fill_value!r}"
+        raise TypeError(msg) from error
 
 
 def homography(start: Tensor, end: Tensor) -> Tensor:

@@ -31,6 +31,13 @@ def is_lazy(array: Array) -> bool:
     return any(base.__module__.partition(".")[0] == "dask" for base in type(array).__mro__)
 
 
+def known_size(name: str, array: Array) -> None:
+    """Refuse an array of Dask whose chunks have sizes that are not known yet."""
+    if is_lazy(array) and any(n != n for n in array.shape):  # which are NaN
+        msg = f"`{name}` has chunks of unknown size; call `{name}.compute_chunk_sizes()` before"
+        raise ValueError(msg)
+
+
 def namespace(array: Array) -> Namespace:
     """Return the functions of an array's framework."""
     if isinstance(array, np.ndarray):

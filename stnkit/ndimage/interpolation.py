@@ -8,7 +8,7 @@ import numpy as np
 
 from stnkit.ndimage import geometry
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import COMPLEX, Array, dtype_name, is_foreign, is_lazy, namespace
+from stnkit.ndimage.frameworks import COMPLEX, Array, dtype_name, is_foreign, is_lazy, known_size, namespace
 from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same
 from stnkit.ndimage.outputs import asked, delivered, supported
 from stnkit.ndimage.resampling import resampled
@@ -83,6 +83,7 @@ def map_coordinates(
         msg = "`coordinates` must be real: Complex type not supported"
         raise TypeError(msg)
     supported("coordinates", dtype_name(coordinates))
+    known_size("coordinates", coordinates)
     size = tuple(coordinates.shape[1:])
     ranked(image.ndim, len(size))
     if coordinates.shape[0] != image.ndim:

@@ -16,6 +16,7 @@ from stnkit.ndimage.frameworks import (
     is_foreign,
     is_lazy,
     joined,
+    known_size,
     namespace,
 )
 from stnkit.ndimage.geometry import Map, Shape
@@ -28,6 +29,7 @@ def entered(input: Array, order: Any, mode: Any, cval: Any, prefilter: Any) -> t
     how = How(degree(order), mode, cval, bool(prefilter))
     boundary(mode)
     image = input if is_foreign(input) else np.asarray(input)
+    known_size("input", image)
     return image, namespace(image), how
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.antialias.footprints import MOST
+from stnkit.backends.interop import unmasked
 from stnkit.bounds.reads import Reads
 from stnkit.calls.arguments import Array, DataFormat, PaddingMode, Units
 from stnkit.calls.control_points import key_of, viewed
@@ -133,7 +134,10 @@ class Boxes:
         dtype: Any = "float32",
     ) -> None:
         code = validation.choice("kind", kind, KINDS)
-        ndim = len(tuple(size))
+        if not hasattr(size, "__len__"):
+            msg = f"`size` must be a sequence of 1 to 3 integers; got {size!r}"
+            raise TypeError(msg)
+        ndim = len(size)
         size = validation.size(size, ndim) if 1 <= ndim <= 3 else validation.lattice(size)
         extent = validation.size(image_size, ndim)
         unit = options.get("coords" if code in (GRID, AFFINE) else "units", "pixel" if code == FLOW else "normalized")
@@ -169,7 +173,7 @@ class Boxes:
     def out_box(self, given: Sequence[slice]) -> Box:
         """Return a box of the output as ranges with both ends; refuse others."""
         size = self.reads.size
-        box = tuple(given)
+        box = tuple(given) if isinstance(given, Sequence) else ()
         if len(box) != len(size) or not all(isinstance(part, slice) for part in box):
             msg = f"`out_box` must be {len(size)} slices, one for each axis of size {size}; got {given!r}"
             raise ValueError(msg)
@@ -187,7 +191,11 @@ class Boxes:
             msg = "`max_displacement` is for kind 'flow'"
             raise ValueError(msg)
         ndim = len(self.reads.size)
-        bound = np.broadcast_to(np.asarray(most, float), (ndim,)) if np.ndim(most) == 0 else np.asarray(most, float)
+        try:
+            bound = np.asarray(most, float)
+        except (TypeError, ValueError):
+            bound = np.array(np.nan)
+        bound = np.broadcast_to(bound, (ndim,)) if bound.ndim == 0 else bound
         if bound.shape != (ndim,) or not (bound >= 0).all() or not np.isfinite(bound).all():
             msg = f"`max_displacement` must be a finite number >= 0, or {ndim}, one for each axis; got {most!r}"
             raise ValueError(msg)
@@ -216,7 +224,7 @@ class Boxes:
         """Return a source as an array of NumPy; refuse one that does not fit."""
         kind, ndim = self.reads.kind, len(self.reads.size)
         name = NAMES[kind]
-        array = source if isinstance(source, np.ndarray) else entered_as(name, source)
+        array = unmasked(name, source) if isinstance(source, np.ndarray) else entered_as(name, source)
         axes = validation.source_axes(kind, array.shape, self.control)
         if axes != ndim:
             msg = f"`{name}` acts on {axes} axes, and `size` has {ndim}: {self.reads.size}; got shape {array.shape}"
@@ -256,6 +264,13 @@ def read(image: Any, box: Sequence[slice], data_format: DataFormat = "channels_f
     numpy.ndarray
         Of the size of the box. It may share memory with an `image` of NumPy.
 
+    Raises
+    ------
+    ValueError
+        If a range does not fit.
+    TypeError
+        If an argument is no array, or what is read is masked.
+
     Examples
     --------
     >>> import numpy as np
@@ -264,11 +279,39 @@ def read(image: Any, box: Sequence[slice], data_format: DataFormat = "channels_f
     array([3., 4., 0., 1.])
     """
     last = int(validation.choice("data_format", data_format, DATA_FORMATS))
-    before = len(image.shape) - len(box) - last
-    if before < 0:
+    stored("image", image)
+    if box is None:
+        msg = "`box` is None, by which `source_box` says that no pixel is read"
+        raise TypeError(msg)
+    ranges = tuple(box) if isinstance(box, Sequence) else ()
+    before = len(image.shape) - len(ranges) - last
+    if (
+        before < 0
+        or not isinstance(box, Sequence)
+        or not all(isinstance(part, slice) and part.step in (None, 1) for part in ranges)
+    ):
         msg = f"`box` must be a range for each spatial axis of an image of shape {tuple(image.shape)}; got {box!r}"
         raise ValueError(msg)
-    return part_of(image, (*[slice(0, n) for n in image.shape[:before]], *box))
+    found = []
+    for part, n in zip(ranges, image.shape[before:], strict=False):
+        start, stop = 0 if part.start is None else part.start, n if part.stop is None else part.stop
+        if not 0 <= start <= stop:
+            msg = f"`box` must have ranges with 0 <= start <= stop; got {box!r}"
+            raise ValueError(msg)
+        found.append(slice(start, stop))
+    return part_of(image, (*[slice(0, n) for n in image.shape[:before]], *found))
+
+
+def stored(name: str, given: Any) -> None:
+    """Refuse what is no array of NumPy's dtypes, in memory or not."""
+    if not all(hasattr(given, word) for word in ("shape", "dtype", "__getitem__")):
+        msg = f"`{name}` must have `shape`, `dtype` and `[]`; got {type(given).__name__}"
+        raise TypeError(msg)
+    try:
+        np.dtype(given.dtype)
+    except TypeError as error:
+        msg = f"`{name}` must have a dtype of NumPy; got {given.dtype}, of {type(given).__module__}"
+        raise TypeError(msg) from error
 
 
 def part_of(image: Any, box: Sequence[slice]) -> np.ndarray:
@@ -279,4 +322,9 @@ def part_of(image: Any, box: Sequence[slice]) -> np.ndarray:
             ends = slice(part.start, n), slice(0, part.stop - n)
             first, second = (part_of(image, (*box[:axis], end, *box[axis + 1 :])) for end in ends)
             return np.concatenate([first, second], axis)
-    return np.asarray(image[tuple(box)])
+    return loaded("image", image[tuple(box)])
+
+
+def loaded(name: str, part: Any) -> np.ndarray:
+    """Return what a store gave as an array of NumPy; refuse numbers that it masks."""
+    return np.asarray(unmasked(name, part) if np.ma.is_masked(part) else part)

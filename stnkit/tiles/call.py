@@ -11,12 +11,13 @@ from stnkit import validation
 from stnkit.antialias.footprints import FOOTPRINTS, groups
 from stnkit.antialias.subsamples import lattice_of, lattice_of_pixels
 from stnkit.api import affine, flow, grid, projective, thin_plate_spline
+from stnkit.backends.interop import unmasked
 from stnkit.calls.arguments import Array, DataFormat, FillValue
 from stnkit.calls.control_points import as_float64
 from stnkit.calls.derivatives import NAMES
 from stnkit.spec import AFFINE, DATA_FORMATS, MAPS, THIN_PLATE_SPLINE, Place
 from stnkit.tiles import blocks as cutting
-from stnkit.tiles.boxes import Box, Boxes, part_of
+from stnkit.tiles.boxes import Box, Boxes, loaded, part_of, stored
 
 SAMPLERS: dict[str, Callable[..., Any]] = {
     "affine": affine.affine_sample,
@@ -44,11 +45,14 @@ class Call:
     ) -> None:
         self.image, self.out, self.kind = image, out, kind
         self.last = int(validation.choice("data_format", data_format, DATA_FORMATS))
-        for name, array in (("image", image), ("out", out)):
-            if not all(hasattr(array, word) for word in ("shape", "dtype", "__getitem__")):
-                msg = f"`{name}` must have `shape`, `dtype` and `[]`; got {type(array).__name__}"
-                raise TypeError(msg)
+        stored("image", image)
+        stored("out", out)
         is_map = kind in ("affine", "projective", "thin_plate_spline")
+        if not is_map:
+            stored("source", source)
+        for name, array in (("image", image), ("source", source)):
+            if isinstance(array, np.ndarray):
+                unmasked(name, array)
         self.source = np.asarray(source) if is_map else source
         points = None if control_points is None else as_float64(control_points)
         shape = tuple(self.source.shape)
@@ -169,7 +173,7 @@ class Call:
                 self._numbers[item] = self.boxes.reads.numbers(theta)
             return theta, self._numbers[item]
         batch = len(self.source.shape) - len(box) - 1
-        field = np.asarray(self.source[(*[slice(item, item + 1)] * batch, *box)])
+        field = loaded("source", self.source[(*[slice(item, item + 1)] * batch, *box)])
         return field, self.boxes.numbers(field, box)
 
     def _need(self, box: Box, found: Box | None, before: Sequence[slice], after: Sequence[slice]) -> int:

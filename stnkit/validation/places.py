@@ -6,6 +6,7 @@ from typing import Any
 from stnkit.spec import MARGIN_WIDTH, MARGINS, Options, Place
 
 Shape = tuple[int, ...]
+MOST = 2**63 - 1  # what kernels count to
 
 
 def as_place(given: Any, ndim: int) -> Place:
@@ -18,6 +19,9 @@ def as_place(given: Any, ndim: int) -> Place:
     for name, part in zip(Place._fields, found, strict=True):
         if len(part) != ndim:
             msg = f"`place.{name}` must have {ndim} integers, one for each spatial axis; got {part}"
+            raise ValueError(msg)
+        if any(abs(n) > MOST for n in part):
+            msg = f"`place.{name}` must have integers of 64 bits; got {part}"
             raise ValueError(msg)
     return found
 

@@ -155,12 +155,15 @@ def test_they_are_nodes_of_functional_models(tmp_path):
         ("`start_points` must have shape", lambda: ops.perspective_transform(draw(5, 6, 1), draw(3, 2), draw(4, 2))),
         ("the same shape; got", lambda: ops.perspective_transform(draw(5, 6, 1), draw(1, 4, 2), draw(4, 2))),
         ("`order` must be one of 0, 1; got 3", lambda: ops.map_coordinates(draw(5), draw(1, 2), 3)),
+        ("`order` must be one of 0, 1; got 1.0", lambda: ops.map_coordinates(draw(5), draw(1, 2), 1.0)),
+        ("`fill_value` must be a real", lambda: ops.map_coordinates(draw(5), draw(1, 2), 1, fill_value=None)),
+        ("`fill_value` must be a real", lambda: ops.affine_transform(draw(5, 6, 1), rows(1), fill_value="a")),
         ("`coordinates` must have shape", lambda: ops.map_coordinates(draw(5, 6), draw(3, 2), 1)),
         ("`inputs` must have 1 to 3 axes", lambda: ops.map_coordinates(draw(2, 2, 2, 2), draw(4, 2), 1)),
     ],
 )  # fmt: skip
 def test_errors(words, make):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         make()
 
 
