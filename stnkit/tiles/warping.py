@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-
 from stnkit import validation
 from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units
 from stnkit.tiles import blocks as cutting

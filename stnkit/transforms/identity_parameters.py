@@ -50,7 +50,7 @@ def identity_parameters(transform: str, axes: int = 2, *, control_points: Array 
     >>> identity_parameters("attention")
     (1, 0, 0)
     """
-    own = validation.choice("transform", transform, IDENTITIES)
+    own: dict[int, tuple[float, ...]] = validation.choice("transform", transform, IDENTITIES)
     if control_points is not None:
         refuse_points(transform)
         (points,), _ = entered(control_points=control_points)
