@@ -16,6 +16,7 @@ from stnkit.spec import DATA_FORMATS
 Tensor = Any
 
 INTERPOLATIONS = {"nearest": "nearest", "bilinear": "bilinear"}
+WIDER = {"bool": "float32", "int64": "float64"}  # in which is interpolated what kernels only move; halves go to even
 ORDERS = {0: "nearest", 1: "bilinear"}
 
 registered = keras.saving.register_keras_serializable(package="stnkit")
@@ -205,6 +206,10 @@ def homography(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _read(images: Tensor, grid: Tensor, mode: str, fill_mode: str, fill_value: float, data_format: Any) -> Tensor:
+    own = keras.backend.standardize_dtype(images.dtype)
+    if mode == "bilinear" and own in WIDER:
+        wide = keras.ops.cast(images, WIDER[own])
+        return keras.ops.cast(keras.ops.round(_read(wide, grid, mode, fill_mode, fill_value, data_format)), own)
     padding, align = BOUNDARY_MODES[fill_mode]
     return stnkit.grid_sample(
         images,

@@ -133,6 +133,19 @@ def test_map_coordinates(shape, order, fill_mode):
     np.testing.assert_allclose(out, expected, rtol=0, atol=EPS * (5 * 3 * max(shape) * len(shape) + 16))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "bool"])
+def test_whole_numbers_are_rounded_half_to_even(dtype):
+    """As arrays that are made of Python's numbers are, int64 in most frameworks."""
+    image = np.array([[0, 1, 2], [3, 1, 0]]) > 1 if dtype == "bool" else np.array([[0, 1, 2], [3, 4, 0]])
+    at = np.array([[0, 1, 0.5, 1, -1], [0.5, 0.5, 1, 0.25, 0]], "float32")
+    found = ops.map_coordinates(image.astype(dtype), at, 1)
+    assert keras.backend.standardize_dtype(found.dtype) == keras.backend.standardize_dtype(
+        keras.ops.convert_to_tensor(image.astype(dtype)).dtype
+    )
+    expected = [False, False, False, True, False] if dtype == "bool" else [0, 4, 2, 3, 0]
+    assert numbers(found).tolist() == expected
+
+
 def test_they_are_nodes_of_functional_models(tmp_path):
     image, transform, points = keras.Input((5, 6, 1)), keras.Input((8,)), keras.Input((4, 2))
     out = ops.perspective_transform(ops.affine_transform(image, transform, fill_mode="wrap"), points, points + 0.25)
