@@ -295,6 +295,7 @@ class Loose:
         ({"chunks": (0, 1)}, ValueError, "`chunks` must be 'auto', or integers of 1 and more"),
         ({"chunks": 5}, ValueError, "`chunks` must be 'auto', or integers of 1 and more"),
         ({"workers": 0}, ValueError, "`workers` must be an integer of 1 or more; got 0"),
+        ({"resume": None}, TypeError, "`resume` must be True, False or a path; got None"),
         ({"workers": 1.5}, TypeError, "`workers` must be an integer of 1 or more; got 1.5"),
         ({"kind": "spiral"}, ValueError, "`kind` must be one of 'affine'"),
         ({"fill_value": [1, 2]}, ValueError, "`fill_value` must be one number, or 1"),

@@ -107,6 +107,9 @@ def warp_blocks(
     options |= {"coords": coords, "units": units, "antialias": antialias}
     call = Call(image, source, out, kind, options, fill_value, data_format, control_points)
     workers = validation.count("workers", workers)
+    if not isinstance(resume, (bool, str, os.PathLike)):
+        msg = f"`resume` must be True, False or a path; got {resume!r}"
+        raise TypeError(msg)
     budget = cutting.memory(memory) // workers
     shape = cutting.block_shape(out, call.spatial, chunks, call.batched, call.bytes_each(), budget // cutting.SHARE)
     blocks = cutting.blocks(tuple(out.shape), shape)
