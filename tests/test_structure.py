@@ -4,7 +4,7 @@ import ast
 import builtins
 import functools
 import graphlib
-import importlib
+import importlib.util
 import itertools
 import os
 import subprocess
@@ -80,6 +80,20 @@ def test_folders_are_floors():
     order = ["spec", *kernels, "plans", "backends", "calls", "antialias", "prefilter", "api", "torch"]
     assert all(floors[low] < floors[high] for low, high in itertools.pairwise(order)), floors
     assert floors["kernels.cpu"] < floors["kernels.cuda"] < floors["backends"]
+
+
+def test_benchmarks_and_docs_import_what_is_there():
+    """Also within functions, which no test runs: those of a cluster, and of large files, take minutes."""
+    found = 0
+    for path in (path for place in ("bench", "docs") for path in sorted((ROOT.parent / place).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "stnkit":
+                module = importlib.import_module(node.module)
+                for name in (alias.name for alias in node.names):
+                    room = hasattr(module, "__path__") and importlib.util.find_spec(f"{node.module}.{name}")
+                    assert room or hasattr(module, name), f"{path}:{node.lineno}: {node.module} has no {name}"
+                    found += 1
+    assert found > 20
 
 
 def test_layout():

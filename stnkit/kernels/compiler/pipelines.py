@@ -9,7 +9,7 @@ from numba.core.compiler import Compiler
 from stnkit.kernels.compiler import monitor
 
 
-class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
+class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]  # as Numba is not typed
     """A kernel, and the leaf that it calls, which is optimised: to do it once more takes a quarter of compiling."""
 
     def _optimize_final_module(self) -> None:
@@ -25,7 +25,7 @@ class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
         passes.run(self._final_module, builder)
 
 
-class KernelPipeline(Compiler):  # type: ignore[misc]
+class KernelPipeline(Compiler):  # type: ignore[misc]  # likewise
     """What Numba runs for a kernel."""
 
     def compile_extra(self, function: Any) -> Any:
