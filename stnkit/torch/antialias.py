@@ -17,7 +17,7 @@ from stnkit.torch import _compat, memory
 from stnkit.torch.autograd import stands_for_another
 from stnkit.torch.operations import Operation
 from stnkit.torch.spline_basis import constant
-from stnkit.torch.unsupported import refuse_rounding
+from stnkit.torch.unsupported import refuse_rounding, unknown_numbers
 
 Options = dict[str, Any]
 
@@ -36,7 +36,9 @@ def composed(
     antialias = choices.pop("antialias")
     if "control_points" in choices:
         choices["control_points"] = constant(choices["control_points"])
-    do = _uncompiled if torch.compiler.is_dynamo_compiling() and antialias is True else antialiased
+    do = antialiased
+    if torch.compiler.is_dynamo_compiling() and antialias is True:
+        from stnkit.torch.graph_breaks import antialiased as do
     results = do(function, *SAMPLERS[name], tensors, choices, antialias, TORCH)
     return results[0] if len(results) == 1 else results
 
@@ -49,18 +51,11 @@ def refuse_lost_derivatives(operation: Operation, tensors: Sequence[Any], option
         refuse_rounding("has a tangent", operation, tensors, options)
 
 
-_UNKNOWN = (
-    "`antialias=True` takes the numbers of {}, which are not known where torch compiles, exports or maps; pass how "
-    "many subsamples to take along each axis, as antialias=4"
-)
-_uncompiled = _compat.uncompiled(antialiased, _UNKNOWN.format("theta or the flow"))
-
-
 def _seen(name: str, tensor: torch.Tensor) -> np.ndarray:
     """Return a tensor's numbers: `torch.func.grad` and its like wrap them, `torch.vmap` and exports have none."""
     tensor = _compat.unwrapped(tensor)
     if stands_for_another(tensor):
-        raise TypeError(_UNKNOWN.format(f"`{name}`"))
+        raise TypeError(unknown_numbers(f"`{name}`"))
     with _compat.without_transforms():
         array: np.ndarray = memory.as_array(tensor.detach())
     return array

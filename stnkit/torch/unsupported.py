@@ -64,6 +64,14 @@ def refuse_rounding(what: str, operation: Operation, tensors: Sequence[Any], opt
         raise TypeError(msg)
 
 
+def unknown_numbers(what: str) -> str:
+    """Say why subsamples cannot be counted."""
+    return (
+        f"`antialias=True` takes the numbers of {what}, which are not known where torch compiles, exports or maps; "
+        "pass how many subsamples to take along each axis, as antialias=4"
+    )
+
+
 def refuse_place() -> NoReturn:
     """Refuse tiles where more than a first derivative in reverse mode is asked for, as operations know of none."""
     msg = (
