@@ -3,14 +3,14 @@
 A test says which arrays a call gets: numbers, or addresses with nothing behind them.
 """
 
-import heapq
 import importlib
 import itertools
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from covering import covering
 from ml_dtypes import bfloat16
 
 from stnkit.spec import BFLOAT16, DTYPES, MARGIN_WIDTH, MODES, MOVED, TAPS, Place
@@ -238,25 +238,3 @@ def placed(choices: dict[str, tuple[Any, ...]], seed: int) -> list[Call]:
 def effort(ndim: int, mode: int, second: bool = False) -> float:
     """Say about how long a kernel is compiled, beside that of a pixel: longer, the more taps a location reads."""
     return (1 + TAPS[mode] ** ndim / 32) * (2 if second else 1)
-
-
-def covering(
-    found: dict[Any, frozenset[Any]], first: Sequence[Any] = (), cost: Callable[[Any], float] = lambda item: 1.0
-) -> list[Any]:
-    """Choose few items in which all pairs of the others meet: those named, then one that adds the most for its cost.
-
-    What an item adds never grows, so that only those which added the most when they were last looked at are looked at.
-    """
-    rest = set().union(*found.values())
-    chosen = list(first)
-    rest -= set().union(*(found[item] for item in first))
-    queue = [(-len(met) / cost(item), place, item) for place, (item, met) in enumerate(found.items())]
-    heapq.heapify(queue)
-    while rest:
-        _, place, item = queue[0]
-        adds = len(found[item] & rest) / cost(item)
-        heapq.heapreplace(queue, (-adds, place, item))
-        if queue[0][1] == place:
-            chosen.append(item)
-            rest -= found[item]
-    return chosen

@@ -11,6 +11,7 @@ from types import ModuleType
 os.environ.setdefault("NUMBA_NUM_THREADS", "3")  # so that threads are real, and parts uneven, on any machine
 os.environ.setdefault("KERAS_BACKEND", "jax")  # for whoever imports Keras in a worker; its tests choose themselves
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # there are several workers: threads that wait must not keep a core
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # XLA then compiles programs in half the time
 os.environ["STNKIT_ARCHIVE"] = os.environ.get("STNKIT_TESTS_ARCHIVE", "0")  # a file, of the kernels that it has
 
 import numpy as np
@@ -71,13 +72,17 @@ def compiler() -> None:
 def _rooms(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let `import stnkit` find the uncompiled copy during the tests that ask for it, and only then.
 
-    stnkit imports its kernels at the first call, so the copy must be in place for as long as it is called. XLA compiles
-    little then, too: every primitive of a derivative is a program to it.
+    stnkit imports its kernels at the first call, so the copy must be in place for as long as it is called.
     """
     with uncompiled() if "plain" in request.fixturenames else contextlib.nullcontext():
-        jax = sys.modules.get("jax") if "plain" in request.fixturenames else None
-        if jax:
-            jax.config.update("jax_disable_most_optimizations", True)
         yield
-        if jax:
-            jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """Let XLA optimise programs, as it does for users."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)

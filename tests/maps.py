@@ -4,11 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import oracles
-from calls import PADDINGS
-from samplers import MODES
 
 OPS = ("projective", "thin_plate_spline")
-EVERY = [(d, mode, padding) for d in (1, 2, 3) for mode in MODES for padding in PADDINGS]
 MARGIN = 0.02  # half pixels between a location and the next knot
 
 EXTENT, SIZE, LATTICE = (3, 4, 5), (2, 2, 3), (2, 2, 3)

@@ -10,6 +10,7 @@ import bounds
 import numpy as np
 import pytest
 import shrunk
+from covering import every_two_of
 from emulation.pretended import OnHost, Pretender, lent, pretended, returned
 from ml_dtypes import bfloat16
 
@@ -542,8 +543,7 @@ MEANS = [  # axes, mode, padding, corners aligned, dtypes of image and maps, how
 ]
 
 
-@pytest.mark.parametrize(("op", "kind"), shrunk.EACH)
-@pytest.mark.parametrize("mean", MEANS)
+@every_two_of(lambda op, kind, mean: kind in shrunk.KINDS[op], op=shrunk.OPS, kind=shrunk.KINDS["affine"], mean=MEANS)
 def test_means_of_subsamples(library, op, kind, mean):
     """What is antialiased has the values of the CPU: bit by bit, but for sums and splines, added otherwise."""
     d, mode, padding, align, dtype, wide, antialias = mean

@@ -15,7 +15,8 @@ import re
 
 import numpy as np
 import pytest
-from calls import CHOICES, covering, drawn, effort
+from calls import CHOICES, drawn, effort
+from covering import covering
 from emulation.phantoms import SHORT, Kernel, asked_for, kernels_of, nowhere, phantom, recorded
 from ml_dtypes import bfloat16
 

@@ -14,6 +14,7 @@ import pytest
 import torch_reference
 from calls import PADDINGS
 from cases import margin, unit
+from covering import every_two_of
 from samplers import EACH
 
 from stnkit.spec import COORDS, DATA_FORMATS, MODES
@@ -61,9 +62,7 @@ def close(got, expected, limits, about):
         np.testing.assert_allclose(a, b, rtol=0, atol=limit, err_msg=f"{name} {about}")
 
 
-@pytest.mark.parametrize("dtype", FAR)
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize(("d", "mode"), EACH)
+@every_two_of(d_mode=EACH, padding=PADDINGS, dtype=FAR)
 def test_grid_sample(plain, d, mode, padding, dtype):
     for (extent, align, layout), coords in met(d, padding, dtype):
         random = np.random.default_rng(0)
@@ -96,9 +95,8 @@ def test_grid_sample(plain, d, mode, padding, dtype):
                 close(got, expected, limits, ("torch", kind, extent, options))
 
 
-@pytest.mark.parametrize("dtype", FAR)
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize(("d", "mode"), [one for one in EACH if one != (3, "bicubic")])  # axes are as in bilinear
+# In 3-D without bicubic: axes are as in bilinear.
+@every_two_of(d_mode=[one for one in EACH if one != (3, "bicubic")], padding=PADDINGS, dtype=FAR)
 def test_affine_sample(plain, d, mode, padding, dtype):
     """`affine_sample` is `grid_sample` of `affine_grid`, bit for bit, and so are its cotangents."""
     for extent, align, layout in forms(d):

@@ -12,6 +12,7 @@ import oracles
 import pytest
 import samplers
 from calls import PADDINGS
+from covering import every_two_of
 from samplers import MODES
 from strategies import LAYOUTS
 
@@ -19,7 +20,6 @@ import stnkit
 
 E = np.finfo(float).eps
 UNITS = ("pixel", "normalized")
-EVERY = [(d, mode, padding) for d in (1, 2, 3) for mode in MODES for padding in PADDINGS]
 
 
 def dot(a, b):
@@ -66,8 +66,7 @@ def size_of(given, grid, **more):
     return bounds.Size(given.image.ndim - 2, mode, "float64", n, u, theta=2.5 * (u + 3), **more)
 
 
-@pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS, units=UNITS)
 def test_is_sampling_at_its_grid(plain, d, mode, padding, units):
     for align in (False, True):
         given = draw(d, mode, padding, align, units)
@@ -80,8 +79,7 @@ def test_is_sampling_at_its_grid(plain, d, mode, padding, units):
         np.testing.assert_allclose(out, exact, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS, units=UNITS)
 def test_vjp_is_the_chain(plain, d, mode, padding, units):
     """The image's cotangent is that of sampling at the grid, and the flow's that of the grid, pulled back."""
     for align in (False, True):
@@ -154,9 +152,7 @@ def test_grids_derivatives(plain, d, units, align):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("d", [1, 2, 3])
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_no_flow_is_the_identity(plain, d, mode, padding):
     """Where the output is as large as the input, locations are whole pixels: no bit of the image changes."""
     shape = (1, 2, *(3, 1, 7)[-d:])
@@ -181,9 +177,7 @@ def test_no_flow_on_a_long_axis(plain, mode, dtype):
     assert (pixel != np.arange(1000)).any()
 
 
-@pytest.mark.parametrize("align", [False, True])
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("mode", MODES)
+@every_two_of(mode=MODES, padding=PADDINGS, align=[False, True])
 def test_whole_pixels(plain, mode, padding, align):
     """A flow of whole pixels moves pixels as they are, and what it brings in is the padding's."""
     extent = (4, 5)

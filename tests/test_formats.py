@@ -19,6 +19,7 @@ import torch
 from calls import PADDINGS
 from cases import margin, unit
 from conftest import uncompiled
+from covering import every_two_of
 from samplers import MODES, SOURCES
 
 import stnkit
@@ -263,12 +264,11 @@ def check_cotangents(got, cotangent, image, grid, options, size):
     np.testing.assert_allclose(got[1], expected[1], rtol=0, atol=limit, err_msg=str(options))
 
 
-@pytest.mark.parametrize("T", [np.float32, np.float64])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    ("name", "d"),
-    [*itertools.product([*HALVES, "uint8"], [1, 2, 3]), ("int8", 2), ("int16", 1), ("uint16", 3), ("int32", 2),
-     ("uint32", 1)],
+@every_two_of(
+    name_d=[*itertools.product([*HALVES, "uint8"], [1, 2, 3]), ("int8", 2), ("int16", 1), ("uint16", 3), ("int32", 2),
+            ("uint32", 1)],
+    mode=MODES,
+    T=[np.float32, np.float64],
 )  # fmt: skip
 def test_every_mode_and_padding(plain, name, d, mode, T):
     """Values and cotangents, in normalised coordinates away from knots."""
@@ -738,9 +738,7 @@ def dyadic(op, dtype, batch, seed=0):
     return cotangent.astype(dtype), image.astype(dtype), source.astype(np.float32), before
 
 
-@pytest.mark.parametrize("batch", [2, 8])
-@pytest.mark.parametrize("name", FLOATS)
-@pytest.mark.parametrize("op", SOURCES)
+@every_two_of(op=SOURCES, name=FLOATS, batch=[2, 8])
 def test_accumulate(plain, op, name, batch):
     """The cotangent is added to what stands in the buffer, which is returned. Every sum here is exact.
 

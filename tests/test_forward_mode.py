@@ -7,6 +7,7 @@ import pytest
 import samplers
 import torch
 from calls import PADDINGS
+from covering import every_two_of
 from samplers import EACH, MODES, SOURCES
 from strategies import LAYOUTS
 
@@ -23,9 +24,7 @@ def jvp(package, op, given, image_dot, source_dot, **more):
     return call(given.image, given.source, image_dot, source_dot, **samplers.sized(op, given), **given.options, **more)
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize(("d", "mode"), EACH)
-@pytest.mark.parametrize("op", SOURCES)
+@every_two_of(op=SOURCES, d_mode=EACH, padding=PADDINGS)
 def test_adjoint(plain, op, d, mode, padding):
     """<J (v, w), c> = <v, d_image> + <w, d_source>: both sides sum the same terms, of the same weights.
 
@@ -117,9 +116,7 @@ def test_broadcast_arrays(plain):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("fill", [0.5, np.nan, np.inf])
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("mode", MODES)
+@every_two_of(mode=MODES, padding=PADDINGS, fill=[0.5, np.nan, np.inf])
 def test_what_has_no_slope_moves_nothing(plain, mode, padding, fill):
     """A coordinate that is not finite, or is clamped, passes no tangent: exactly 0, whatever it reads."""
     image = np.full((1, 1, 3, 4), np.inf if np.isinf(fill) else 1.0)

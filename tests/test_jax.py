@@ -30,6 +30,8 @@ from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 SHAPE, LAST = (2, 5, 6, 3), {"data_format": "channels_last"}
 
 

@@ -26,7 +26,6 @@ def losses(tmp_path_factory):
     for backend in there:
         own = {"KERAS_BACKEND": backend, "NUMBA_DISABLE_JIT": "1", "CUDA_VISIBLE_DEVICES": ""}
         own["STNKIT_LOSSES"] = str(folder / backend)
-        own["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # programs are small, and compiled in half the time
         runs[backend] = subprocess.Popen(
             command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

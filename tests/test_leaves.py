@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import uncompiled
+from covering import every_two_of
 
 from stnkit.spec import (
     AFFINE,
@@ -267,10 +268,7 @@ def test_spline(looped, interp, T):
             assert abs(sum(map(Fraction, map(float, got[: degree + 1]))) - (times == 0)) <= 16 * e
 
 
-@pytest.mark.parametrize("T", FLOATS)
-@pytest.mark.parametrize("padding", [ZEROS, BORDER, REFLECTION, WRAP])
-@pytest.mark.parametrize("align", [False, True])
-@pytest.mark.parametrize("n", SIZES)
+@every_two_of(n=SIZES, align=[False, True], padding=[ZEROS, BORDER, REFLECTION, WRAP], T=FLOATS)
 def test_looped_taps(axis, looped, n, align, padding, T):
     """A footprint is centred at the coordinate; a lost one has dead taps, and sums to the fill value exactly."""
     for interp in SPLINES + FILTERS:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from calls import CHOICES, POINTS
 from conftest import uncompiled
+from covering import covering
 from ml_dtypes import bfloat16
 
 import stnkit
@@ -49,7 +50,7 @@ def seconds(items):
 def chosen():
     """Return the calls, those with the same leaves one after the other."""
     drawn = {tuple(call.items()): calls.pairs(call) for call in [*SHARED, *calls.drawn(MINE, seed=3, each=3)]}
-    found = map(dict, calls.covering(drawn, [tuple(call.items()) for call in SHARED], seconds))
+    found = map(dict, covering(drawn, [tuple(call.items()) for call in SHARED], seconds))
     reading = ("source", "ndim", "mode", "padding", "align", "image", "coordinates", "channels")
     return sorted(found, key=lambda call: [str(call[option]) for option in (*reading, "operation")])
 

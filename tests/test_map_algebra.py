@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from covering import every_two_of
 from jax.test_util import check_grads
 
 from stnkit import transforms
@@ -65,9 +66,7 @@ def test_two_samplings_are_one_under_their_composition(plain):
     np.testing.assert_allclose(plain.affine_sample(image, compose(a, b)), twice, rtol=0, atol=64 * 30 * EPS)
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("shape", SHAPES)
+@every_two_of(framework=FRAMEWORKS, dtype=["float16", "float32"], shape=SHAPES)
 def test_frameworks_and_dtypes(framework, dtype, shape):
     given = drawn(shape).astype(dtype)
     theta = FRAMEWORKS[framework](given)

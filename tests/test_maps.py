@@ -11,7 +11,10 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from maps import EVERY, OPS
+from calls import PADDINGS
+from covering import every_two_of
+from maps import OPS
+from samplers import MODES
 from strategies import LAYOUTS
 
 E = np.finfo(float).eps
@@ -22,8 +25,7 @@ def dot(a, b):
     return math.fsum((a.astype(float) * b.astype(float)).ravel())
 
 
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
-@pytest.mark.parametrize("op", OPS)
+@every_two_of(op=OPS, d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_is_sampling_at_its_grid(plain, op, d, mode, padding):
     """Bit for bit, and so is the image's cotangent; theta's is that of the grid, pulled back, with the same bits."""
     for align in (False, True):
@@ -46,8 +48,7 @@ def test_is_sampling_at_its_grid(plain, op, d, mode, padding):
                     np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
-@pytest.mark.parametrize("op", OPS)
+@every_two_of(op=OPS, d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_adjoint(plain, op, d, mode, padding):
     """<J (v, w), c> = <v, d_image> + <w, d_theta>, up to rounding: 1e-12 of the terms' magnitudes."""
     for align in (False, True):

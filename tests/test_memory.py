@@ -7,9 +7,12 @@ import types
 
 import numpy as np
 import pytest
+from calls import PADDINGS
+from covering import every_two_of
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
+from samplers import MODES
 from strategies import LAYOUTS, numbers, shapes, strange
 
 import stnkit
@@ -232,10 +235,7 @@ def narrow(op, d, random):
     return theta, size
 
 
-@pytest.mark.parametrize("op", ["grid", "affine", "flow", "projective"])
-@pytest.mark.parametrize("padding", ["zeros", "border", "reflection", "wrap"])
-@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
-@pytest.mark.parametrize("d", [1, 2, 3])
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS, op=["grid", "affine", "flow", "projective"])
 def test_a_box_has_all_that_is_read(boxing, d, mode, padding, op):
     """Of an image that no kernel can read, a box is copied: values have the bits of those of a native image."""
     random = np.random.default_rng([d, len(mode), len(padding), len(op)])

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.ndimage
+from covering import every_two_of
 
 MODES = ("reflect", "grid-mirror", "constant", "grid-constant", "nearest", "mirror", "grid-wrap", "wrap")
 EXACT = 1e-12  # relative to the largest number: some hundred roundings of float64, of sums of up to 216 products
@@ -40,9 +41,7 @@ def draw(d):
     return random.normal(size=extent), np.concatenate([*parts, *ends], axis=1)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("order", range(6))
-@pytest.mark.parametrize("d", [1, 2, 3])
+@every_two_of(d=(1, 2, 3), order=range(6), mode=MODES)
 def test_reads_what_scipy_does(plain, d, order, mode):
     """Everywhere, of an image and of its coefficients; a short line has another filter in SciPy."""
     image, points = draw(d)

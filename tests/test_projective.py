@@ -6,8 +6,10 @@ import matplotlib
 import numpy as np
 import oracles
 import pytest
-from maps import EVERY
+from calls import PADDINGS
+from covering import every_two_of
 from PIL import Image
+from samplers import MODES
 from scipy import ndimage
 
 import stnkit
@@ -19,7 +21,7 @@ def extended(theta):
     return np.concatenate([theta, np.broadcast_to(last, (*theta.shape[:-2], *last.shape))], axis=-2).astype(theta.dtype)
 
 
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_affine_maps_are_among_them(plain, d, mode, padding):
     """Where the last row of theta is (0, ..., 0, 1), the bits are those of the affine map, of derivatives too."""
     random = np.random.default_rng(d)
@@ -64,7 +66,7 @@ def test_grid(plain, d, align, dtype):
         assert np.isnan(grid[w[..., 0] < -limit.max(where=np.isfinite(limit), initial=0)]).all()
 
 
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_the_horizon(plain, d, mode, padding):
     """At it and behind it the fill value is read, and nothing is passed; before it nothing changes."""
     random = np.random.default_rng(d)

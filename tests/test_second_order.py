@@ -7,6 +7,7 @@ import pytest
 import samplers
 import torch
 from calls import PADDINGS
+from covering import every_two_of
 from samplers import EACH, MODES, SOURCES
 from strategies import LAYOUTS
 from torch.nn import functional
@@ -35,9 +36,7 @@ def pairing(package, op, given):
     return dot(given.image_dot, d_image) + dot(given.source_dot, d_source)
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize(("d", "mode"), EACH)
-@pytest.mark.parametrize("op", SOURCES)
+@every_two_of(op=SOURCES, d_mode=EACH, padding=PADDINGS)
 def test_is_the_derivative_of_vjp(plain, op, d, mode, padding):
     """< vjp(c, x, u), (v, w) > changes along (c', x', u') as the double vjp says.
 
@@ -69,10 +68,7 @@ def test_is_the_derivative_of_vjp(plain, op, d, mode, padding):
         assert abs(got - quotient) <= 2.3 * 1e-13 * terms / h, (align, got, quotient)
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("d", [1, 2, 3])
-@pytest.mark.parametrize("op", SOURCES)
+@every_two_of(op=SOURCES, d_mode=[(d, mode) for d in (1, 2, 3) for mode in MODES], padding=PADDINGS)
 def test_its_parts(plain, op, d, mode, padding):
     """d_cotangent is the tangent of the output; what is not given is zero, and results are linear in it.
 
@@ -103,11 +99,11 @@ def test_its_parts(plain, op, d, mode, padding):
             assert not of_source[0].any()
 
 
-@pytest.mark.parametrize(
-    ("d", "mode"), [(2, "nearest"), (2, "bilinear"), (2, "bicubic"), (3, "nearest"), (3, "bilinear")]
+@every_two_of(
+    d_mode=[(2, "nearest"), (2, "bilinear"), (2, "bicubic"), (3, "nearest"), (3, "bilinear")],
+    padding=PADDINGS[:3],
+    align=[False, True],
 )
-@pytest.mark.parametrize("padding", PADDINGS[:3])
-@pytest.mark.parametrize("align", [False, True])
 def test_torch(plain, d, mode, padding, align):
     """Every result equals what torch's autograd of its own backward says, to the promise of float64."""
     given = samplers.draw("grid", d, mode, padding, align)

@@ -9,8 +9,8 @@ import oracles
 import pytest
 import samplers
 import torch
-import torch_reference
 from calls import PADDINGS
+from covering import every_two_of
 from samplers import MODES
 from strategies import LAYOUTS
 from torch.nn import functional
@@ -19,7 +19,6 @@ import stnkit
 
 E = np.finfo(float).eps
 STENCIL = (5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260)  # of f(kh) - f(-kh): exact for polynomials up to degree 10
-EVERY = [(d, mode, padding) for d in (1, 2, 3) for mode in MODES for padding in PADDINGS]
 
 
 def dot(a, b):
@@ -63,7 +62,7 @@ def turned(array):
     return np.moveaxis(array, 1, -1)
 
 
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_adjoint(plain, d, mode, padding):
     """<splat(v, g), x> = <v, sample(x, g)>: both sides sum the same terms v w x, of the same weights.
 
@@ -80,8 +79,7 @@ def test_adjoint(plain, d, mode, padding):
         assert abs(dot(image, given.image) - dot(given.cotangent, values)) <= 1e-13 * terms
 
 
-@pytest.mark.parametrize("coords", ["normalized", "pixel"])
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS, coords=["normalized", "pixel"])
 def test_is_the_cotangent_of_the_image(plain, d, mode, padding, coords):
     """A splat has the bits of `grid_sample_vjp`, and is what the oracle says to the bound of `d_image`."""
     for align in (False, True):
@@ -103,7 +101,7 @@ def everything(package, given):
     return splat(package, given), counts, slopes, *splat_vjp(package, given)
 
 
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_vjp(plain, d, mode, padding):
     """The values' cotangent is a sample of the image's; that of the grid is the derivative along it.
 
@@ -127,8 +125,11 @@ def test_vjp(plain, d, mode, padding):
         assert mode != "nearest" or not d_grid.any()
 
 
-@pytest.mark.parametrize("align", [False, True])
-@pytest.mark.parametrize(("d", "mode", "padding"), [row for row in EVERY if row[0] > 1 and torch_reference.has(*row)])
+@every_two_of(
+    d_mode=[(2, "nearest"), (2, "bilinear"), (2, "bicubic"), (3, "nearest"), (3, "bilinear")],
+    padding=PADDINGS[:3],
+    align=[False, True],
+)
 def test_torch(plain, d, mode, padding, align):
     """torch has the splat as the derivative of its `grid_sample` in the image, and its autograd that of both."""
     given = draw(d, mode, padding, align)
@@ -299,7 +300,7 @@ def test_refused(plain, call, kind, parts):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS)
 def test_count(plain, d, mode, padding):
     """It is the splat of ones, and sums to the number of locations, but for what zeros padding loses.
 
@@ -337,8 +338,7 @@ def test_count_in_every_dtype(plain, name, dtype):
         np.testing.assert_array_equal(counts, np.broadcast_to([0.5, 0.5, 2, 0], shape))
 
 
-@pytest.mark.parametrize("coords", ["normalized", "pixel"])
-@pytest.mark.parametrize(("d", "mode", "padding"), EVERY)
+@every_two_of(d=(1, 2, 3), mode=MODES, padding=PADDINGS, coords=["normalized", "pixel"])
 def test_gradient(plain, d, mode, padding, coords):
     """It has the bits of the grid's cotangent for a cotangent of 1 on one channel, and 0 on the others.
 
