@@ -117,6 +117,33 @@ def test_without_a_place_for_the_cache_kernels_still_compile(environment: dict[s
     assert run("print(lattice(SMALL).shape)", **environment).strip() == "(1, 4, 1)"
 
 
+@pytest.mark.parametrize("left", [b"", b"junk"], ids=["nothing", "junk"])
+@pytest.mark.parametrize("ending", ["nbi", "nbc"], ids=["index", "machine code"])
+def test_files_that_a_crash_left_damaged_are_written_anew(tmp_path: Path, ending: str, left: bytes) -> None:
+    script = "print(lattice(SMALL).tobytes().hex())"
+    first = run(script, NUMBA_CACHE_DIR=str(tmp_path))
+    files = sorted(tmp_path.rglob(f"*.{ending}"))
+    assert files
+    for file in files:
+        file.write_bytes(left)
+    assert run(script, NUMBA_CACHE_DIR=str(tmp_path)) == first
+    assert run(script, NUMBA_CACHE_DIR=str(tmp_path)) == first
+    assert all(file.stat().st_size > len(left) for file in files)
+
+
+def test_kernels_compile_where_a_disk_has_no_room_for_them(tmp_path: Path) -> None:
+    script = """
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))  # bytes that a file may have
+    print(lattice(SMALL).shape)
+    """
+    assert run(script, NUMBA_CACHE_DIR=str(tmp_path)).strip() == "(1, 4, 1)"
+    assert not machine_code(tmp_path)
+
+
 def test_a_second_process_finds_every_kernel_in_the_cache(tmp_path: Path) -> None:
     script = "print(lattice(SMALL).tobytes().hex())"
     first = run(script, NUMBA_CACHE_DIR=str(tmp_path))

@@ -17,6 +17,7 @@ import numpy as np
 from llvmlite import ir
 from numba import cfunc, njit, typeof, types
 from numba.core import cgutils
+from numba.core.errors import NumbaError
 from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import (
@@ -122,8 +123,18 @@ def kernel(function: Callable[..., Any], spec: Spec) -> Kernel:
 
 
 def cached(compiler: Callable[..., Any], function: Callable[..., Any], *form: Any, **options: Any) -> Any:
-    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where one can be written."""
-    return compiler(*form, cache=cache_directory_of(function) is not None, **options)(function)
+    """Compile `function`, by `numba.njit` or `numba.cfunc`, with the on-disk cache where one can be written.
+
+    A disk without room, or files that a crash left damaged, cost what is kept, and not the call.
+    """
+    if cache_directory_of(function) is not None:
+        try:
+            return compiler(*form, cache=True, **options)(function)
+        except NumbaError:
+            raise
+        except Exception as error:  # of many types, as what is damaged is unpickled
+            monitor.forget(function, error)
+    return compiler(*form, cache=False, **options)(function)
 
 
 def cache_directory_of(function: Callable[..., Any]) -> str | None:

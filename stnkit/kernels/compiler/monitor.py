@@ -125,3 +125,13 @@ def cache_directory_of(function: Callable[..., Any]) -> str | None:
     except (RuntimeError, OSError, LookupError):
         return None
     return where
+
+
+def forget(function: Callable[..., Any], error: Exception) -> None:
+    """Empty the index of a kernel that cannot be read or kept, so that the next process keeps it anew; log why."""
+    from numba.core.caching import FunctionCache
+
+    where = cache_directory_of(function)
+    logger.warning("%s is compiled for this process alone; its files in %s: %r", function.__name__, where, error)
+    with contextlib.suppress(OSError):
+        FunctionCache(function).flush()
