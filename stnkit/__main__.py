@@ -12,19 +12,24 @@ def main() -> int:
     Returns
     -------
     int
-        0, or 2 if what was asked for cannot be done; the reason is then one line on standard error.
+        0, or 2 if what was asked for cannot be done; the reason is then one line on standard error. `cli.app.run` has
+        others.
 
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        print(
-            f'stnkit: the command line needs {", ".join(missing)}; install: pip install "stnkit[cli]"',
-            file=sys.stderr,
-        )
-        return 2
-    from stnkit.cli.app import run
+    try:
+        missing = [name for name in NEEDED if find_spec(name) is None]
+        if missing:
+            print(
+                f'stnkit: the command line needs {", ".join(missing)}; install: pip install "stnkit[cli]"',
+                file=sys.stderr,
+            )
+            return 2
+        from stnkit.cli.app import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules are imported
+        print("stnkit: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

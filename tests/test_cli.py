@@ -90,6 +90,7 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path):
         (["--fill", "1,2"], "takes 1 number, or 3 (red, green, blue); got 2"),
         (["--fill", "256"], "between 0 and 255"),
         (["--fill", "nan"], "--fill takes finite numbers"),
+        (["--workers", "1"], "--workers is for images in blocks"),
         (["--brightness", "2"], "--brightness"),
         (["third.png"], "third.png"),
     ],
@@ -221,6 +222,10 @@ def test_an_interrupt_within_a_callback_from_c_is_kept() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_an_archive_is_not_cleaned(refused, tmp_path: Path) -> None:
+    refused("compile", "--clean", "--archive", tmp_path / "kernels", says="give one of the two")
+
+
 def test_a_missing_extra_is_named(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     def without(name: str) -> object:
         return None if name in ("rich", "PIL") else importlib.util.find_spec(name)
@@ -229,6 +234,27 @@ def test_a_missing_extra_is_named(monkeypatch, capsys: pytest.CaptureFixture[str
     assert __main__.main() == 2
     expected = 'stnkit: the command line needs rich, PIL; install: pip install "stnkit[cli]"\n'
     assert capsys.readouterr().err == expected
+
+
+def test_an_interrupt_while_modules_are_imported(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(name: str) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "find_spec", interrupted)
+    assert __main__.main() == 130
+    assert capsys.readouterr().err == "stnkit: interrupted\n"
+
+
+@pytest.mark.parametrize("words", [["info", "--json"], ["info"], ["--version"]])
+def test_nobody_reads_what_is_printed(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "stnkit", *words]
+    try:
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_help_and_version(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:

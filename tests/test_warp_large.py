@@ -176,6 +176,16 @@ def test_a_full_disk(tmp_path, ending):
     assert not list(tmp_path.rglob("*stnkit*"))
 
 
+def test_a_damaged_chunk(run, tmp_path, capsys):
+    array = zarr.create_array(tmp_path / "in.zarr", shape=(32, 32), chunks=(16, 16), dtype="f4")
+    array[...] = np.arange(1024.0).reshape(32, 32)
+    (tmp_path / "in.zarr" / "c" / "1" / "0").write_bytes(b"junk")
+    assert run(["warp", str(tmp_path / "in.zarr"), str(tmp_path / "out.zarr")]) == 2
+    said = capsys.readouterr().err
+    assert "in.zarr: damaged image (" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -186,22 +196,31 @@ def test_a_full_disk(tmp_path, ending):
         (["empty.zarr", "out.zarr"], "empty.zarr: a zarr group without `multiscales`"),
         (["bad.zarr", "out.zarr"], "bad.zarr: not a zarr array or group"),
         (["bad.tif", "out.tif", "--memory", "1GB"], "bad.tif: not a TIFF image"),
-        (["in.zarr", "out.zarr", "--memory", "much"], "`memory` must be a number of bytes"),
-        (["in.zarr", "out.zarr", "--chunks", "20x20"], "`chunks` must be multiples of those that the output is stored"),
-        (["in.zarr", "out.zarr", "--workers", "0"], "`workers` must be an integer of 1 or more"),
-        (["in.zarr", "out.zarr", "--fill", "1,2"], "`fill_value` must be one number, or 1"),
+        (["in.zarr", "out.zarr", "--memory", "much"], "--memory must be a number of bytes"),
+        (["in.tif", "out.tif", "--memory", "much"], "--memory must be a number of bytes"),
+        (["in.zarr", "out.zarr", "--chunks", "20x20"], "--chunks must be multiples of those that the output is stored"),
+        (["in.zarr", "out.zarr", "--workers", "0"], "--workers must be an integer of 1 or more"),
+        (["in.zarr", "out.zarr", "--fill", "1,2"], "--fill must be one number, or 1"),
+        (["complex.zarr", "out.zarr"], "complex.zarr must have dtype float32"),
+        (["bool.zarr", "out.zarr"], "bool.zarr of dtype bool can be sampled by modes 'nearest'"),
+        (["flat.zarr", "out.zarr"], "flat.zarr: an image has two axes or more, and none is empty; got shape (0, 32)"),
         (["in.zarr", "out.zarr", "--padding", "wrap", "--fill", "1"], "--fill is read with --padding zeros and mask"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(run, tmp_path, monkeypatch, capsys, args, message):
     monkeypatch.chdir(tmp_path)
     zarr.create_array("in.zarr", shape=(32, 32), chunks=(16, 16), dtype="f4")
+    zarr.create_array("flat.zarr", shape=(0, 32), chunks=(16, 16), dtype="f4")
+    zarr.create_array("complex.zarr", shape=(32, 32), chunks=(16, 16), dtype="c8")
+    zarr.create_array("bool.zarr", shape=(32, 32), chunks=(16, 16), dtype="bool")
+    tifffile.imwrite("in.tif", np.zeros((32, 32), "f4"), tile=(16, 16))
     zarr.open_group("empty.zarr", mode="w")
     (tmp_path / "bad.zarr").write_text("no")
     (tmp_path / "bad.tif").write_text("no")
     (tmp_path / "in.png").write_text("no")
+    before = sorted(tmp_path.rglob("*"))
     assert run(["warp", *args]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
-    assert not (tmp_path / "out.tif").exists()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -66,6 +66,9 @@ def compile_kernels(
     if archive is None and (level or kernels):
         message = "--level and --set say what an archive holds: name its file, --archive FILE"
         raise ValueError(message)
+    if clean and archive is not None:
+        message = "--clean removes kernels that are kept on disk, and makes no --archive: give one of the two"
+        raise ValueError(message)
     cache = environment.cache()
     if archive is None and "kernels" not in cache:
         message = f"kernels cannot be kept; the directory for them: {cache['directory']}"

@@ -5,6 +5,7 @@ Heavy modules are imported by the command that needs them, so that `--help` is q
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     -------
     int
         The exit status: 0; 2 if it cannot be done, with the reason on one line of standard error; 130 if it
-        was interrupted.
+        was interrupted; 1 if nobody reads what it prints.
 
     """
     try:
@@ -59,6 +60,9 @@ def run(arguments: Sequence[str]) -> int:
             command(*bound.args, **bound.kwargs)
     except KeyboardInterrupt:
         return refuse("interrupted", 130)
+    except BrokenPipeError:  # who reads the output has gone, as `head` does: rich too returns 1 and says nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except MemoryError:
         return refuse("not enough memory for pictures of this size", 2)
     except OSError as error:
@@ -105,7 +109,7 @@ def warp(
     fill: Numbers | None = None,
     memory: str | None = None,
     chunks: str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
 ) -> None:
     """Transform a PNG, JPEG or TIFF picture, or an image of zarr, as it is seen, about its centre.
 
@@ -140,7 +144,7 @@ def warp(
     chunks
         For images in blocks: the size of a block, WIDTHxHEIGHT, in multiples of the chunks of the output.
     workers
-        For images in blocks: how many are done at once.
+        For images in blocks: how many are done at once. By default 1.
 
     """
     import numpy as np
@@ -152,6 +156,9 @@ def warp(
     in_blocks = large.is_large(source, target, memory is not None or chunks is not None)
     if not in_blocks:
         pictures.file_format(target)
+        if workers is not None:
+            message = "--workers is for images in blocks: those of zarr, and with --memory or --chunks those of TIFF"
+            raise ValueError(message)
     arguments.one_of("--mode", mode, BLENDING)
     arguments.one_of("--padding", padding, SURROUNDING)
     if fill is not None and PADDING_MODES[padding] not in (ZEROS, MASK):
@@ -179,7 +186,9 @@ def warp(
 
     if in_blocks:
         blocks = large.Blocks(
-            memory or "1GB", None if chunks is None else arguments.canvas("--chunks", chunks), workers
+            memory or "1GB",
+            None if chunks is None else arguments.canvas("--chunks", chunks),
+            1 if workers is None else workers,
         )
         large.warp(source, target, matrix, canvas, blocks, mode=mode, padding=padding, fill=values)
         return

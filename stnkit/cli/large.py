@@ -3,6 +3,8 @@
 import copy
 import errno
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ from stnkit.tiles.record import ENDING
 TIFF = (".tif", ".tiff")
 ZARR = ".zarr"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors of a disk without room
+
+ARGUMENTS = {"memory": "--memory", "chunks": "--chunks", "workers": "--workers", "fill_value": "--fill"}
 
 # Returns theta, (2, 3), for an image and an output of these heights and widths.
 Matrix = Callable[[tuple[int, int], tuple[int, int]], NDArray[np.float64]]
@@ -40,6 +44,24 @@ class Large(NamedTuple):
     metadata: Mapping[str, Any]  # of the group that it is in, for OME-Zarr
     path: str  # in that group
     photometric: str  # as TIFF has it: "rgb" or "minisblack"
+
+
+class Parts:
+    """The parts of an image on disk; one that is damaged is a ValueError that names the file."""
+
+    def __init__(self, path: Path, pixels: Any) -> None:
+        self._path, self._pixels = path, pixels
+        self.shape, self.dtype = pixels.shape, pixels.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part."""
+        try:
+            return self._pixels[key]
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # a decoder may fail in any way
+            message = f"{self._path}: damaged image ({error})"
+            raise ValueError(message) from error
 
 
 def is_large(source: Path, target: Path, in_blocks: bool) -> bool:
@@ -76,9 +98,9 @@ def warp(
         size = canvas or extent
         theta = matrix(extent, size)
         made = _made(target, image, (*shape[:rows], *size, *shape[rows + 2 :]), extent)
-        with _full(target), made as (out, record):
+        with _full(target), made as (out, record), _accepted(source, record):
             warp_blocks(
-                image.pixels,
+                Parts(source, image.pixels),
                 theta,
                 out,
                 chunks="auto" if blocks.chunks is None else blocks.chunks,
@@ -91,6 +113,19 @@ def warp(
                 fill_value=fill[0] if len(fill) == 1 else fill,
                 data_format="channels_last" if image.channels_last else "channels_first",
             )
+
+
+@contextmanager
+def _accepted(source: Path, record: Path) -> Iterator[None]:
+    """Name options where arguments of `warp_blocks` are refused: then, and only then, there is no record."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if record.exists():
+            raise
+        named = {"image": str(source), **ARGUMENTS}
+        message = re.sub("`([a-z_]+)`", lambda found: named.get(found[1], found[0]), str(error))
+        raise ValueError(message) from error
 
 
 @contextmanager
@@ -165,8 +200,8 @@ def _of_zarr(path: Path, found: Any) -> Large:
 
 
 def _check(path: Path, shape: Sequence[int]) -> None:
-    if len(shape) < 2:
-        message = f"{path}: an image has two axes or more; got shape {tuple(shape)}"
+    if len(shape) < 2 or 0 in shape:
+        message = f"{path}: an image has two axes or more, and none is empty; got shape {tuple(shape)}"
         raise ValueError(message)
 
 
@@ -178,11 +213,21 @@ def _multiscales(metadata: Mapping[str, Any]) -> list[Any]:
 
 @contextmanager
 def _made(target: Path, image: Large, shape: tuple[int, ...], extent: tuple[int, int]) -> Iterator[tuple[Any, Path]]:
-    """Open the output, which a run before may have begun, with the name of the record of its finished blocks."""
+    """Open the output, which a run before may have begun, with the name of the record of its finished blocks.
+
+    What was made for arguments that are refused is removed, as its shape may be refused next time.
+    """
     zarr = _package("zarr")
     if target.suffix.lower() == ZARR:
+        there = target.exists()
         out = _zarr_output(target, image, shape, extent, zarr)
-        yield out, Path(out.store.root) / out.path / ENDING
+        record = Path(out.store.root) / out.path / ENDING
+        try:
+            yield out, record
+        except ValueError:
+            if not (there or record.exists()):
+                shutil.rmtree(target)
+            raise
         return
     from stnkit.cli.tiff import made
 

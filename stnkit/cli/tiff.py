@@ -96,6 +96,10 @@ def made(
     out = Tiles(part, shape, dtype, last, offsets)
     try:
         yield out, record
+    except ValueError:
+        if not record.exists():  # nothing was begun
+            part.unlink()
+        raise
     finally:
         out.close()
     part.replace(real)
