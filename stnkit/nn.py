@@ -87,7 +87,7 @@ class SpatialTransformer:
     ) -> None:
         self.localization = localization
         self.reader = reader(transform, control_points)
-        self.size = None if size is None else tuple(size)
+        self.size = size
         self.options = options
         self._image: Floats | None = None
         self._parameters: Floats | None = None

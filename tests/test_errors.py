@@ -271,6 +271,8 @@ VALUES = [
     (lambda: stnkit.affine_sample_vjp(OUT, IMAGE, THETA, wrt="grid"), ["`wrt`", "'grid'", "'theta'"]),
     (lambda: affine(size=(4, -1)), ["`size`", "2 integers", "(H, W)", "(4, -1)"]),
     (lambda: affine(size=(4,)), ["`size`", "2 integers", "(4,)"]),
+    (lambda: affine(size=(2**40, 2**40)), ["`size`", "more locations than memory", "(1099511627776, 1099511627776)"]),
+    (lambda: affine(size=(2**70, 1)), ["`size`", "more locations than memory"]),
     (lambda: affine(size=(2, 3, 4, 5)), ["`size`", "without N and C", "(2, 3, 4, 5)"]),
 ]
 
@@ -304,10 +306,12 @@ TYPES = [
     (lambda: sample(fill_value="0"), ["`fill_value`", "'0'", "real number"]),
     (lambda: sample(fill_value=1j), ["`fill_value`", "1j"]),
     (lambda: sample(fill_value=None), ["`fill_value`", "None"]),
+    (lambda: sample(fill_value=np.ma.array(np.ones(3), mask=[0, 1, 0])), ["`fill_value`", "masked", ".filled("]),
     (lambda: sample(fill_value=torch.ones(3, requires_grad=True)), ["`fill_value`", "gradient", ".detach()"]),
     (lambda: sample(Half()), ["`image`", "DLPack", "test_errors.Half"]),
     (lambda: vjp(wrt=None), ["`wrt`", "None", "'image'", "'grid'"]),
     (lambda: affine(size=4), ["`size`", "sequence of 2 integers", "got 4"]),
+    (lambda: affine(size={6, 7}), ["`size`", "sequence of 2 integers", "got {6, 7}"]),
     (lambda: affine(size=(4, 1.5)), ["`size`", "(4, 1.5)"]),
 ]
 

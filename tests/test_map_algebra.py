@@ -107,6 +107,11 @@ def test_what_is_singular():
     with np.errstate(all="raise"):
         inverse = invert(regular)[:, :2] * rows * columns[:, None]
     np.testing.assert_allclose(inverse, [[-2, 1], [1.5, -0.5]], rtol=64 * np.finfo("float32").eps)
+    for tiny, dtype in ((1e-30, "float32"), (1e30, "float32"), (1e-200, "float64"), (1e200, "float64")):
+        scaled = identity(3, like=np.ones(1, dtype)) * np.dtype(dtype).type(tiny)
+        np.testing.assert_allclose(invert(scaled)[:, :3] * tiny, np.eye(3), rtol=4 * np.finfo(dtype).eps, atol=0)
+        with pytest.raises(ValueError, match="singular"):
+            invert(scaled * [[1], [0], [1]])
     perspective = np.array([[1, 0, 4000], [0, 1, 4000], [1e-6, 1e-6, 1]], "float32")
     expected = np.linalg.inv(perspective.astype(float))
     np.testing.assert_allclose(invert(perspective), expected, rtol=1e-4, atol=0)  # the entries' rounding, 4000 times
@@ -164,7 +169,11 @@ def test_under_torch_compile():
     [
         (compose, "`compose` takes one map or more; got none"),
         (lambda: compose(np.eye(2, 3), np.eye(3, 4)), "the same number of axes; got maps on 2 and 3"),
-        (lambda: compose(np.eye(2, 4)), r"`theta` must have shape .*; got \(2, 4\)"),
+        (lambda: compose(np.eye(2, 3), np.eye(2, 4)), r"`thetas\[1\]` must have shape .*; got \(2, 4\)"),
+        (
+            lambda: compose(np.ones((3, 2, 3)), np.ones((5, 1, 2, 3)), np.ones((4, 2, 3))),
+            r"the same batch axes, or of length 1; got \(3,\) and \(5, 1\) and \(4,\)",
+        ),
         (lambda: invert(np.eye(4, 5)), r"got \(4, 5\)"),
         (lambda: invert(np.ones(3)), r"got \(3,\)"),
         (lambda: identity(4), "`axes` must be 1, 2 or 3; got 4"),

@@ -187,7 +187,9 @@ def test_an_axis_of_one_pixel(plain):
     [
         (lambda: to_pixel(np.eye(2, 3), (4, 5), convention="pil"), "'opencv', 'scipy', 'torchvision'; got 'pil'"),
         (lambda: to_pixel(np.eye(2, 3), (4, 5, 6)), "`size` must be 2 integers"),
-        (lambda: to_pixel(np.eye(2, 3), (4, 0)), r"sizes must be at least 1 .* got \(4, 0\)"),
+        (lambda: to_pixel(np.eye(2, 3), (4, 0)), r"`size` must be at least 1 .* got \(4, 0\)"),
+        (lambda: to_pixel(np.eye(2, 3), (4, 5), (0, 5)), r"`out_size` must be at least 1 .* got \(0, 5\)"),
+        (lambda: to_pixel(np.eye(2, 3), (4, 5), (5,)), r"`out_size` must be 2 integers"),
         (lambda: from_pixel(np.eye(2), (4, 5)), "`size` must be 1 integers"),
         (lambda: affine_from_torchvision(np.ones(5), (4, 5)), r"`parameters` must have shape \(..., 6\); got \(5,\)"),
     ],

@@ -304,6 +304,10 @@ class Loose:
         ({"image": Loose("torch.float64")}, TypeError, "`image` must have a dtype of NumPy; got torch.float64"),
         ({"image": Loose("f8")}, TypeError, "`image` is a masked array"),
         ({"image": np.ma.ones((1, 1, 8, 8))}, TypeError, "`image` is a masked array"),
+        ({"coords": "pixel", "kind": "projective"}, ValueError, "`coords` is for 'affine' and 'grid', and `kind` is"),
+        ({"units": "normalized"}, ValueError, "`units` is for 'flow', and `kind` is 'affine'"),
+        ({"control_points": np.eye(2)}, ValueError, "`control_points` is for 'thin_plate_spline', and `kind` is"),
+        ({"out": np.broadcast_to(5.0, (1, 1, 8, 8))}, ValueError, "`out` must be writable"),
         ({"source": np.ma.ones((2, 3))}, TypeError, "`source` is a masked array"),
     ],
 )
@@ -315,6 +319,19 @@ def test_bad_input(plain, change, kind, message):
     with pytest.raises(kind, match=message):
         plain.tiles.warp_blocks(**given)
     assert given["out"] is not None
+
+
+def test_an_output_that_is_read_is_refused(plain):
+    image = np.arange(64.0).reshape(1, 1, 8, 8)
+    flow = np.zeros((8, 8, 2))
+    with pytest.raises(ValueError, match="`out` must not overlap `image` in memory"):
+        plain.tiles.warp_blocks(image, -np.eye(2, 3), image[..., ::-1, :])
+    with pytest.raises(ValueError, match="`out` must not overlap `source` in memory"):
+        plain.tiles.warp_blocks(image, flow, flow[None, None, :, :, 0], kind="flow")
+    stored = Loose("f8")
+    with pytest.raises(ValueError, match="`out` must not be `image`, which is read while it is written"):
+        plain.tiles.warp_blocks(stored, np.eye(2, 3), stored)
+    np.testing.assert_array_equal(image, np.arange(64.0).reshape(1, 1, 8, 8))
 
 
 def test_progress_is_shown(plain, capsys, monkeypatch):

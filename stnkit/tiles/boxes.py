@@ -26,6 +26,11 @@ KINDS = {
     "flow": FLOW,
     "grid": GRID,
 }
+OWN = {  # options of some kinds alone, with what stands for leaving them out
+    "coords": (("affine", "grid"), "normalized"),
+    "units": (("flow",), "pixel"),
+    "control_points": (("thin_plate_spline",), None),
+}
 POLES = {2: 0.1716, 3: 0.2680, 4: 0.3614, 5: 0.4306}  # of a spline's filter, by its order: rounded up
 
 
@@ -134,12 +139,17 @@ class Boxes:
         dtype: Any = "float32",
     ) -> None:
         code = validation.choice("kind", kind, KINDS)
+        for name, (kinds, default) in OWN.items():
+            own = control_points if name == "control_points" else options.get(name, default)
+            if kind not in kinds and (own is not None if default is None else own != default):
+                msg = f"`{name}` is for {' and '.join(map(repr, kinds))}, and `kind` is {kind!r}; leave it out"
+                raise ValueError(msg)
         if not hasattr(size, "__len__"):
             msg = f"`size` must be a sequence of 1 to 3 integers; got {size!r}"
             raise TypeError(msg)
         ndim = len(size)
         size = validation.size(size, ndim) if 1 <= ndim <= 3 else validation.lattice(size)
-        extent = validation.size(image_size, ndim)
+        extent = validation.size(image_size, ndim, "image_size")
         unit = options.get("coords" if code in (GRID, AFFINE) else "units", "pixel" if code == FLOW else "normalized")
         choices = validation.options(
             ndim,

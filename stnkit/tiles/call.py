@@ -53,6 +53,13 @@ class Call:
         for name, array in (("image", image), ("source", source)):
             if isinstance(array, np.ndarray):
                 unmasked(name, array)
+        if isinstance(out, np.ndarray):
+            inputs = {"image": image, "source": source}
+            held = {name: array for name, array in inputs.items() if isinstance(array, np.ndarray)}
+            validation.apart("out", out, **held)
+        elif out is image:
+            msg = "`out` must not be `image`, which is read while it is written"
+            raise ValueError(msg)
         self.source = np.asarray(source) if is_map else source
         points = None if control_points is None else as_float64(control_points)
         shape = tuple(self.source.shape)

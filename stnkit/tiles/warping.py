@@ -50,7 +50,7 @@ def warp_blocks(
         Theta of a map; or a flow or a grid, which is read block by block as the image is. If it has a batch axis, that
         is the first axis of the output, and that of the image, or the image's is of length 1.
     out : array, or anything with `shape`, `dtype` and `[]`
-        Where the output is written, of the image's dtype; its shape gives the output's size.
+        Where the output is written, of the image's dtype, and apart from the image; its shape gives the output's size.
     kind : {"affine", "projective", "thin_plate_spline", "flow", "grid"}
         Which sampler.
     chunks : "auto", or sequence of int
@@ -69,7 +69,7 @@ def warp_blocks(
         file beside the output, or in the folder of a zarr store. It is removed when all is done. What a killed process
         had written must still be there: open the output again, and do not make it anew.
     mode, prefilter, padding_mode, fill_value, align_corners, coords, units, data_format, control_points
-        The options of the sampler.
+        The options of the sampler; one that it does not have is refused.
     antialias : bool or int
         The option of the sampler. For True, which affine maps alone may have, the number is that of the axis and the
         item that need most. Flows and grids have none.

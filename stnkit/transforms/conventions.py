@@ -211,11 +211,13 @@ def _unit_maps(axes: int, size: Any, out_size: Any, convention: str, align_corne
     """Return the changes of units of the image and of the output."""
     validation.choice("convention", convention, CONVENTIONS)
     align = validation.flag("align_corners", align_corners)
-    sizes = validation.size(size, axes), validation.size(size if out_size is None else out_size, axes)
-    if min(map(min, sizes)) < 1:
-        msg = f"sizes must be at least 1 along every axis; got {sizes[0]} and {sizes[1]}"
-        raise ValueError(msg)
-    ours, theirs = (_unit_map(one, convention, align) for one in sizes)
+    sizes = {"size": validation.size(size, axes)}
+    sizes["out_size"] = sizes["size"] if out_size is None else validation.size(out_size, axes, "out_size")
+    for name, one in sizes.items():
+        if min(one) < 1:
+            msg = f"`{name}` must be at least 1 along every axis; got {one}"
+            raise ValueError(msg)
+    ours, theirs = (_unit_map(one, convention, align) for one in sizes.values())
     return ours, theirs
 
 

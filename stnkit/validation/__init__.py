@@ -28,6 +28,7 @@ from stnkit.validation.prefilter import coefficient_dtype as coefficient_dtype
 from stnkit.validation.prefilter import filtered_axes as filtered_axes
 from stnkit.validation.prefilter import prefiltered as prefiltered
 from stnkit.validation.prefilter import spline as spline
+from stnkit.validation.shapes import apart as apart
 from stnkit.validation.shapes import batch as batch
 from stnkit.validation.shapes import control_axes as control_axes
 from stnkit.validation.shapes import grid_axes as grid_axes

@@ -22,6 +22,9 @@ def fill(
     if type(given) is float or type(given) is int:
         return _constant(given, channels, like, image, interp)
     _refuse_gradient(given)
+    if isinstance(given, np.ma.MaskedArray):
+        msg = "`fill_value` is a masked array, whose mask would be lost; pass `.filled(...)` instead"
+        raise TypeError(msg)
     try:
         values = np.asarray(given)
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Options of a call: the names that users write, translated to those of kernels."""
 
 import functools
+import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from stnkit.spec import COORDS, DATA_FORMATS, MODES, PADDING_MODES, UNITS, Optio
 Shape = tuple[int, ...]
 
 BOOLEAN = (bool, np.bool_)  # as a tuple: torch's compiler cannot read a union before 2.9
+UNORDERED = (set, frozenset, dict)
+MOST_LOCATIONS = 2**56
 PaddingMode = str | Sequence[str]
 
 AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}  # spatial ones, by their number
@@ -148,15 +151,20 @@ def lattice(given: Any) -> Shape:
     return counts
 
 
-def size(given: Any, ndim: int) -> Shape:
+def size(given: Any, ndim: int, argument: str = "size") -> Shape:
     """Return the spatial size of an output as a tuple of ints."""
     try:
+        if isinstance(given, UNORDERED):
+            raise TypeError  # as of what has no integers
         sizes = tuple(map(operator.index, given))
     except TypeError as error:
-        msg = f"`size` must be a sequence of {ndim} integers, ({', '.join(AXES[ndim])}); got {given!r}"
+        msg = f"`{argument}` must be a sequence of {ndim} integers, ({', '.join(AXES[ndim])}); got {given!r}"
         raise TypeError(msg) from error
     if len(sizes) != ndim or min(sizes) < 0:
         hint = " (only the spatial size, without N and C)" if len(sizes) == ndim + 2 else ""
-        msg = f"`size` must be {ndim} integers >= 0, ({', '.join(AXES[ndim])}){hint}; got {sizes}"
+        msg = f"`{argument}` must be {ndim} integers >= 0, ({', '.join(AXES[ndim])}){hint}; got {sizes}"
+        raise ValueError(msg)
+    if math.prod(sizes) > MOST_LOCATIONS:
+        msg = f"`{argument}` has more locations than memory can have addresses; got {sizes}"
         raise ValueError(msg)
     return sizes

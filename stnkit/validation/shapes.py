@@ -21,11 +21,16 @@ def same_shape(argument: str, given: Shape, other: str, wanted: Shape) -> None:
 
 def writable(argument: str, given: np.ndarray, **inputs: np.ndarray) -> None:
     """Refuse an array to write into that is read-only, has gaps, or shares memory with an input."""
-    if not given.flags.writeable:
-        msg = f"`{argument}` must be writable; got a read-only array"
-        raise ValueError(msg)
+    apart(argument, given, **inputs)
     if not given.flags.c_contiguous:
         msg = f"`{argument}` must be C-contiguous; got strides {given.strides} for shape {given.shape}"
+        raise ValueError(msg)
+
+
+def apart(argument: str, given: np.ndarray, **inputs: np.ndarray) -> None:
+    """Refuse an array to write into that is read-only, or shares memory with an input."""
+    if not given.flags.writeable:
+        msg = f"`{argument}` must be writable; got a read-only array"
         raise ValueError(msg)
     for name, array in inputs.items():
         if np.may_share_memory(given, array):
