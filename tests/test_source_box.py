@@ -275,7 +275,7 @@ def test_bounds_of_flows_and_grids(plain):
         ({"kind": "flow", "max_displacement": "a"}, ValueError, "`max_displacement` must be a finite number >= 0"),
         ({"source": np.eye(3, 4)}, ValueError, r"acts on 3 axes, and `size` has 2"),
         ({"source": np.eye(2, 3, dtype=int)}, TypeError, "`theta` must have dtype float32"),
-        ({"image_size": (8,)}, ValueError, "`size` must be 2 integers"),
+        ({"image_size": (8,)}, ValueError, "`image_size` must be 2 integers"),
         ({"kind": "flow", "source": None}, TypeError, "`source` must be the flow within `out_box`, its bounds, or"),
         ({"kind": "flow", "max_displacement": -1}, ValueError, "`max_displacement` must be a finite number >= 0"),
         ({"max_displacement": 1}, ValueError, "`max_displacement` is for kind 'flow'"),

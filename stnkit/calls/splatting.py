@@ -25,7 +25,7 @@ class SplatForm(NamedTuple):
         axes = len(self.spatial) + 2
         grid = grid if grid.ndim == axes else grid[None]
         spatial = self.spatial if self.options.place is None else self.options.place.image_size
-        validation.not_empty(self.shape, self.options.without_margin(spatial), grid.shape[1:-1])
+        validation.not_empty(self.spatial, self.options.without_margin(spatial), grid.shape[1:-1], "size")
         values = values if values.ndim == axes else values[None]
         return namespace.broadcast_to(values, (self.shape[0], *values.shape[1:])), grid
 

@@ -169,7 +169,7 @@ class Boxes:
             self.control = control.shape
         else:
             self.control = ()
-        validation.not_empty(tuple(image_size), choices.without_margin(extent), size)
+        validation.not_empty(tuple(image_size), choices.without_margin(extent), size, "image_size")
         many = validation.antialias(options.get("antialias", False), MOST)
         if many is not False and many != 1 and code in (GRID, FLOW):
             msg = f"`antialias` is for maps here; got {many!r} with kind {kind!r}"

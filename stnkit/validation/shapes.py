@@ -128,8 +128,8 @@ def batch(image: Shape, other: Shape, ndim: int, name: str, batched: int, first:
 
 
 @functools.lru_cache(maxsize=1024)
-def not_empty(image: Shape, spatial: Shape, size: Shape) -> None:
-    """Refuse to sample locations from an image that has no pixels."""
+def not_empty(image: Shape, spatial: Shape, size: Shape, name: str = "image") -> None:
+    """Refuse to sample locations from an image that has no pixels, or to add them to one."""
     if 0 not in size and any(n < 1 for n in spatial):  # of symbols, which `min` would compare with each other
-        msg = f"`image` must have at least one pixel along every spatial axis; got shape {image}"
+        msg = f"`{name}` must have at least one pixel along every spatial axis; got shape {image}"
         raise ValueError(msg)
