@@ -205,6 +205,14 @@ def test_refuses_dtypes(plain, order, dtype):
                 call()
 
 
+@pytest.mark.parametrize(("n", "size"), [(8, 12), (6, 9), (10, 15), (64, 48)])
+def test_zooms_of_labels_take_the_upper_of_two_pixels(plain, n, size):
+    """Locations half way between two: the sum of a line's coordinates must not be rounded down there."""
+    for shape in ((n,), (n, n, n)):
+        given = np.arange(np.prod(shape)).reshape(shape)
+        same(plain, "zoom", given, size / n, order=0, mode="nearest", grid_mode=True)
+
+
 def test_byte_orders(plain):
     """Of images, coordinates and outputs; an output that is asked for in another than the machine's has it."""
     image = np.random.default_rng(0).normal(size=(5, 6))
@@ -213,6 +221,8 @@ def test_byte_orders(plain):
         for given in (image.astype(">f8"), wave.astype(">c16")):
             same(plain, "shift", given, 0.5, order=order)
             same(plain, "map_coordinates", given, points.astype(">f8"), order=order)
+            same(plain, "zoom", given, 1.5, order=order, mode="grid-constant")
+            same(plain, "zoom", given, 1.0)
         for dtype in (">f8", ">i2", np.dtype(">f8")):
             same(plain, "shift", image, 0.5, dtype, order=order)
     same(plain, "spline_filter", wave.astype(">c16"), output=complex)

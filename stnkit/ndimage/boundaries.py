@@ -75,7 +75,7 @@ def with_margins(image: Array, axes: tuple[int, ...], fills: np.ndarray | None, 
     """Return a copy of an image with a margin at both ends of axes: of fill values, or of the outermost pixels."""
     if isinstance(image, np.ndarray):
         shape = tuple(n + 2 * MARGIN_WIDTH * (k - image.ndim in axes) for k, n in enumerate(image.shape))
-        wide = np.empty(shape, image.dtype)
+        wide = np.empty(shape, image.dtype.newbyteorder("="))
         inner = [
             slice(MARGIN_WIDTH, -MARGIN_WIDTH) if k - image.ndim in axes else slice(None) for k in range(image.ndim)
         ]

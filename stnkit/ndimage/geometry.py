@@ -137,13 +137,20 @@ def moved(shift: Any, rank: int, like: Array) -> Map:
     return Map(joined(np.eye(rank), shift, xp), -xp.broadcast_to(shift, (rank,)))
 
 
-def zoomed(shape: Shape, size: Shape, grid_mode: bool) -> Map:
-    """Return the map of a zoom: first and last pixels stay where they are, or with `grid_mode` the outer edges do."""
+def zoomed(shape: Shape, size: Shape, grid_mode: bool, order: int) -> Map:
+    """Return the map of a zoom: first and last pixels stay where they are, or with `grid_mode` the outer edges do.
+
+    Half way between two pixels the nearest is the upper one, and rounding must not make it the other: coordinates of
+    order 0 are raised by more than they are rounded by, and by less than any other location is from such a place.
+    """
     inputs, outputs = np.array(shape), np.array(size)
     if not grid_mode:
         inputs, outputs = inputs - 1, outputs - 1
     steps = np.divide(inputs, outputs, out=np.ones(len(shape)), where=outputs != 0)
-    return Map(np.diag(steps), 0.5 * steps - 0.5 if grid_mode else np.zeros(len(shape)))
+    if not grid_mode:
+        return Map(np.diag(steps), np.zeros(len(shape)))
+    raised = 2 * np.finfo(float).eps * inputs * ((steps != 1) & (order == 0))
+    return Map(np.diag(steps), 0.5 * steps - 0.5 + raised)
 
 
 class Plane(NamedTuple):

@@ -264,7 +264,7 @@ def zoom(
     if grid_mode and mode in ("constant", "wrap"):
         text = f"It is recommended to use mode 'grid-{mode}' instead of '{mode}' where `grid_mode` is True"
         warnings.warn(text, stacklevel=2)
-    way = geometry.zoomed(tuple(image.shape), size, bool(grid_mode))
+    way = geometry.zoomed(tuple(image.shape), size, bool(grid_mode), how.order)
     return mapped(image, way, size, output, how, "zoom", xp)
 
 

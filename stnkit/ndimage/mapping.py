@@ -63,7 +63,7 @@ def mapped(image: Array, way: Map, size: Shape, output: Any, how: How, function:
 def same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
     """Return a copy of an image, in the dtype or the array that is asked for."""
     target = asked(output, image, size)
-    copied = np.array(image) if xp is np else xp.asarray(image, copy=True)
+    copied = np.array(image, image.dtype.newbyteorder("=")) if xp is np else xp.asarray(image, copy=True)
     return delivered(copied if dtype_name(image) in COMPLEX else rounded(copied, target.real, xp), target, xp)
 
 
