@@ -223,6 +223,7 @@ def test_byte_orders(plain):
             same(plain, "map_coordinates", given, points.astype(">f8"), order=order)
             same(plain, "zoom", given, 1.5, order=order, mode="grid-constant")
             same(plain, "zoom", given, 1.0)
+            same(plain, "spline_filter1d", given, order)
         for dtype in (">f8", ">i2", np.dtype(">f8")):
             same(plain, "shift", image, 0.5, dtype, order=order)
     same(plain, "spline_filter", wave.astype(">c16"), output=complex)

@@ -133,7 +133,7 @@ def _part(image: Array, order: int, axes: tuple[int, ...], mode: Any, target: Ou
         padding = edge.margin or edge.padding
         work = stnkit.spline_filter(work, order=order, padding_mode=padding, align_corners=edge.align, axes=axes)
     elif xp is np and work is image:
-        work = np.array(image)
+        work = np.array(image, image.dtype.newbyteorder("="))
     if target.real not in FLOATS:
         work = xp.trunc(work)
     return rounded(work, target.real, xp)
