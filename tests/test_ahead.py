@@ -225,6 +225,7 @@ class OnGPU:
     [
         (lambda c: c(np.sin, (2,)), TypeError, "`function` must be a function of stnkit on arrays"),
         (lambda c: c(c, (2,)), TypeError, "`function` must be a function of stnkit on arrays"),
+        (lambda c: c(stnkit.grid_sample, IMAGES, GRIDS, dtype="foo"), TypeError, "`dtype` must be .*; got 'foo'"),
         (lambda c: c(stnkit.grid_sample, IMAGES), TypeError, "missing a required argument: 'grid'"),
         (lambda c: c(stnkit.grid_sample, IMAGES, GRIDS, wrong=1), TypeError, "unexpected keyword argument 'wrong'"),
         (lambda c: c(stnkit.grid_sample, IMAGES, (2, 4, 5, 4)), ValueError, r"`grid` must have shape"),

@@ -191,6 +191,11 @@ def test_an_axis_of_one_pixel(plain):
         (lambda: to_pixel(np.eye(2, 3), (4, 5), (0, 5)), r"`out_size` must be at least 1 .* got \(0, 5\)"),
         (lambda: to_pixel(np.eye(2, 3), (4, 5), (5,)), r"`out_size` must be 2 integers"),
         (lambda: from_pixel(np.eye(2), (4, 5)), "`size` must be 1 integers"),
+        (
+            lambda: affine_from_torchvision(np.ones(6), (4, 5), center=(1, 2, 3)),
+            "`center` must be two numbers, x and y",
+        ),
+        (lambda: affine_from_torchvision(np.ones(6), (4, 5), center="a"), "`center` must be two numbers, x and y"),
         (lambda: affine_from_torchvision(np.ones(5), (4, 5)), r"`parameters` must have shape \(..., 6\); got \(5,\)"),
     ],
 )

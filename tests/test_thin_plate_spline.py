@@ -31,6 +31,17 @@ def solved(points, theta):
     return second @ (first @ theta)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_outside(plain, number):
+    """And warn of nothing, as those of other maps do."""
+    points = control_lattice((2, 2))
+    theta = np.stack([np.where(points == 1, number, points), points])
+    with np.errstate(all="raise"):
+        out = plain.thin_plate_spline_sample(np.ones((1, 4, 4)), theta, points, fill_value=-1.0)
+    assert (out[0] == -1).all()
+    assert (out[1] > -1).all()
+
+
 @pytest.mark.parametrize(("d", "shape"), EACH)
 def test_interpolates_its_control_points(plain, d, shape):
     """With aligned corners a regular lattice is the output's own: to 1e-9, and to rounding of its terms in float32."""

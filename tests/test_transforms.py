@@ -136,6 +136,8 @@ def test_a_wrong_number_of_parameters_is_refused(name):
 def test_unknown_identities_are_refused():
     with pytest.raises(ValueError, match=r"`transform` must be one of 'affine', .* got 'shear'"):
         transforms.identity_parameters("shear")
+    with pytest.raises(ValueError, match="`transform` must be one of 'affine'"):
+        transforms.axes_of("shear", (2,))
     with pytest.raises(ValueError, match="`axes` must be one of 2, 3 for 'rotation'; got 1"):
         transforms.identity_parameters("rotation", 1)
 

@@ -87,6 +87,11 @@ def compile_ahead(
     if not getattr(function, "__module__", "").startswith("stnkit.api.") or function is compile_ahead:
         msg = f"`function` must be a function of stnkit on arrays, as stnkit.grid_sample; got {function!r}"
         raise TypeError(msg)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError as error:
+        msg = f"`dtype` must be a dtype of NumPy, or its name; got {dtype!r}"
+        raise TypeError(msg) from error
     bound = inspect.signature(function).bind(*arrays, **options)
     from stnkit.kernels.compiler import monitor
     from stnkit.kernels.compiler.settings import interpreted
@@ -94,7 +99,7 @@ def compile_ahead(
 
     before = time.process_time()
     with monitor.collecting() as tally, np.errstate(all="ignore"):
-        for one, keywords in _calls(function, _stand_ins(bound, np.dtype(dtype))):
+        for one, keywords in _calls(function, _stand_ins(bound, dtype)):
             one(**keywords)
     directory = threads.cache_directory()
     shipped = all(monitor.origins.get(key) == monitor.ARCHIVE for key in tally.kernels)

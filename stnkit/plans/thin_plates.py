@@ -166,7 +166,10 @@ def block(theta: np.ndarray, control: bytes) -> np.ndarray:
     """Return what kernels read of each spline, in float64: control points, weights, and the affine part by rows."""
     batch, count, ndim = theta.shape
     first, second = solution(control, ndim)
-    numbers = second @ (first @ theta.astype(FLOAT64))
+    with np.errstate(
+        invalid="ignore", over="ignore"
+    ):  # of numbers that are not finite: all locations read the fill value
+        numbers = second @ (first @ theta.astype(FLOAT64))
     flat = np.broadcast_to(points(control, ndim).reshape(1, -1), (batch, count * ndim))
     weights = numbers[:, :count].reshape(batch, count * ndim)
     affine = numbers[:, count:].swapaxes(1, 2).reshape(batch, ndim * (ndim + 1))

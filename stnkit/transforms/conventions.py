@@ -172,7 +172,7 @@ def affine_from_torchvision(
     Raises
     ------
     ValueError
-        If the number of parameters does not fit.
+        If the number of parameters does not fit, or `center` is not two numbers.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def affine_from_torchvision(
         msg = f"`parameters` must have shape (..., 6); got {tuple(parameters.shape)}"
         raise ValueError(msg)
     height, width = validation.size(size, 2)
-    x, y = (0.0, 0.0) if center is None else (center[0] - width / 2, center[1] - height / 2)
+    x, y = (0.0, 0.0) if center is None else _from_centre(center, width, height)
     angle, right, down, scale, lean, rise = (parameters[..., i] for i in range(6))
     angle, lean, rise = (number * (math.pi / 180) for number in (angle, lean, rise))
     # A point p goes to scale M (p - c) + c + t with M = [[a, b], [c, d]] = R(angle) [[1, 0], [-tan(rise), 1]]
@@ -205,6 +205,16 @@ def affine_from_torchvision(
     flat = namespace.stack(entries, axis=-1)
     matrix = namespace.reshape(flat, (*flat.shape[:-1], 2, 3))
     return from_pixel(matrix, size, convention="torchvision", xp=namespace)
+
+
+def _from_centre(point: Any, width: int, height: int) -> tuple[Any, Any]:
+    """Return how far a point, in pixels from the upper left corner, is from an image's centre."""
+    try:
+        x, y = point
+        return x - width / 2, y - height / 2
+    except (TypeError, ValueError) as error:
+        msg = f"`center` must be two numbers, x and y; got {point!r}"
+        raise ValueError(msg) from error
 
 
 def _unit_maps(axes: int, size: Any, out_size: Any, convention: str, align_corners: bool) -> tuple[UnitMap, UnitMap]:

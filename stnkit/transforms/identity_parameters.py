@@ -89,8 +89,8 @@ def axes_of(transform: str, shape: tuple[int, ...], control: tuple[int, ...] | N
     Raises
     ------
     ValueError
-        If the transform does not have so many parameters on any number of axes, or `control` is given to a transform
-        without control points.
+        If the name is unknown, the transform does not have so many parameters on any number of axes, or `control` is
+        given to a transform without control points.
 
     Examples
     --------
@@ -98,7 +98,8 @@ def axes_of(transform: str, shape: tuple[int, ...], control: tuple[int, ...] | N
     >>> axes_of("affine", (8, 6))
     2
     """
-    accepted = {len(numbers): axes for axes, numbers in IDENTITIES[transform].items()}
+    own: dict[int, tuple[float, ...]] = validation.choice("transform", transform, IDENTITIES)
+    accepted = {len(numbers): axes for axes, numbers in own.items()}
     if control is not None:
         refuse_points(transform)
         accepted = {math.prod(control): validation.control_axes(control)}
