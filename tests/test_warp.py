@@ -183,6 +183,16 @@ def test_16_bit_colour_is_announced_as_reduced(run, tmp_path: Path, capsys: pyte
     np.testing.assert_array_equal(load(tmp_path / "out.png").ravel(), np.arange(0, 60000, 10000) >> 8)
 
 
+@pytest.mark.parametrize("ending", ["tif", "png"])
+def test_pages_that_are_not_read_are_announced(run, tmp_path: Path, capsys, ending: str) -> None:
+    source = tmp_path / f"in.{ending}"
+    first, *others = (Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (10, 20, 30))
+    first.save(source, save_all=True, append_images=others)
+    assert run(["warp", str(source), str(tmp_path / "out.png")]) == 0
+    assert capsys.readouterr().err == f"stnkit: {source}: the first of 3 pages was read\n"
+    np.testing.assert_array_equal(load(tmp_path / "out.png"), 10)
+
+
 def test_a_link_to_the_output_is_followed(run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(tmp_path / "real.png")
     assert run(["warp", str(photo), str(tmp_path / "link.png")]) == 0

@@ -194,8 +194,8 @@ def warp(
         return
     picture = pictures.read(source)
     pictures.file_format(target, picture.kind)
-    if picture.note:
-        print("stnkit:", picture.note, file=sys.stderr)
+    for note in picture.notes:
+        print("stnkit:", note, file=sys.stderr)
     extent = picture.pixels.shape[0], picture.pixels.shape[1]
     canvas = canvas or extent
     pictures.write(warped(picture, matrix(extent, canvas), canvas, mode=mode, padding=padding, fill=values), target)

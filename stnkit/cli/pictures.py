@@ -37,7 +37,7 @@ class Picture(NamedTuple):
     pixels: NDArray[Any]
     kind: str  # one of those in HOLDS
     profile: bytes | None = None  # ICC colour profile
-    note: str = ""  # what was lost in reading
+    notes: tuple[str, ...] = ()  # what was lost in reading
 
     @property
     def peak(self) -> float:
@@ -62,6 +62,7 @@ def read(path: Path) -> Picture:
                 deep = ";16" in str(image.tile)  # the raw mode, "RGB;16B" say
                 image.load()
                 upright = ImageOps.exif_transpose(image)
+                pages = _pages(image)
         except Image.DecompressionBombError as error:
             hint = "; a TIFF is warped in blocks with --memory" if path.suffix.lower() in (".tif", ".tiff") else ""
             message = f"{path}: {error}{hint}"
@@ -74,7 +75,16 @@ def read(path: Path) -> Picture:
         except Exception as error:  # a decoder may fail in any way on a damaged file
             message = f"{path}: damaged image ({error})"
             raise ValueError(message) from None
-        return _picture(upright, deep, path)
+        picture = _picture(upright, deep, path)
+        more = (f"{path}: the first of {pages} pages was read",) if pages > 1 else ()
+        return picture._replace(notes=picture.notes + more)
+
+
+def _pages(image: Image.Image) -> int:
+    """Return how many pictures a file has; those beyond the first may be damaged, which does no harm here."""
+    with suppress(Exception):
+        return int(getattr(image, "n_frames", 1))
+    return 1
 
 
 def _picture(image: Image.Image, deep: bool, path: Path) -> Picture:
@@ -93,8 +103,8 @@ def _picture(image: Image.Image, deep: bool, path: Path) -> Picture:
     if "transparency" in image.info:
         kind = "RGBA"
     pixels = np.asarray(image.convert(kind))
-    note = f"{path}: 16-bit colour was read as 8-bit" if deep else ""
-    return Picture(pixels.reshape(*pixels.shape[:2], -1), kind, profile, note)
+    notes = (f"{path}: 16-bit colour was read as 8-bit",) if deep else ()
+    return Picture(pixels.reshape(*pixels.shape[:2], -1), kind, profile, notes)
 
 
 def file_format(path: Path, kind: str | None = None) -> str:
