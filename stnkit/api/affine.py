@@ -53,7 +53,7 @@ def affine_grid(theta: Array, size: Sequence[int], *, align_corners: bool = Fals
     array([[[ 0.5,  0. ],
             [-0.5,  0. ]]])
     """
-    return on_views(grids.grid, AFFINE, Choices(align_corners=align_corners, size=size, place=place), theta=theta)
+    return on_views(grids.grid, AFFINE, Choices(align_corners=align_corners, place=place, size=size), theta=theta)
 
 
 @dispatch
@@ -92,7 +92,7 @@ def affine_grid_vjp(
     array([[[ 0.,  0., 16.],
             [ 0.,  0., 16.]]])
     """
-    choices = Choices(align_corners=align_corners, deterministic=deterministic, place=place)
+    choices = Choices(align_corners=align_corners, place=place, deterministic=deterministic)
     return on_views(grids.grid_vjp, AFFINE, choices, cotangent=cotangent)
 
 
@@ -135,7 +135,7 @@ def affine_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    choices = Choices(align_corners=align_corners, size=size, place=place)
+    choices = Choices(align_corners=align_corners, place=place, size=size)
     return on_views(grids.grid_jvp, AFFINE, choices, theta=theta, d_theta=d_theta)
 
 
@@ -225,7 +225,7 @@ def affine_sample(
             [4., 3.]]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter, place=place
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, size=size, coords=coords
     )
     return sampled(SAMPLE, AFFINE, (image, theta), choices, antialias, out)
 
@@ -299,16 +299,7 @@ def affine_sample_vjp(
     array([[-5.,  0.]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        coords,
-        wrt=wrt,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, wrt, coords=coords
     )
     return sampled(VJP, AFFINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
@@ -371,7 +362,7 @@ def affine_sample_jvp(
     array([[ 1.5,  4.5, -6. ]])
     """
     choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, size=size, prefilter=prefilter, place=place
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, size=size, coords=coords
     )
     return sampled(JVP, AFFINE, (image, theta, d_image, d_theta), choices, antialias)
 
@@ -440,14 +431,6 @@ def affine_sample_double_vjp(
     array([[-1.5,  0. ,  0. ]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        coords,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, coords=coords
     )
     return sampled(DOUBLE_VJP, AFFINE, (dd_image, dd_theta, cotangent, image, theta), choices, antialias)

@@ -44,7 +44,7 @@ def flow_grid(flow: Array, *, units: Units = "pixel", align_corners: bool = Fals
     array([[-0.5],
            [ 1.5]])
     """
-    return on_views(grids.grid, FLOW, Choices(align_corners=align_corners, units=units, place=place), flow=flow)
+    return on_views(grids.grid, FLOW, Choices(align_corners=align_corners, place=place, units=units), flow=flow)
 
 
 @dispatch
@@ -89,7 +89,7 @@ def flow_grid_vjp(
            [0.5],
            [0.5]])
     """
-    choices = Choices(align_corners=align_corners, units=units, deterministic=deterministic, place=place)
+    choices = Choices(align_corners=align_corners, place=place, deterministic=deterministic, units=units)
     return on_views(grids.grid_vjp, FLOW, choices, cotangent=cotangent)
 
 
@@ -129,7 +129,7 @@ def flow_grid_jvp(
            [ 0.5]]), array([[1.],
            [1.]]))
     """
-    choices = Choices(align_corners=align_corners, units=units, place=place)
+    choices = Choices(align_corners=align_corners, place=place, units=units)
     return on_views(grids.grid_jvp, FLOW, choices, flow=flow, d_flow=d_flow)
 
 
@@ -205,9 +205,7 @@ def flow_sample(
     >>> stnkit.flow_sample(image, flow)
     array([[0.5, 1. , 1. ]])
     """
-    choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter, place=place
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, units=units)
     return sampled(SAMPLE, FLOW, (image, flow), choices, antialias, out)
 
 
@@ -284,16 +282,7 @@ def flow_sample_vjp(
            [3.]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        units=units,
-        wrt=wrt,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, wrt, units=units
     )
     return sampled(VJP, FLOW, (cotangent, image, flow), choices, antialias, accumulate_into)
 
@@ -350,9 +339,7 @@ def flow_sample_jvp(
     >>> stnkit.flow_sample_jvp(image, flow, None, np.ones((3, 1)))
     (array([[0.5, 1. , 1. ]]), array([[1., 3., 3.]]))
     """
-    choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, units=units, prefilter=prefilter, place=place
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, units=units)
     return sampled(JVP, FLOW, (image, flow, d_image, d_flow), choices, antialias)
 
 
@@ -420,14 +407,6 @@ def flow_sample_double_vjp(
     array([[-1., -1.,  2.]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        units=units,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, units=units
     )
     return sampled(DOUBLE_VJP, FLOW, (dd_image, dd_flow, cotangent, image, flow), choices, antialias)

@@ -122,9 +122,7 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel", mode="spline3", padding_mode="reflection").round(3)
     array([[[0.425, 3.5  ]]])
     """
-    choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter, place=place
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, coords=coords)
     return sampled(SAMPLE, GRID, (image, grid), choices, False, out)
 
 
@@ -198,16 +196,7 @@ def grid_sample_vjp(
     array([[[ 3. , -2.5]]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        coords,
-        wrt=wrt,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, wrt, coords=coords
     )
     return sampled(VJP, GRID, (cotangent, image, grid), choices, False, accumulate_into)
 
@@ -264,9 +253,7 @@ def grid_sample_jvp(
     >>> stnkit.grid_sample_jvp(image, grid, None, to_the_right, coords="pixel")
     (array([[[2.5]]]), array([[[3.]]]))
     """
-    choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter, place=place
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, coords=coords)
     return sampled(JVP, GRID, (image, grid, d_image, d_grid), choices)
 
 
@@ -331,14 +318,6 @@ def grid_sample_double_vjp(
     array([[[0., 3.]]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        coords,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, coords=coords
     )
     return sampled(DOUBLE_VJP, GRID, (dd_image, dd_grid, cotangent, image, grid), choices)

@@ -54,7 +54,7 @@ def projective_grid(
     array([[-2.        ],
            [ 0.66666667]])
     """
-    return on_views(grids.grid, PROJECTIVE, Choices(align_corners=align_corners, size=size, place=place), theta=theta)
+    return on_views(grids.grid, PROJECTIVE, Choices(align_corners=align_corners, place=place, size=size), theta=theta)
 
 
 @dispatch
@@ -100,7 +100,7 @@ def projective_grid_vjp(
     array([[ 0.,  2.],
            [-2.,  0.]])
     """
-    choices = Choices(align_corners=align_corners, deterministic=deterministic, place=place)
+    choices = Choices(align_corners=align_corners, place=place, deterministic=deterministic)
     return on_views(grids.grid_vjp, PROJECTIVE, choices, cotangent=cotangent, theta=theta)
 
 
@@ -143,7 +143,7 @@ def projective_grid_jvp(
            [ 1.]]), array([[-1.],
            [-1.]]))
     """
-    choices = Choices(align_corners=align_corners, size=size, place=place)
+    choices = Choices(align_corners=align_corners, place=place, size=size)
     return on_views(grids.grid_jvp, PROJECTIVE, choices, theta=theta, d_theta=d_theta)
 
 
@@ -226,9 +226,7 @@ def projective_sample(
     array([[[5., 4., 3.],
             [2., 1., 0.]]])
     """
-    choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter, place=place
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, size=size)
     return sampled(SAMPLE, PROJECTIVE, (image, theta), choices, antialias, out)
 
 
@@ -299,17 +297,7 @@ def projective_sample_vjp(
     array([[-5.,  0.],
            [ 3.,  5.]])
     """
-    choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        wrt=wrt,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, wrt)
     return sampled(VJP, PROJECTIVE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
 
@@ -369,7 +357,5 @@ def projective_sample_jvp(
     >>> d_out.round(6)
     array([[ 1.5,  4.5, -6. ]])
     """
-    choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, size=size, prefilter=prefilter, place=place
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, size=size)
     return sampled(JVP, PROJECTIVE, (image, theta, d_image, d_theta), choices, antialias)

@@ -69,16 +69,7 @@ def grid_splat(
     array([[ 0.5,  0.5, 10. ,  0. ]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        0.0,
-        align_corners,
-        data_format,
-        coords,
-        size=size,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, 0.0, align_corners, data_format, place, deterministic, size=size, coords=coords
     )
     return on_views(compose.splat_here, choices, values=values, grid=grid)
 
@@ -140,16 +131,7 @@ def grid_splat_vjp(
            [50.]]))
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        0.0,
-        align_corners,
-        data_format,
-        coords,
-        wrt=wrt,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, 0.0, align_corners, data_format, place, deterministic, wrt, coords=coords
     )
     return on_views(compose.splat_vjp_here, choices, cotangent=cotangent, values=values, grid=grid)
 
@@ -202,7 +184,13 @@ def grid_count(
     array([0.5, 0.5, 2. , 0. ])
     """
     choices = Choices(
-        mode, padding_mode, 0.0, align_corners, coords=coords, size=size, deterministic=deterministic, place=place
+        mode=mode,
+        padding_mode=padding_mode,
+        align_corners=align_corners,
+        place=place,
+        deterministic=deterministic,
+        size=size,
+        coords=coords,
     )
     return on_views(splatting.count, choices, grid=grid)
 
@@ -254,7 +242,5 @@ def grid_gradient(
     array([[[1.],
             [5.]]])
     """
-    choices = Choices(
-        mode, padding_mode, fill_value, align_corners, data_format, coords, prefilter=prefilter, place=place
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, coords=coords)
     return on_views(compose.gradient_here, choices, image=image, grid=grid)

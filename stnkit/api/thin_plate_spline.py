@@ -67,7 +67,7 @@ def thin_plate_spline_grid(
            [ 0.84375],
            [ 1.     ]])
     """
-    choices = Choices(align_corners=align_corners, size=size, control_points=control_points, place=place)
+    choices = Choices(align_corners=align_corners, place=place, control_points=control_points, size=size)
     return on_views(grids.grid, THIN_PLATE_SPLINE, choices, theta=theta)
 
 
@@ -119,7 +119,7 @@ def thin_plate_spline_grid_vjp(
            [2.]])
     """
     choices = Choices(
-        align_corners=align_corners, control_points=control_points, deterministic=deterministic, place=place
+        align_corners=align_corners, place=place, deterministic=deterministic, control_points=control_points
     )
     return on_views(grids.grid_vjp, THIN_PLATE_SPLINE, choices, cotangent=cotangent, theta=theta)
 
@@ -172,7 +172,7 @@ def thin_plate_spline_grid_jvp(
     array([[0.25],
            [0.75]])
     """
-    choices = Choices(align_corners=align_corners, size=size, control_points=control_points, place=place)
+    choices = Choices(align_corners=align_corners, place=place, control_points=control_points, size=size)
     return on_views(grids.grid_jvp, THIN_PLATE_SPLINE, choices, theta=theta, d_theta=d_theta)
 
 
@@ -259,14 +259,14 @@ def thin_plate_spline_sample(
     """
     choices = Choices(
         mode,
+        prefilter,
         padding_mode,
         fill_value,
         align_corners,
         data_format,
+        place,
         control_points=control_points,
         size=size,
-        prefilter=prefilter,
-        place=place,
     )
     return sampled(SAMPLE, THIN_PLATE_SPLINE, (image, theta), choices, antialias, out)
 
@@ -342,16 +342,7 @@ def thin_plate_spline_sample_vjp(
            [-2.5]])
     """
     choices = Choices(
-        mode,
-        padding_mode,
-        fill_value,
-        align_corners,
-        data_format,
-        control_points=control_points,
-        wrt=wrt,
-        deterministic=deterministic,
-        prefilter=prefilter,
-        place=place,
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, place, deterministic, wrt, control_points
     )
     return sampled(VJP, THIN_PLATE_SPLINE, (cotangent, image, theta), choices, antialias, accumulate_into)
 
@@ -417,13 +408,13 @@ def thin_plate_spline_sample_jvp(
     """
     choices = Choices(
         mode,
+        prefilter,
         padding_mode,
         fill_value,
         align_corners,
         data_format,
+        place,
         control_points=control_points,
         size=size,
-        prefilter=prefilter,
-        place=place,
     )
     return sampled(JVP, THIN_PLATE_SPLINE, (image, theta, d_image, d_theta), choices, antialias)

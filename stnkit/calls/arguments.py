@@ -26,18 +26,21 @@ BOUNDARY_MODES = {
 
 
 class Choices(NamedTuple):
-    """The options of a call. A function has those that its signature names; the others are as they are here."""
+    """The options of a call. A function has those that its signature names; the others are as they are here.
+
+    Those that most functions have come first, so that they pass them by place.
+    """
 
     mode: str = "bilinear"
+    prefilter: bool = True  # whether the image of a spline is filtered, or has the coefficients
     padding_mode: PaddingMode = "zeros"
     fill_value: FillValue = 0.0
     align_corners: bool = False
     data_format: DataFormat = "channels_first"
+    place: Place | None = None  # where output and image lie in the whole of each, if they are tiles
+    deterministic: bool = False
+    wrt: Wrt = ()
+    control_points: Array | None = None
+    size: Sequence[int] | None = None  # of the output; None where its cotangent, its source or the image has it
     coords: Units = "normalized"
     units: Units = "normalized"
-    size: Sequence[int] | None = None  # of the output; None where its cotangent, its source or the image has it
-    control_points: Array | None = None
-    wrt: Wrt = ()
-    deterministic: bool = False
-    place: Place | None = None  # where output and image lie in the whole of each, if they are tiles
-    prefilter: bool = True  # whether the image of a spline is filtered, or has the coefficients
