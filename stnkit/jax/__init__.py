@@ -10,30 +10,22 @@ from stnkit.jax._compat import OLDEST as OLDEST  # first: what follows needs a J
 from functools import partial
 
 import stnkit
-from stnkit.calls.derivatives import DOUBLE_VJP, JVP, SAMPLE, VJP
+from stnkit._dispatch import PUBLIC
+from stnkit.calls.derivatives import SAMPLERS
 from stnkit.jax import grids, prefilter, samplers
 from stnkit.jax import registration as registration  # which registers the operations
 from stnkit.jax.call import signed
 from stnkit.jax.ffi import export as export  # which answers for exported programs
 from stnkit.jax.maps import JAX
 from stnkit.jax.prefiltered import prefiltering, sampler
-from stnkit.spec import AFFINE, FLOW, GRID, PROJECTIVE, THIN_PLATE_SPLINE
-from stnkit.transforms import differentiable_grids
+from stnkit.spec import AFFINE, FLOW
+from stnkit.transforms.differentiable_grids import FORMULAS
 
-grid_sample = sampler(stnkit.grid_sample, SAMPLE, GRID)
-grid_sample_vjp = sampler(stnkit.grid_sample_vjp, VJP, GRID)
-grid_sample_jvp = sampler(stnkit.grid_sample_jvp, JVP, GRID)
-grid_sample_double_vjp = sampler(stnkit.grid_sample_double_vjp, DOUBLE_VJP, GRID)
-
-affine_sample = sampler(stnkit.affine_sample, SAMPLE, AFFINE)
-affine_sample_vjp = sampler(stnkit.affine_sample_vjp, VJP, AFFINE)
-affine_sample_jvp = sampler(stnkit.affine_sample_jvp, JVP, AFFINE)
-affine_sample_double_vjp = sampler(stnkit.affine_sample_double_vjp, DOUBLE_VJP, AFFINE)
-
-flow_sample = sampler(stnkit.flow_sample, SAMPLE, FLOW)
-flow_sample_vjp = sampler(stnkit.flow_sample_vjp, VJP, FLOW)
-flow_sample_jvp = sampler(stnkit.flow_sample_jvp, JVP, FLOW)
-flow_sample_double_vjp = sampler(stnkit.flow_sample_double_vjp, DOUBLE_VJP, FLOW)
+for _name, _public in PUBLIC.items():
+    if _name in SAMPLERS:
+        globals()[_name] = sampler(_public)
+    elif _name in FORMULAS:
+        globals()[_name] = signed(_public, partial(FORMULAS[_name], JAX))
 
 affine_grid = signed(stnkit.affine_grid, partial(grids.grid, AFFINE))
 affine_grid_vjp = signed(stnkit.affine_grid_vjp, grids.affine_grid_vjp)
@@ -41,30 +33,9 @@ affine_grid_jvp = signed(stnkit.affine_grid_jvp, partial(grids.grid_jvp, AFFINE)
 flow_grid = signed(stnkit.flow_grid, partial(grids.grid, FLOW))
 flow_grid_vjp = signed(stnkit.flow_grid_vjp, grids.flow_grid_vjp)
 flow_grid_jvp = signed(stnkit.flow_grid_jvp, partial(grids.grid_jvp, FLOW))
-
-projective_grid = signed(stnkit.projective_grid, partial(differentiable_grids.grid, JAX, PROJECTIVE))
-projective_grid_vjp = signed(stnkit.projective_grid_vjp, partial(differentiable_grids.grid_vjp, JAX, PROJECTIVE))
-projective_grid_jvp = signed(stnkit.projective_grid_jvp, partial(differentiable_grids.grid_jvp, JAX, PROJECTIVE))
-projective_sample = sampler(stnkit.projective_sample, SAMPLE, PROJECTIVE)
-projective_sample_vjp = sampler(stnkit.projective_sample_vjp, VJP, PROJECTIVE)
-projective_sample_jvp = sampler(stnkit.projective_sample_jvp, JVP, PROJECTIVE)
-thin_plate_spline_grid = signed(
-    stnkit.thin_plate_spline_grid, partial(differentiable_grids.grid, JAX, THIN_PLATE_SPLINE)
-)
-thin_plate_spline_grid_vjp = signed(
-    stnkit.thin_plate_spline_grid_vjp, partial(differentiable_grids.grid_vjp, JAX, THIN_PLATE_SPLINE)
-)
-thin_plate_spline_grid_jvp = signed(
-    stnkit.thin_plate_spline_grid_jvp, partial(differentiable_grids.grid_jvp, JAX, THIN_PLATE_SPLINE)
-)
-thin_plate_spline_sample = sampler(stnkit.thin_plate_spline_sample, SAMPLE, THIN_PLATE_SPLINE)
-thin_plate_spline_sample_vjp = sampler(stnkit.thin_plate_spline_sample_vjp, VJP, THIN_PLATE_SPLINE)
-thin_plate_spline_sample_jvp = sampler(stnkit.thin_plate_spline_sample_jvp, JVP, THIN_PLATE_SPLINE)
-
-spline_filter = signed(stnkit.spline_filter, prefilter.spline_filter)
-spline_filter_vjp = signed(stnkit.spline_filter_vjp, prefilter.spline_filter_vjp)
-
 grid_splat = prefiltering(stnkit.grid_splat, grids.grid_splat)
 grid_splat_vjp = prefiltering(stnkit.grid_splat_vjp, grids.grid_splat_vjp)
 grid_count = signed(stnkit.grid_count, grids.grid_count)
 grid_gradient = prefiltering(stnkit.grid_gradient, samplers.gradient)
+spline_filter = signed(stnkit.spline_filter, prefilter.spline_filter)
+spline_filter_vjp = signed(stnkit.spline_filter_vjp, prefilter.spline_filter_vjp)

@@ -10,27 +10,17 @@ import numpy as np
 
 from stnkit.antialias.compose import antialiased
 from stnkit.antialias.supersampling import Tools
-from stnkit.calls.derivatives import JVP, SAMPLE, VJP, Derivative, array_names
+from stnkit.calls.derivatives import SAMPLE, SAMPLERS, array_names
 from stnkit.jax.maps import JAX, constant
 from stnkit.jax.samplers import FUNCTIONS
-from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
-from stnkit.transforms import differentiable_grids
-
-FORMULAS: dict[Derivative[Any], Callable[..., Any]] = {
-    SAMPLE: differentiable_grids.sample,
-    VJP: differentiable_grids.sample_vjp,
-    JVP: differentiable_grids.sample_jvp,
-}
+from stnkit.transforms.differentiable_grids import FORMULAS
 
 
-def antialiasing(public: Callable[..., Any], derivative: Derivative[Any], kind: int) -> Callable[..., Any]:
+def antialiasing(public: Callable[..., Any]) -> Callable[..., Any]:
     """Return the rule of a sampler, or of a derivative of one; with antialiasing, if its public function has it."""
-    formula = kind in (PROJECTIVE, THIN_PLATE_SPLINE)
-    rule = (
-        functools.partial(FORMULAS[derivative], JAX, kind)
-        if formula
-        else functools.partial(FUNCTIONS[derivative], kind)
-    )
+    derivative, kind = SAMPLERS[public.__name__]
+    formula = FORMULAS.get(public.__name__)
+    rule = functools.partial(FUNCTIONS[derivative], kind) if formula is None else functools.partial(formula, JAX)
     names = array_names(derivative, kind)
 
     def either(*, antialias: Any = False, **arguments: Any) -> Any:

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from stnkit import validation
-from stnkit.calls.derivatives import Derivative
 from stnkit.calls.signatures import array_names
 from stnkit.jax import prefilter
 from stnkit.jax.antialias import TOOLS, antialiasing
@@ -17,9 +16,9 @@ from stnkit.prefilter.coefficients import Framework
 from stnkit.prefilter.compose import PREFILTERED
 
 
-def sampler(public: Callable[..., Any], derivative: Derivative[Any], kind: int) -> Callable[..., Any]:
+def sampler(public: Callable[..., Any]) -> Callable[..., Any]:
     """Return a sampler, or a derivative of one."""
-    return prefiltering(public, antialiasing(public, derivative, kind))
+    return prefiltering(public, antialiasing(public))
 
 
 def prefiltering(public: Callable[..., Any], rule: Callable[..., Any]) -> Callable[..., Any]:

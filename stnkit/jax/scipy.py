@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.ndimage
 
+import stnkit
 from stnkit.calls.arguments import BOUNDARY_MODES
 from stnkit.dtypes import is_float
-from stnkit.jax import grid_sample
 
 __all__ = ["map_coordinates"]
 
@@ -69,7 +69,7 @@ def map_coordinates(
         axes = [jax.lax.round(axis, jax.lax.RoundingMethod.AWAY_FROM_ZERO) for axis in axes]
     grid = jnp.stack(jnp.broadcast_arrays(*reversed(axes)), axis=-1)
     padding, align = BOUNDARY_MODES[mode]
-    out = grid_sample(
+    out = stnkit.grid_sample(
         image[None],
         grid.reshape(*(1,) * (image.ndim - 1), -1, image.ndim),
         mode=("nearest", "bilinear")[order],

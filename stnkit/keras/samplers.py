@@ -1,6 +1,6 @@
 """Samplers as layers of two inputs: images, and where to read them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -19,12 +19,13 @@ class _Sampler(Sampling):
     """A layer that calls one of the samplers."""
 
     kind: int
+    _function: Callable[..., Tensor]
     named: tuple[str, ...] = ()  # options of its own, which are attributes
 
     def call(self, image: Tensor, source: Tensor) -> Tensor:
         """Read images."""
         image, source = self._image(image), self._source(source)
-        return self._function()(image, source, **self._options(), data_format=self.data_format, **self._own(source))
+        return self._function(image, source, **self._options(), data_format=self.data_format, **self._own(source))
 
     def compute_output_spec(self, image: Any, source: Any) -> Any:
         """Return the symbolic tensor of what is read."""
@@ -38,10 +39,6 @@ class _Sampler(Sampling):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make a layer like this one."""
         return {**super().get_config(), **{name: getattr(self, name) for name in self.named}}
-
-    def _function(self) -> Any:
-        """Return the function that reads the image; each layer has its own."""
-        raise NotImplementedError
 
     def _own(self, source: Any) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.named}
@@ -79,13 +76,11 @@ class GridSample(_Sampler):
     """
 
     kind, named = GRID, ("coords",)
+    _function = staticmethod(stnkit.grid_sample)
 
     def __init__(self, *, coords: str = "normalized", **options: Any) -> None:
         super().__init__(**options)
         self.coords = coords
-
-    def _function(self) -> Any:
-        return stnkit.grid_sample
 
 
 @registered
@@ -119,14 +114,12 @@ class FlowSample(_Sampler):
     """
 
     kind, named = FLOW, ("units", "antialias")
+    _function = staticmethod(stnkit.flow_sample)
 
     def __init__(self, *, units: str = "pixel", antialias: bool | int = False, **options: Any) -> None:
         super().__init__(**options)
         self.units = units
         self.antialias = antialias
-
-    def _function(self) -> Any:
-        return stnkit.flow_sample
 
 
 @registered
@@ -162,6 +155,7 @@ class AffineSample(_Sampler):
     """
 
     kind, named = AFFINE, ("size", "coords", "antialias")
+    _function = staticmethod(stnkit.affine_sample)
 
     def __init__(
         self,
@@ -175,9 +169,6 @@ class AffineSample(_Sampler):
         self.size = None if size is None else tuple(size)
         self.coords = coords
         self.antialias = antialias
-
-    def _function(self) -> Any:
-        return stnkit.affine_sample
 
 
 @registered
@@ -210,14 +201,12 @@ class ProjectiveSample(_Sampler):
     """
 
     kind, named = PROJECTIVE, ("size", "antialias")
+    _function = staticmethod(stnkit.projective_sample)
 
     def __init__(self, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any) -> None:
         super().__init__(**options)
         self.size = None if size is None else tuple(size)
         self.antialias = antialias
-
-    def _function(self) -> Any:
-        return stnkit.projective_sample
 
 
 @registered
@@ -253,6 +242,7 @@ class ThinPlateSplineSample(_Sampler):
     """
 
     kind, named = THIN_PLATE_SPLINE, ("size", "control_points", "antialias")
+    _function = staticmethod(stnkit.thin_plate_spline_sample)
 
     def __init__(
         self,
@@ -266,9 +256,6 @@ class ThinPlateSplineSample(_Sampler):
         self.size = None if size is None else tuple(size)
         self.control_points = listed(control_points)
         self.antialias = antialias
-
-    def _function(self) -> Any:
-        return stnkit.thin_plate_spline_sample
 
     def _own(self, source: Any) -> dict[str, Any]:
         given = self.control_points

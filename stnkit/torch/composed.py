@@ -121,14 +121,9 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
     return call
 
 
-# The operation that takes and gives arrays as a formula does.
-_LIKE: dict[Callable[..., Any], str] = {
-    differentiable_grids.sample: "affine_sample",
-    differentiable_grids.sample_vjp: "affine_sample_vjp",
-    differentiable_grids.sample_jvp: "affine_sample_jvp",
-}
-
-
-def made_of(formula: Callable[..., Any], public: Callable[..., Any], kind: int) -> Callable[..., Any]:
-    """Return a public function of projective maps or thin plate splines."""
-    return composed(public, functools.partial(formula, TORCH, kind), _LIKE.get(formula, ""))
+def made_of(public: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a public function of projective maps or thin plate splines; that of affine maps has such arrays too."""
+    name = public.__name__
+    _, end, rest = name.partition("_sample")
+    formula = functools.partial(differentiable_grids.FORMULAS[name], TORCH)
+    return composed(public, formula, f"affine{end}{rest}" if end else "")

@@ -11,29 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from stnkit import (
-    affine_grid,
-    affine_grid_vjp,
-    affine_sample,
-    affine_sample_double_vjp,
-    affine_sample_jvp,
-    affine_sample_vjp,
-    flow_grid,
-    flow_grid_vjp,
-    flow_sample,
-    flow_sample_double_vjp,
-    flow_sample_jvp,
-    flow_sample_vjp,
-    grid_sample,
-    grid_sample_double_vjp,
-    grid_sample_jvp,
-    grid_sample_vjp,
-    grid_splat,
-    grid_splat_vjp,
-    validation,
-)
+import stnkit
+from stnkit import validation
 from stnkit.backends import backend
+from stnkit.calls.derivatives import NAMES, SAMPLERS, Derivative, array_names, optional
 from stnkit.calls.splatting import splat_double_jvp
+from stnkit.spec import AFFINE, FLOW, GRID
 
 NAMESPACE = "stnkit"
 
@@ -86,13 +69,12 @@ def _operation(
     *,
     shapes: tuple[str, ...] | None = None,
     optional: tuple[str, ...] = (),
-    sized: bool = False,
-    chosen: bool = False,
     name: str = "",
 ) -> Operation:
     plain = inspect.unwrap(public)
-    name = name or plain.__name__
-    options = {option: p.default for option, p in inspect.signature(plain).parameters.items() if option in _TYPES}
+    name, parameters = name or plain.__name__, inspect.signature(plain).parameters
+    options = {option: p.default for option, p in parameters.items() if option in _TYPES}
+    sized, chosen = "size" in parameters, "wrt" in parameters
     takes = [f"Tensor{'?' if array in optional else ''} {array}" for array in arrays]
     takes += ["SymInt[] size"] * sized + ["bool[2] wrt"] * chosen + ["*"]
     takes += [_TYPES[option] + " " + option + _default(_TYPES[option], given) for option, given in options.items()]
@@ -114,7 +96,7 @@ def _operation(
         where=max(n for n, shape in enumerate(shapes) if shape == source and arrays[n] not in optional),
         picture=arrays.index(pictures[0]) if pictures else None,
         rounds=arrays[0] == "image" and len(results) == 1,
-        summing="deterministic" in inspect.signature(plain).parameters,
+        summing="deterministic" in parameters,
         options=options,
         schema=schema,
     )
@@ -125,19 +107,14 @@ def _default(kind: str, value: Any) -> str:
     return {"str": f'="{value}"', "str[]": "", "float[]": f"=[{value}]", "bool": f"={value}"}[kind]
 
 
-def _sampler(source: str, *faces: Callable[..., Any], sized: bool = False) -> list[Operation]:
-    """Return a sampler and its derivatives, in the order of their public functions."""
-    pair = ("image", source)
-    dots, twice = ("d_image", f"d_{source}"), ("dd_image", f"dd_{source}")
-    backward = ("cotangent", *pair)
-    sample, vjp, jvp, double_vjp = faces
-    return [
-        _operation(sample, source, pair, ("out",), sized=sized),
-        _operation(vjp, source, backward, pair, shapes=("out", *pair), chosen=True),
-        _operation(jvp, source, (*pair, *dots), ("out", "out"), shapes=pair + pair, optional=dots, sized=sized),
-        _operation(double_vjp, source, (*twice, *backward), ("out", *pair), shapes=(*pair, "out", *pair),
-                   optional=twice),
-    ]  # fmt: skip
+def _sampler(public: Callable[..., Any], derivative: Derivative[Any], kind: int) -> Operation:
+    """Return a sampler, or a derivative of one: a tangent has the shape of what it belongs to."""
+    source = NAMES[kind]
+    shape_of = {"source": source, "dot": source, "out_dot": "out"}
+    takes, gives = (tuple(shape_of.get(role, role) for role in roles) for roles in (derivative.takes, derivative.gives))
+    arrays = array_names(derivative, kind)
+    dots = tuple(name for name in optional(derivative, kind) if name in arrays)
+    return _operation(public, source, arrays, gives, shapes=takes, optional=dots)
 
 
 def grid_splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Sequence[int], **options: Any) -> Any:
@@ -145,36 +122,34 @@ def grid_splat_jvp(values: Any, grid: Any, d_values: Any, d_grid: Any, size: Seq
 
     So its tangent along a grid's is what the second order of sampling gives an image, of which nothing is read.
     """
-    out = grid_splat(values, grid, size, **options)
-    terms = [] if d_values is None else [grid_splat(d_values, grid, size, **options)]
+    out = stnkit.grid_splat(values, grid, size, **options)
+    terms = [] if d_values is None else [stnkit.grid_splat(d_values, grid, size, **options)]
     if d_grid is not None:
         shared = out.shape[: -1 - grid.shape[-1]]
         cotangent = np.broadcast_to(values, (*shared, *values.shape[-1 - grid.shape[-1] :]))
-        terms.append(grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
+        terms.append(stnkit.grid_sample_double_vjp(None, d_grid, cotangent, out, grid, **options)[1])
     return out, backend(out).added(out, terms)
 
 
 for _function in (grid_splat_jvp, splat_double_jvp):
-    vars(_function)["__signature__"] = inspect.signature(grid_splat)
+    vars(_function)["__signature__"] = inspect.signature(stnkit.grid_splat)
 
 
 OPERATIONS = {
     operation.name: operation
     for operation in [
-        *_sampler("grid", grid_sample, grid_sample_vjp, grid_sample_jvp, grid_sample_double_vjp),
-        *_sampler("theta", affine_sample, affine_sample_vjp, affine_sample_jvp, affine_sample_double_vjp, sized=True),
-        *_sampler("flow", flow_sample, flow_sample_vjp, flow_sample_jvp, flow_sample_double_vjp),
-        _operation(affine_grid, "theta", ("theta",), ("grid",), sized=True),
-        _operation(affine_grid_vjp, "grid", ("cotangent",), ("theta",), shapes=("grid",)),
-        _operation(flow_grid, "flow", ("flow",), ("grid",)),
-        _operation(flow_grid_vjp, "grid", ("cotangent",), ("flow",), shapes=("grid",)),
-        _operation(grid_splat, "grid", ("values", "grid"), ("image",), shapes=("out", "grid"), sized=True),
-        _operation(grid_splat_vjp, "grid", ("cotangent", "values", "grid"), ("out", "grid"),
-                   shapes=("image", "out", "grid"), chosen=True),
+        *(_sampler(getattr(stnkit, n), *row) for n, row in SAMPLERS.items() if row[1] in (GRID, AFFINE, FLOW)),
+        _operation(stnkit.affine_grid, "theta", ("theta",), ("grid",)),
+        _operation(stnkit.affine_grid_vjp, "grid", ("cotangent",), ("theta",), shapes=("grid",)),
+        _operation(stnkit.flow_grid, "flow", ("flow",), ("grid",)),
+        _operation(stnkit.flow_grid_vjp, "grid", ("cotangent",), ("flow",), shapes=("grid",)),
+        _operation(stnkit.grid_splat, "grid", ("values", "grid"), ("image",), shapes=("out", "grid")),
+        _operation(stnkit.grid_splat_vjp, "grid", ("cotangent", "values", "grid"), ("out", "grid"),
+                   shapes=("image", "out", "grid")),
         _operation(grid_splat_jvp, "grid", ("values", "grid", "d_values", "d_grid"), ("image", "image"),
-                   shapes=("out", "grid") * 2, optional=("d_values", "d_grid"), sized=True),
+                   shapes=("out", "grid") * 2, optional=("d_values", "d_grid")),
         _operation(splat_double_jvp, "grid", ("values", "grid", "d_grid", "dd_grid"), ("image",),
-                   shapes=("out", "grid", "grid", "grid"), sized=True, name="grid_splat_double_jvp"),
+                   shapes=("out", "grid", "grid", "grid"), name="grid_splat_double_jvp"),
     ]
 }  # fmt: skip
 

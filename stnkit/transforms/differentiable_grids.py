@@ -16,7 +16,7 @@ import numpy as np
 
 from stnkit import validation
 from stnkit.dtypes import dtype_name
-from stnkit.spec import PROJECTIVE
+from stnkit.spec import PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.transforms.namespaces import FLOATS, converted, widened
 
 Array = Any
@@ -146,6 +146,20 @@ def sample_jvp(
         alike("d_theta", d_theta, "`theta`", theta.shape, theta.dtype)
         grid_dot = maps.push(wide, _wide(framework, d_theta, image), size)
     return framework.sample_jvp(image, maps.grid(wide, size), d_image, grid_dot, **_others(options))
+
+
+FORMULAS = {  # by the names of public functions; they take a framework, and arguments by name
+    f"{maps}_{name}": functools.partial(formula, kind=kind)
+    for maps, kind in (("projective", PROJECTIVE), ("thin_plate_spline", THIN_PLATE_SPLINE))
+    for name, formula in (
+        ("grid", grid),
+        ("grid_vjp", grid_vjp),
+        ("grid_jvp", grid_jvp),
+        ("sample", sample),
+        ("sample_vjp", sample_vjp),
+        ("sample_jvp", sample_jvp),
+    )
+}
 
 
 def alike(name: str, array: Array, other: str, shape: Size, dtype: Any) -> None:
