@@ -1,6 +1,5 @@
 """How a checked call is cut into chunks, so that none of them reads too much."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import prod
@@ -27,7 +26,6 @@ class Asked(NamedTuple):
 
     function: str
     kind: int
-    size: Sequence[int] | None = None
     chunks: Any = "auto"
     threads: int = 1
     max_displacement: Any = None

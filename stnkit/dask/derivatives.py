@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 
 from stnkit import validation
-from stnkit.calls.arguments import DataFormat, FillValue, PaddingMode, Units, Wrt
+from stnkit.calls.arguments import Choices, DataFormat, FillValue, PaddingMode, Units, Wrt
 from stnkit.calls.derivatives import NAMES
 from stnkit.dask import graphs, layers
 from stnkit.dask.axes import Chunks, whole
@@ -21,14 +21,14 @@ Array = Any
 
 
 def pulled(
-    asked: Asked, cotangent: Array, image: Array, source: Array, wrt: Wrt, **options: Any
+    asked: Asked, cotangent: Array, image: Array, source: Array, choices: Choices, antialias: bool | int = False
 ) -> tuple[Array | None, Array | None]:
     """Return the Dask arrays of the cotangents that are asked for."""
     name = NAMES[asked.kind]
-    wanted = validation.names("wrt", wrt, ("image", name))
-    options["wrt"] = tuple(word for word, is_wanted in zip(("image", name), wanted, strict=True) if is_wanted)
-    validation.flag("deterministic", options.pop("deterministic"))
-    call = entered(asked, image, source, options, cotangent)
+    wanted = validation.names("wrt", choices.wrt, ("image", name))
+    wrt = tuple(word for word, is_wanted in zip(("image", name), wanted, strict=True) if is_wanted)
+    validation.flag("deterministic", choices.deterministic)
+    call = entered(asked, image, source, choices._replace(wrt=wrt), antialias, cotangent)
     job, form = call.job, call.form
     if wanted[0]:
         validation.differentiable("image", form.image_dtype)
@@ -120,22 +120,10 @@ def affine_sample_vjp(
     >>> d_theta.compute().round(6)
     array([[-5.,  0.]])
     """
-    return pulled(
-        Asked("affine_sample_vjp", AFFINE, threads=threads),
-        cotangent,
-        image,
-        theta,
-        wrt,
-        mode=mode,
-        prefilter=prefilter,
-        padding_mode=padding_mode,
-        fill_value=fill_value,
-        align_corners=align_corners,
-        coords=coords,
-        data_format=data_format,
-        antialias=antialias,
-        deterministic=deterministic,
+    choices = Choices(
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, None, deterministic, wrt, coords=coords
     )
+    return pulled(Asked("affine_sample_vjp", AFFINE, threads=threads), cotangent, image, theta, choices, antialias)
 
 
 def flow_sample_vjp(
@@ -193,18 +181,8 @@ def flow_sample_vjp(
     >>> d_image.compute()
     array([[0.5, 2.5, 0. ]])
     """
-    return pulled(
-        Asked("flow_sample_vjp", FLOW, None, "auto", threads, max_displacement, bounds),
-        cotangent,
-        image,
-        flow,
-        wrt,
-        mode=mode,
-        prefilter=prefilter,
-        padding_mode=padding_mode,
-        fill_value=fill_value,
-        align_corners=align_corners,
-        units=units,
-        data_format=data_format,
-        deterministic=deterministic,
+    asked = Asked("flow_sample_vjp", FLOW, "auto", threads, max_displacement, bounds)
+    choices = Choices(
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, None, deterministic, wrt, units=units
     )
+    return pulled(asked, cotangent, image, flow, choices)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stnkit.calls.arguments import DataFormat, FillValue, PaddingMode, Units
+from stnkit.calls.arguments import Choices, DataFormat, FillValue, PaddingMode, Units
 from stnkit.dask.call import Array, sampled
 from stnkit.dask.cutting import Asked
 from stnkit.dask.extremes import Extremes
@@ -69,18 +69,8 @@ def flow_sample(
     >>> stnkit.flow_sample(image, flow, max_displacement=1).compute()
     array([[0.5, 1. , 1. ]])
     """
-    return sampled(
-        Asked("flow_sample", FLOW, None, chunks, threads, max_displacement, bounds),
-        image,
-        flow,
-        mode=mode,
-        prefilter=prefilter,
-        padding_mode=padding_mode,
-        fill_value=fill_value,
-        align_corners=align_corners,
-        units=units,
-        data_format=data_format,
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, units=units)
+    return sampled(Asked("flow_sample", FLOW, chunks, threads, max_displacement, bounds), image, flow, choices)
 
 
 def grid_sample(
@@ -135,15 +125,5 @@ def grid_sample(
     >>> stnkit.grid_sample(image, grid, coords="pixel").compute()
     array([[0.5, 4. ]])
     """
-    return sampled(
-        Asked("grid_sample", GRID, None, chunks, threads, None, bounds),
-        image,
-        grid,
-        mode=mode,
-        prefilter=prefilter,
-        padding_mode=padding_mode,
-        fill_value=fill_value,
-        align_corners=align_corners,
-        coords=coords,
-        data_format=data_format,
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, coords=coords)
+    return sampled(Asked("grid_sample", GRID, chunks, threads, bounds=bounds), image, grid, choices)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stnkit.calls.arguments import DataFormat, FillValue, PaddingMode, Units
+from stnkit.calls.arguments import Choices, DataFormat, FillValue, PaddingMode, Units
 from stnkit.dask.call import Array, sampled
 from stnkit.dask.cutting import Asked
 from stnkit.spec import AFFINE, PROJECTIVE, THIN_PLATE_SPLINE
@@ -73,19 +73,8 @@ def affine_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    return sampled(
-        Asked("affine_sample", AFFINE, size, chunks, threads),
-        image,
-        theta,
-        mode=mode,
-        prefilter=prefilter,
-        padding_mode=padding_mode,
-        fill_value=fill_value,
-        align_corners=align_corners,
-        coords=coords,
-        data_format=data_format,
-        antialias=antialias,
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, size=size, coords=coords)
+    return sampled(Asked("affine_sample", AFFINE, chunks, threads), image, theta, choices, antialias)
 
 
 def projective_sample(
@@ -138,18 +127,8 @@ def projective_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    return sampled(
-        Asked("projective_sample", PROJECTIVE, size, chunks, threads),
-        image,
-        theta,
-        mode=mode,
-        prefilter=prefilter,
-        padding_mode=padding_mode,
-        fill_value=fill_value,
-        align_corners=align_corners,
-        data_format=data_format,
-        antialias=antialias,
-    )
+    choices = Choices(mode, prefilter, padding_mode, fill_value, align_corners, data_format, size=size)
+    return sampled(Asked("projective_sample", PROJECTIVE, chunks, threads), image, theta, choices, antialias)
 
 
 def thin_plate_spline_sample(
@@ -206,16 +185,8 @@ def thin_plate_spline_sample(
     array([[[2., 1., 0.],
             [5., 4., 3.]]])
     """
-    return sampled(
-        Asked("thin_plate_spline_sample", THIN_PLATE_SPLINE, size, chunks, threads),
-        image,
-        theta,
-        control_points=control_points,
-        mode=mode,
-        prefilter=prefilter,
-        padding_mode=padding_mode,
-        fill_value=fill_value,
-        align_corners=align_corners,
-        data_format=data_format,
-        antialias=antialias,
+    asked = Asked("thin_plate_spline_sample", THIN_PLATE_SPLINE, chunks, threads)
+    choices = Choices(
+        mode, prefilter, padding_mode, fill_value, align_corners, data_format, control_points=control_points, size=size
     )
+    return sampled(asked, image, theta, choices, antialias)
