@@ -1,7 +1,6 @@
 """A spatial transformer for the networks of any JAX library, as a function of parameters and as a layer."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,21 +68,6 @@ def spatial_transform(
     return how.sample(image, how.theta(jnp.asarray(parameters), jnp), size, **options)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["localise"],
-    meta_fields=[
-        "transform",
-        "size",
-        "mode",
-        "padding_mode",
-        "align_corners",
-        "data_format",
-        "control_points",
-        "antialias",
-        "prefilter",
-    ],
-)
 @dataclasses.dataclass(frozen=True)
 class SpatialTransformer:
     """Read a feature map where a network says: `spatial_transform(image, localise(image), ...)`.
@@ -133,16 +117,11 @@ class SpatialTransformer:
 
     def __call__(self, image: Array) -> Array:
         """Transform images of shape (N, C, *S) or (N, *S, C), or one without N."""
-        return spatial_transform(
-            image,
-            self.localise(image),
-            self.transform,
-            self.size,
-            mode=self.mode,
-            padding_mode=self.padding_mode,
-            align_corners=self.align_corners,
-            data_format=self.data_format,
-            control_points=None if self.control_points is None else np.array(self.control_points),
-            antialias=self.antialias,
-            prefilter=self.prefilter,
-        )
+        options = {name: getattr(self, name) for name in OPTIONS}
+        if self.control_points is not None:
+            options["control_points"] = np.array(self.control_points)
+        return spatial_transform(image, self.localise(image), **options)
+
+
+OPTIONS = [field.name for field in dataclasses.fields(SpatialTransformer) if field.name != "localise"]
+jax.tree_util.register_dataclass(SpatialTransformer, data_fields=["localise"], meta_fields=OPTIONS)

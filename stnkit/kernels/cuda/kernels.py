@@ -77,8 +77,18 @@ def sample_jvp(spec: Spec) -> Any:
 
 @functools.cache
 def scatter(spec: Spec) -> Any:
+    return scattering(spec, sums(spec))
+
+
+@functools.cache
+def scatter_binned(spec: Spec) -> Any:
+    """Be `scatter` into bins, which give the same sums in any order."""
+    return scattering(spec, np.int64(0))
+
+
+def scattering(spec: Spec, bar_like: Any) -> Any:
+    """Build `thread.scatter`, to memory of the type of a zero."""
     _, dot_like, source_like, like, index_like = example_values(spec)
-    bar_like = sums(spec)
 
     def body(
         i, image_bar_at, out_bar_at, source_at, source_dot_at, batch, channels, group, groups, size, extent,
@@ -86,25 +96,6 @@ def scatter(spec: Spec) -> Any:
     ):  # fmt: skip
         thread.scatter(
             i, View(pointer(image_bar_at, bar_like), image), View(pointer(out_bar_at, dot_like), out_bar),
-            View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
-            channels, group, groups, size, extent, order, like, index_like, spec,
-        )  # fmt: skip
-
-    return body
-
-
-@functools.cache
-def scatter_binned(spec: Spec) -> Any:
-    """Be `scatter` into bins, which give the same sums in any order."""
-    _, dot_like, source_like, like, index_like = example_values(spec)
-    word = np.int64(0)
-
-    def body(
-        i, bins_at, out_bar_at, source_at, source_dot_at, batch, channels, group, groups, size, extent,
-        out_bar, image, source, order,
-    ):  # fmt: skip
-        thread.scatter(
-            i, View(pointer(bins_at, word), image), View(pointer(out_bar_at, dot_like), out_bar),
             View(pointer(source_at, source_like), source), View(pointer(source_dot_at, source_like), source),
             channels, group, groups, size, extent, order, like, index_like, spec,
         )  # fmt: skip
