@@ -64,6 +64,28 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["align", "--count", "0"], "--count must be from 1 to 1000; got 0"),
+        (["align", "--count", "1001"], "--count must be from 1 to 1000; got 1001"),
+        (["align", "--steps", "0"], "--steps must be at least 1; got 0"),
+        (["align", "--seed", "-1"], "--seed must be at least 0; got -1"),
+        (["align", "--seed", "x"], "--seed"),
+        (["align", "--out", "sheet.jpg"], "sheet.jpg: the contact sheet is a .png file"),
+        (["align", "--out", "none/sheet.png"], "none/sheet.png: cannot be written (No such file or directory)"),
+        (["--epochs", "0"], "--epochs must be at least 1; got 0"),
+        (["--seed", "-1"], "--seed must be at least 0; got -1"),
+        (["--out", "picture.jpg"], "picture.jpg: the picture is a .png file"),
+        (["--out", "none/picture.png"], "none/picture.png: cannot be written (No such file or directory)"),
+        (["classify"], "classify"),
+    ],
+)
+def test_options_of_demos_are_refused(refused, tmp_path, monkeypatch, words: list[str], says: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused("demo", *words, says=says)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
         (["--scale", "0"], "singular"),
         (["--scale", "1,0"], "singular"),
         (["--scale", "1e-310"], "not finite"),

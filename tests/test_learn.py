@@ -37,36 +37,6 @@ def test_the_network_with_the_transformer_is_clearly_ahead(tmp_path: Path, capsy
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
-def test_a_picture_is_drawn_of_a_single_epoch(tmp_path: Path) -> None:
-    words = ["demo", "learn", "--epochs", "1", "--out"]
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert run([*words, str(tmp_path / f"{name}.png"), "--seed", str(seed)]) == 0
-    one, same, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
-    assert one == same
-    assert one != other
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--epochs", "0"], "--epochs must be at least 1; got 0"),
-        (["--seed", "-1"], "--seed must be at least 0; got -1"),
-        (["--out", "picture.jpg"], "picture.jpg: the picture is a .png file"),
-        (["--out", "none/picture.png"], "none/picture.png: cannot be written (No such file or directory)"),
-        (["classify"], "classify"),
-    ],
-)
-def test_bad_options_are_refused_in_one_line(
-    tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str], words: list[str], says: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run(["demo", *words]) == 2
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err.count("\n")) == ("", 1)
-    assert says in captured.err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_layers_differentiate() -> None:
     """Along a random direction of all weights and of the input; float64, so that the quotient is near enough.
 

@@ -237,12 +237,12 @@ def theta(way: Map, axes: Shape) -> Array:
         if rows < count:
             line = xp.concat([line, joined(np.zeros((count - rows, count + 1)), matrix, xp)], axis=0)
         return line
-    rows, columns = (len(axes), len(axes)) if matrix.shape[0] == matrix.shape[1] else matrix.shape
-    chosen = matrix[np.ix_(axes, axes)] if matrix.shape[0] == matrix.shape[1] else matrix
-    shift = offset[list(axes)] if matrix.shape[0] == matrix.shape[1] else offset
+    if matrix.shape[0] == matrix.shape[1]:
+        matrix, offset = matrix[np.ix_(axes, axes)], offset[list(axes)]
+    rows, columns = matrix.shape
     count = max(rows, columns)
     numbers = np.zeros((count, count + 1))
-    numbers[:rows, :columns], numbers[:rows, count] = chosen[::-1, ::-1], shift[::-1]
+    numbers[:rows, :columns], numbers[:rows, count] = matrix[::-1, ::-1], offset[::-1]
     return numbers
 
 

@@ -32,14 +32,11 @@ VALUES = {
     "Extension_Metadata": 1, "ExecutionStage_EXECUTE": 3, "AttrType_ARRAY": 1, "Error_Code_INVALID_ARGUMENT": 3,
     "Error_Code_RESOURCE_EXHAUSTED": 8,
 }  # fmt: skip
-# What XLA calls a format, beside its NumPy name.
+# What XLA calls a format, and its number there, by its NumPy name.
 _FORMATS = {
-    "bool": "PRED", "int8": "S8", "int16": "S16", "int32": "S32", "int64": "S64", "uint8": "U8", "uint16": "U16",
-    "uint32": "U32", "uint64": "U64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
-}  # fmt: skip
-_CODES = {
-    "PRED": 1, "S8": 2, "S16": 3, "S32": 4, "S64": 5, "U8": 6, "U16": 7, "U32": 8, "U64": 9, "F16": 10, "F32": 11,
-    "F64": 12, "BF16": 16,
+    "bool": ("PRED", 1), "int8": ("S8", 2), "int16": ("S16", 3), "int32": ("S32", 4), "int64": ("S64", 5),
+    "uint8": ("U8", 6), "uint16": ("U16", 7), "uint32": ("U32", 8), "uint64": ("U64", 9), "float16": ("F16", 10),
+    "float32": ("F32", 11), "float64": ("F64", 12), "bfloat16": ("BF16", 16),
 }  # fmt: skip
 _RENAMED = {"InternalExtension": "Extension_Base"}  # since jaxlib 0.11
 _SIZES = {"int": 4, "uint32_t": 4, "int32_t": 4}  # what is no structure, no enumeration and not here has 8 bytes
@@ -47,7 +44,7 @@ _SIZES = {"int": 4, "uint32_t": 4, "int32_t": 4}  # what is no structure, no enu
 
 def code(dtype: np.dtype[np.generic]) -> int:
     """Return XLA's number for a dtype."""
-    return _CODES[_FORMATS[dtype.name]]
+    return _FORMATS[dtype.name][1]
 
 
 @functools.cache
@@ -70,7 +67,7 @@ def agrees(text: str) -> bool:
     if major is None or int(major[1]) != VERSION[0]:
         return False
     found, declared = offsets(text), values(text)
-    wanted = VALUES | {f"DataType_{name}": number for name, number in _CODES.items()}
+    wanted = VALUES | {f"DataType_{name}": number for name, number in _FORMATS.values()}
     return all(
         found.get(struct, {}).get(field) == at for struct, fields in OFFSETS.items() for field, at in fields.items()
     ) and all(declared.get(name) == number for name, number in wanted.items())
