@@ -96,12 +96,13 @@ def antialias(given: Any, most: int) -> bool | int:
     """Return whether a map's footprint is to be covered, or by how many subsamples along each axis."""
     if isinstance(given, BOOLEAN):
         return bool(given)
-    msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
-    try:
+    try:  # no message before there is an error: torch's compiler cannot write a number that it does not know
         subsamples = operator.index(given)
     except TypeError as error:
+        msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
         raise TypeError(msg) from error
     if not 1 <= subsamples <= most:
+        msg = f"`antialias` must be True, False or an integer from 1 to {most}; got {given!r}"
         raise ValueError(msg)
     return subsamples
 
