@@ -17,7 +17,6 @@ R = TypeVar("R")
 
 FAST = {name + end for name in ("grid_sample", "affine_sample", "flow_sample") for end in ("", "_vjp")}
 KINDS = 4096  # so many kinds of calls are remembered
-PUBLIC: dict[str, Callable[..., Any]] = {}  # by name: the functions that dispatch
 
 PLAIN = frozenset((np.ndarray, str, bool, int, float, tuple, list, type(None)))  # which no framework's package takes
 
@@ -46,7 +45,6 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **options)
 
     vars(call)["autograph_info__"] = None  # by which TensorFlow's AutoGraph knows what it need not rewrite
-    PUBLIC[name] = call
     return call
 
 

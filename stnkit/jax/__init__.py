@@ -10,22 +10,39 @@ from stnkit.jax._compat import OLDEST as OLDEST  # first: what follows needs a J
 from functools import partial
 
 import stnkit
-from stnkit._dispatch import PUBLIC
-from stnkit.calls.derivatives import SAMPLERS
 from stnkit.jax import grids, prefilter, samplers
 from stnkit.jax import registration as registration  # which registers the operations
 from stnkit.jax.call import signed
 from stnkit.jax.ffi import export as export  # which answers for exported programs
-from stnkit.jax.maps import JAX
+from stnkit.jax.maps import made_of
 from stnkit.jax.prefiltered import prefiltering, sampler
 from stnkit.spec import AFFINE, FLOW
-from stnkit.transforms.differentiable_grids import FORMULAS
 
-for _name, _public in PUBLIC.items():
-    if _name in SAMPLERS:
-        globals()[_name] = sampler(_public)
-    elif _name in FORMULAS:
-        globals()[_name] = signed(_public, partial(FORMULAS[_name], JAX))
+grid_sample = sampler(stnkit.grid_sample)
+grid_sample_vjp = sampler(stnkit.grid_sample_vjp)
+grid_sample_jvp = sampler(stnkit.grid_sample_jvp)
+grid_sample_double_vjp = sampler(stnkit.grid_sample_double_vjp)
+affine_sample = sampler(stnkit.affine_sample)
+affine_sample_vjp = sampler(stnkit.affine_sample_vjp)
+affine_sample_jvp = sampler(stnkit.affine_sample_jvp)
+affine_sample_double_vjp = sampler(stnkit.affine_sample_double_vjp)
+flow_sample = sampler(stnkit.flow_sample)
+flow_sample_vjp = sampler(stnkit.flow_sample_vjp)
+flow_sample_jvp = sampler(stnkit.flow_sample_jvp)
+flow_sample_double_vjp = sampler(stnkit.flow_sample_double_vjp)
+projective_sample = sampler(stnkit.projective_sample)
+projective_sample_vjp = sampler(stnkit.projective_sample_vjp)
+projective_sample_jvp = sampler(stnkit.projective_sample_jvp)
+thin_plate_spline_sample = sampler(stnkit.thin_plate_spline_sample)
+thin_plate_spline_sample_vjp = sampler(stnkit.thin_plate_spline_sample_vjp)
+thin_plate_spline_sample_jvp = sampler(stnkit.thin_plate_spline_sample_jvp)
+
+projective_grid = made_of(stnkit.projective_grid)
+projective_grid_vjp = made_of(stnkit.projective_grid_vjp)
+projective_grid_jvp = made_of(stnkit.projective_grid_jvp)
+thin_plate_spline_grid = made_of(stnkit.thin_plate_spline_grid)
+thin_plate_spline_grid_vjp = made_of(stnkit.thin_plate_spline_grid_vjp)
+thin_plate_spline_grid_jvp = made_of(stnkit.thin_plate_spline_grid_jvp)
 
 affine_grid = signed(stnkit.affine_grid, partial(grids.grid, AFFINE))
 affine_grid_vjp = signed(stnkit.affine_grid_vjp, grids.affine_grid_vjp)

@@ -1,7 +1,7 @@
 """Projective maps and thin plate splines on JAX arrays: what `transforms.differentiable_grids` takes from JAX."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,10 +12,10 @@ from stnkit import validation
 from stnkit.calls.control_points import as_float64
 from stnkit.dtypes import FLOAT64
 from stnkit.jax import samplers
-from stnkit.jax.call import Array
+from stnkit.jax.call import Array, signed
 from stnkit.plans import thin_plates
 from stnkit.spec import GRID
-from stnkit.transforms.differentiable_grids import Framework
+from stnkit.transforms.differentiable_grids import FORMULAS, Framework
 
 
 def constant(control_points: Any) -> np.ndarray:
@@ -60,3 +60,8 @@ JAX = Framework(
     sample_vjp=_sample_vjp,
     sample_jvp=_sample_jvp,
 )
+
+
+def made_of(public: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a public function of grids of projective maps or thin plate splines."""
+    return signed(public, functools.partial(FORMULAS[public.__name__], JAX))
