@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stnkit.transforms.for_layers import reader
+from stnkit.transforms.layer_options import checked
 
 __all__ = ["SpatialTransformer"]
 
@@ -49,7 +50,9 @@ class SpatialTransformer:
     Raises
     ------
     ValueError
-        If the transform is unknown, or control points do not fit it.
+        If the transform or the name of a choice is unknown, or control points do not fit it.
+    TypeError
+        If an option is unknown.
 
     References
     ----------
@@ -87,8 +90,11 @@ class SpatialTransformer:
     ) -> None:
         self.localization = localization
         self.reader = reader(transform, control_points)
-        self.size = size
-        self.options = options
+        points = self.reader.control_points
+        antialias = options.pop("antialias", False)
+        self.options, self.size = checked(
+            options, size, None if points is None else points.shape[-1], antialias=antialias
+        )
         self._image: Floats | None = None
         self._parameters: Floats | None = None
 

@@ -169,6 +169,47 @@ def test_misuse_is_refused(plain):
         layer.forward(np.ones((1, 2, 4, 5)))
 
 
+@pytest.mark.parametrize("layer", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize(
+    ("kind", "words", "options"),
+    [
+        (ValueError, r"`size` must be 1 to 3 integers >= 0, .*; got \(-1, 2\)", {"size": (-1, 2)}),
+        (ValueError, r"`size` must be .*; got \(2, 3, 4, 5\)", {"size": (2, 3, 4, 5)}),
+        (ValueError, r"`size` must be .*; got \(\)", {"size": ()}),
+        (TypeError, r"`size` must be .*; got \(2.5, 2\)", {"size": (2.5, 2)}),
+        (TypeError, r"`size` must be .*; got 7", {"size": 7}),
+        (ValueError, "`mode` must be one of", {"mode": "smooth"}),
+        (ValueError, "3 names", {"size": (2, 2), "padding_mode": ("zeros",) * 3}),
+        (ValueError, "`padding_mode` must be one of", {"padding_mode": ["zeros", "none"]}),
+        (ValueError, "`data_format` must be one of", {"data_format": "last"}),
+        (TypeError, "`align_corners` must be True or False", {"align_corners": 1}),
+        (TypeError, "`prefilter` must be True or False", {"prefilter": "no"}),
+        (ValueError, "`antialias` must be True", {"antialias": 0}),
+        (TypeError, "`fill_value` must be a real number", {"fill_value": "grey"}),
+        (ValueError, r"`fill_value` must be .*; got shape \(1, 1\)", {"fill_value": [[1.0]]}),
+        (TypeError, "colour", {"colour": "grey"}),
+    ],
+)
+def test_layers_refuse_options_when_they_are_made(layer, kind, words, options):
+    made = pytest.importorskip({"numpy": "stnkit.nn"}.get(layer, f"stnkit.{layer}.nn")).SpatialTransformer
+    network = pytest.importorskip("torch").nn.Identity() if layer == "torch" else (lambda image: image)
+    made(network)
+    with pytest.raises(kind, match=words):
+        made(network, **options)
+
+
+def test_layers_of_jax_know_each_other_by_options_in_lists():
+    jax = pytest.importorskip("jax")
+    from stnkit.jax.nn import SpatialTransformer
+
+    layer = SpatialTransformer(
+        jax.tree_util.Partial(lambda image: np.float32([1, 0, 9, 0, 1, 0])),
+        size=[2, 3], padding_mode=["zeros", "border"], fill_value=np.array([2.0, 3.0]),
+    )  # fmt: skip
+    out = jax.jit(lambda layer, image: layer(image))(layer, np.ones((1, 2, 4, 4), "float32"))
+    np.testing.assert_array_equal(out, np.broadcast_to(np.float32([2, 3])[:, None, None], (1, 2, 2, 3)))
+
+
 def test_examples(plain):
     import stnkit.nn
 

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stnkit.calls.arguments import PaddingMode
+from stnkit.calls.arguments import FillValue, PaddingMode
 from stnkit.jax.maps import constant
 from stnkit.transforms.for_layers import reader
+from stnkit.transforms.layer_options import DEFAULTS, checked
 
 __all__ = ["SpatialTransformer", "spatial_transform"]
 
@@ -82,7 +83,7 @@ class SpatialTransformer:
         flat: 6 numbers, or 2 in 1-D and 12 in 3-D.
     size : tuple of int, optional
         The output's spatial size; that of the image, if left out.
-    mode, padding_mode, align_corners, data_format, antialias, prefilter
+    mode, padding_mode, align_corners, data_format, antialias, prefilter, fill_value
         The options of `stnkit.affine_sample`.
     transform : {"affine", "attention", "similarity", "rotation", "projective", "thin_plate_spline"}
         What the parameters mean, as in `stnkit.transforms`.
@@ -108,12 +109,18 @@ class SpatialTransformer:
     control_points: Points | None = None
     antialias: bool | int = False
     prefilter: bool = True
+    fill_value: FillValue = 0.0
 
     def __post_init__(self) -> None:
-        """Keep control points as what has a hash."""
-        if not (self.control_points is None or isinstance(self.control_points, tuple)):
-            rows = constant(self.control_points).tolist()
-            object.__setattr__(self, "control_points", tuple(map(tuple, rows)))
+        """Keep options as what has a hash; refuse those that no call would take."""
+        points = None if self.control_points is None else constant(self.control_points)
+        reader(self.transform, points)
+        kept, size = checked(
+            self._options(), self.size, None if points is None else points.shape[-1], antialias=self.antialias
+        )
+        kept |= {"size": size, "control_points": None if points is None else tuple(map(tuple, points.tolist()))}
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
 
     def __call__(self, image: Array) -> Array:
         """Transform images of shape (N, C, *S) or (N, *S, C), or one without N."""
@@ -121,6 +128,10 @@ class SpatialTransformer:
         if self.control_points is not None:
             options["control_points"] = np.array(self.control_points)
         return spatial_transform(image, self.localise(image), **options)
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options that every sampler takes."""
+        return {name: getattr(self, name) for name in DEFAULTS}
 
 
 OPTIONS = [field.name for field in dataclasses.fields(SpatialTransformer) if field.name != "localise"]

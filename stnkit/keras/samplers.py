@@ -61,7 +61,7 @@ class GridSample(_Sampler):
     Raises
     ------
     ValueError
-        If a name is unknown; when it is called, if shapes do not fit.
+        If the name of a choice is unknown; when it is called, if shapes do not fit.
 
     Examples
     --------
@@ -79,8 +79,7 @@ class GridSample(_Sampler):
     _function = staticmethod(stnkit.grid_sample)
 
     def __init__(self, *, coords: str = "normalized", **options: Any) -> None:
-        super().__init__(**options)
-        self.coords = coords
+        super().__init__({"coords": coords}, **options)
 
 
 @registered
@@ -99,7 +98,7 @@ class FlowSample(_Sampler):
     Raises
     ------
     ValueError
-        If a name is unknown; when it is called, if shapes do not fit.
+        If the name of a choice is unknown; when it is called, if shapes do not fit.
 
     Examples
     --------
@@ -117,9 +116,7 @@ class FlowSample(_Sampler):
     _function = staticmethod(stnkit.flow_sample)
 
     def __init__(self, *, units: str = "pixel", antialias: bool | int = False, **options: Any) -> None:
-        super().__init__(**options)
-        self.units = units
-        self.antialias = antialias
+        super().__init__({"units": units, "antialias": antialias}, **options)
 
 
 @registered
@@ -140,7 +137,7 @@ class AffineSample(_Sampler):
     Raises
     ------
     ValueError
-        If a name is unknown; when it is called, if shapes do not fit.
+        If the name of a choice or `size` is none that a call would take; when it is called, if shapes do not fit.
 
     Examples
     --------
@@ -165,10 +162,7 @@ class AffineSample(_Sampler):
         antialias: bool | int = False,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.size = None if size is None else tuple(size)
-        self.coords = coords
-        self.antialias = antialias
+        super().__init__({"coords": coords, "antialias": antialias}, size, **options)
 
 
 @registered
@@ -187,7 +181,7 @@ class ProjectiveSample(_Sampler):
     Raises
     ------
     ValueError
-        If a name is unknown; when it is called, if shapes do not fit.
+        If the name of a choice or `size` is none that a call would take; when it is called, if shapes do not fit.
 
     Examples
     --------
@@ -204,9 +198,7 @@ class ProjectiveSample(_Sampler):
     _function = staticmethod(stnkit.projective_sample)
 
     def __init__(self, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any) -> None:
-        super().__init__(**options)
-        self.size = None if size is None else tuple(size)
-        self.antialias = antialias
+        super().__init__({"antialias": antialias}, size, **options)
 
 
 @registered
@@ -252,15 +244,19 @@ class ThinPlateSplineSample(_Sampler):
         antialias: bool | int = False,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.size = None if size is None else tuple(size)
-        self.control_points = listed(control_points)
-        self.antialias = antialias
+        points = listed(control_points)
+        super().__init__({"antialias": antialias}, size, axes_of(points), **options)
+        self.control_points = points
 
     def _own(self, source: Any) -> dict[str, Any]:
         given = self.control_points
         points = LATTICES.get(source.shape[-1], LATTICES[2]) if given is None else np.asarray(given)
         return {**super()._own(source), "control_points": points}
+
+
+def axes_of(points: list[list[float]] | None) -> int | None:
+    """Return the number of axes of control points, if there are some."""
+    return None if points is None else len(points[0])
 
 
 def listed(control_points: Any) -> list[list[float]] | None:

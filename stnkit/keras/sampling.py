@@ -1,16 +1,16 @@
 """What every layer that samples has: options, dtypes, and the shape of what it reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from stnkit import validation
 from stnkit.calls.arguments import FillValue, PaddingMode
 from stnkit.calls.unknown_sizes import Shaped, output
 from stnkit.dtypes import bfloat16
 from stnkit.keras._compat import backend
+from stnkit.transforms.layer_options import checked
 
 Tensor = Any
 HALVES = ("float16", "bfloat16")
@@ -25,6 +25,10 @@ class Sampling(keras.layers.Layer):  # type: ignore[misc]  # as Keras' layers ar
 
     def __init__(
         self,
+        own: Mapping[str, Any],
+        size: Sequence[int] | None = None,
+        axes: int | None = None,
+        /,
         *,
         mode: str = "bilinear",
         prefilter: bool = True,
@@ -35,14 +39,17 @@ class Sampling(keras.layers.Layer):  # type: ignore[misc]  # as Keras' layers ar
         **options: Any,
     ) -> None:
         super().__init__(autocast=False, **options)
-        self.mode = mode
-        self.prefilter = prefilter
-        self.padding_mode = padding_mode if isinstance(padding_mode, str) else tuple(padding_mode)
-        self.fill_value = fill_value if isinstance(fill_value, (int, float)) else tuple(np.asarray(fill_value).tolist())
-        self.align_corners = align_corners
-        self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        axes = 2 if isinstance(padding_mode, str) else len(self.padding_mode)
-        validation.options(axes, mode, self.padding_mode, align_corners, self.data_format)
+        given = {
+            "mode": mode,
+            "prefilter": prefilter,
+            "padding_mode": padding_mode,
+            "fill_value": fill_value,
+            "align_corners": align_corners,
+            "data_format": keras.config.image_data_format() if data_format is None else data_format,
+        }
+        kept, self.size = checked(given, size, axes, **own)
+        for name, value in kept.items():
+            setattr(self, name, value)
         if backend() == "tensorflow":
             self.supports_jit = False  # XLA calls no function of NumPy's arrays
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from stnkit.keras.samplers import listed, registered
+from stnkit.keras.samplers import axes_of, listed, registered
 from stnkit.keras.sampling import Sampling, Tensor
 from stnkit.spec import AFFINE, PROJECTIVE, THIN_PLATE_SPLINE
 from stnkit.transforms.for_layers import reader
@@ -40,8 +40,8 @@ class SpatialTransformer(Sampling):
     Raises
     ------
     ValueError
-        If the transform or a name is unknown, or control points do not fit; when it is built, if the network does not
-        give as many numbers as the transform has parameters.
+        If the transform or the name of a choice is unknown, or `size` or control points do not fit; when it is built,
+        if the network does not give as many numbers as the transform has parameters.
     TypeError
         If `localization` is no layer.
 
@@ -77,12 +77,10 @@ class SpatialTransformer(Sampling):
             raise TypeError(msg)
         points = listed(control_points)
         how = reader(transform, points)
-        super().__init__(**options)
+        super().__init__({"antialias": antialias}, size, axes_of(points), **options)
         self.localization = localization
         self.transform = transform
-        self.size = None if size is None else tuple(size)
         self.control_points = points
-        self.antialias = antialias
         self._reader = how
 
     def build(self, image_shape: Sequence[int | None]) -> None:

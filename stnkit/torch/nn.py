@@ -11,13 +11,12 @@ import torch
 from torch import fx, nn
 
 import stnkit
-from stnkit import validation
-from stnkit.antialias.footprints import MOST
-from stnkit.calls.arguments import DataFormat, PaddingMode, Units
+from stnkit.calls.arguments import Units
 from stnkit.torch.unsupported import refuse_tracing
 from stnkit.transforms import IDENTITIES, axes_of, identity_parameters
 from stnkit.transforms.for_layers import Reader, reader
 from stnkit.transforms.identity_parameters import LATTICES, SPLINE
+from stnkit.transforms.layer_options import checked
 
 __all__ = ["AffineSample", "GridSample", "SpatialTransformer", "identity_", "identity_head"]
 
@@ -48,28 +47,15 @@ class Sampler(nn.Module):  # type: ignore[misc]  # torch's types are not followe
 
     def __init__(
         self,
-        own: dict[str, Any],
-        *,
-        mode: str = "bilinear",
-        padding_mode: PaddingMode = "zeros",
-        fill_value: float | Sequence[float] = 0.0,
-        align_corners: bool = False,
-        data_format: DataFormat = "channels_first",
-        prefilter: bool = True,
+        options: dict[str, Any],
+        size: Sequence[int] | None = None,
+        axes: int | None = None,
+        **own: Any,
     ) -> None:
         super().__init__()
-        padding_mode = padding_mode if isinstance(padding_mode, str) else tuple(padding_mode)
-        axes = 1 if isinstance(padding_mode, str) else len(padding_mode)
-        validation.options(axes, mode, padding_mode, align_corners, data_format, **own)
-        self.options: dict[str, Any] = {
-            "mode": mode,
-            "padding_mode": padding_mode,
-            "fill_value": fill_value,
-            "align_corners": align_corners,
-            "data_format": data_format,
-            **({} if validation.flag("prefilter", prefilter) else {"prefilter": False}),
-            **own,
-        }
+        self.options, self.size = checked(options, size, axes, **own)
+        if self.options["prefilter"]:
+            del self.options["prefilter"]
 
     def extra_repr(self) -> str:
         """Write the options, for `print`."""
@@ -102,7 +88,7 @@ class GridSample(Sampler):
     """
 
     def __init__(self, *, coords: Units = "normalized", **options: Any) -> None:
-        super().__init__({"coords": coords}, **options)
+        super().__init__(options, coords=coords)
 
     def forward(self, image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         """Interpolate an image of shape (N, C, *S) at a grid of shape (N, *T, d)."""
@@ -115,10 +101,8 @@ class MapSample(Sampler):
     def __init__(
         self, how: Reader, size: Sequence[int] | None = None, *, antialias: bool | int = False, **options: Any
     ) -> None:
-        super().__init__({}, **options)
-        self.options["antialias"] = validation.antialias(antialias, MOST)
-        axes = len(size) if isinstance(size, Sequence) else 2
-        self.size = None if size is None else validation.size(size, axes)
+        points = how.control_points
+        super().__init__(options, size, None if points is None else points.shape[-1], antialias=antialias)
         self.reader = how
 
     def forward(self, image: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from stnkit.validation.dtypes import coordinate_dtype as coordinate_dtype
 from stnkit.validation.dtypes import differentiable as differentiable
 from stnkit.validation.dtypes import image_dtype as image_dtype
 from stnkit.validation.dtypes import same_dtype as same_dtype
+from stnkit.validation.fill_values import any_fill as any_fill
 from stnkit.validation.fill_values import fill as fill
 from stnkit.validation.fill_values import numbers as numbers
 from stnkit.validation.options import antialias as antialias

@@ -21,6 +21,17 @@ def fill(
     like = image if interp in CHOOSING else blending(image, source)
     if type(given) is float or type(given) is int:
         return _constant(given, channels, like, image, interp)
+    values = _array(given, channels)
+    if values.ndim == 0:
+        return _constant(values.item(), channels, like, image, interp)
+    _representable(values, image)
+    values = np.ascontiguousarray(values, like)
+    return values, _harmless(values, interp)
+
+
+def _array(given: Any, channels: int | None) -> np.ndarray:
+    """Return a fill value as an array of real numbers: of no axis, or of one for channels."""
+    many = "" if channels is None else f"{channels}, "
     _refuse_gradient(given)
     if isinstance(given, np.ma.MaskedArray):
         msg = "`fill_value` is a masked array, whose mask would be lost; pass `.filled(...)` instead"
@@ -28,19 +39,15 @@ def fill(
     try:
         values = np.asarray(given)
     except ValueError as error:
-        msg = f"`fill_value` must be one number, or {channels}, one for each channel; got {given!r}"
+        msg = f"`fill_value` must be one number, or {many}one for each channel; got {given!r}"
         raise ValueError(msg) from error
     if values.dtype.kind not in "fiub":
         msg = f"`fill_value` must be a real number, or one for each channel; got {given!r}"
         raise TypeError(msg)
-    if values.ndim == 0:
-        return _constant(values.item(), channels, like, image, interp)
-    if values.shape != (channels,):
-        msg = f"`fill_value` must be one number, or {channels}, one for each channel; got shape {values.shape}"
+    if values.ndim and values.shape != (len(values) if channels is None else channels,):
+        msg = f"`fill_value` must be one number, or {many}one for each channel; got shape {values.shape}"
         raise ValueError(msg)
-    _representable(values, image)
-    values = np.ascontiguousarray(values, like)
-    return values, _harmless(values, interp)
+    return values
 
 
 def _refuse_gradient(fill_value: Any) -> None:
@@ -48,6 +55,14 @@ def _refuse_gradient(fill_value: Any) -> None:
     if getattr(fill_value, "requires_grad", False):
         msg = "`fill_value` requires a gradient, which no function here gives; pass `fill_value.detach()`"
         raise TypeError(msg)
+
+
+def any_fill(given: Any) -> Any:
+    """Return a fill value as what can be kept, a number or a tuple; how many channels there are is not known yet."""
+    if type(given) is float or type(given) is int:
+        return given
+    kept = _array(given, None).tolist()
+    return tuple(kept) if isinstance(kept, list) else kept
 
 
 def numbers(fill_value: Any) -> list[float]:

@@ -151,20 +151,27 @@ def lattice(given: Any) -> Shape:
     return counts
 
 
-def size(given: Any, ndim: int, argument: str = "size") -> Shape:
-    """Return the spatial size of an output as a tuple of ints."""
+def size(given: Any, ndim: int | None = None, argument: str = "size") -> Shape:
+    """Return the spatial size of an output as a tuple of ints; of any number of axes, where none is said."""
     try:
         if isinstance(given, UNORDERED):
             raise TypeError  # as of what has no integers
         sizes = tuple(map(operator.index, given))
     except TypeError as error:
-        msg = f"`{argument}` must be a sequence of {ndim} integers, ({', '.join(AXES[ndim])}); got {given!r}"
+        msg = f"`{argument}` must be a sequence of {_sizes(ndim)}; got {given!r}"
         raise TypeError(msg) from error
-    if len(sizes) != ndim or min(sizes) < 0:
-        hint = " (only the spatial size, without N and C)" if len(sizes) == ndim + 2 else ""
-        msg = f"`{argument}` must be {ndim} integers >= 0, ({', '.join(AXES[ndim])}){hint}; got {sizes}"
+    if (len(sizes) not in AXES if ndim is None else len(sizes) != ndim) or min(sizes) < 0:
+        many, order = _sizes(ndim).split(", ", 1)
+        hint = " (only the spatial size, without N and C)" if ndim and len(sizes) == ndim + 2 else ""
+        msg = f"`{argument}` must be {many} >= 0, {order}{hint}; got {sizes}"
         raise ValueError(msg)
     if math.prod(sizes) > MOST_LOCATIONS:
         msg = f"`{argument}` has more locations than memory can have addresses; got {sizes}"
         raise ValueError(msg)
     return sizes
+
+
+def _sizes(ndim: int | None) -> str:
+    """Say how many integers a size has, and of which axes."""
+    order = " or ".join(f"({', '.join(axes)})" for many, axes in AXES.items() if ndim in (None, many))
+    return f"{ndim or '1 to 3'} integers, {order}"
