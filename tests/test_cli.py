@@ -407,6 +407,8 @@ def test_a_process_that_is_killed_while_it_compiles_is_reported(monkeypatch) -> 
         (["--level", "x86-64-v3"], "name its file, --archive FILE"),
         (["--archive", "kernels", "--level", "z80"], "--level must be one of x86-64-v4, x86-64-v3"),
         (["--archive", "kernels", "--set", "all"], "--set must be one of common, "),
+        (["--archive", "kernels", "--set", "few", "--modes", "nearest", "--corners"], "leave out --corners, --modes"),
+        (["--clean", "--modes", "nearest", "--jobs", "0"], "--clean compiles nothing: leave out --jobs, --modes"),
         (["--archive", "nowhere/kernels"], "nowhere/kernels: cannot be written"),
         (["--archive", "."], ".: cannot be written"),
         (["--ops", "warp"], "--ops takes all, or some of affine_grid, "),

@@ -1,5 +1,6 @@
 """The command `stnkit compile`."""
 
+import inspect
 import os
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,8 @@ from stnkit.kernels.compiler.settings import interpreted, processors
 from stnkit.kernels.objects import levels
 from stnkit.kernels.objects.levels import LEVELS
 from stnkit.spec import DATA_FORMATS, DTYPES, MODES, PADDING_MODES
+
+CHOICES = {"--ops", "--modes", "--padding", "--dtypes", "--layout", "--axes", "--channels", "--corners"}
 
 
 def compile_kernels(
@@ -60,15 +63,17 @@ def compile_kernels(
         A set of kernels, in place of the choices above.
 
     """
+    words, parameters = dict(locals()), inspect.signature(compile_kernels).parameters
+    given = {f"--{name}" for name, parameter in parameters.items() if words[name] != parameter.default}
+
     from stnkit.cli import archiving, compiling, environment, selection
     from stnkit.cli.cleaning import clean as cleaned
 
     if archive is None and (level or kernels):
         message = "--level and --set say what an archive holds: name its file, --archive FILE"
         raise ValueError(message)
-    if clean and archive is not None:
-        message = "--clean removes kernels that are kept on disk, and makes no --archive: give one of the two"
-        raise ValueError(message)
+    arguments.beside("--clean compiles nothing", clean, given - {"--clean"})
+    arguments.beside("--set names all that is compiled", kernels is not None, given & CHOICES)
     cache = environment.cache()
     if archive is None and "kernels" not in cache:
         message = f"kernels cannot be kept; the directory for them: {cache['directory']}"

@@ -114,8 +114,9 @@ def warp(
     """Transform a PNG, JPEG or TIFF picture, or an image of zarr, as it is seen, about its centre.
 
     The picture is scaled, then sheared, rotated and translated. Pixels keep their shape, and the canvas keeps
-    its size unless --size gives another, about the same centre. An image of zarr, and with --memory or --chunks a TIFF,
-    is done in blocks, and may be larger than memory; a run that was interrupted goes on if it is started again.
+    its size unless --size gives another, about the same centre. An image of zarr, and with --memory, --chunks or
+    --workers a TIFF, is done in blocks, and may be larger than memory; a run that was interrupted goes on if it is
+    started again.
 
     Parameters
     ----------
@@ -153,12 +154,9 @@ def warp(
     from stnkit.cli.warp import warped
     from stnkit.transforms import centred_affine
 
-    in_blocks = large.is_large(source, target, memory is not None or chunks is not None)
+    in_blocks = large.is_large(source, target, (memory, chunks, workers) != (None, None, None))
     if not in_blocks:
         pictures.file_format(target)
-        if workers is not None:
-            message = "--workers is for images in blocks: those of zarr, and with --memory or --chunks those of TIFF"
-            raise ValueError(message)
     arguments.one_of("--mode", mode, BLENDING)
     arguments.one_of("--padding", padding, SURROUNDING)
     if fill is not None and PADDING_MODES[padding] not in (ZEROS, MASK):
@@ -186,9 +184,9 @@ def warp(
 
     if in_blocks:
         blocks = large.Blocks(
-            memory or "1GB",
+            "1GB" if memory is None else memory,
             None if chunks is None else arguments.canvas("--chunks", chunks),
-            1 if workers is None else workers,
+            1 if workers is None else arguments.within("--workers", workers, 1),
         )
         large.warp(source, target, matrix, canvas, blocks, mode=mode, padding=padding, fill=values)
         return

@@ -75,6 +75,13 @@ def within(option: str, value: int, least: int, most: float = math.inf) -> int:
     return value
 
 
+def beside(reason: str, is_given: bool, others: Collection[str]) -> None:
+    """Refuse options that would not be read beside one that is given, for a reason; ValueError if there are some."""
+    if is_given and others:
+        message = f"{reason}: leave out {', '.join(sorted(others))}"
+        raise ValueError(message)
+
+
 def png(path: Path, what: str) -> Path:
     """Return the name of a PNG file, which will hold `what`; ValueError if it ends otherwise."""
     if path.suffix.lower() != ".png":
