@@ -449,6 +449,26 @@ def test_functions_of_scipy_keep_channels_and_integers(plain) -> None:
         assert out.chunks[0] == (1, 1)
     with pytest.raises(ValueError, match="as Dask's arrays are worked out later; pass a dtype"):
         ndimage.shift(chunked, 1, output=np.empty(image.shape))
+    for function in (ndimage.spline_filter, ndimage.spline_filter1d):
+        with pytest.raises(TypeError, match=r"`input` is an array of Dask, .*; pass `input.compute\(\)`"):
+            function(chunked)
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">f4", ">i2", ">c8", ">f2", "f2", "<u4"])
+def test_functions_of_scipy_give_the_dtype_that_is_asked_for(plain, dtype: str) -> None:
+    from stnkit import ndimage
+
+    image = np.random.default_rng(0).random((6, 7)) * 100
+    chunked = da.from_array(image, chunks=(4, 5))
+    for call in (
+        lambda given: ndimage.shift(given, 0, output=dtype),
+        lambda given: ndimage.shift(given, (0.5, 1), dtype, order=1),
+        lambda given: ndimage.zoom(given, 1.5, np.dtype(dtype), order=1),
+        lambda given: ndimage.map_coordinates(given, np.ones((2, 3)), dtype, order=1),
+    ):
+        out, expected = call(chunked), call(image)
+        assert out.dtype == out.compute(scheduler="sync").dtype == expected.dtype == np.dtype(dtype)
+        equal(out.compute(scheduler="sync"), expected)
 
 
 def test_chunks_that_lie_in_one_array_are_read_there():

@@ -66,7 +66,8 @@ def joined(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array
 def dtype_of(name: str, xp: Namespace) -> Any:
     """Return a dtype of a framework by NumPy's name; the widest float that it has in place of a wider one."""
     name = known(name, xp)
-    return np.dtype(name) if xp is np else getattr(xp, "bool" if name == "bool" else name)
+    of_numpy = xp is np or str(getattr(xp, "__name__", "")).endswith("dask.array")  # whose functions lack float16
+    return np.dtype(name) if of_numpy else getattr(xp, "bool" if name == "bool" else name)
 
 
 def cast(array: Array, name: str, xp: Namespace) -> Array:

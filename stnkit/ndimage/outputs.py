@@ -26,10 +26,14 @@ INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int6
 
 
 class Output(NamedTuple):
-    """Where a result goes: its dtype, by NumPy's name, and the array that it is written to, if there is one."""
+    """Where a result goes: its dtype, by NumPy's name, and the array that it is written to, if there is one.
+
+    An array that is worked out later has another order of bytes, if one is `stored`.
+    """
 
     dtype: str
     array: Array | None = None
+    stored: np.dtype[Any] | None = None
 
     @property
     def real(self) -> str:
@@ -56,8 +60,10 @@ def asked(output: Any, image: Array, shape: Shape) -> Output:
     if isinstance(output, str) and name == "bool":
         msg = "`output` must have a numeric dtype; got 'bool'"
         raise ArgumentError(msg)
-    if isinstance(output, (str, np.dtype)) and isinstance(image, np.ndarray) and not np.dtype(output).isnative:
-        return Output(name, np.zeros(shape, output))
+    if isinstance(output, (str, np.dtype)) and not np.dtype(output).isnative:
+        if isinstance(image, np.ndarray):
+            return Output(name, np.zeros(shape, output))
+        return Output(name, stored=np.dtype(output) if is_lazy(image) else None)
     return Output(name)
 
 
@@ -139,6 +145,8 @@ def delivered(result: Array, output: Output, xp: Namespace) -> Array:
     """Return a result where it is asked for: in the array of the output, or contiguous."""
     if output.array is None:
         result = cast(result, output.dtype, xp)  # of a real image, where complex numbers are asked for
+        if output.stored is not None:
+            return result.astype(output.stored)
         return np.asarray(result, order="C") if xp is np else result
     if output.array is result:
         return result

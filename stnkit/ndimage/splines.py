@@ -14,6 +14,7 @@ from stnkit.ndimage.frameworks import (
     cast,
     dtype_name,
     is_foreign,
+    is_lazy,
     namespace,
     wide_float,
 )
@@ -116,6 +117,9 @@ def spline_filter(input: Array, order: int = 3, output: Any = np.float64, mode: 
 
 
 def _filtered(image: Array, order: int, axes: tuple[int, ...], mode: Any, target: Output) -> Array:
+    if is_lazy(image):
+        msg = "`input` is an array of Dask, whose chunks are filtered where they are read; pass `input.compute()`"
+        raise TypeError(msg)
     xp = namespace(image)
     if dtype_name(image) in COMPLEX:
         parts = [_part(part, order, axes, mode, target, xp) for part in (xp.real(image), xp.imag(image))]
