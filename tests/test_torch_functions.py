@@ -139,6 +139,17 @@ def test_what_is_not_recorded(plain):
         plain.grid_sample(image, grid, fill_value=torch.ones(3, requires_grad=True))
 
 
+def test_autograd_sees_that_memory_was_written_to(plain):
+    image, grid = given()
+    kept, weight = torch.ones(2, 3, 4, 3), torch.ones(2, 3, 4, 3, requires_grad=True)
+    product = kept * weight
+    with torch.inference_mode():
+        ours = plain.grid_sample(image, grid, out=torch.empty(2, 3, 4, 3))
+    assert torch.equal(plain.grid_sample(image, grid, out=kept), ours)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
 def test_arguments_by_name(plain):
     image, grid = given()
     expected = plain.grid_sample(image, grid)
@@ -172,7 +183,13 @@ def test_arguments_by_name_where_nothing_is_recorded(plain, name):
     with torch.no_grad():
         found = function(**given)
         if "out" in wanted:
+            before = found._version
             assert function(**given, out=found) is found
+            assert found._version > before
+        if "accumulate_into" in wanted:
+            sums = torch.zeros_like(next(one for one in found if one is not None) if type(found) is tuple else found)
+            function(**given, accumulate_into=sums)
+            assert sums._version == 1
     assert not any(one.requires_grad for one in (found if isinstance(found, tuple) else (found,)))
 
 
@@ -192,6 +209,8 @@ def quantized(tensor):
         (lambda image, grid: (image.to("meta"), grid.to("meta")), r"`image` .* holds no numbers"),
         (lambda image, grid: (image.to_sparse(), grid), r"`image` has layout torch.sparse_coo; .*\.to_dense\(\)"),
         (lambda image, grid: (quantized(image.detach()), grid), r"`image` is quantized; .*\.dequantize\(\)"),
+        (lambda image, grid: (image.to(torch.float8_e4m3fn), grid), r"`image` has the dtype torch.float8_e4m3fn; pass"),
+        (lambda image, grid: (image, grid.to(torch.float8_e5m2)), r"`grid` has the dtype torch.float8_e5m2; .*float"),
         (lambda image, grid: (image.cfloat(), grid), r"`image` must have dtype .* got complex64; pass a real view"),
     ],
 )

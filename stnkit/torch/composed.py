@@ -13,7 +13,7 @@ from stnkit.backends.interop import WRITTEN, misfit, no_array
 from stnkit.torch import antialias, placed, prefiltered
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
-from stnkit.torch.functions import detached, unwritten
+from stnkit.torch.functions import detached, unwritten, written
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.registration import known_size
 from stnkit.torch.run import on_torchs_threads
@@ -89,7 +89,7 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if not (transformed() or recorded(tensors) or any(map(stands_for_another, tensors))):
             named = {name: one if name in WRITTEN else detached(one) for name, one in options.items()}
-            return on_torchs_threads(plain, *map(detached, args), **named)
+            return written(on_torchs_threads(plain, *map(detached, args), **named), options)
         named = dict(zip(names, args, strict=False)) | options
         fits = len(named) == len(args) + len(options) and all(name in known for name in named)
         complete = fits and all(name in named for name in needed)

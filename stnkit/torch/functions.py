@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.autograd.graph import increment_version
 
 from stnkit import validation
 from stnkit._dispatch import FAST
@@ -49,7 +50,7 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
         alone = no_transforms_active(operation, tensors)
         if alone and options and any(options.get(option) is not None for option in WRITTEN):
             given = tensors if recorded(tensors) else map(detached, tensors)
-            return operation.plain(*given, *rest, **options)  # shares the memory, and refuses what needs a gradient
+            return written(operation.plain(*given, *rest, **options), options)  # refuses what needs a gradient
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if alone and options.get("place") is not None:
@@ -88,6 +89,12 @@ def performed(
     if len(operation.results) == 1:
         return results
     return tuple(result if asked and result.dim() > 1 else None for result, asked in zip(results, wrt, strict=True))
+
+
+def written(results: Any, options: dict[str, Any]) -> Any:
+    """Return the results of a call, whose memory is shared; autograd refuses what it has kept of tensors in it."""
+    increment_version([options[name] for name in WRITTEN if isinstance(options.get(name), torch.Tensor)])
+    return results
 
 
 def unwritten(options: dict[str, Any]) -> dict[str, Any]:

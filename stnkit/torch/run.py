@@ -10,6 +10,7 @@ from stnkit.kernels.cpu import threads
 from stnkit.torch import memory
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import Operation
+from stnkit.torch.unsupported import unknown_dtype
 from stnkit.validation.prefilter import FILTERED
 
 PICTURES = ("image", "out")  # the shapes that have a channel axis
@@ -43,7 +44,10 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
     """
-    views = [None if tensor is None else memory.as_array(tensor) for tensor in tensors]
+    try:
+        views = [None if tensor is None else memory.as_array(tensor) for tensor in tensors]
+    except TypeError as error:  # of torch, which does not say which tensor NumPy has no dtype for
+        raise unknown_dtype(operation, tensors, error) from error
     return _own(on_views(operation, tensors, views, size, options))
 
 

@@ -50,6 +50,17 @@ def _refuse_storage(name: str, tensor: torch.Tensor) -> None:
         raise TypeError(msg)
 
 
+def unknown_dtype(operation: Operation, tensors: Sequence[Any], error: TypeError) -> TypeError:
+    """Return the error of the first tensor whose dtype NumPy does not have; `error`, if there is none."""
+    for name, tensor in zip(operation.arrays, tensors, strict=True):
+        if isinstance(tensor, torch.Tensor) and tensor.dtype is not torch.bfloat16:
+            try:
+                torch.empty(0, dtype=tensor.dtype).numpy()
+            except TypeError:
+                return TypeError(f"`{name}` has the dtype {tensor.dtype}; pass `{name}.float()`")
+    return error
+
+
 def refuse_rounding(what: str, operation: Operation, tensors: Sequence[Any], options: dict[str, Any]) -> None:
     """Refuse to lose a derivative: an output of integers can carry none, and those of nearest and label are zero."""
     if options.get("mode") in ("nearest", "label"):
