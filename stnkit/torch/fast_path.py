@@ -15,6 +15,7 @@ from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, k
 from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
+from stnkit.torch.run import viewed
 from stnkit.validation import prefiltered
 
 Kind = tuple[Any, ...]
@@ -233,8 +234,7 @@ def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any
     """Return what does calls like this one; None if there is no fast path for them."""
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors[0].is_floating_point():
         return None
-    views = [memory.as_array(tensor) for tensor in tensors]
-    return fast_path.fast_call(TORCH, operation.name, views, rest, options)
+    return fast_path.fast_call(TORCH, operation.name, viewed(operation, tensors), rest, options)
 
 
 def _remember(kinds: dict[Kind, Any], kind: Kind, found: Any) -> Any:

@@ -44,11 +44,15 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
     """
+    return _own(on_views(operation, tensors, viewed(operation, tensors), size, options))
+
+
+def viewed(operation: Operation, tensors: Sequence[Maybe]) -> list[Any]:
+    """View the memory of an operation's tensors as arrays."""
     try:
-        views = [None if tensor is None else memory.as_array(tensor) for tensor in tensors]
+        return [None if tensor is None else memory.as_array(tensor) for tensor in tensors]
     except TypeError as error:  # of torch, which does not say which tensor NumPy has no dtype for
         raise unknown_dtype(operation, tensors, error) from error
-    return _own(on_views(operation, tensors, views, size, options))
 
 
 def on_views(
