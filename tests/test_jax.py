@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numba
 import numpy as np
 import pytest
 import torch
@@ -21,10 +22,11 @@ from processes import run
 
 import stnkit
 from stnkit.jax import _compat
-from stnkit.jax.ffi import export, handlers, layout, lower
-from stnkit.kernels.compiler.jit import kernel
+from stnkit.jax.ffi import busy, export, handlers, layout, lower
+from stnkit.kernels.compiler.jit import FORM, kernel
 from stnkit.kernels.cpu import call as calls
 from stnkit.kernels.cpu import threads
+from stnkit.kernels.cpu.busy import GUESS, PAUSE, Balance
 from stnkit.kernels.cpu.call import SHORT_OF_MEMORY, Arguments
 from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.plans.launch import Launch
@@ -275,7 +277,7 @@ def test_an_error_of_a_kernel_is_one_of_xla(work):
     form = jax.ShapeDtypeStruct((3,), np.float32)
     launch = Launch(short, Spec(1), work, Arguments(chunks=8), (calls.OUT,))
     assert handlers.threaded(launch) is (work > 1)
-    name, about = handlers.target(launch), [0, 1, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT]
+    name, about = handlers.target(launch), [0, 1, work, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT]
 
     def call(chunk):
         words = np.array([*about, *launch.call._replace(batch=chunk).words], np.int64)
@@ -286,6 +288,44 @@ def test_an_error_of_a_kernel_is_one_of_xla(work):
         with pytest.raises(Exception, match="RESOURCE_EXHAUSTED: stnkit: a kernel found no memory to work in"):
             jax.block_until_ready(call(chunk))
     np.testing.assert_array_equal(call(8), np.zeros(3))
+
+
+def test_launches_are_balanced_as_those_of_numpy_are():
+    """Of the same times, machine code makes what Python makes: the bits of each number, and the pauses."""
+    random, ours, theirs = np.random.default_rng(0), np.zeros(busy.WORDS), Balance()
+    note_alone, note_threads = map(numba.njit, (busy.note_alone.py_func, busy.note_threads.py_func))
+    now, pauses = 0.0, 0
+    for _ in range(400):
+        order = int(random.integers(18, 22))
+        work = int(random.integers(2 ** (order - 1), 2**order))
+        seconds, now = work * GUESS * random.choice([0.3, 0.6, 1.5, 2.5, 40.0]), now + 0.01
+        kind = 64 * 4096 + order
+        assert busy.kind.py_func(4096, work) == kind
+        assert theirs.pauses(now) is bool(now < ours[busy.UNTIL])
+        if theirs.pauses(now):
+            theirs.note_alone((4096, order), work, seconds)
+            note_alone(ours.ctypes.data, kind, work, seconds)
+            pauses += 1
+        else:
+            theirs.note_threads((4096, order), work, seconds, now)
+            note_threads(ours.ctypes.data, kind, work, seconds, now)
+        assert ours[busy.SAVED] == theirs.saved
+        assert ours[busy.UNTIL] == theirs.until
+        assert max(ours[busy.LENGTH], PAUSE) == theirs.pause
+    assert 0 < pauses < 400
+
+
+def test_a_launch_in_a_pause_is_done_alone():
+    """What hands out chunks is not called then, and the kernel does all of them."""
+    seen = numba.cfunc(FORM)(lambda words, first, last: 100 * first + last)
+    other = numba.cfunc(FORM)(lambda words, first, last: 7)
+    launch = numba.njit(busy.balanced.py_func)
+    balance, given = np.zeros(busy.WORDS), np.zeros(calls.WORDS, np.int64)
+    give = balance.ctypes.data, other.address, given.ctypes.data, seen.address, 5, threads.SMALL
+    assert launch(*give) == 7
+    assert balance[busy.SAVED] != 0
+    balance[busy.UNTIL] = np.inf
+    assert launch(*give) == 5
 
 
 def test_operations_are_compiled_where_jit_is_disabled():

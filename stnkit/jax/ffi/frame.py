@@ -12,9 +12,11 @@ from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from stnkit.jax.ffi.busy import CLOCK, balanced, state
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.jit import FORM, cached
+from stnkit.kernels.cpu import busy
 from stnkit.kernels.cpu.call import CHUNKS, WORDS
 from stnkit.kernels.cpu.parallel import filled, run, word
 from stnkit.kernels.cpu.words import words_at
@@ -44,7 +46,7 @@ IS_METADATA, IS_EXECUTE, IS_ARRAY = (
 INVALID, EXHAUSTED = (VALUES[f"Error_Code_{name}"] for name in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"))
 
 READY, DONE, ODD_CALL, ODD_BUFFER = range(4)  # what `examine` finds
-HEAD = 2  # words of the attribute before those of the buffers: how many operands, and how many results
+HEAD = 3  # words of the attribute before those of the buffers: how many operands, how many results, and the taps read
 ABOUT = 4  # words for each buffer: its format, its number of elements, how many bytes to clear, and its slot
 
 
@@ -191,6 +193,7 @@ def answer() -> Any:
 
     It starts `function` from `first` on: a kernel, or what runs one on threads; see `start.starter`.
     """
+    timed = CLOCK is not None  # a constant of compiled code
 
     def answer(frame, function, first):
         found = examine(frame)
@@ -206,12 +209,17 @@ def answer() -> Any:
             return 0
         given = filled(block(frame))
         put_addresses(frame, given)
-        if run(function, given, first, words_at(given)[CHUNKS]):
+        work, chunks = word(words(frame), 16), words_at(given)[CHUNKS]
+        if timed and first != 0 and work < busy.LARGE:
+            status = balanced(state(), function, given, first, chunks, work)
+        else:
+            status = run(function, given, first, chunks)
+        if status:
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0
 
-    about = hashlib.sha256(
-        repr((OFFSETS, VALUES, VERSION, digest("stnkit.kernels.cpu.parallel"))).encode()
-    ).hexdigest()[:16]
+    about = hashlib.sha256(repr((OFFSETS, VALUES, VERSION, digest("stnkit.jax.ffi.busy"), timed)).encode()).hexdigest()[
+        :16
+    ]
     answer.__qualname__ = f"answer_{about}"  # as Numba's cache sees changes of this file alone
     return cached(cfunc, answer, FORM)

@@ -40,7 +40,7 @@ def invoke(
     context: Any, slots: Sequence[int], operands: Sequence[Any], launch: Launch, results: Sequence[Buffer]
 ) -> Values:
     """Lower one run of a kernel; return the values of its results."""
-    words = _head(context.avals_in, slots, results) + list(launch.call.words)
+    words = _head(context.avals_in, slots, results, launch.work) + list(launch.call.words)
     if is_exported(context):
         name, words = export.TARGET, words + export.described(launch)
     else:
@@ -81,9 +81,9 @@ def known() -> bool:
     return False
 
 
-def _head(operands: Sequence[Any], slots: Sequence[int], results: Sequence[Buffer]) -> list[int]:
+def _head(operands: Sequence[Any], slots: Sequence[int], results: Sequence[Buffer], work: int) -> list[int]:
     """Return the numbers by which a handler checks its buffers, and hands them on; see `frame.examine`."""
-    head = [len(operands), len(results)]
+    head = [len(operands), len(results), work]
     given = [(array, slot, False) for array, slot in zip(operands, slots, strict=True)]
     for array, slot, cleared in [*given, *((result, result.slot, result.cleared) for result in results)]:
         count = math.prod(array.shape)
