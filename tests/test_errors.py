@@ -270,6 +270,7 @@ VALUES = [
     (lambda: vjp(wrt=("image", "theta")), ["`wrt`", "'theta'"]),
     (lambda: stnkit.affine_sample_vjp(OUT, IMAGE, THETA, wrt="grid"), ["`wrt`", "'grid'", "'theta'"]),
     (lambda: affine(size=(4, -1)), ["`size`", "2 integers", "(H, W)", "(4, -1)"]),
+    (lambda: affine(size=(2**40, 2**40)), ["`size`", "which memory can hold", "1099511627776"]),
     (lambda: affine(size=(4,)), ["`size`", "2 integers", "(4,)"]),
     (lambda: affine(size=(2**40, 2**40)), ["`size`", "more locations than memory", "(1099511627776, 1099511627776)"]),
     (lambda: affine(size=(2**70, 1)), ["`size`", "more locations than memory"]),

@@ -164,6 +164,7 @@ def test_refuses(plain):
         ((ValueError,), "two axes", lambda: nd.rotate(image, 1, (0, 0))),
         ((ValueError,), "finite", lambda: nd.rotate(image, np.nan)),
         ((ValueError,), "finite", lambda: nd.zoom(image, (1, np.inf))),
+        ((ValueError,), "`zoom` must be finite, and not negative", lambda: nd.zoom(image, (1, -2))),
         ((ValueError,), r"pixel.*\(0, 4\)", lambda: nd.rotate(image[:0], 30)),
         ((TypeError,), "`angle`", lambda: nd.rotate(image, None)),
         ((TypeError,), "`shift`", lambda: nd.shift(image, (None, 1))),

@@ -38,6 +38,7 @@ def grid_form(kind: int, source: Array, choices: Choices, cotangent: Array = Non
         size = cotangent.shape[-1 - ndim : -1]
     else:
         size = source.shape[-1 - ndim : -1] if kind == FLOW else validation.size(choices.size, ndim)
+    validation.not_too_large((*size, ndim))
     axes = ndim + 2 if kind == FLOW else 3
     place = None if choices.place is None else validation.place(choices.place, ndim, size, None)
     dtype = source.dtype if place is None else FLOAT64

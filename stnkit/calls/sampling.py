@@ -147,6 +147,7 @@ def _form(
     validation.not_empty(image, options.without_margin(whole), size)
     batched = len(image) == ndim + 2 or len(source) == axes
     out_shape = (*size, channels) if options.channels_last else (channels, *size)
+    validation.not_too_large((batch, *out_shape))
     return Form(
         kind=kind,
         size=size,

@@ -54,6 +54,7 @@ def splat_form(values: Array, grid: Array, choices: Choices, cotangent: Array = 
     validation.same_shape("values", points, "the grid's locations", grid.shape[-1 - ndim : -1])
     batch = validation.batch(values.shape, grid.shape, ndim, "grid", ndim + 2, "values")
     shape = (batch, *spatial, channels) if options.channels_last else (batch, channels, *spatial)
+    validation.not_too_large(shape)
     batched = ndim + 2 in (values.ndim, grid.ndim)
     if cotangent is not None:
         validation.same_shape("cotangent", cotangent.shape, "the splat", shape if batched else shape[1:])

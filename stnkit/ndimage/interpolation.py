@@ -255,8 +255,8 @@ def zoom(
     image, xp, how = entered(input, order, mode, cval, prefilter)
     ranked(image.ndim, image.ndim)
     factors = geometry.each_axis(zoom, image.ndim, "zoom")
-    if not np.isfinite(factors).all():
-        msg = f"`zoom` must be finite; got {zoom!r}"
+    if not (np.isfinite(factors) & (factors >= 0)).all():
+        msg = f"`zoom` must be finite, and not negative: negative dimensions are not allowed; got {zoom!r}"
         raise ArgumentError(msg)
     size = tuple(round(n * float(factor)) for n, factor in zip(image.shape, factors, strict=True))
     if (factors == 1).all() and prefilter:

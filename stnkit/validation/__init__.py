@@ -35,6 +35,7 @@ from stnkit.validation.shapes import control_axes as control_axes
 from stnkit.validation.shapes import grid_axes as grid_axes
 from stnkit.validation.shapes import image_shape as image_shape
 from stnkit.validation.shapes import not_empty as not_empty
+from stnkit.validation.shapes import not_too_large as not_too_large
 from stnkit.validation.shapes import projective_axes as projective_axes
 from stnkit.validation.shapes import same_shape as same_shape
 from stnkit.validation.shapes import source_axes as source_axes

@@ -1,6 +1,7 @@
 """Whether the shapes of the arrays of a call fit together."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -125,6 +126,13 @@ def batch(image: Shape, other: Shape, ndim: int, name: str, batched: int, first:
         msg = f"`{first}` and `{name}` must have the same batch size, or one of them 1; got {ours} and {theirs}"
         raise ValueError(msg)
     return theirs if ours == 1 else ours
+
+
+def not_too_large(shape: Shape) -> None:
+    """Refuse an output whose bytes no address could count: frameworks end the process, or say it of other arrays."""
+    if all(type(n) is int for n in shape) and math.prod(shape) >= 1 << 60:  # symbols are known later
+        msg = f"`size` must be that of an output which memory can hold; got an output of shape {shape}"
+        raise ValueError(msg)
 
 
 @functools.lru_cache(maxsize=1024)
