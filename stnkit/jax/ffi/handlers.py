@@ -36,8 +36,11 @@ def started(launch: Launch) -> tuple[int, int]:
 
 
 def target(launch: Launch) -> str:
-    """Return the name under which the handler of a kernel is registered: the same in every process."""
-    form = hashlib.sha256(repr((launch.spec, threaded(launch))).encode()).hexdigest()[:16]
+    """Return the name under which the handler of a kernel is registered: the same in every process.
+
+    It tells how the numbers of a call are laid out, too: JAX may keep compiled programs on disk, of older versions too.
+    """
+    form = hashlib.sha256(repr((launch.spec, threaded(launch), frames.HEAD, frames.ABOUT)).encode()).hexdigest()[:16]
     name = f"stnkit_{launch.kernel.name}_{form}"
     with _registering:
         if name not in registered:
