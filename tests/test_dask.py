@@ -312,6 +312,9 @@ def test_what_cannot_work_is_said(plain) -> None:
         stnkit.affine_sample(image, np.eye(3))
     with pytest.raises(ValueError, match="`chunks` must be 'auto', a number, or 2 of them"):
         stnkit.affine_sample(image, theta, chunks=(1, 2, 3))
+    for chunks in (0, -5, 2.5, (0, 4), "much"):
+        with pytest.raises(ValueError, match="`chunks` must be 'auto', a number of 1 or more, or 2 of them"):
+            stnkit.affine_sample(image, theta, chunks=chunks)
     with pytest.raises(ValueError, match="`threads` must be an integer of 1 or more"):
         stnkit.affine_sample(image, theta, threads=0)
     with pytest.raises(TypeError, match="a store with `shape`, `dtype` and `\\[\\]`"):

@@ -44,7 +44,14 @@ def spatial_chunks(given: Any, size: tuple[int, ...], others: int, dtype: np.dty
     each = given if isinstance(given, (tuple, list)) else (given,) * len(size)
     each = tuple("auto" if one == "auto" else one for one in each)
     room = max(target // max(others, 1), dtype.itemsize)
-    chunks = normalize_chunks(each, size, limit=room, dtype=dtype)
+    try:
+        chunks = normalize_chunks(each, size, limit=room, dtype=dtype)
+        if any(n < 0 for axis in chunks for n in axis):
+            raise ValueError  # as Dask takes negative numbers for some sizes
+    except (TypeError, ValueError, ZeroDivisionError) as error:  # whose words do not say of which argument they are
+        many = f"{len(size)} of them, one for each spatial axis"
+        msg = f"`chunks` must be 'auto', a number of 1 or more, or {many}; got {given!r}"
+        raise ValueError(msg) from error
     return tuple(tuple(int(n) for n in axis) for axis in chunks)
 
 
