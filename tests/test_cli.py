@@ -112,7 +112,7 @@ def test_options_of_demos_are_refused(refused, tmp_path, monkeypatch, words: lis
         (["--fill", "1,2"], "takes 1 number, or 3 (red, green, blue); got 2"),
         (["--fill", "256"], "between 0 and 255"),
         (["--fill", "nan"], "--fill takes finite numbers"),
-        (["--workers", "1"], "--workers is for images in blocks"),
+        (["--workers", "1"], "images are warped in blocks from and to .zarr, .tif, .tiff"),
         (["--brightness", "2"], "--brightness"),
         (["third.png"], "third.png"),
     ],
@@ -245,7 +245,7 @@ def test_an_interrupt_within_a_callback_from_c_is_kept() -> None:
 
 
 def test_an_archive_is_not_cleaned(refused, tmp_path: Path) -> None:
-    refused("compile", "--clean", "--archive", tmp_path / "kernels", says="give one of the two")
+    refused("compile", "--clean", "--archive", tmp_path / "kernels", says="compiles nothing: leave out --archive")
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:

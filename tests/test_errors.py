@@ -272,8 +272,7 @@ VALUES = [
     (lambda: affine(size=(4, -1)), ["`size`", "2 integers", "(H, W)", "(4, -1)"]),
     (lambda: affine(size=(2**40, 2**40)), ["`size`", "which memory can hold", "1099511627776"]),
     (lambda: affine(size=(4,)), ["`size`", "2 integers", "(4,)"]),
-    (lambda: affine(size=(2**40, 2**40)), ["`size`", "more locations than memory", "(1099511627776, 1099511627776)"]),
-    (lambda: affine(size=(2**70, 1)), ["`size`", "more locations than memory"]),
+    (lambda: affine(size=(2**70, 1)), ["`size`", "which memory can hold"]),
     (lambda: affine(size=(2, 3, 4, 5)), ["`size`", "without N and C", "(2, 3, 4, 5)"]),
 ]
 

@@ -161,7 +161,7 @@ def test_misuse_is_refused(plain):
         SpatialTransformer(None, "thin_plate_spline", control_points=np.arange(3.0)[:, None] * [1.0, 2.0])
     with pytest.raises(RuntimeError, match="`backward` needs what `forward` remembers"):
         transformer((4, 5), "affine").backward(np.ones((1, 2, 4, 5)))
-    with pytest.raises(TypeError, match="`size` must be a sequence of 2 integers"):
+    with pytest.raises(TypeError, match="`size` must be a sequence of 1 to 3 integers"):
         transformer((4, 5), "affine", size=4).forward(np.ones((1, 2, 4, 5)))
     layer = transformer((4, 5), "affine")
     layer.localization.layers.pop()

@@ -253,7 +253,7 @@ def test_zarr(plain, tmp_path, version):
     assert not list(tmp_path.rglob("*stnkit*"))
     with pytest.raises(ValueError, match="`chunks` must be multiples of those that the output is stored in"):
         plain.tiles.warp_blocks(source, theta, out, chunks=(15, 20))
-    with pytest.raises(ValueError, match="`out` must be another array than `image`"):
+    with pytest.raises(ValueError, match="`out` must not be `image`"):
         plain.tiles.warp_blocks(out, theta, zarr.open_array(tmp_path / "out"))
 
 
@@ -279,9 +279,6 @@ class Loose:
         return np.ma.masked_less(np.zeros(self.shape, self.dtype)[where], 1)
 
 
-SHARED, GRID, PAIR = np.ones((1, 1, 8, 8)), np.zeros((1, 8, 8, 2)), np.ones((1, 1, 8, 8, 2))
-
-
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
@@ -292,14 +289,6 @@ SHARED, GRID, PAIR = np.ones((1, 1, 8, 8)), np.zeros((1, 8, 8, 2)), np.ones((1, 
             TypeError,
             "`out` must have the dtype of `image`, float64; got float32",
         ),
-        ({"image": SHARED, "out": SHARED}, ValueError, "`out` must be another array than `image`, which is read"),
-        ({"image": SHARED, "out": SHARED[..., ::-1]}, ValueError, "`out` must be another array than `image`"),
-        (
-            {"kind": "grid", "source": GRID, "image": GRID[None, ..., 0], "out": GRID[None, ..., 1]},
-            ValueError,
-            "than `source`",
-        ),
-        ({"image": PAIR[..., 0], "out": PAIR[..., 1]}, None, ""),
         ({"out": 3}, TypeError, "`out` must have `shape`, `dtype` and `\\[\\]`; got int"),
         ({"source": np.zeros((2, 2, 3))}, ValueError, r"`out` must have shape \(2, 1, 8, 8\)"),
         ({"image": np.ones(8)}, ValueError, "`image` and `out` must have the same number of axes"),

@@ -115,9 +115,8 @@ class SpatialTransformer:
         """Keep options as what has a hash; refuse those that no call would take."""
         points = None if self.control_points is None else constant(self.control_points)
         reader(self.transform, points)
-        kept, size = checked(
-            self._options(), self.size, None if points is None else points.shape[-1], antialias=self.antialias
-        )
+        own = {name: getattr(self, name) for name in DEFAULTS}
+        kept, size = checked(own, self.size, None if points is None else points.shape[-1], antialias=self.antialias)
         kept |= {"size": size, "control_points": None if points is None else tuple(map(tuple, points.tolist()))}
         for name, value in kept.items():
             object.__setattr__(self, name, value)
@@ -128,10 +127,6 @@ class SpatialTransformer:
         if self.control_points is not None:
             options["control_points"] = np.array(self.control_points)
         return spatial_transform(image, self.localise(image), **options)
-
-    def _options(self) -> dict[str, Any]:
-        """Return the options that every sampler takes."""
-        return {name: getattr(self, name) for name in DEFAULTS}
 
 
 OPTIONS = [field.name for field in dataclasses.fields(SpatialTransformer) if field.name != "localise"]

@@ -57,7 +57,7 @@ class Call:
             inputs = {"image": image, "source": source}
             held = {name: array for name, array in inputs.items() if isinstance(array, np.ndarray)}
             validation.apart("out", out, **held)
-        elif out is image:
+        elif out is image or _in_one_store(image, out):
             msg = "`out` must not be `image`, which is read while it is written"
             raise ValueError(msg)
         self.source = np.asarray(source) if is_map else source
@@ -230,6 +230,12 @@ class Call:
             return self.fill[after[0]]
         channels = self.fill[before[-1]] if before else self.fill
         return np.tile(channels, math.prod(part.stop - part.start for part in before[:-1]))
+
+
+def _in_one_store(image: Any, out: Any) -> bool:
+    """Tell whether arrays of zarr lie in one place."""
+    place = getattr(image, "store_path", None)
+    return place is not None and getattr(out, "store_path", None) == place
 
 
 def _subsamples(

@@ -7,8 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from stnkit import validation
 from stnkit.calls.arguments import Array, DataFormat, FillValue, PaddingMode, Units
 from stnkit.tiles import blocks as cutting
@@ -108,10 +106,6 @@ def warp_blocks(
     options = {"mode": mode, "prefilter": prefilter, "padding_mode": padding_mode, "align_corners": align_corners}
     options |= {"coords": coords, "units": units, "antialias": antialias}
     call = Call(image, source, out, kind, options, fill_value, data_format, control_points)
-    for name, read in (("image", image), ("source", source)):
-        if _same_memory(read, out):
-            msg = f"`out` must be another array than `{name}`, which is read while it is written"
-            raise ValueError(msg)
     workers = validation.count("workers", workers)
     if not isinstance(resume, (bool, str, os.PathLike)):
         msg = f"`resume` must be True, False or a path; got {resume!r}"
@@ -171,14 +165,6 @@ def _share_threads(workers: int) -> None:
 
     with _sharing:
         numba.set_num_threads(max(numba.get_num_threads() // workers, 1))
-
-
-def _same_memory(read: Any, out: Any) -> bool:
-    """Tell whether an output has elements of what is read, as far as that is known: of NumPy's arrays and zarr's."""
-    if isinstance(read, np.ndarray) and isinstance(out, np.ndarray):
-        return np.shares_memory(read, out)
-    store = getattr(out, "store_path", None)
-    return read is out or (store is not None and getattr(read, "store_path", None) == store)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Options of a call: the names that users write, translated to those of kernels."""
 
 import functools
-import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +13,6 @@ Shape = tuple[int, ...]
 
 BOOLEAN = (bool, np.bool_)  # as a tuple: torch's compiler cannot read a union before 2.9
 UNORDERED = (set, frozenset, dict)
-MOST_LOCATIONS = 2**56
 PaddingMode = str | Sequence[str]
 
 AXES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}  # spatial ones, by their number
@@ -164,9 +162,6 @@ def size(given: Any, ndim: int | None = None, argument: str = "size") -> Shape:
         many, order = _sizes(ndim).split(", ", 1)
         hint = " (only the spatial size, without N and C)" if ndim and len(sizes) == ndim + 2 else ""
         msg = f"`{argument}` must be {many} >= 0, {order}{hint}; got {sizes}"
-        raise ValueError(msg)
-    if math.prod(sizes) > MOST_LOCATIONS:
-        msg = f"`{argument}` has more locations than memory can have addresses; got {sizes}"
         raise ValueError(msg)
     return sizes
 
