@@ -218,8 +218,7 @@ def answer() -> Any:
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0
 
-    about = hashlib.sha256(repr((OFFSETS, VALUES, VERSION, digest("stnkit.jax.ffi.busy"), timed)).encode()).hexdigest()[
-        :16
-    ]
+    parts = OFFSETS, VALUES, VERSION, digest("stnkit.jax.ffi.busy"), timed
+    about = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     answer.__qualname__ = f"answer_{about}"  # as Numba's cache sees changes of this file alone
     return cached(cfunc, answer, FORM)
