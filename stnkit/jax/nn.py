@@ -113,7 +113,9 @@ class SpatialTransformer:
 
     def __post_init__(self) -> None:
         """Keep options as what has a hash; refuse those that no call would take."""
-        points = None if self.control_points is None else constant(self.control_points)
+        points: Any = self.control_points
+        if points is not None:  # those of a layer are tuples, and JAX makes a layer anew of what it is made of
+            points = np.array(points) if isinstance(points, tuple) else constant(points)
         reader(self.transform, points)
         own = {name: getattr(self, name) for name in DEFAULTS}
         kept, size = checked(own, self.size, None if points is None else points.shape[-1], antialias=self.antialias)

@@ -166,9 +166,7 @@ def block(theta: np.ndarray, control: bytes) -> np.ndarray:
     """Return what kernels read of each spline, in float64: control points, weights, and the affine part by rows."""
     batch, count, ndim = theta.shape
     first, second = solution(control, ndim)
-    with np.errstate(
-        invalid="ignore", over="ignore"
-    ):  # of numbers that are not finite: all locations read the fill value
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite makes all locations read the fill value
         numbers = second @ (first @ theta.astype(FLOAT64))
     flat = np.broadcast_to(points(control, ndim).reshape(1, -1), (batch, count * ndim))
     weights = numbers[:, :count].reshape(batch, count * ndim)

@@ -5,16 +5,11 @@ from typing import Any
 
 from stnkit import validation
 from stnkit.antialias.footprints import MOST
+from stnkit.calls.arguments import Choices
 from stnkit.validation.options import AXES
 
-DEFAULTS: dict[str, Any] = {  # of what every sampler takes
-    "mode": "bilinear",
-    "padding_mode": "zeros",
-    "fill_value": 0.0,
-    "align_corners": False,
-    "data_format": "channels_first",
-    "prefilter": True,
-}
+SHARED = ("mode", "padding_mode", "fill_value", "align_corners", "data_format", "prefilter")  # by all samplers
+DEFAULTS = {name: Choices._field_defaults[name] for name in SHARED}
 NAMES = ("mode", "padding_mode", "align_corners", "data_format", "coords", "units")
 
 
