@@ -34,11 +34,13 @@ from stnkit.kernels.compiler.digests import qualified
 from stnkit.kernels.compiler.expressions import KNOWN, Choices, is_gpu
 from stnkit.kernels.compiler.leaves import LeafPipeline
 from stnkit.kernels.compiler.pipelines import KernelPipeline
+from stnkit.kernels.compiler.settings import interpreted
 from stnkit.spec import Spec
 
 leaf = njit(
     forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LeafPipeline
 )
+int64, uint64 = (int, int) if interpreted() else (np.int64, np.uint64)  # Python's own are interpreted sooner
 FORM = types.int64(types.int64, types.int64, types.int64)  # of a kernel: see `kernels.cpu.call`
 
 

@@ -3,9 +3,7 @@
 A tile's coordinates are read in one go, which no processor foresees: the next tile would begin with waiting for them.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import View, leaf, pointer
+from stnkit.kernels.compiler.jit import View, int64, leaf, pointer
 from stnkit.kernels.cpu.call import SOURCE
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.places import own

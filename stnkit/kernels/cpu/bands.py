@@ -8,9 +8,7 @@ same order, however many bands there are, so neighbouring ones are one where a t
 import functools
 from typing import Any, NamedTuple
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import View, clear, free, in_bounds, kernel, leaf, pointer, select
+from stnkit.kernels.compiler.jit import View, clear, free, in_bounds, int64, kernel, leaf, pointer, select
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,

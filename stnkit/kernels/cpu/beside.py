@@ -5,9 +5,7 @@ in memory. So a tile's cotangents are brought to that order, and added in lanes,
 A pixel is added to in the same order, and has the same bits.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import View, clear, leaf, pointer
+from stnkit.kernels.compiler.jit import View, clear, int64, leaf, pointer
 from stnkit.kernels.cpu.call import IMAGE_BAR
 from stnkit.kernels.cpu.scatter import corners
 from stnkit.kernels.cpu.tile import scratch_after

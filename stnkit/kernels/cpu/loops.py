@@ -10,9 +10,7 @@ What a kernel takes is said in `call`.
 import functools
 from typing import Any
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import View, advanced, clear, free, kernel, leaf, pointer
+from stnkit.kernels.compiler.jit import View, advanced, clear, free, int64, kernel, leaf, pointer
 from stnkit.kernels.cpu.ahead import COMPACT, ask, coming, is_scattered
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (

@@ -1,8 +1,6 @@
 """How nearest moves pixels, as they are stored: where channels are planes, several locations and channels at once."""
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import advanced, leaf
+from stnkit.kernels.compiler.jit import advanced, int64, leaf
 from stnkit.kernels.cpu.ahead import ask, is_scattered
 from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, slot
 from stnkit.kernels.simd.lanes import full, gather, living, load, none_negative, store, width

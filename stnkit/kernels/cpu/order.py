@@ -8,9 +8,7 @@ x, y, z, and no choice of the spec: one machine code serves them all.
 import functools
 from typing import Any
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer, select
+from stnkit.kernels.compiler.jit import View, int64, kernel, leaf, pointer, select
 from stnkit.kernels.cpu.call import COTANGENT, IMAGE_BAR
 from stnkit.kernels.cpu.loops import image_cotangent_tile, over_tiles, sample_tile
 from stnkit.kernels.cpu.parts import span

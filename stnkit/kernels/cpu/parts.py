@@ -1,8 +1,6 @@
 """Parts of a call's work: which batch items, channels and tiles of locations each of them has."""
 
-from numpy import int64, uint64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf, uint64
 from stnkit.spec import TILE
 
 

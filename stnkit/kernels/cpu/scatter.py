@@ -4,9 +4,7 @@ Where a location's taps are, and their weights, is then worked out once for all 
 colours; more would need more registers than there are.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import advanced, leaf
+from stnkit.kernels.compiler.jit import advanced, int64, leaf
 from stnkit.kernels.leaves.formats import add, widen
 from stnkit.kernels.leaves.scatter import scatter_taps
 from stnkit.kernels.leaves.stage import slot

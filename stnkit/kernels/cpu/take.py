@@ -6,9 +6,7 @@ No coordinate is worked out for a location. Most rows are runs: what is not ther
 import functools
 from typing import Any
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import advanced, kernel, leaf, pointer
+from stnkit.kernels.compiler.jit import advanced, int64, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import FILL, IMAGE, MISSING, NEIGHBOURS, OUT, SOURCE
 from stnkit.kernels.cpu.parts import quotient
 from stnkit.kernels.cpu.words import arguments_at, words_at

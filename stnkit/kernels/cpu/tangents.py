@@ -7,9 +7,7 @@ given is zero, and is left out of the machine code.
 import functools
 from typing import Any
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import View, kernel, leaf, pointer
+from stnkit.kernels.compiler.jit import View, int64, kernel, leaf, pointer
 from stnkit.kernels.cpu.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, IMAGE_DOT, OUT, OUT_DOT, SOURCE, SOURCE_DOT
 from stnkit.kernels.cpu.loops import (
     add_bars,

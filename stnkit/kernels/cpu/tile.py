@@ -2,9 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from numpy import int64, uint64
-
-from stnkit.kernels.compiler.jit import advanced, leaf, malloc, pointer
+from stnkit.kernels.compiler.jit import advanced, int64, leaf, malloc, pointer, uint64
 from stnkit.kernels.leaves.axis import chain, is_near, locate, padding_slope
 from stnkit.kernels.leaves.maps import stage_lattice, stage_thin_plate
 from stnkit.kernels.leaves.padding import tame

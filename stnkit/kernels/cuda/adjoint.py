@@ -11,9 +11,7 @@ its taps do not read gets nothing. So a candidate too many costs time alone, but
 made wider by what roundings can move them: see `affine_bounds`, which writes down M, b, X and the ranges' widths.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.cpu.tile import shares
 from stnkit.kernels.cuda.affine_bounds import BACK, HIGHEST, LINEAR, LOWEST, REACH, SHIFT, STEEP, entry, is_gathered
 from stnkit.kernels.cuda.numbering import located, task

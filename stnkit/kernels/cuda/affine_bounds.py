@@ -16,9 +16,7 @@ error for t locations; what the roundings of X M and of the box add is at most 4
 The box is widened by 1/4 location, and a map for which all this is greater is not gathered.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.leaves.axis import chain, locate
 from stnkit.kernels.leaves.reproducible_sum import whole_add
 from stnkit.kernels.leaves.sources import lattice, spacing

@@ -9,9 +9,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from numpy import int64
 
-from stnkit.kernels.compiler.jit import leaf, pointer
+from stnkit.kernels.compiler.jit import int64, leaf, pointer
 from stnkit.kernels.leaves.formats import narrow, widen, zero
 from stnkit.kernels.leaves.radial import root
 from stnkit.kernels.leaves.reproducible_sum import bits_of, is_finite, whole_max

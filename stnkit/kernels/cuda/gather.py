@@ -9,9 +9,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, leaf, pointer
+from stnkit.kernels.compiler.jit import View, int64, leaf, pointer
 from stnkit.kernels.cuda import adjoint as leaves
 from stnkit.kernels.cuda import affine_bounds as before
 from stnkit.kernels.cuda.kernels import example_values, largest_one, sums

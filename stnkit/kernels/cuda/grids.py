@@ -1,8 +1,6 @@
 """What one thread of a GPU does for a grid of coordinates: one location, and its part of a map's cotangent."""
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.cpu.grids import finite_tangent
 from stnkit.kernels.cpu.tile import shares
 from stnkit.kernels.cuda.maps import put_map

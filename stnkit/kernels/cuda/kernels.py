@@ -7,9 +7,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from numpy import int64
 
-from stnkit.kernels.compiler.jit import View, leaf, pointer
+from stnkit.kernels.compiler.jit import View, int64, leaf, pointer
 from stnkit.kernels.cuda import grids, thread
 from stnkit.kernels.cuda.maps import theta_sums as sums_of_parts
 from stnkit.kernels.leaves.formats import widen, zero

@@ -1,8 +1,6 @@
 """How the threads of a GPU sum the cotangents of coordinates to those of a map: by warps, and then the warps' parts."""
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.cuda.warp import warp_size, warp_total
 from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice_point, staged_location
 from stnkit.kernels.leaves.radial import radial

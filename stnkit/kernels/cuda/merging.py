@@ -5,9 +5,7 @@ has the next one adds both: for each row of pixels, a number of one thread goes 
 addition to memory, which take longest. What other threads add comes in any order.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.cuda.warp import before, matched
 from stnkit.kernels.leaves.formats import add, narrow, widen
 from stnkit.kernels.leaves.point import corner, lines, planes, tap

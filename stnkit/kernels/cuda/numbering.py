@@ -7,9 +7,8 @@ pixels hold them.
 from typing import Any
 
 from numba import types
-from numpy import int64
 
-from stnkit.kernels.compiler.jit import intrinsic, leaf
+from stnkit.kernels.compiler.jit import int64, intrinsic, leaf
 from stnkit.kernels.leaves.places import own
 
 

@@ -19,9 +19,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy import int64
 
-from stnkit.kernels.compiler.jit import in_bounds, leaf, opaque, pointer
+from stnkit.kernels.compiler.jit import in_bounds, int64, leaf, opaque, pointer
 from stnkit.kernels.cuda.numbering import split
 from stnkit.kernels.leaves.formats import zero
 from stnkit.kernels.leaves.prefilter import POLES

@@ -12,10 +12,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numpy import int64
 
 from stnkit.kernels.compiler.expressions import is_gpu
-from stnkit.kernels.compiler.jit import View, intrinsic, leaf
+from stnkit.kernels.compiler.jit import View, int64, intrinsic, leaf
 from stnkit.kernels.cpu.loops import clear_bars, fill, grid_cotangent, image_cotangent
 from stnkit.kernels.cpu.order import differentiate
 from stnkit.kernels.cpu.tangents import double_vjp_point, fill_jvp

@@ -1,8 +1,6 @@
 """Fill values: what a tap reads that has no pixel."""
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf, on_gpu
+from stnkit.kernels.compiler.jit import int64, leaf, on_gpu
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import full, load
 

@@ -1,8 +1,6 @@
 """One output location: choose among the labels that its taps read the one of the greatest weight."""
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.leaves.point import corner
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import full, gather, living, load, preferred, same

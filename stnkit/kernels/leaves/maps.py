@@ -4,9 +4,7 @@ Leaves here work on rows of a stage: `lattice_rows` are the normalised coordinat
 axis. Each loop over locations is one that compilers vectorise.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.leaves.places import run
 from stnkit.kernels.leaves.radial import radial
 from stnkit.kernels.leaves.sources import affine, depth, lattice, mapped, outer_squared_distance

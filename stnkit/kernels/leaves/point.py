@@ -5,9 +5,7 @@ and slopes; `stage.slot(k, p)` is where tap row `k` of location `p` is stored. A
 offset, so the offset of a corner, the sum over the axes, is negative if any of its taps is dead.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf, on_gpu, opaque
+from stnkit.kernels.compiler.jit import int64, leaf, on_gpu, opaque
 from stnkit.kernels.leaves.formats import widen
 from stnkit.kernels.leaves.stage import slot
 from stnkit.kernels.simd.lanes import all_zero, finite, full, gather, living, load, same, unset

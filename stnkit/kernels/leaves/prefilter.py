@@ -5,9 +5,7 @@ recursion from the first pixel to the last and one back: Unser, Aldroubi and Ede
 have come to on the padded line, a sum that is cut off where powers of z are too small to matter.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.simd.lanes import load, store
 from stnkit.spec import REFLECTION, SPLINE2
 

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numpy import int64
 
 from stnkit.kernels.compiler.expressions import is_gpu
-from stnkit.kernels.compiler.jit import intrinsic, leaf
+from stnkit.kernels.compiler.jit import int64, intrinsic, leaf
 from stnkit.kernels.simd.gpu_words import reduce
 
 WORDS = 3  # of one sum: upper bin, lower bin, and which values without a number were added

@@ -1,8 +1,6 @@
 """One output location: add its cotangent to the taps that it read, the adjoint of blending them."""
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.leaves.formats import add
 from stnkit.kernels.leaves.point import corner_offset, lines, planes, rows_in_order, tap
 from stnkit.kernels.leaves.stage import slot

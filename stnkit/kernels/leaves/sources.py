@@ -5,9 +5,7 @@ output location on one axis (0, 1, 2 for x, y, z), in the units in which it was 
 linear in the source's numbers, so the same leaf reads tangents.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf
+from stnkit.kernels.compiler.jit import int64, leaf
 from stnkit.kernels.leaves.axis import drift, locate
 from stnkit.kernels.leaves.places import own, start
 from stnkit.kernels.leaves.radial import radial

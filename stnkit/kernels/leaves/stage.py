@@ -1,8 +1,6 @@
 """The stage: memory for what is worked out about the locations of one tile, row by row."""
 
-from numpy import int64, uint64
-
-from stnkit.kernels.compiler.jit import leaf, on_gpu
+from stnkit.kernels.compiler.jit import int64, leaf, on_gpu, uint64
 from stnkit.spec import TILE
 
 PREFETCH_DISTANCE = 64  # locations between the prefetch of a pixel and its reading

@@ -6,9 +6,7 @@ of bits for what is out of order there: less to write for each location, which i
 Nearest reads one tap, and needs nothing but its offset.
 """
 
-from numpy import int64
-
-from stnkit.kernels.compiler.jit import leaf, select
+from stnkit.kernels.compiler.jit import int64, leaf, select
 from stnkit.kernels.leaves.axis import couple, taps
 from stnkit.kernels.leaves.looped import looped_tap, looped_taps
 from stnkit.kernels.leaves.places import at_hand, couple_at_hand, held
