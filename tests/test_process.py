@@ -275,7 +275,7 @@ def test_importing_stnkit_imports_no_framework_and_no_compiler() -> None:
 
 
 def test_importing_stnkit_for_torch_imports_no_compiler_of_torch() -> None:
-    """Whose import takes as long as that of torch."""
+    """Whose import takes almost as long as that of torch."""
     script = "import stnkit.torch, sys; print({'torch._dynamo', 'torch.onnx', 'sympy', 'scipy'} & set(sys.modules))"
     assert processes.run(script, PYTHONPATH=str(PACKAGE.parent)) == "set()\n"
 

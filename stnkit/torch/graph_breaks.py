@@ -1,4 +1,4 @@
-"""What torch's compiler does not trace. Imported while it traces: its own import takes as long as that of torch."""
+"""What torch's compiler does not trace. Imported while it traces: its own import takes nearly as long as torch's."""
 
 from stnkit.antialias import compose
 from stnkit.torch import _compat
