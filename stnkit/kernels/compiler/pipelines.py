@@ -25,7 +25,7 @@ class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]  # as Numba is not ty
         passes.run(self._final_module, builder)
 
 
-class KernelPipeline(Compiler):  # type: ignore[misc]  # likewise
+class KernelPipeline(Compiler):  # type: ignore[misc]  # as Numba is not typed
     """What Numba runs for a kernel."""
 
     def compile_extra(self, function: Any) -> Any:
