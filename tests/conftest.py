@@ -1,6 +1,7 @@
 """What every test shares: the Hypothesis profile, a fixed number of threads, and an uncompiled copy of stnkit."""
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import os
@@ -24,6 +25,12 @@ settings.register_profile("search", deadline=None, print_blob=True, max_examples
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _copy: dict[str, ModuleType] = {}
+
+
+def pytest_collection_finish() -> None:
+    """Keep the millions of objects of imported frameworks from being looked at for garbage again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _take() -> dict[str, ModuleType]:

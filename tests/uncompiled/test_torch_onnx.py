@@ -3,7 +3,9 @@
 One model calls an operation in many ways, because an export takes a second.
 """
 
+import copy
 import doctest
+import functools
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ import pytest
 import torch
 from onnxscript import ir
 from torch import nn
+from torch.onnx._internal.exporter import _registration
 
 import stnkit
 from stnkit.torch import onnx as room
@@ -27,6 +30,22 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 E = np.finfo(np.float32).eps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered():
+    """Let torch read its own translations from their sources once for each opset, which takes half of an export."""
+    registry = _registration.ONNXRegistry
+    read = functools.cache(registry.from_torchlib)
+
+    def from_torchlib(**opset):
+        found = copy.copy(read(**opset))
+        found.functions = {target: list(ways) for target, ways in found.functions.items()}
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "from_torchlib", staticmethod(from_torchlib))
+        yield
 
 
 class Calls(nn.Module):
