@@ -89,6 +89,7 @@ def _import_what_children_share():
     import stnkit
 
     torch.compile(torch.sin, backend="aot_eager")(torch.ones(1, requires_grad=True)).backward()
+    torch.func.jvp(torch.vmap(torch.sin), (torch.ones(1),), (torch.ones(1),))
     image, theta = np.ones((1, 1, 2, 2)), np.eye(2, 3)[None]
     stnkit.affine_sample_jvp(image, theta, image, theta, (2, 2))
     stnkit.grid_sample_vjp(image, image, stnkit.affine_grid(theta, (2, 2)))

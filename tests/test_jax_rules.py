@@ -59,11 +59,11 @@ OPS = ("grid_sample", "affine_sample", "flow_sample", "grid_splat", "affine_grid
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @pytest.mark.parametrize("op", OPS)
 def test_derivatives_to_the_third_order(op, ndim, plain):
-    """On several axes to the second but of `grid_sample`, of which the rules of the others are made."""
+    """On several axes to the second but of `grid_sample` on three, along each of them: others are made of its rules."""
     function, *arrays = inputs(op, ndim)
     arrays = tuple(map(jnp.asarray, arrays))
     np.testing.assert_array_equal(function(*arrays), function(*map(np.asarray, arrays)))
-    order = 3 if ndim == 1 or op == "grid_sample" else 2
+    order = 3 if ndim == 1 or (op, ndim) == ("grid_sample", 3) else 2
     check_grads(function, arrays, order=order, modes=("fwd", "rev"), eps=STEP)
 
 
