@@ -35,7 +35,8 @@ def pytest_collection_finish() -> None:
 
 def _take() -> dict[str, ModuleType]:
     """Take stnkit out of the imported modules, and return what was taken."""
-    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "stnkit"}
+    names = [name for name in sys.modules if name.startswith("stnkit")]  # of thousands, before and after each test
+    return {name: sys.modules.pop(name) for name in names}
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ MINE = CHOICES | {
     "items": ((2, 2), (1, 3), (3, 1), (9, 9)),  # of images and of sources: few, shared, and many
 }
 PLAIN = {name: values[0] for name, values in MINE.items()} | {"ndim": 2, "image": "float64", "coordinates": "float64"}
-SHARED = [  # with `test_calculus.py`, `test_algebra.py` and `test_memory.py`
+SHARED = [  # with `test_torch_parity.py` and `test_algebra.py`
     PLAIN | {"source": "pixel grid", "operation": operation, "mode": mode, "padding": padding, "align": align}
     for mode, padding, align in calls.SPECS
     for operation in ("", "_vjp")

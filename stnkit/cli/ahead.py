@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from stnkit.cli import arguments, sets
+from stnkit.cli.selection import Choice
 from stnkit.cli.sets import SETS
 from stnkit.kernels.compiler.settings import interpreted, processors
 from stnkit.kernels.objects import levels
@@ -66,7 +68,7 @@ def compile_kernels(
     words, parameters = dict(locals()), inspect.signature(compile_kernels).parameters
     given = {f"--{name}" for name, parameter in parameters.items() if words[name] != parameter.default}
 
-    from stnkit.cli import archiving, compiling, environment, selection
+    from stnkit.cli import compiling, environment, selection
     from stnkit.cli.cleaning import clean as cleaned
 
     if archive is None and (level or kernels):
@@ -94,21 +96,7 @@ def compile_kernels(
     )
     jobs = processors() if jobs is None else arguments.within("--jobs", jobs, 1)
     if archive is not None:
-        best = next(iter(levels.levels()), None)
-        level = level or best or ""
-        arguments.one_of("--level", level, LEVELS)
-        if kernels is not None:
-            arguments.one_of("--set", kernels, SETS)
-        if interpreted():
-            message = "NUMBA_DISABLE_JIT is set, and nothing is compiled"
-            raise ValueError(message)
-        if archive.is_dir() or not os.access(archive.parent, os.W_OK):  # said before all is compiled, not after it
-            message = f"{archive}: cannot be written"
-            raise ValueError(message)
-        members = chosen if kernels is None else sets.members(kernels)
-        with compiling.progress(archiving.outcomes(members, level, jobs), len(members)) as arriving:
-            made = archiving.write(archive, level, arriving)
-        print(made.said(archive))
+        _write(archive, chosen, level, kernels, jobs)
         return
     with compiling.progress(compiling.outcomes(chosen, jobs), len(chosen)) as arriving:
         done = list(arriving)
@@ -120,3 +108,23 @@ def compile_kernels(
     Console().print(compiling.outcome(done))
     cache = environment.cache()
     print(f"{cache['kernels']} kernels, {cache['size']}, in {cache['directory']}")
+
+
+def _write(archive: Path, chosen: Sequence[Choice], level: str | None, kernels: str | None, jobs: int) -> None:
+    """Write an archive of kernels."""
+    from stnkit.cli import archiving, compiling
+
+    level = level or next(iter(levels.levels()), "")
+    arguments.one_of("--level", level, LEVELS)
+    if kernels is not None:
+        arguments.one_of("--set", kernels, SETS)
+    if interpreted():
+        message = "NUMBA_DISABLE_JIT is set, and nothing is compiled"
+        raise ValueError(message)
+    if archive.is_dir() or not os.access(archive.parent, os.W_OK):  # said before all is compiled, not after it
+        message = f"{archive}: cannot be written"
+        raise ValueError(message)
+    members = chosen if kernels is None else sets.members(kernels)
+    with compiling.progress(archiving.outcomes(members, level, jobs), len(members)) as arriving:
+        made = archiving.write(archive, level, arriving)
+    print(made.said(archive))

@@ -167,7 +167,7 @@ def affine_from_torchvision(
     Returns
     -------
     array of shape (..., 2, 3)
-        Theta, for `align_corners=False`.
+        Theta, for `align_corners=False`. A scale of 0, which torchvision refuses, gives infinities or NaN.
 
     Raises
     ------

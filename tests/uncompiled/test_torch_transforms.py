@@ -69,6 +69,17 @@ def test_second_order(name, at, d, mode, composition):
     torch.testing.assert_close(COMPOSITIONS[composition](scalar)(x), expected, rtol=1e-9, atol=1e-9)
 
 
+def test_products_with_the_hessian():
+    """`hvp` goes backwards through a backward pass of a backward pass, as a third derivative does."""
+    _, scalar, x = functions("grid_sample", 1, 2)
+    v = torch.linspace(-1, 1, x.numel(), dtype=x.dtype).reshape(x.shape)
+    expected = (hessian(scalar)(x) * v).flatten(x.dim()).sum(-1)
+    for got in (jvp(grad(scalar), (x,), (v,))[1], torch.autograd.functional.vhp(scalar, x, v)[1]):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+    with pytest.raises(NotImplementedError, match="third derivatives"):
+        torch.autograd.functional.hvp(scalar, x, v)
+
+
 def test_forward_over_forward_knows_fill_values_and_channels():
     """The second tangent goes channel by channel, each with a fill value of its own, and shares nothing."""
     for fmt, shape in {"channels_first": (1, 2, 2, 3), "channels_last": (1, 2, 3, 2)}.items():
