@@ -40,7 +40,7 @@ SIZES = {  # of the image, and of the output
     "tiny": ((3, 4, 7), (1, 2, 9)),  # on fewer axes as many
     "threaded": ((3, 4, 7), (16, 64, 64)),  # so many that threads pay
 }
-SPECS = [  # mode, padding, align_corners: what tests of machine code on two axes, in float64 and pixels, share
+SPECS = [  # mode, padding, align_corners: what tests on two axes, in float64 and pixels, share
     ("nearest", "zeros", False),
     ("bilinear", "zeros", False),
     ("bilinear", "reflection", True),

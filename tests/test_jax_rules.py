@@ -59,7 +59,7 @@ OPS = ("grid_sample", "affine_sample", "flow_sample", "grid_splat", "affine_grid
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @pytest.mark.parametrize("op", OPS)
 def test_derivatives_to_the_third_order(op, ndim, plain):
-    """On several axes to the second but of `grid_sample` on three, along each of them: others are made of its rules."""
+    """To the third on one axis, and of `grid_sample`, of which others are made, on three; else to the second."""
     function, *arrays = inputs(op, ndim)
     arrays = tuple(map(jnp.asarray, arrays))
     np.testing.assert_array_equal(function(*arrays), function(*map(np.asarray, arrays)))

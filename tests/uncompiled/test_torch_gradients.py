@@ -32,7 +32,7 @@ MODES = ("bilinear", "bicubic", "spline2", "spline5", "lanczos3")
 
 
 def _affordable(name, d, mode):
-    """On more axes, modes and operations take too long without a compiler."""
+    """Leave out what takes too long without a compiler: tangents and modes of many taps on more axes."""
     if mode == "bilinear":
         return d < 3 or not name.endswith("_jvp")
     return OPERATIONS[name].picture is not None and d <= (2 if mode == "bicubic" and not name.endswith("jvp") else 1)
