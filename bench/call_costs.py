@@ -1,9 +1,9 @@
 """What a call costs besides its arithmetic: `python -m bench calls [--before PATH]`.
 
 Sampling few numbers takes no time, so all of it goes into getting to the kernel and back: in microseconds, and in
-Python functions entered on the way. Beside torch's stands what torch's own function takes. `--before` measures another
-checkout of stnkit in turn with this one. Writes JSON to `bench/results`, and the table to the documentation's page on
-performance. A framework that is not installed is left out.
+Python functions entered on the way. Beside stands what the own function of torch or SciPy takes. `--before` measures
+another checkout of stnkit in turn with this one. Writes JSON to `bench/results`, and the table to the documentation's
+page on performance. A framework that is not installed is left out.
 """
 
 import importlib.util
@@ -57,6 +57,20 @@ sides = {
     "NumPy, grid_sample_vjp to the grid": lambda: stnkit.grid_sample_vjp(cotangent, image, grid, wrt="grid"),
 }
 """
+SCIPY = """
+import scipy.ndimage
+import stnkit.ndimage
+
+plane, points = image[0, 0], rng.random((2, 10), np.float32) * 3
+sides = {
+    "NumPy, ndimage.map_coordinates at ten points":
+        lambda: stnkit.ndimage.map_coordinates(plane, points, order=1),
+    "own NumPy, ndimage.map_coordinates at ten points":
+        lambda: scipy.ndimage.map_coordinates(plane, points, order=1),
+    "NumPy, ndimage.shift": lambda: stnkit.ndimage.shift(plane, 0.5, order=1),
+    "own NumPy, ndimage.shift": lambda: scipy.ndimage.shift(plane, 0.5, order=1),
+}
+"""
 TORCH = """
 import torch
 from torch.nn.functional import grid_sample as own
@@ -82,7 +96,7 @@ sides = {
     "JAX, grid_sample in jax.jit": lambda: compiled(image, grid).block_until_ready(),
 }
 """
-SCRIPTS = {"numpy": NUMPY, "torch": TORCH, "jax": JAX}
+SCRIPTS = {"numpy": NUMPY, "scipy": SCIPY, "torch": TORCH, "jax": JAX}
 
 
 def measure(trees: sittings.Trees) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def table(sides: dict[str, Any]) -> Table:
         cells = [text for pair in both for text in pair]
         rows.append((name, *cells, figure(own["us"]) if own else DASH))
     columns = [text for side in sides for text in (f"{side}, us", f"{side}, frames")]
-    return Table("What a call costs", ("call on 4 by 4 pixels", *columns, "torch's own, us"), rows)
+    return Table("What a call costs", ("call on 4 by 4 pixels", *columns, "torch's or SciPy's own, us"), rows)
 
 
 def main(words: Sequence[str] | None = None) -> int:

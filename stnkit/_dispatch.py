@@ -48,10 +48,13 @@ def dispatch(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
-    """Return what does calls of a sampler like this one, on NumPy's arrays; None if there is no fast path for them.
+def repeated(
+    name: str, args: Sequence[Any], options: dict[str, Any], learn: Callable[..., Any] | None = None
+) -> Callable[..., Any] | None:
+    """Return what does calls like this one, on NumPy's arrays; None if there is no fast path for them.
 
-    It is found by all that it follows from: shapes, strides, dtypes, whether addresses are aligned, and options.
+    It is found by all that it follows from: shapes, strides, dtypes, whether addresses are aligned, and options. The
+    first time `learn` works it out from the same arguments; that of samplers does by default.
     """
     key: list[Any] = [name]
     for given in args:
@@ -73,7 +76,7 @@ def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
     try:
         return _known[tuple(key)]
     except KeyError:
-        found = _learned(name, args, options)
+        found = (learn or _learned)(name, args, options)
     except TypeError:  # something in a list cannot be hashed
         return None
     if len(_known) >= KINDS:

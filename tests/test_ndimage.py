@@ -56,6 +56,35 @@ def test_reads_what_scipy_does(plain, d, order, mode):
         same(plain, "zoom", image, 0.5, grid_mode=True, **options)
 
 
+LAYOUTS = {
+    "plain": lambda array: array.copy(),
+    "columns": lambda array: np.asfortranarray(array),
+    "backwards": lambda array: array[..., ::-1].copy()[..., ::-1],
+    "apart": lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    "rows apart": lambda array: np.repeat(array, 2, axis=0)[::2],
+}
+
+
+@every_two_of(order=(0, 1, 3, 5), mode=MODES, dtype=(np.float32, np.float64), image=LAYOUTS, points=LAYOUTS)
+def test_repeated_calls(plain, monkeypatch, order, mode, dtype, image, points):
+    """A call like an earlier one goes straight to the kernel, and has the bits of one that is checked in full."""
+    random, options = np.random.default_rng(0), {"order": order, "mode": mode, "prefilter": False}
+    calls = [
+        (LAYOUTS[image](random.normal(size=(7, 6)).astype(dtype)), LAYOUTS[points](random.uniform(-4, 10, (2, 3, 4))))
+        for _ in range(2)
+    ]
+    calls = [(one, where.astype(dtype, order="K")) for one, where in calls]
+    in_full = [plain.ndimage.map_coordinates(*call, np.dtype(dtype), **options) for call in calls]
+    plain.ndimage.map_coordinates(*calls[0], **options)
+    if points in ("plain", "rows apart"):  # of others, the locations are no one row
+        monkeypatch.delattr(plain.ndimage.interpolation, "entered")
+    for call, expected in zip(calls, in_full, strict=True):
+        got = plain.ndimage.map_coordinates(*call, **options)
+        np.testing.assert_array_equal(got, expected)
+    rows = plain.ndimage.map_coordinates(calls[0][0], list(calls[0][1]), **options)
+    np.testing.assert_array_equal(rows, in_full[0])
+
+
 @pytest.mark.parametrize("mode", ["reflect", "nearest"])
 def test_short_lines(plain, mode):
     """A spline passes through its pixels; with SciPy's filter of "reflect" it misses them by the pole to the 2 n."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from stnkit.backends.interop import framework_of, mixture
+from stnkit.dtypes import dtype_name
 from stnkit.transforms.namespaces import LOOSE, converted
 
 Array = Any
@@ -28,6 +29,8 @@ def of_one_framework(given: Any, name: str, like: Array) -> None:
 
 def is_lazy(array: Array) -> bool:
     """Tell whether an array is one of Dask, whose numbers are worked out later, chunk by chunk."""
+    if isinstance(array, np.ndarray):
+        return False
     return any(base.__module__.partition(".")[0] == "dask" for base in type(array).__mro__)
 
 
@@ -48,12 +51,6 @@ def namespace(array: Array) -> Namespace:
         msg = "arrays of other frameworks than NumPy take array-api-compat here: pip install array-api-compat"
         raise ImportError(msg) from error
     return array_namespace(array)
-
-
-def dtype_name(array: Array) -> str:
-    """Return the name of an array's dtype, as NumPy has it."""
-    dtype = array.dtype
-    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[-1]
 
 
 def joined(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array:

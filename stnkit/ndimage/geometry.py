@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stnkit.dtypes import dtype_name
 from stnkit.ndimage.errors import ArgumentError
 from stnkit.ndimage.frameworks import (
     COMPLEX,
@@ -14,7 +15,6 @@ from stnkit.ndimage.frameworks import (
     Array,
     Namespace,
     cast,
-    dtype_name,
     is_foreign,
     joined,
     namespace,
@@ -208,6 +208,8 @@ def still(way: Map, shape: Shape, size: Shape) -> Shape:
     """Return the axes on which each pixel of the output is that of the image; none where numbers are not known."""
     if is_foreign(way.matrix) or is_foreign(way.offset) or way.matrix.shape[0] != way.matrix.shape[1]:
         return ()
+    if not (way.offset == 0).any():
+        return ()
     eye = np.eye(len(shape))
     own = (way.matrix == eye).all(axis=0) & (way.matrix == eye).all(axis=1) & (way.offset == 0)
     return tuple(k for k in range(len(shape)) if own[k] and shape[k] == size[k])
@@ -237,7 +239,7 @@ def theta(way: Map, axes: Shape) -> Array:
         if rows < count:
             line = xp.concat([line, joined(np.zeros((count - rows, count + 1)), matrix, xp)], axis=0)
         return line
-    if matrix.shape[0] == matrix.shape[1]:
+    if matrix.shape[0] == matrix.shape[1] != len(axes):
         matrix, offset = matrix[np.ix_(axes, axes)], offset[list(axes)]
     rows, columns = matrix.shape
     count = max(rows, columns)

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from stnkit.dtypes import dtype_name
 from stnkit.ndimage import geometry
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.frameworks import COMPLEX, Array, dtype_name, is_foreign, is_lazy, known_size, namespace
+from stnkit.ndimage.fast_path import remembering
+from stnkit.ndimage.frameworks import COMPLEX, Array, is_foreign, is_lazy, known_size, namespace
 from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same
 from stnkit.ndimage.outputs import asked, delivered, supported
 from stnkit.ndimage.resampling import resampled
 
 
+@remembering
 def map_coordinates(
     input: Array,
     coordinates: Array,

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from stnkit.dtypes import dtype_name
 from stnkit.ndimage import geometry
 from stnkit.ndimage.boundaries import boundary, degree
 from stnkit.ndimage.errors import ArgumentError
@@ -11,7 +12,6 @@ from stnkit.ndimage.frameworks import (
     COMPLEX,
     Array,
     Namespace,
-    dtype_name,
     dtype_of,
     is_foreign,
     is_lazy,

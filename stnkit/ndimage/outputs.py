@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stnkit.dtypes import dtype_name
 from stnkit.ndimage.errors import ArgumentError, DtypeError
 from stnkit.ndimage.frameworks import (
     COMPLEX,
@@ -12,7 +13,6 @@ from stnkit.ndimage.frameworks import (
     Array,
     Namespace,
     cast,
-    dtype_name,
     dtype_of,
     is_lazy,
     known,

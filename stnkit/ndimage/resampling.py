@@ -7,6 +7,7 @@ import numpy as np
 
 import stnkit
 from stnkit.backends.interop import framework_of, mixture
+from stnkit.dtypes import dtype_name
 from stnkit.ndimage.boundaries import boundary, coefficients, degree
 from stnkit.ndimage.errors import ArgumentError
 from stnkit.ndimage.frameworks import (
@@ -15,7 +16,6 @@ from stnkit.ndimage.frameworks import (
     Array,
     Namespace,
     cast,
-    dtype_name,
     dtype_of,
     is_foreign,
     is_lazy,
@@ -45,6 +45,16 @@ class How(NamedTuple):
     def passes(self) -> bool:
         """Whether what is read at the centre of a pixel is the pixel."""
         return self.filters or degree(self.order) < 2
+
+    def options(self, padding: Any) -> dict[str, Any]:
+        """Return the options of a sampler that reads coefficients, but for the fill value."""
+        align = boundary(self.mode).align
+        return {
+            "mode": f"spline{degree(self.order)}",
+            "padding_mode": padding,
+            "align_corners": align,
+            "coords": "pixel",
+        }
 
 
 class Layout(NamedTuple):
@@ -100,13 +110,10 @@ def resampled(
     precise = wide_float(xp) if order == 0 or work == "float64" or lazy else "float32"
     placed = _placed(source, picture, precise if is_map else None, xp)
     into = _written(output, layout, work, (image, placed), shape, size)
-    options: dict[str, Any] = {
-        "mode": f"spline{order}",
+    options = how.options(_paddings(padding, len(axes), len(size)))
+    options |= {
         "prefilter": how.filters and lazy,
-        "padding_mode": _paddings(padding, len(axes), len(size)),
         "fill_value": fills.tolist() if layout.is_complex else float(fills[0]),
-        "align_corners": edge.align,
-        "coords": "pixel",
     }
     if is_map and not layout.last and is_separable(picture, source, size, order + 1):
         result = separable(picture, source, placed.dtype, tuple(size), into, options)

@@ -24,16 +24,13 @@ def is_separable(picture: Any, theta: Any, size: Shape, taps: int) -> bool:
     """Tell whether a picture (C, *S) is large, and read by one tap or by many, under a map that is a diagonal."""
     if not (isinstance(picture, np.ndarray) and isinstance(theta, np.ndarray)):
         return False
+    if len(picture) * math.prod(size) < LARGE or 0 in picture.shape:
+        return False
     if picture.dtype.itemsize == 2 and taps > 1:  # what lies between passes would be rounded
         return False
     d = len(size)
     apart = d > 1 and theta.shape == (d, d + 1) and np.count_nonzero(theta[:, :d]) == np.count_nonzero(np.diag(theta))
-    return (
-        bool(apart)
-        and (d == 3 or taps == 1 or taps**d >= FOOTPRINT)
-        and len(picture) * math.prod(size) >= LARGE
-        and 0 not in picture.shape
-    )
+    return bool(apart) and (d == 3 or taps == 1 or taps**d >= FOOTPRINT)
 
 
 def separable(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 import stnkit
+from stnkit.dtypes import dtype_name
 from stnkit.ndimage.boundaries import boundary, degree
 from stnkit.ndimage.frameworks import (
     COMPLEX,
@@ -12,7 +13,6 @@ from stnkit.ndimage.frameworks import (
     Array,
     Namespace,
     cast,
-    dtype_name,
     is_foreign,
     is_lazy,
     namespace,

@@ -1,0 +1,72 @@
+"""The fast path of `map_coordinates`: a repeated call on NumPy's arrays goes from one look-up to the kernel.
+
+It is for what needs no filter and no other dtype. To read a few points takes less time than to check arguments.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from stnkit._dispatch import repeated
+from stnkit.dtypes import FLOAT32, FLOAT64
+from stnkit.ndimage.boundaries import boundary
+from stnkit.ndimage.mapping import grid
+from stnkit.ndimage.resampling import How
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+COUNTS = (1, 2, 3)  # of axes
+
+
+def remembering(function: Function) -> Function:
+    """Let a function of an image and of coordinates do repeated calls by the fast path."""
+    name, parameters = function.__name__, inspect.signature(function).parameters
+    learn = functools.partial(_learned, {option: parameters[option].default for option in How._fields})
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        if len(args) == 2 and type(args[0]) is np.ndarray:
+            if type(args[1]) in (list, tuple):
+                args = args[0], np.asarray(args[1])
+            known = repeated(name, args, options, learn)
+            if known is not None:
+                return known(*args)
+        return function(*args, **options)
+
+    return cast(Function, call)
+
+
+def _learned(
+    defaults: dict[str, Any], _: str, arrays: Sequence[np.ndarray], options: dict[str, Any]
+) -> Callable[..., np.ndarray] | None:
+    """Work out the fast path; None if there is none, or if something is wrong."""
+    from stnkit.api.fast_path import NUMPY, fast_call  # which takes kernels
+
+    image, coordinates = arrays
+    size = coordinates.shape[1:]
+    if image.dtype not in (FLOAT32, FLOAT64) or coordinates.dtype not in (FLOAT32, FLOAT64):
+        return None
+    if image.ndim not in COUNTS or not size or len(coordinates) != image.ndim or not options.keys() <= defaults.keys():
+        return None
+    try:
+        how = How(**{**defaults, **options})
+        given = how.options(boundary(how.mode).padding)
+    except ValueError:
+        return None
+    points = grid(coordinates, image, np)
+    if how.filters or not isinstance(how.cval, (int, float)) or not np.may_share_memory(points, coordinates):
+        return None
+    given |= {"prefilter": False, "fill_value": float(how.cval)}
+    sample = fast_call(NUMPY, "grid_sample", [image[None], points], (), given)
+    if sample is None:
+        return None
+    first = len(coordinates) - 1  # of a grid, whose x comes first
+
+    def known(image: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+        out: np.ndarray = sample(image, coordinates[first]).reshape(size)
+        return out
+
+    return known
