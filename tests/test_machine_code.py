@@ -15,7 +15,9 @@ from covering import covering
 from ml_dtypes import bfloat16
 
 import stnkit
+from stnkit import _dispatch
 from stnkit.kernels.cpu import threads
+from stnkit.plans import launch, layout, maps, tangents, thin_plates
 from stnkit.spec import MODES
 
 MINE = CHOICES | {
@@ -114,7 +116,19 @@ def test_every_two_choices_that_can_meet_do():
     assert met == set().union(*map(calls.pairs, calls.drawn(MINE, seed=4, each=2)))
 
 
+@pytest.fixture
+def prefetching(monkeypatch):
+    """Let kernels prefetch, as they do of arrays that are too large for a cache: other tests have small ones."""
+    monkeypatch.setattr(layout, "CACHE", 0)
+    for module in (layout, launch, maps, tangents, thin_plates):
+        for known in vars(module).values():
+            if hasattr(known, "cache_clear"):
+                known.cache_clear()
+    _dispatch._known.clear()
+
+
 @pytest.mark.parametrize("call", CALLS, ids=name)
+@pytest.mark.usefixtures("prefetching")
 def test_bits(call):
     for strange in (False, True):
         got = results(stnkit, call, strange)

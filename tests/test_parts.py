@@ -115,3 +115,24 @@ def test_bands(plain, monkeypatch, batch, channels, extent, size, padding):
         assert not any(kernel.function(block.ctypes.data, *both) for both in itertools.pairwise(ends))
         for bar, wanted in zip(bars, expected, strict=True):
             np.testing.assert_array_equal(bar, wanted)
+
+
+def test_what_is_prefetched(plain):
+    """An image, or a grid, of all items that is larger than a cache; and one channel lies a plane from the next."""
+    layout, spec = importlib.import_module("stnkit.plans.layout"), importlib.import_module("stnkit.spec")
+    choices = spec.Options(spec.BILINEAR, (spec.ZEROS,) * 3, False, False, False)
+
+    def planned(image, grid):
+        arrays = layout.layout(image), layout.layout(grid)
+        return layout.sampling(*arrays, spec.GRID, grid.shape[1:-1], choices)
+
+    side = math.isqrt(layout.CACHE // 4)
+    small, large = (np.empty((n, n), np.float32) for n in (side, side + 1))
+    few, many = (np.empty((1, 1, n, 2), np.float32) for n in (layout.CACHE // 8, layout.CACHE // 8 + 1))
+    assert planned(small[None, None], few).prefetch == (0, 0)
+    assert planned(large[None, None], few).prefetch == (1, 0)
+    assert planned(small[None, None], many).prefetch == (0, 1)
+    halves = np.empty((2, 1, side, side // 2 + 1), np.float32)
+    assert planned(halves, few).prefetch == (1, 0)
+    for image in (small[None, None], small.reshape(1, 1, side, side)):
+        assert planned(image, few).image[1] == side * side

@@ -194,7 +194,7 @@ def backward_call(call: Sampling, parts: Shape, cotangent: Shape, bars: Buffer |
 def _tiled_call(call: Sampling, parts: Shape) -> Arguments:
     chunks = min(math.prod(parts), CHUNKS)
     words = Arguments(call.batch, call.channels, parts, chunks, call.whole, call.extent, call.image, call.source)
-    return words._replace(place=call.place)
+    return words._replace(place=call.place, prefetch=call.prefetch)
 
 
 def grid_call(source: Layout, kind: int, size: Shape, items: int, place: Place | None = None) -> Arguments:

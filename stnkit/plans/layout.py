@@ -25,6 +25,7 @@ BANDS = 8  # parts of an image, of which a thread takes several together
 MUCH = 1 << 17  # taps; less work is not split further
 CHANNELS = 8  # of a part, about as many at least, where a forward call is split by them
 BESIDE = 1 << 20  # numbers of an item, whose channels are brought side by side if it has no more
+CACHE = 6 << 20  # bytes of an image or a source; to prefetch a smaller one takes longer than it saves
 NARROW = 1 << 29  # planes that span fewer elements are addressed by 32-bit offsets
 
 
@@ -44,6 +45,7 @@ class Sampling(NamedTuple):
     like: np.dtype[Any]  # of the arithmetic
     whole: Shape  # the size of the whole output: z y x
     place: Shape  # of tiles: as kernels take it
+    prefetch: Shape  # whether image and source are too large for a cache
 
     @property
     def sizes(self) -> Shape:
@@ -127,6 +129,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         like=blending(image[2], source[2] if options.place is None else FLOAT64, options.interp),
         whole=whole,
         place=place,
+        prefetch=tuple(int(math.prod(array[0]) * array[2].itemsize > CACHE) for array in (image, source)),
     )
 
 
@@ -147,15 +150,16 @@ def placed(size: Shape, kind: int, place: Place | None, image: Shape = (1, 1, 1)
 def _image(image: Layout, options: Options) -> tuple[int, Shape, Shape]:
     """Return an image's channels, spatial size and strides; a batch of one is shared by all items.
 
-    The stride of an axis of one pixel is 0, so that the next pixel is the same.
+    The stride of an axis of one pixel is 0, so that the next pixel is the same; that of one channel is a plane.
     """
     shape, strides, dtype = image
     n, *steps = (s // dtype.itemsize for s in strides)
     if options.channels_last:
         shape, steps = (shape[0], shape[-1], *shape[1:-1]), [steps[-1], *steps[:-1]]
     batch = 0 if shape[0] == 1 else n
+    channel = math.prod(shape[2:]) if shape[1] == 1 else steps[0]
     spatial = tuple(0 if many == 1 else step for many, step in zip(shape[2:], steps[1:], strict=True))
-    return shape[1], shape[2:], (batch, steps[0], *three(spatial, 0))
+    return shape[1], shape[2:], (batch, channel, *three(spatial, 0))
 
 
 def source_layout(source: Layout, kind: int, size: Shape) -> tuple[Shape, Shape]:

@@ -87,15 +87,16 @@ def band_tile_vjp(words, call, tile, n, t, at, band, own, spec):
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
     many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, locations(call.size, spec))
-    to = n * call.cotangent[0] + first * call.cotangent[2]
+    to, distant = n * call.cotangent[0] + first * call.cotangent[2], call.prefetch[0] != 0
     cs = (int64(0), call.channels)
     if spec.source_bar and own:
         image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
-        grid_cotangent_tile(image, at, pointer(words[FILL], like), out_bar, to, tile, count, cs, points, many, spec)
+        fills = pointer(words[FILL], like)
+        grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, distant, points, many, spec)
         finish_source_bar(words, call, tile, n, t, first, count, like, spec)
     if band.whole or keep_band(tile, count, band, spec):
         image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
-        image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec)
+        image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, distant, many, bool(0), spec)
 
 
 @leaf

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 OUT, OUT_DOT, COTANGENT, IMAGE, IMAGE_DOT, IMAGE_BAR, SOURCE, SOURCE_DOT, SOURCE_BAR, FILL = range(10)
 SLOTS = 10
 CHUNKS = SLOTS + 5  # which word tells them
-PLACE = SLOTS + 35  # which words tell where tiles lie
+PLACE = SLOTS + 37  # which words tell where tiles lie
 SHORT_OF_MEMORY = 1  # a status
 MISSING, NEIGHBOURS, SINGLE = range(3)  # what a run of pixels is that are copied by tables
 
@@ -37,6 +37,7 @@ class Arguments(NamedTuple):
     source_bar: Any = (0, 0)  # strides of what a source's cotangent is added to: batch, and location or tile
     order: Any = (0, 0, 0)  # of differentiation, in the order x, y, z
     fresh: Any = (0, 0)  # whether the cotangents of image and source hold nothing yet, and are cleared before sums
+    prefetch: Any = (0, 0)  # whether the image and the source are prefetched, as they are too large for a cache
     place: Any = (0,) * 12  # where the output's tile starts, its size, where the image's tile starts, and its size
     status: Any = 0  # of pieces of the work on threads: 0, unless one fails
 

@@ -10,8 +10,8 @@ What a kernel takes is said in `call`.
 import functools
 from typing import Any
 
-from stnkit.kernels.compiler.jit import View, advanced, clear, free, int64, kernel, leaf, pointer
-from stnkit.kernels.cpu.ahead import COMPACT, ask, coming, is_scattered
+from stnkit.kernels.compiler.jit import View, clear, free, int64, kernel, leaf, pointer
+from stnkit.kernels.cpu.ahead import ask, coming, is_scattered, next_plane, prefetch_pixels
 from stnkit.kernels.cpu.beside import begin_sums, end_sums, scatter_beside, sums
 from stnkit.kernels.cpu.call import (
     COTANGENT,
@@ -45,12 +45,9 @@ from stnkit.kernels.leaves.maps import projective_pullback, stage_lattice, sum_w
 from stnkit.kernels.leaves.places import locations
 from stnkit.kernels.leaves.point import blend, rows_in_order
 from stnkit.kernels.leaves.scatter import scatter
-from stnkit.kernels.leaves.stage import PREFETCH_DISTANCE, row_stride, slot
+from stnkit.kernels.leaves.stage import row_stride, slot
 from stnkit.kernels.simd.lanes import lanes, load, store, total, width
-from stnkit.kernels.simd.neighbours import prefetch
 from stnkit.spec import LABEL, PROJECTIVE, THIN_PLATE_SPLINE, TILE, Spec
-
-NEARBY = 1 << 16  # numbers of an image; those of a smaller one are in a cache, and not asked for
 
 
 @leaf
@@ -103,26 +100,27 @@ def sample_tile(words, call, tile, memory, n, cs, t, at, spec):
     many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, locations(call.size, spec))
     to = n * call.out[0] + first * call.out[2]
-    fill_tile(out, to, image, at, fills, raws, tile, count, cs, coming(words, call, n, first, spec), points, many, spec)
+    after, distant = coming(words, call, n, first, spec), call.prefetch[0] != 0
+    fill_tile(out, to, image, at, fills, raws, tile, count, cs, after, distant, points, many, spec)
 
 
 @leaf
-def fill_tile(out, to, image, at, fills, raws, tile, count, cs, after, points, many, spec):
+def fill_tile(out, to, image, at, fills, raws, tile, count, cs, after, distant, points, many, spec):
     """Interpolate the channels `cs` of one tile; the innermost loop runs along neighbours in memory."""
     if spec.nearest and not spec.interleaved:
-        copy_tile(out, to, image, at, raws, tile, count, cs, after, points, spec)
+        copy_tile(out, to, image, at, raws, tile, count, cs, after, distant, points, spec)
     else:
         cs = settled(cs, many, spec)
         wide = cs[1] - cs[0]
         outer, inner = (count, wide) if spec.interleaved else (wide, count)
         number = tile.weights[0]
-        large = spec.interleaved or not spec.paired or wide * image.strides[1] > NEARBY
-        scattered = is_scattered(tile, image, count, spec)
+        scattered = is_scattered(tile, image, count, distant, spec)
         for a in range(outer):
             b = int64(0)
+            wanted, plane, shift = next_plane(image, at, channel_of(a, cs, spec), cs, bool(1), distant, spec)
             while b + width(many) <= vectored(inner, spec):
-                if large:
-                    prefetch_ahead(image, at, tile, a, b, cs, bool(1), scattered, points, spec)
+                if wanted:
+                    prefetch_ahead(plane, shift, tile, a, b, cs, scattered, points, spec)
                 ask(after, a, b, points, spec)
                 fill(out, to, image, at, fills, raws, tile, a, b, cs, points, many, spec)
                 b += width(many)
@@ -138,24 +136,11 @@ def settled(cs, many, spec):
 
 
 @leaf
-def prefetch_ahead(image, at, tile, a, b, cs, next_too, scattered, points, spec):
-    """Ask for pixels that will be read in the order of a map, which no processor foresees.
-
-    With `next_too` they are those of the next channel, if what a tile reads of it fits a cache; else those of locations
-    further on. Past the last location, what the stage held before is asked for, which does no harm. Pixels of two among
-    the locations that are done at once are near those of the others, but if locations are `scattered`.
-    """
-    if spec.packed and not (spec.interleaved and b > 0):
-        p, c = position(a, b, cs, spec)
-        beside = next_too and spec.paired and not spec.interleaved and c + 1 < cs[1] and image.strides[1] <= COMPACT
-        plane = advanced(image.memory, at + (c + 1 if beside else c) * image.strides[1])
-        for row in range(spec.rows):
-            where = slot(row, p if beside else p + PREFETCH_DISTANCE)
-            prefetch(plane, tile.rows, where, points)
-            if scattered:
-                prefetch(plane, tile.rows, where + 1, points)
-                prefetch(plane, tile.rows, where + 2, points)
-                prefetch(plane, tile.rows, where + 3, points)
+def prefetch_ahead(plane, shift, tile, a, b, cs, scattered, points, spec):
+    """Prefetch pixels for number `b` of the inner loop; channels that lie side by side come with the first."""
+    if not (spec.interleaved and b > 0):
+        p, _ = position(a, b, cs, spec)
+        prefetch_pixels(plane, p + shift, tile, scattered, points, spec)
 
 
 @leaf
@@ -189,6 +174,12 @@ def position(a, b, cs, spec):
     return (a, b + cs[0]) if spec.interleaved else (b, a + cs[0])
 
 
+@leaf
+def channel_of(a, cs, spec):
+    """Return the channel of round `a` of the outer loop, the first if the inner loop goes through them."""
+    return cs[0] if spec.interleaved else a + cs[0]
+
+
 @functools.cache
 def sample_vjp(spec: Spec) -> Any:
     """Build the backward kernel of `sample`: cotangents of the image and of the source, as the spec asks.
@@ -210,7 +201,7 @@ def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
     many, points = lanes(like, spec), lanes(like, spec.one_location)
     first, count = span(t, locations(call.size, spec))
-    to = n * call.cotangent[0] + first * call.cotangent[2]
+    to, distant = n * call.cotangent[0] + first * call.cotangent[2], call.prefetch[0] != 0
     if spec.planar or spec.beside:
         turned = View(pointer(scratch_after(memory, spec), zero(spec.dot_dtype)), (int64(0), int64(1), cs[1] - cs[0]))
         transpose_cotangents(turned, out_bar, to, count, cs)
@@ -220,10 +211,11 @@ def sample_tile_vjp(words, call, tile, memory, n, cs, t, at, spec):
             out_bar, to = turned, -cs[0]
     if spec.image_bar and not spec.beside:
         image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
-        image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bool(0), spec)
+        image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, distant, many, bool(0), spec)
     if spec.source_bar:
         image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
-        grid_cotangent_tile(image, at, pointer(words[FILL], like), out_bar, to, tile, count, cs, points, many, spec)
+        fills = pointer(words[FILL], like)
+        grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, distant, points, many, spec)
         finish_source_bar(words, call, tile, n, t, first, count, like, spec)
 
 
@@ -258,7 +250,7 @@ def put_map_bar(theta_bar, to, source, tile, n, first, count, size, like, spec):
 
 
 @leaf
-def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent, spec):
+def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, distant, many, bent, spec):
     """Add the cotangents of one tile to the image's: the adjoint of `fill_tile`.
 
     Locations are done one by one, as neighbours add to the same pixels; channels that lie side by side in lanes.
@@ -270,13 +262,15 @@ def image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, many, bent
     number = tile.weights[0]
     for a in range(outer):
         b = int64(0)
+        wanted, plane, shift = next_plane(image_bar, at, channel_of(a, cs, spec), cs, bool(0), distant, spec)
         while spec.interleaved and b + width(many) <= vectored(inner, spec):
-            prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), bool(0), number, spec)
+            if wanted:
+                prefetch_ahead(plane, shift, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec)
             b += width(many)
         while b < inner:
-            if spec.rows > 2:  # to fewer, additions take so long that pixels come in time
-                prefetch_ahead(image_bar, at, tile, a, b, cs, bool(0), bool(0), number, spec)
+            if wanted and spec.rows > 2:  # to fewer, additions take so long that pixels come in time
+                prefetch_ahead(plane, shift, tile, a, b, cs, bool(0), number, spec)
             image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, number, bent, spec)
             b += 1
 
@@ -291,7 +285,7 @@ def image_cotangent(image_bar, at, out_bar, to, tile, a, b, cs, many, bent, spec
 
 
 @leaf
-def grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, points, many, spec):
+def grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, distant, points, many, spec):
     """Stage the cotangents of the tile's pixel coordinates, summed over the channels `cs`."""
     cs = settled(cs, many, spec)
     wide = cs[1] - cs[0]
@@ -300,8 +294,10 @@ def grid_cotangent_tile(image, at, fills, out_bar, to, tile, count, cs, points, 
     clear_bars(tile, count, spec)
     for a in range(outer):
         b = int64(0)
+        wanted, plane, shift = next_plane(image, at, channel_of(a, cs, spec), cs, bool(1), distant, spec)
         while b + width(many) <= vectored(inner, spec):
-            prefetch_ahead(image, at, tile, a, b, cs, bool(1), bool(0), points, spec)
+            if wanted:
+                prefetch_ahead(plane, shift, tile, a, b, cs, bool(0), points, spec)
             grid_cotangent(image, at, fills, out_bar, to, tile, a, b, cs, points, many, spec)
             b += width(many)
         while b < inner:

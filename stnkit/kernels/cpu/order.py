@@ -59,8 +59,8 @@ def splat_tile_order(words, call, tile, memory, n, cs, t, at, spec):
     differentiate(tile, count, call.order, call.size, call.extent, like, spec)
     image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
     out_bar = View(pointer(words[COTANGENT], zero(spec.dot_dtype)), call.cotangent)
-    to = n * call.cotangent[0] + first * call.cotangent[2]
-    image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, lanes(like, spec), bool(0), spec)
+    to, distant = n * call.cotangent[0] + first * call.cotangent[2], call.prefetch[0] != 0
+    image_cotangent_tile(image_bar, at, out_bar, to, tile, count, cs, distant, lanes(like, spec), bool(0), spec)
 
 
 @leaf

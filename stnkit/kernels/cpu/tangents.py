@@ -165,10 +165,10 @@ def sample_tile_double_vjp(words, call, tile, memory, n, cs, t, at, spec):
     first, count = span(t, locations(call.size, spec))
     if spec.source_dot:
         stage_tangents(words, call, tile, n, first, count, like, spec)
-    g_at = n * call.cotangent[0] + first * call.cotangent[2]
+    g_at, distant = n * call.cotangent[0] + first * call.cotangent[2], call.prefetch[0] != 0
     if spec.image_bar:
         image_bar = View(pointer(words[IMAGE_BAR], zero(spec.image_bar_dtype)), call.image)
-        image_cotangent_tile(image_bar, at, out_bar, g_at, tile, count, cs, many, bool(1), spec)
+        image_cotangent_tile(image_bar, at, out_bar, g_at, tile, count, cs, distant, many, bool(1), spec)
     if spec.source_bar or spec.out_bar:
         image = View(pointer(words[IMAGE], zero(spec.image_dtype)), call.image)
         image_dot = View(pointer(words[IMAGE_DOT], tangent), call.image)

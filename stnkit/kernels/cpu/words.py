@@ -40,6 +40,7 @@ def arguments_at(words, spec):
         (words[38], words[39]),
         (words[40], words[41], words[42]),
         (words[43], words[44]),
+        (words[45], words[46]),
         words[PLACE],  # the sizes have it
         words[STATUS],
     )
