@@ -10,6 +10,7 @@ import threading
 import types
 from pathlib import Path
 
+import indices
 import jax
 import jax.numpy as jnp
 import numba
@@ -21,7 +22,8 @@ from jax import export as exporting
 from processes import run
 
 import stnkit
-from stnkit.jax import _compat
+from stnkit import ndimage
+from stnkit.jax import _compat, samplers
 from stnkit.jax.ffi import busy, export, handlers, layout, lower
 from stnkit.kernels.compiler.jit import FORM, kernel
 from stnkit.kernels.cpu import call as calls
@@ -265,6 +267,19 @@ def test_a_handler_refuses_buffers_that_it_was_not_made_for():
             odd()
 
 
+def test_indices_are_read_where_they_lie():
+    """No copy of them is in the program, and numbers and derivatives are those of the grid that they are."""
+
+    def read(image, indices):
+        return ndimage.map_coordinates(image, indices, order=1, mode="mirror")
+
+    where = jax.ShapeDtypeStruct((2, 64, 64), np.float32)
+    program = jax.jit(read).lower(jax.ShapeDtypeStruct((32, 32), np.float32), where).compile().as_text()
+    assert TARGET.search(program)
+    assert not re.search(r" (copy|transpose|reverse|fusion)\(", program)
+    indices.check(stnkit.grid_sample, samplers.sample_at, 2, "bilinear", np.float32, rounding=2**-20)
+
+
 @functools.cache
 def short(spec):
     """Build a kernel that finds no memory for one chunk, of the number where a batch size stands in others."""
@@ -280,7 +295,7 @@ def test_an_error_of_a_kernel_is_one_of_xla(work):
     form = jax.ShapeDtypeStruct((3,), np.float32)
     launch = Launch(short, Spec(1), work, Arguments(chunks=8), (calls.OUT,))
     assert handlers.threaded(launch) is (work > 1)
-    name, about = handlers.target(launch), [0, 1, work, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT]
+    name, about = handlers.target(launch), [0, 1, work, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT, 0]
 
     def call(chunk):
         words = np.array([*about, *launch.call._replace(batch=chunk).words], np.int64)

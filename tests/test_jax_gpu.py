@@ -28,16 +28,16 @@ def _precise():
 @pytest.fixture
 def on_gpu(plain, monkeypatch):
     """Lower every operation on this machine as for a GPU; return what is launched."""
-    from stnkit.jax import cuda
+    from stnkit.jax import cuda, registration
 
     record = []
     monkeypatch.setattr(cuda, "stream", lambda execution: 5)
     monkeypatch.setattr(sys.modules["stnkit.kernels.cuda.runtime"], "tools", lambda: None)
     importlib.import_module("stnkit.kernels.cuda.runtime")
-    lower(lambda rules: cuda.lowered(rules.on_gpu))
+    lower(registration.for_gpus)
     with pretended(record):
         yield record
-    lower(lambda rules: rules.lower)
+    lower(registration.for_cpus)
 
 
 def lower(choose):
@@ -155,6 +155,22 @@ def test_transformations(on_gpu, plain):
     assert {"sample_order", "scatter", "sample_vjp", "sample_jvp"} <= launched
     lower(lambda rules: rules.lower)
     close(mine, everything(images, thetas))
+
+
+def test_indices_in_the_order_of_axes(on_gpu, plain):
+    """They become a grid, and their cotangent comes from its own."""
+    from stnkit.jax.samplers import sample_at
+
+    indices = jnp.asarray(draw(2, 6, seed=6) * 3 + 1)
+    grid = indices[::-1].T[None]
+
+    def loss(read, where):
+        return (read(jnp.asarray(IMAGE[0]), where, coords="pixel") ** 2).sum()
+
+    mine = jax.value_and_grad(lambda where: loss(sample_at, where))(indices)
+    value, bar = jax.value_and_grad(lambda where: loss(plain.grid_sample, where))(grid)
+    close(mine, (value, bar[0].T[::-1]))
+    assert on_gpu
 
 
 def test_means_of_subsamples(on_gpu, plain):

@@ -144,14 +144,15 @@ def test_what_xla_proposes_is_taken_where_it_is_even():
 
 
 SCRIPT = """
-import json, re, sys
-import jax, jax.numpy as jnp, numpy as np, stnkit
+import functools, json, re, sys
+import jax, jax.numpy as jnp, numpy as np, stnkit.ndimage
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from stnkit.jax import _compat as release
 
 random = np.random.default_rng(0)
 image, grids = random.normal(size=(4, 2, 5, 6)).astype("f"), random.uniform(-1, 1, (4, 4, 3, 2)).astype("f")
 theta = (0.5 * random.normal(size=(4, 2, 3))).astype("f")
+at_indices = functools.partial(stnkit.ndimage.map_coordinates, order=1)
 CALLS = {
     "grids": (stnkit.grid_sample, (image, "d"), (grids, "d")),
     "one image": (stnkit.grid_sample, (image[:1],), (grids, "d")),
@@ -161,6 +162,7 @@ CALLS = {
     "maps": (stnkit.affine_sample, (image, "d"), (theta, "d")),
     "one map": (stnkit.affine_sample, (image, "d"), (theta[:1],)),
     "mapped over": (jax.vmap(stnkit.affine_sample), (image, "d"), (theta, "d")),
+    "indices": (at_indices, (image[0, 0],), (4 * random.random((2, 8), np.float32), None, "d")),
 }
 
 def gathers(program):
@@ -219,6 +221,7 @@ SPLIT = {
     "maps": ([0], [0], [0]),
     "one map": ([0], [0], []),
     "mapped over": ([0], [0], [0]),
+    "indices": ([0], [], [1]),
 }
 
 

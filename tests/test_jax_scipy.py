@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 
+import indices
 import jax
 import jax.numpy as jnp
 import jax.scipy.ndimage
@@ -53,6 +54,14 @@ def test_gradients_are_those_of_jax(plain):
     )
     for one, other in zip(jax.tree.leaves(mine), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("ndim", "mode"), [(1, "bicubic"), (2, "nearest"), (2, "bicubic"), (3, "bilinear")])
+def test_indices_are_read_as_grids_are(ndim, mode, plain):
+    """Where kernels are callbacks, indices become grids; but for roundings of XLA, which contracts sums of products."""
+    from stnkit.jax.samplers import sample_at
+
+    indices.check(plain.grid_sample, sample_at, ndim, mode, np.float64, rounding=1e-13)
 
 
 def test_what_is_not_done_here_is_left_to_jax(plain):

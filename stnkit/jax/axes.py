@@ -69,7 +69,8 @@ def _output(sampler: Settings) -> Names:
 
 def _source(source: Array, batch: int, sampler: Settings) -> Names:
     between = _located(sampler) if sampler.kind == GRID else (None,) * (len(source.shape) - 2)
-    return (_batch(source.shape[0], batch), *between, None)
+    rest = (None, *between) if sampler.ij else (*between, None)
+    return (_batch(source.shape[0], batch), *rest)
 
 
 def _plane(sampler: Settings, batch: Name, spatial: Names = ()) -> Names:

@@ -17,13 +17,14 @@ the two, one order higher. `tangent` and `vjp` do in one pass what is asked for 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from stnkit.dtypes import bar_dtype, dot_dtype
 from stnkit.jax._compat import described, enable_x64
-from stnkit.jax.ffi.lower import Values, aval, execute
+from stnkit.jax.ffi.lower import Values, aval, execute, planes
 from stnkit.kernels.cpu.call import (
     COTANGENT,
     FILL,
@@ -39,7 +40,7 @@ from stnkit.kernels.cpu.call import (
 from stnkit.plans import launch as plans
 from stnkit.plans import tangents
 from stnkit.plans.launch import Buffer, Plan
-from stnkit.plans.layout import Sampling, Shape, out_strides, sampling
+from stnkit.plans.layout import Layout, Sampling, Shape, out_strides, sampling
 from stnkit.plans.layout import contiguous as laid_out  # as XLA's arrays are
 from stnkit.spec import AFFINE, Options
 
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
     fill: bytes  # one number for each channel
     fill_dtype: np.dtype[Any]
     deterministic: bool = False  # sums on a GPU have the same bits in every run
+    ij: bool = False  # in place of a grid (m, *T, d), x first, come indices (m, d, *T) in the order of an image's axes
 
     @property
     def linear(self) -> "Settings":
@@ -85,6 +87,15 @@ class Settings(NamedTuple):
         """The axis of the channels."""
         return -1 if self.options.channels_last else 1
 
+    @property
+    def planar(self) -> Shape:
+        """The slots of planes."""
+        return (SOURCE, SOURCE_DOT) if self.ij else ()
+
+    def laid_out(self, source: Aval) -> Layout:
+        """Lay out a source."""
+        return planes(source) if self.ij else laid_out(source)
+
     def plane(self, batch: int, channels: int, spatial: Shape) -> Shape:
         """Return the shape of an image or an output."""
         return (batch, *spatial, channels) if self.options.channels_last else (batch, channels, *spatial)
@@ -99,7 +110,7 @@ class Splat(NamedTuple):
 
 def sampled(image: Aval, source: Aval, sampler: Settings) -> Sampling:
     """Lay out the sampling of an image."""
-    return sampling(laid_out(image), laid_out(source), *sampler.asked)
+    return sampling(laid_out(image), sampler.laid_out(source), *sampler.asked)
 
 
 def sample_aval(image: Aval, source: Aval, *, sampler: Settings, order: Shape) -> Aval:
@@ -109,11 +120,12 @@ def sample_aval(image: Aval, source: Aval, *, sampler: Settings, order: Shape) -
 
 def lower_sample(context: Any, *operands: Value, sampler: Settings, order: Shape) -> Sequence[Value]:
     """Lower `sample`: the plain operation has a kernel of its own."""
-    image, source = map(laid_out, context.avals_in)
+    image, source = context.avals_in
+    layouts = laid_out(image), sampler.laid_out(source)
     if any(order):
-        plan = tangents.derivative(image, source, *sampler.asked, order)
+        plan = tangents.derivative(*layouts, *sampler.asked, order)
     else:
-        plan = plans.forward(image, source, *sampler.asked)
+        plan = plans.forward(*layouts, *sampler.asked)
     return [filled(context, sampler, (IMAGE, SOURCE), operands, plan)[OUT]]
 
 
@@ -128,8 +140,8 @@ def lower_splat(context: Any, *operands: Value, sampler: Settings, order: Shape,
     g, source = context.avals_in
     to = g.update(shape=sampler.plane(image.batch, g.shape[sampler.channel], image.spatial))
     strides = out_strides(sampled(to, source, sampler), sampler.options)
-    plan = tangents.splat(laid_out(to), laid_out(source), *sampler.asked, strides, order)
-    return [execute(context, (COTANGENT, SOURCE), operands, plan)[IMAGE_BAR]]
+    plan = tangents.splat(laid_out(to), sampler.laid_out(source), *sampler.asked, strides, order)
+    return [execute(context, (COTANGENT, SOURCE), operands, plan, sampler.planar)[IMAGE_BAR]]
 
 
 def tangent_aval(image: Aval, source: Aval, *_: Aval, sampler: Settings) -> Aval:
@@ -139,8 +151,8 @@ def tangent_aval(image: Aval, source: Aval, *_: Aval, sampler: Settings) -> Aval
 
 def lower_tangent(context: Any, *operands: Value, sampler: Settings) -> Sequence[Value]:
     """Lower `tangent`, of which the last operand, the tangent of the image, may be missing: it is then zero."""
-    image, source, *dots = map(laid_out, context.avals_in)
-    plan = tangents.jvp(image, source, *sampler.asked, len(dots) > 1, True)
+    image, source, *dots = context.avals_in
+    plan = tangents.jvp(laid_out(image), sampler.laid_out(source), *sampler.asked, len(dots) > 1, True)
     slots = (IMAGE, SOURCE, SOURCE_DOT, IMAGE_DOT)[: len(operands)]
     return [filled(context, sampler, slots, operands, plan)[OUT_DOT]]  # the kernel gives the output too
 
@@ -155,12 +167,12 @@ def lower_vjp(context: Any, *operands: Value, sampler: Settings, image_too: bool
     """Lower `vjp`, in one pass or in two."""
     _, image, source = context.avals_in
     strides = out_strides(sampled(image, source, sampler), sampler.options)
-    layouts = laid_out(image), laid_out(image), laid_out(source)
+    layouts = laid_out(image), laid_out(image), sampler.laid_out(source)
     plan = plans.backward(*layouts, *sampler.asked, (image_too, True), strides, False)
     made = filled(context, sampler, (COTANGENT, IMAGE, SOURCE), operands, plan)
     # The cotangent of maps has a part for each tile, and that of one map for all items one for each item too.
     axes = () if sampler.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)
-    source_bar = summed(context, made[SOURCE_BAR], plan.buffers[-1], axes, source)
+    source_bar = summed(context, made[SOURCE_BAR], plan.buffers[-1], axes, source, sampler)
     return [made[IMAGE_BAR], source_bar] if image_too else [source_bar]
 
 
@@ -192,15 +204,31 @@ def lower_grid_vjp(context: Any, grid_bar: Value, *, align: bool) -> Sequence[Va
 def filled(context: Any, sampler: Settings, slots: Shape, operands: Sequence[Value], plan: Plan) -> Values:
     """Lower a plan that takes the fill value as one more operand."""
     known = context.replace(avals_in=[*context.avals_in, aval(sampler.numbers)])
-    return execute(known, (*slots, FILL), (*operands, mlir.ir_constant(sampler.numbers)), plan)
+    operands = (*operands, mlir.ir_constant(sampler.numbers))
+    return execute(known, (*slots, FILL), operands, plan, sampler.planar)
 
 
-def summed(context: Any, sums: Value, buffer: Buffer, axes: Sequence[int], wanted: Aval) -> Value:
+def turned(indices: Any) -> Any:
+    """Return indices (m, d, *T) in the order of an image's axes as a grid (m, *T, d), x first."""
+    return jnp.moveaxis(indices[:, ::-1], 1, -1)
+
+
+def turned_back(grid: Any) -> Any:
+    """Return a grid as indices in the order of an image's axes."""
+    return jnp.moveaxis(grid[..., ::-1], -1, 1)
+
+
+def summed(
+    context: Any, sums: Value, buffer: Buffer, axes: Sequence[int], wanted: Aval, sampler: Settings | None = None
+) -> Value:
     """Sum over axes, and bring the result into the shape and dtype that is wanted."""
     here = context.replace(primitive=None, avals_in=[aval(buffer)], avals_out=[wanted])
 
     def total(parts: Any) -> Any:
-        return parts.sum(axis=tuple(axes)).reshape(wanted.shape).astype(wanted.dtype)
+        whole = parts.sum(axis=tuple(axes))
+        if sampler is not None and sampler.ij:
+            whole = turned_back(whole)
+        return whole.reshape(wanted.shape).astype(wanted.dtype)
 
     with enable_x64():  # partial sums have 64 bits, whatever the user has chosen
         return mlir.lower_fun(total, multiple_results=False)(here, sums)[0]

@@ -1,7 +1,7 @@
 """All that JAX asks of each operation, registered in one order."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from stnkit.jax import axes, cuda, partition, prefilter
 from stnkit.jax import primitives as p
 from stnkit.jax._compat import require_devices
 from stnkit.jax.batching import one_batch, sample_batch, splat_batch, tangent_batch, vjp_batch
+from stnkit.jax.ffi.lower import by_callback
 from stnkit.jax.rules import (
     grid_jvp,
     grid_transpose,
@@ -36,6 +37,7 @@ class Rules(NamedTuple):
     axes: Callable[..., axes.Axes]
     lower: Callable[..., Any]
     on_gpu: Callable[..., Any]
+    sources: tuple[int, ...]  # which operands are a source, or its tangent
     jvp: Callable[..., Any]
     transpose: Callable[..., Any]
     batch: Callable[..., Any]
@@ -43,31 +45,31 @@ class Rules(NamedTuple):
 
 OPERATIONS = (
     Rules(
-        p.sample_p, p.sample_aval, axes.sample, p.lower_sample, cuda.sample,
+        p.sample_p, p.sample_aval, axes.sample, p.lower_sample, cuda.sample, (1,),
         sample_jvp, sample_transpose, sample_batch,
     ),
     Rules(
-        p.splat_p, p.splat_aval, axes.splat, p.lower_splat, cuda.splat,
+        p.splat_p, p.splat_aval, axes.splat, p.lower_splat, cuda.splat, (1,),
         splat_jvp, splat_transpose, splat_batch,
     ),
     Rules(
-        p.tangent_p, p.tangent_aval, axes.tangent, p.lower_tangent, cuda.tangent,
+        p.tangent_p, p.tangent_aval, axes.tangent, p.lower_tangent, cuda.tangent, (1, 2),
         tangent_jvp, tangent_transpose, tangent_batch,
     ),
     Rules(
-        p.vjp_p, p.vjp_aval, axes.vjp, p.lower_vjp, cuda.vjp,
+        p.vjp_p, p.vjp_aval, axes.vjp, p.lower_vjp, cuda.vjp, (2,),
         vjp_jvp, vjp_transpose, vjp_batch,
     ),
     Rules(
-        p.grid_p, p.grid_aval, axes.grid, p.lower_grid, cuda.grid,
+        p.grid_p, p.grid_aval, axes.grid, p.lower_grid, cuda.grid, (),
         grid_jvp, grid_transpose, one_batch(p.grid_p),
     ),
     Rules(
-        p.grid_vjp_p, p.grid_vjp_aval, axes.grid_vjp, p.lower_grid_vjp, cuda.grid_vjp,
+        p.grid_vjp_p, p.grid_vjp_aval, axes.grid_vjp, p.lower_grid_vjp, cuda.grid_vjp, (),
         grid_vjp_jvp, grid_vjp_transpose, one_batch(p.grid_vjp_p),
     ),
     Rules(
-        prefilter.filter_p, prefilter.filter_aval, prefilter.filter_axes, prefilter.lower_filter, prefilter.on_gpu,
+        prefilter.filter_p, prefilter.filter_aval, prefilter.filter_axes, prefilter.lower_filter, prefilter.on_gpu, (),
         prefilter.filter_jvp, prefilter.filter_transpose, prefilter.filter_batch,
     ),
 )  # fmt: skip
@@ -93,6 +95,27 @@ def evaluated(primitive: Any) -> Callable[..., Any]:
     return run
 
 
+def turned(rules: Rules, lower: Callable[..., Any], needed: Callable[[], bool]) -> Callable[..., Any]:
+    """Return a rule of lowering: where it is needed, coordinates in the order of an image's axes are turned round."""
+
+    def rule(context: Any, *operands: Any, **params: Any) -> Sequence[Any]:
+        values: Sequence[Any]
+        if not (rules.sources and params["sampler"].ij and needed()):
+            values = lower(context, *operands, **params)
+            return values
+        plain = params | {"sampler": params["sampler"]._replace(ij=False)}
+
+        def run(*arrays: Any) -> Any:
+            given = [p.turned(array) if k in rules.sources else array for k, array in enumerate(arrays)]
+            made = rules.primitive.bind(*given, **plain)
+            return [*made[:-1], p.turned_back(made[-1])] if rules.primitive is p.vjp_p else made
+
+        values = mlir.lower_fun(run, multiple_results=rules.primitive.multiple_results)(context, *operands)
+        return values
+
+    return rule
+
+
 def whole(rules: Rules) -> Any:
     """Return the operation on the arrays of one device: to it, another is lowered that may be split."""
     primitive = Primitive(rules.primitive.name)
@@ -102,13 +125,22 @@ def whole(rules: Rules) -> Any:
     return primitive
 
 
+def for_cpus(rules: Rules) -> Callable[..., Any]:
+    """Return the rule that lowers an operation for CPUs."""
+    return turned(rules, partition.lowered(whole(rules), rules.axes, rules.lower), by_callback)
+
+
+def for_gpus(rules: Rules) -> Callable[..., Any]:
+    """Return the rule that lowers an operation for GPUs."""
+    return turned(rules, cuda.lowered(rules.on_gpu), lambda: True)
+
+
 for _rules in OPERATIONS:
     _primitive = _rules.primitive
     _primitive.def_impl(evaluated(_primitive))
     _primitive.def_abstract_eval(partition.described(_rules.describe, _rules.axes))
-    _lower = partition.lowered(whole(_rules), _rules.axes, _rules.lower)
-    mlir.register_lowering(_primitive, _lower, platform="cpu")
-    mlir.register_lowering(_primitive, cuda.lowered(_rules.on_gpu), platform="cuda")
+    mlir.register_lowering(_primitive, for_cpus(_rules), platform="cpu")
+    mlir.register_lowering(_primitive, for_gpus(_rules), platform="cuda")
     require_devices(_primitive)
     ad.primitive_jvps[_primitive] = _rules.jvp
     ad.primitive_transposes[_primitive] = _rules.transpose

@@ -61,6 +61,20 @@ def sample(kind: int, **given: Any) -> Array:
     return call.unbatch(operations.sample(call.image, call.source, call.sampler))
 
 
+def sample_at(image: Array, indices: Array, **options: Any) -> Array:
+    """Interpolate an image (C, *S), or (*S, C), at indices (d, n) of its pixels, in the order of its axes.
+
+    They are read where they lie, and not copied to a grid. The result is (C, 1, ..., n) or (1, ..., n, C).
+    """
+    axes, count = indices.shape
+    grid = jax.ShapeDtypeStruct((*(1,) * (axes - 1), count, axes), indices.dtype)
+    choices = Choices(**options)
+    form = sampling_form(GRID, image, grid, choices)
+    sampler = settings(form, choices)._replace(ij=True)
+    out: Array = operations.sample(image[None], widened(indices).reshape(1, axes, *grid.shape[:-1]), sampler)[0]
+    return out
+
+
 def gradient(**given: Any) -> Array:
     """Differentiate the interpolated image along each axis."""
     call = checked(GRID, **given)
@@ -122,10 +136,16 @@ def checked(kind: int, cotangent: Maybe = None, *, image: Array, **rest: Any) ->
     form = sampling_form(kind, image, source, choices, cotangent)
     if cotangent is not None:
         fits_output(cotangent, form)
+    image = image if image.ndim == len(form.size) + 2 else image[None]
+    return Checked(image, batched(source, form), settings(form, choices), form)
+
+
+def settings(form: Form, choices: Choices) -> Settings:
+    """Return what operations take beside arrays."""
     options, steady = form.options, validation.flag("deterministic", choices.deterministic)
-    fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, image.dtype, source.dtype)
-    sampler = Settings(kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
-    return Checked(image if image.ndim == len(form.size) + 2 else image[None], batched(source, form), sampler, form)
+    dtypes = form.image_dtype, form.source_dtype
+    fill, finite = validation.fill(choices.fill_value, form.channels, options.interp, *dtypes)
+    return Settings(form.kind, form.size, options._replace(fill_finite=finite), fill.tobytes(), fill.dtype, steady)
 
 
 def batched(source: Array, form: Form) -> Array:

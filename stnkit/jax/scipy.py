@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.ndimage
 
-import stnkit
 from stnkit.calls.arguments import BOUNDARY_MODES
 from stnkit.dtypes import is_float
+from stnkit.jax.samplers import sample_at
 
 __all__ = ["map_coordinates"]
 
@@ -67,15 +67,15 @@ def map_coordinates(
         return jax.scipy.ndimage.map_coordinates(input, coordinates, order, mode, cval)
     if order == 0:
         axes = [jax.lax.round(axis, jax.lax.RoundingMethod.AWAY_FROM_ZERO) for axis in axes]
-    grid = jnp.stack(jnp.broadcast_arrays(*reversed(axes)), axis=-1)
+    indices = jnp.stack(jnp.broadcast_arrays(*axes))
     padding, align = BOUNDARY_MODES[mode]
-    out = stnkit.grid_sample(
+    out: jax.Array = sample_at(
         image[None],
-        grid.reshape(*(1,) * (image.ndim - 1), -1, image.ndim),
+        indices.reshape(image.ndim, -1),
         mode=("nearest", "bilinear")[order],
         padding_mode=padding,
         fill_value=float(cval),
         align_corners=align,
         coords="pixel",
     )
-    return out.reshape(grid.shape[:-1])
+    return out.reshape(indices.shape[1:])

@@ -163,11 +163,18 @@ class MapCoordinates(Read):
         """Read an array."""
         axes = len(inputs.shape)
         points = keras.ops.cast(coordinates, _wide(inputs, coordinates))
-        grid = keras.ops.moveaxis(keras.ops.flip(points, axis=0), 0, -1)
-        shape = keras.ops.shape(grid)[:-1]
-        grid = keras.ops.reshape(grid, (*(1,) * (axes - 1), -1, axes))
-        read = _read(inputs[None], grid, ORDERS[self.order], self.fill_mode, self.fill_value, "channels_first")
-        return keras.ops.reshape(read, shape)
+        shape = keras.ops.shape(points)[1:]
+        points = keras.ops.reshape(points, (axes, -1))
+        sampler: Callable[..., Tensor] = stnkit.grid_sample
+        if backend() == "jax":  # where a grid would be a copy
+            from stnkit.jax.samplers import sample_at
+
+            sampler = sample_at
+        else:
+            grid = keras.ops.transpose(keras.ops.flip(points, axis=0))
+            points = keras.ops.reshape(grid, (*(1,) * (axes - 1), -1, axes))
+        options = ORDERS[self.order], self.fill_mode, self.fill_value, "channels_first"
+        return keras.ops.reshape(_read(inputs[None], points, *options, sampler), shape)
 
     def compute_output_spec(self, inputs: Any, coordinates: Any) -> Any:
         """Return the symbolic tensor of what is read; refuse what does not fit."""
@@ -205,13 +212,22 @@ def homography(start: Tensor, end: Tensor) -> Tensor:
     return keras.ops.solve(matrix, keras.ops.concatenate(sides, axis=-1)[..., None])[..., 0]
 
 
-def _read(images: Tensor, grid: Tensor, mode: str, fill_mode: str, fill_value: float, data_format: Any) -> Tensor:
+def _read(
+    images: Tensor,
+    grid: Tensor,
+    mode: str,
+    fill_mode: str,
+    fill_value: float,
+    data_format: Any,
+    sampler: Callable[..., Tensor] = stnkit.grid_sample,
+) -> Tensor:
     own = keras.backend.standardize_dtype(images.dtype)
     if mode == "bilinear" and own in WIDER:
         wide = keras.ops.cast(images, WIDER[own])
-        return keras.ops.cast(keras.ops.round(_read(wide, grid, mode, fill_mode, fill_value, data_format)), own)
+        read = _read(wide, grid, mode, fill_mode, fill_value, data_format, sampler)
+        return keras.ops.cast(keras.ops.round(read), own)
     padding, align = BOUNDARY_MODES[fill_mode]
-    return stnkit.grid_sample(
+    return sampler(
         images,
         grid,
         mode=mode,

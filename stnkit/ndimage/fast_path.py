@@ -56,7 +56,7 @@ def _learned(
         given = how.options(boundary(how.mode).padding)
     except ValueError:
         return None
-    points = grid(coordinates, image, np)
+    points = grid(coordinates, image, np)[0]
     if how.filters or not isinstance(how.cval, (int, float)) or not np.may_share_memory(points, coordinates):
         return None
     given |= {"prefilter": False, "fill_value": float(how.cval)}

@@ -34,6 +34,11 @@ def is_lazy(array: Array) -> bool:
     return any(base.__module__.partition(".")[0] == "dask" for base in type(array).__mro__)
 
 
+def is_of_jax(array: Array) -> bool:
+    """Tell whether an array is one of JAX."""
+    return framework_of(array) == "JAX"
+
+
 def known_size(name: str, array: Array) -> None:
     """Refuse an array of Dask whose chunks have sizes that are not known yet."""
     if is_lazy(array) and any(n != n for n in array.shape):  # which are NaN

@@ -97,12 +97,12 @@ def map_coordinates(
         raise ArgumentError(msg)
     target = asked(output, image, size)
     geometry.few(range(image.ndim), "map_coordinates")
-    points = grid(coordinates, image, xp)
+    points, row = grid(coordinates, image, xp)
     if target.array is not None and isinstance(target.array, np.ndarray) and target.array.flags.c_contiguous:
-        flat = target._replace(array=target.array.reshape(points.shape[:-1]))
+        flat = target._replace(array=target.array.reshape(row))
     else:
         flat = target._replace(array=None)
-    found = resampled(image, tuple(range(image.ndim)), points.shape[:-1], points, False, how, flat, xp).reshape(size)
+    found = resampled(image, tuple(range(image.ndim)), row, points, False, how, flat, xp).reshape(size)
     return target.array if flat.array is not None else delivered(found, target, xp)
 
 

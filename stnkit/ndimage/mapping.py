@@ -15,6 +15,7 @@ from stnkit.ndimage.frameworks import (
     dtype_of,
     is_foreign,
     is_lazy,
+    is_of_jax,
     joined,
     known_size,
     namespace,
@@ -67,19 +68,23 @@ def same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
     return delivered(copied if dtype_name(image) in COMPLEX else rounded(copied, target.real, xp), target, xp)
 
 
-def grid(coordinates: Array, image: Array, xp: Namespace) -> Array:
-    """Return coordinates as a grid, x first: one row of locations, seen as lying in as many axes as the image has.
+def grid(coordinates: Array, image: Array, xp: Namespace) -> tuple[Array, Shape]:
+    """Return coordinates as samplers take them, and the size of what is read: locations in as many axes as the image.
 
-    A lazy image has them in the axes that they have, if these are as many: chunks stay as they are, and are not copied.
+    They become a grid, x first, of one row of locations, which for arrays of NumPy is a view. Of JAX, where it would be
+    a copy, they stay indices (d, n). A lazy image has locations in the axes that these have, if there are as many:
+    chunks stay as they are.
     """
     own = namespace(coordinates)
     if not dtype_name(coordinates).startswith(("float", "bfloat")):
         coordinates = coordinates.astype(np.float64) if own is np else own.astype(coordinates, own.float32)
     count = coordinates.shape[0]
     if is_lazy(image) and coordinates.ndim == count + 1:
-        return own.moveaxis(own.flip(coordinates, axis=0), 0, -1)
-    flat = coordinates.reshape(count, -1)
-    rows = flat[::-1].T if own is np else own.permute_dims(own.flip(flat, axis=0), (1, 0))
+        return own.moveaxis(own.flip(coordinates, axis=0), 0, -1), tuple(coordinates.shape[1:])
+    points = coordinates.reshape(count, -1)
+    size = (*(1,) * (count - 1), points.shape[1])
+    if not is_of_jax(image):
+        points = points[::-1].T if own is np else own.permute_dims(own.flip(points, axis=0), (1, 0))
     if own is np and xp is not np and not is_lazy(image):
-        rows = joined(np.ascontiguousarray(rows), image, xp, dtype_of(dtype_name(rows), xp))
-    return rows.reshape(*(1,) * (count - 1), -1, count)
+        points = joined(np.ascontiguousarray(points), image, xp, dtype_of(dtype_name(points), xp))
+    return points if is_of_jax(image) else points.reshape(*size, count), size

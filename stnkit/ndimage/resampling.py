@@ -19,6 +19,7 @@ from stnkit.ndimage.frameworks import (
     dtype_of,
     is_foreign,
     is_lazy,
+    is_of_jax,
     joined,
     wide_float,
 )
@@ -152,6 +153,10 @@ def _permuted(array: Array, order: Shape, xp: Namespace) -> Array:
 def _read(picture: Array, source: Array, size: Shape | None, out: Any, **options: Any) -> Array:
     """Call a sampler."""
     options |= {} if out is None else {"out": out}
+    if size is None and is_of_jax(picture):
+        from stnkit.jax.samplers import sample_at
+
+        return sample_at(picture, source, **options)
     if size is None:
         return stnkit.grid_sample(picture, source, **options)
     return stnkit.affine_sample(picture, source, size, **options)

@@ -47,7 +47,9 @@ INVALID, EXHAUSTED = (VALUES[f"Error_Code_{name}"] for name in ("INVALID_ARGUMEN
 
 READY, DONE, ODD_CALL, ODD_BUFFER = range(4)  # what `examine` finds
 HEAD = 3  # words of the attribute before those of the buffers: how many operands, how many results, and the taps read
-ABOUT = 4  # words for each buffer: its format, its number of elements, how many bytes to clear, and its slot
+# Words for each buffer: its format, how many elements it has, how many bytes to clear, its slot, and at which byte the
+# element lies that a kernel takes for the first.
+ABOUT = 5
 
 
 @intrinsic
@@ -183,8 +185,9 @@ def put_addresses(frame, given):
     """Write where the buffers of a frame lie into the slots of a block of words."""
     numbers = words(frame)
     for i in range(word(numbers, 0) + word(numbers, 8)):
-        slot = word(numbers, 8 * (HEAD + ABOUT * i + 3))
-        write(given, 8 * slot, word(buffer(frame, i, word(numbers, 0)), DATA))
+        about = 8 * (HEAD + ABOUT * i)
+        slot, first = word(numbers, about + 24), word(numbers, about + 32)
+        write(given, 8 * slot, word(buffer(frame, i, word(numbers, 0)), DATA) + first)
 
 
 @functools.cache

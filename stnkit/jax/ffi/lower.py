@@ -20,27 +20,39 @@ from stnkit.jax._compat import callback, enable_x64, is_exported
 from stnkit.jax.ffi import export, layout
 from stnkit.jax.ffi.handlers import target
 from stnkit.plans.launch import Buffer, Launch, Plan
+from stnkit.plans.layout import Layout
+from stnkit.plans.strides import gapless
 
 Values = dict[int, Any]  # arrays in the program that is built, by their slots
 
 
-def execute(context: Any, slots: Sequence[int], operands: Sequence[Any], plan: Plan) -> Values:
-    """Lower a plan, on operands for some slots; return the values of its buffers."""
+def execute(
+    context: Any, slots: Sequence[int], operands: Sequence[Any], plan: Plan, planar: Sequence[int] = ()
+) -> Values:
+    """Lower a plan, on operands for some slots; return the values of its buffers.
+
+    Those of `planar` slots have their coordinates in planes; see `planes`.
+    """
     if by_callback() and plan.launches:
         return called_back(context, slots, operands, plan)
     made: Values = {}
     for launch in plan.launches:
         results = [buffer for buffer in plan.buffers if buffer.slot in launch.writes]
-        made |= invoke(context, slots, operands, launch, results)
+        made |= invoke(context, slots, operands, launch, results, planar)
     left = [buffer for buffer in plan.buffers if buffer.slot not in made]
     return made | zeros(context, left) if left else made
 
 
 def invoke(
-    context: Any, slots: Sequence[int], operands: Sequence[Any], launch: Launch, results: Sequence[Buffer]
+    context: Any,
+    slots: Sequence[int],
+    operands: Sequence[Any],
+    launch: Launch,
+    results: Sequence[Buffer],
+    planar: Sequence[int],
 ) -> Values:
     """Lower one run of a kernel; return the values of its results."""
-    words = _head(context.avals_in, slots, results, launch.work) + list(launch.call.words)
+    words = _head(context.avals_in, slots, results, launch.work, planar) + list(launch.call.words)
     if is_exported(context):
         name, words = export.TARGET, words + export.described(launch)
     else:
@@ -48,6 +60,16 @@ def invoke(
     here = context.replace(primitive=None, avals_out=[aval(result) for result in results])
     values = jax.ffi.ffi_lowering(name)(here, *operands, words=np.array(words, np.int64))
     return {result.slot: value for result, value in zip(results, values, strict=True)}
+
+
+def planes(array: Any) -> Layout:
+    """Return the layout, as that of a grid, of indices (m, d, *T) in the order of an image's axes.
+
+    A grid has x first, and so begins with the last plane.
+    """
+    batch, count, *size = array.shape
+    item, plane, *steps = gapless(array.shape, array.dtype.itemsize)
+    return (batch, *size, count), (item, *steps, -plane), array.dtype
 
 
 def zeros(context: Any, results: Sequence[Buffer]) -> Values:
@@ -81,13 +103,16 @@ def known() -> bool:
     return False
 
 
-def _head(operands: Sequence[Any], slots: Sequence[int], results: Sequence[Buffer], work: int) -> list[int]:
+def _head(
+    operands: Sequence[Any], slots: Sequence[int], results: Sequence[Buffer], work: int, planar: Sequence[int]
+) -> list[int]:
     """Return the numbers by which a handler checks its buffers, and hands them on; see `frame.examine`."""
     head = [len(operands), len(results), work]
     given = [(array, slot, False) for array, slot in zip(operands, slots, strict=True)]
     for array, slot, cleared in [*given, *((result, result.slot, result.cleared) for result in results)]:
         count = math.prod(array.shape)
-        head += [layout.code(array.dtype), count, count * array.dtype.itemsize if cleared else 0, slot]
+        first = (1 - array.shape[1]) * planes(array)[1][-1] if slot in planar else 0
+        head += [layout.code(array.dtype), count, count * array.dtype.itemsize if cleared else 0, slot, first]
     return head
 
 
