@@ -14,17 +14,22 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _NAMES: dict[DType, str] = {}  # NumPy puts a name together anew each time, which takes 2 us
 
 
+def known_name(dtype: DType) -> str:
+    """Return the name of a dtype of NumPy."""
+    return _NAMES.get(dtype) or _NAMES.setdefault(dtype, dtype.name)
+
+
 def dtype_name(array: Any) -> str:
     """Return the name of the dtype of any framework's array, as NumPy has it, whatever its order of bytes."""
     dtype = array.dtype
     if isinstance(dtype, np.dtype):
-        return _NAMES.get(dtype) or _NAMES.setdefault(dtype, dtype.name)
+        return known_name(dtype)
     return str(dtype).rpartition(".")[-1].removeprefix("<dtype: '").removesuffix("'>")  # as TensorFlow writes it
 
 
 def is_float(given: DType) -> bool:
     """Tell whether a dtype is one of floating point that kernels read."""
-    return DTYPES.get(given.name, UINT8) <= BFLOAT16
+    return DTYPES.get(known_name(given), UINT8) <= BFLOAT16
 
 
 def arithmetic(*dtypes: DType) -> DType:

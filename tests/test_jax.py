@@ -231,6 +231,33 @@ def test_errors_come_when_a_program_is_traced_in_the_words_of_numpy(name):
     assert str(found.value) == str(expected.value)
 
 
+def test_calls_on_arrays_that_are_there_are_programs(monkeypatch):
+    """A call like an earlier one is not checked again; options are told apart by their types too."""
+    image, grid = jnp.asarray(draw((1, 1, 3, 3))), jnp.asarray(points(1))
+    theta, indices = jnp.array([[[1.0, 0, 0], [0, 1, 0]]]), jnp.array([[0.5, 1], [1, 1.5]])
+
+    def calls(padding="zeros", align=True, size=(2, 2), order=1):
+        options = {"padding_mode": padding, "align_corners": align}
+        yield lambda: stnkit.grid_sample(image, grid, **options)
+        yield lambda: stnkit.grid_sample_vjp(sample_of(image, grid), image, grid, wrt="grid", **options)
+        yield lambda: stnkit.affine_sample(image, theta, size, **options)
+        yield lambda: ndimage.map_coordinates(image[0, 0], indices, order=order)
+        yield lambda: ndimage.map_coordinates(image[0, 0], list(indices), order=order)
+
+    def sample_of(image, grid):
+        return jnp.ones((1, 1, *grid.shape[1:3]))
+
+    first = [call() for _ in range(2) for call in calls()][-5:]  # to know the type of arrays takes one
+    monkeypatch.setattr("stnkit.jax.call.bound", None)
+    monkeypatch.setattr("stnkit.ndimage.interpolation.entered", None)
+    for call, expected in zip(calls(), first, strict=True):
+        for got, wanted in zip(jax.tree.leaves(call()), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    for odd in (*calls("border", size=[2, 2], order=2), *list(calls(align=1, order=True))[:3]):
+        with pytest.raises(TypeError, match="not callable"):
+            odd()
+
+
 def test_errors_of_jax_alone():
     image, grid = jnp.zeros((1, 1, 4, 4)), jnp.zeros((1, 2, 2, 2))
     with pytest.raises(TypeError, match="`out` cannot be written to"):

@@ -13,6 +13,7 @@ import stnkit
 from stnkit.jax import grids, prefilter, samplers
 from stnkit.jax import registration as registration  # which registers the operations
 from stnkit.jax.call import signed
+from stnkit.jax.fast_path import repeated as repeated
 from stnkit.jax.ffi import export as export  # which answers for exported programs
 from stnkit.jax.maps import made_of
 from stnkit.jax.prefiltered import prefiltering, sampler

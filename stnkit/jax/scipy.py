@@ -1,5 +1,6 @@
 """SciPy's way to ask for samples, as JAX has it, at the speed of `stnkit`."""
 
+import functools
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -60,21 +61,30 @@ def map_coordinates(
     >>> map_coordinates(image, [jnp.array([0.5]), jnp.array([1.5])], order=1)
     Array([3.], dtype=float32)
     """
-    image, axes = jnp.asarray(input), [jnp.asarray(axis) for axis in coordinates]
+    image = input if isinstance(input, jax.Array) else jnp.asarray(input)
+    if not isinstance(coordinates, jax.Array):  # which is not taken apart
+        coordinates = [jnp.asarray(axis) for axis in coordinates]
+    dtypes = [array.dtype for array in (image, *([coordinates] if isinstance(coordinates, jax.Array) else coordinates))]
     known = order in (0, 1) and mode in BOUNDARY_MODES and isinstance(cval, numbers.Real)
-    shaped = 1 <= image.ndim <= 3 and len(axes) == image.ndim and all(image.shape)
-    if not (known and shaped and all(is_float(array.dtype) for array in (image, *axes))):
+    shaped = 1 <= image.ndim <= 3 and len(coordinates) == image.ndim and all(image.shape)
+    if not (known and shaped and all(map(is_float, dtypes))):
         return jax.scipy.ndimage.map_coordinates(input, coordinates, order, mode, cval)
+    return _read(image, coordinates, order, mode, float(cval))
+
+
+@functools.partial(jax.jit, static_argnames=("order", "mode", "cval"), inline=True)
+def _read(image: jax.Array, coordinates: Sequence[Any], order: int, mode: str, cval: float) -> jax.Array:
+    """Interpolate an array: a program, as steps that are called one by one take longer than their work."""
+    indices = coordinates if isinstance(coordinates, jax.Array) else jnp.stack(jnp.broadcast_arrays(*coordinates))
     if order == 0:
-        axes = [jax.lax.round(axis, jax.lax.RoundingMethod.AWAY_FROM_ZERO) for axis in axes]
-    indices = jnp.stack(jnp.broadcast_arrays(*axes))
+        indices = jax.lax.round(indices, jax.lax.RoundingMethod.AWAY_FROM_ZERO)
     padding, align = BOUNDARY_MODES[mode]
     out: jax.Array = sample_at(
         image[None],
         indices.reshape(image.ndim, -1),
         mode=("nearest", "bilinear")[order],
         padding_mode=padding,
-        fill_value=float(cval),
+        fill_value=cval,
         align_corners=align,
         coords="pixel",
     )

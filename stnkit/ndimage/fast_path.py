@@ -10,9 +10,10 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from stnkit._dispatch import repeated
+from stnkit._dispatch import PLAIN, repeated
 from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.ndimage.boundaries import boundary
+from stnkit.ndimage.frameworks import is_of_jax
 from stnkit.ndimage.mapping import grid
 from stnkit.ndimage.resampling import How
 
@@ -28,15 +29,43 @@ def remembering(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
-        if len(args) == 2 and type(args[0]) is np.ndarray:
-            if type(args[1]) in (list, tuple):
-                args = args[0], np.asarray(args[1])
-            known = repeated(name, args, options, learn)
+        if len(args) != 2:
+            return function(*args, **options)
+        image, points = args
+        axes = points if type(points) in (list, tuple) else [points]
+        if type(image) is np.ndarray and PLAIN.issuperset(map(type, axes)):
+            points = points if type(points) is np.ndarray else np.asarray(points)
+            known = repeated(name, (image, points), options, learn)
             if known is not None:
-                return known(*args)
-        return function(*args, **options)
+                return known(image, points)
+        elif is_of_jax(image) and all(map(is_of_jax, axes)):
+            known = _program(function, options)
+            if known is not None:
+                return known(image, points)
+        return function(image, points, **options)
 
     return cast(Function, call)
+
+
+def _program(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any] | None:
+    """Return a function of arrays of JAX as a program: steps that are called one by one take longer than their work.
+
+    None if an option cannot be a part of its key.
+    """
+    try:
+        return _compiled(function, tuple((name, value, type(value)) for name, value in options.items()))
+    except TypeError:
+        return None
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(function: Callable[..., Any], options: tuple[tuple[str, Any, type], ...]) -> Callable[..., Any]:
+    """Return a program; types tell options apart that are equal, as 1 and True are."""
+    import jax
+
+    given = {name: value for name, value, _ in options}
+    program: Callable[..., Any] = jax.jit(functools.partial(function, **given), inline=True)
+    return program
 
 
 def _learned(

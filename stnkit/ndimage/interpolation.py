@@ -10,8 +10,8 @@ from stnkit.dtypes import dtype_name
 from stnkit.ndimage import geometry
 from stnkit.ndimage.errors import ArgumentError
 from stnkit.ndimage.fast_path import remembering
-from stnkit.ndimage.frameworks import COMPLEX, Array, is_foreign, is_lazy, known_size, namespace
-from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same
+from stnkit.ndimage.frameworks import COMPLEX, Array, is_lazy, known_size, namespace
+from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same, stacked
 from stnkit.ndimage.outputs import asked, delivered, supported
 from stnkit.ndimage.resampling import resampled
 
@@ -33,7 +33,7 @@ def map_coordinates(
     input : array of shape S
         The image, with 1 to 3 axes: bool, integers, float16, float32, float64 or complex. Of NumPy, torch, JAX or CuPy,
         or numbers.
-    coordinates : array of shape (d, *T)
+    coordinates : array of shape (d, *T), or d arrays of shape T
         In pixels: for each of the d axes of `input`, in their order, where each element of the output is read.
     output : array or dtype, optional
         Where the result is written to, or its dtype; that of `input` by default.
@@ -77,9 +77,8 @@ def map_coordinates(
     array([3., 3.])
     """
     image, xp, how = entered(input, order, mode, cval, prefilter)
-    if not is_foreign(coordinates):
-        coordinates = np.asarray(coordinates)
-    elif is_lazy(coordinates) and isinstance(image, np.ndarray):
+    coordinates = stacked(coordinates, image)
+    if is_lazy(coordinates) and isinstance(image, np.ndarray):
         image = namespace(coordinates).asarray(image)
         xp = namespace(image)
     if dtype_name(coordinates) in COMPLEX:

@@ -19,6 +19,7 @@ from stnkit.ndimage.frameworks import (
     joined,
     known_size,
     namespace,
+    of_one_framework,
 )
 from stnkit.ndimage.geometry import Map, Shape
 from stnkit.ndimage.outputs import asked, delivered, rounded
@@ -66,6 +67,24 @@ def same(image: Array, size: Shape, output: Any, xp: Namespace) -> Array:
     target = asked(output, image, size)
     copied = np.array(image, image.dtype.newbyteorder("=")) if xp is np else xp.asarray(image, copy=True)
     return delivered(copied if dtype_name(image) in COMPLEX else rounded(copied, target.real, xp), target, xp)
+
+
+def stacked(coordinates: Any, image: Array) -> Array:
+    """Return coordinates as one array; those of a sequence are stacked in the framework of its arrays."""
+    given = coordinates if isinstance(coordinates, (list, tuple)) else ()
+    foreign = [axis for axis in given if is_foreign(axis)]
+    if not foreign or (isinstance(image, np.ndarray) and not any(map(is_lazy, foreign))):
+        return coordinates if is_foreign(coordinates) else np.asarray(coordinates)
+    first, *others = foreign
+    xp = namespace(first)
+    for axis in others:
+        of_one_framework(axis, "coordinates", first)
+    axes = [axis if is_foreign(axis) else joined(axis, first, xp) for axis in given]
+    if len({tuple(axis.shape) for axis in axes}) > 1:
+        shapes = ", ".join(str(tuple(axis.shape)) for axis in axes)
+        msg = f"`coordinates` must have one shape for all axes; got {shapes}"
+        raise ArgumentError(msg)
+    return xp.stack(axes)
 
 
 def grid(coordinates: Array, image: Array, xp: Namespace) -> tuple[Array, Shape]:

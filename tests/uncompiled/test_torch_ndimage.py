@@ -1,5 +1,6 @@
 """SciPy's functions, and affine maps of pixels, on tensors and on JAX arrays: values, dtypes, outputs and gradients."""
 
+import dask.array
 import jax
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ EXACT = 1e-12  # some hundred roundings of float64, of sums of up to 36 products
 FUNCTIONS = {
     "map_coordinates": lambda nd, **o: lambda x, c: nd.map_coordinates(x, c, **o),
     "affine_transform": lambda nd, **o: lambda x, c: nd.affine_transform(x, c[:, :2] * 0.3, c[:, 2], **o),
+    "map_coordinates, axes": lambda nd, **o: lambda x, c: nd.map_coordinates(x, list(c), **o),
     "shift": lambda nd, **o: lambda x, c: nd.shift(x, c[:, 0], **o),
     "zoom": lambda nd, **o: lambda x, c: nd.zoom(x, (1.5, 1), **o),
     "rotate": lambda nd, **o: lambda x, c: nd.rotate(x, 20, **o),
@@ -43,6 +45,20 @@ def test_gradients(name, options):
         bars = jax.grad(lambda *both: (function(*both) ** 2).sum(), (0, 1))(*given)
     for bar, tensor in zip(bars, used, strict=False):
         np.testing.assert_allclose(bar, tensor.grad, rtol=0, atol=1e-10)
+
+
+def test_coordinates_of_one_framework():
+    """An array for each axis is as good as one array of them; numbers go with any, and other shapes with none."""
+    image = torch.arange(6.0).reshape(2, 3)
+    rows, columns = torch.tensor([0.5, 1.0]), np.array([1.0, 2.0])
+    assert nd.map_coordinates(image, (rows, columns), order=1).tolist() == [2.5, 5.0]
+    assert nd.map_coordinates(image.numpy(), [rows, columns], order=1).tolist() == [2.5, 5.0]
+    lazy = dask.array.from_array(columns, chunks=1)
+    assert nd.map_coordinates(image.numpy(), [rows.numpy(), lazy], order=1).compute().tolist() == [2.5, 5.0]
+    with pytest.raises(ValueError, match=r"`coordinates` must have one shape for all axes; got \(2,\), \(3,\)"):
+        nd.map_coordinates(image, [rows, np.ones(3)])
+    with pytest.raises(TypeError, match="`coordinates` is a JAX array"):
+        nd.map_coordinates(image, [rows, jax.numpy.ones(2)])
 
 
 def test_frameworks():

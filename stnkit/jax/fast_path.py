@@ -1,0 +1,56 @@
+"""The fast path of arrays that are there: a sampler's call, or its vjp's, is one program, found by its options.
+
+JAX keeps a program for each shape. What a call is made of takes longer, done step by step, than its work.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+import stnkit
+from stnkit._dispatch import KINDS, LISTS, SCALARS
+
+Key = tuple[tuple[Any, ...], ...]
+
+
+def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
+    """Return what does calls of a sampler like this one; None if there is no fast path for them.
+
+    While JAX traces there is none: the call is a part of another program.
+    """
+    arrays = [given for given in args if isinstance(given, jax.Array)]
+    if any(isinstance(given, jax.core.Tracer) for given in arrays):
+        return None
+    rest, named = _key(*enumerate(args[len(arrays) :])), _key(*options.items())
+    if rest is None or named is None:
+        return None
+    try:
+        program = _program(name, rest, named)
+    except TypeError:  # something in a list cannot be hashed
+        return None
+    return program if not rest else lambda *given: program(*given[: len(arrays)])
+
+
+def _key(*options: tuple[Any, Any]) -> Key | None:
+    """Return options with their types, which tell apart what is equal; None if there are others than plain ones."""
+    key: list[tuple[Any, ...]] = []
+    for option, value in options:
+        kind = type(value)
+        if kind in LISTS:
+            key.append((option, kind, tuple(value), *map(type, value)))
+        elif kind in SCALARS or value is None:
+            key.append((option, kind, value))
+        else:
+            return None
+    return tuple(key)
+
+
+@functools.lru_cache(maxsize=KINDS)
+def _program(name: str, rest: Key, named: Key) -> Callable[..., Any]:
+    function = getattr(stnkit.jax, name)
+    after = [kind(value) if kind in LISTS else value for _, kind, value, *_ in rest]
+    options = {option: kind(value) if kind in LISTS else value for option, kind, value, *_ in named}
+    program: Callable[..., Any] = jax.jit(lambda *arrays: function(*arrays, *after, **options))
+    return program
