@@ -253,6 +253,9 @@ def test_calls_on_arrays_that_are_there_are_programs(monkeypatch):
     for call, expected in zip(calls(), first, strict=True):
         for got, wanted in zip(jax.tree.leaves(call()), jax.tree.leaves(expected), strict=True):
             np.testing.assert_array_equal(got, wanted)
+    for nothing in (float("nan"), [float("nan")]):
+        with pytest.raises(TypeError, match="not callable"):  # by another way, which makes no program each time
+            stnkit.grid_sample(image, grid, fill_value=nothing)
     for odd in (*calls("border", size=[2, 2], order=2), *list(calls(align=1, order=True))[:3]):
         with pytest.raises(TypeError, match="not callable"):
             odd()

@@ -4,7 +4,7 @@ JAX keeps a program for each shape. What a call is made of takes longer, done st
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -23,28 +23,30 @@ def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
     arrays = [given for given in args if isinstance(given, jax.Array)]
     if any(isinstance(given, jax.core.Tracer) for given in arrays):
         return None
-    rest, named = _key(*enumerate(args[len(arrays) :])), _key(*options.items())
+    rest, named = _key(enumerate(args[len(arrays) :])), _key(options.items())
     if rest is None or named is None:
         return None
-    try:
-        program = _program(name, rest, named)
-    except TypeError:  # something in a list cannot be hashed
-        return None
+    program = _program(name, rest, named)
     return program if not rest else lambda *given: program(*given[: len(arrays)])
 
 
-def _key(*options: tuple[Any, Any]) -> Key | None:
+def _key(options: Iterable[tuple[Any, Any]]) -> Key | None:
     """Return options with their types, which tell apart what is equal; None if there are others than plain ones."""
     key: list[tuple[Any, ...]] = []
     for option, value in options:
         kind = type(value)
-        if kind in LISTS:
+        if kind in LISTS and all(map(_is_plain, value)):
             key.append((option, kind, tuple(value), *map(type, value)))
-        elif kind in SCALARS or value is None:
+        elif value is None or _is_plain(value):
             key.append((option, kind, value))
         else:
             return None
     return tuple(key)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value can be a part of a key: NaN, which is not equal to itself, would make a program each time."""
+    return type(value) in SCALARS and value == value
 
 
 @functools.lru_cache(maxsize=KINDS)

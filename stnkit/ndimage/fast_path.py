@@ -50,8 +50,10 @@ def remembering(function: Function) -> Function:
 def _program(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any] | None:
     """Return a function of arrays of JAX as a program: steps that are called one by one take longer than their work.
 
-    None if an option cannot be a part of its key.
+    None if an option cannot be a part of its key, as NaN, which is not equal to itself.
     """
+    if any(isinstance(value, float) and value != value for value in options.values()):
+        return None
     try:
         return _compiled(function, tuple((name, value, type(value)) for name, value in options.items()))
     except TypeError:
