@@ -45,7 +45,7 @@ def _key(options: Iterable[tuple[Any, Any]]) -> Key | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether a value can be a part of a key: NaN, which is not equal to itself, would make a program each time."""
+    """Tell whether a value can be a part of a key; NaN, not equal to itself, would make a program each time."""
     return type(value) in SCALARS and value == value
 
 
