@@ -3,14 +3,16 @@
 A batch of pictures, channels last, is sampled bilinearly, forwards, and backwards to image and coordinates. Beside it
 stands JAX's `map_coordinates`, called as its users call it: mapped over batch and channels by `vmap`, or once with
 coordinates of all four axes. The cost of a call within a program is what a chain of samples of a tiny image takes for
-each. Sides are compared first and then run in turn. Prints a table, and writes it to the documentation's page on JAX
-and to JSON in `bench/results`.
+each. Then `stnkit.jax.scipy.map_coordinates` stands beside the function of JAX whose place it takes. Sides are compared
+first and then run in turn. Prints tables, and writes them to the documentation's page on JAX and to JSON in
+`bench/results`.
 """
 
 import argparse
+import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ MARKED = re.compile(
 WHOLE, SMALL = (32, 3, 224, 224), (2, 3, 32, 32)
 CHAIN = 100
 GOAL, CALL_GOAL = 8.0, 3e-6  # times as fast; seconds
+IMAGES, POINTS = ((32, 32), (1024, 1024), (128, 128, 128)), 10  # of the function of SciPy's signature
+APART = 1e-5  # of numbers from 0 to 1, that float32 rounds some dozen times
 
 Sampler = Callable[[Any, Any], Any]
 
@@ -126,6 +130,67 @@ def call_cost(effort: Effort) -> float:
     return float(times["many"]["median"] - times["one"]["median"]) / CHAIN
 
 
+def measure_functions(shapes: Sequence[tuple[int, ...]], effort: Effort) -> list[dict[str, Any]]:
+    """Compare and time the functions of SciPy's signature: at few points, at a point for each pixel, and backwards."""
+    import jax
+    import jax.numpy as jnp
+    from jax.scipy import ndimage
+
+    from stnkit.jax import scipy
+
+    random, rows = np.random.default_rng(0), []
+    for shape in shapes:
+        image = jnp.asarray(random.random(shape, np.float32))
+        each = np.indices(shape) + random.uniform(-3, 3, (len(shape), *shape))  # as a smooth displacement has them
+        few = random.uniform(0, 1, (len(shape), POINTS)) * np.reshape(shape, (-1, 1))
+        for what, points, order in (
+            ("ten points", few, 1),
+            ("nearest", each, 0),
+            ("linear", each, 1),
+            ("gradient, linear", each, 1),
+        ):
+            where_ = jnp.asarray(points, np.float32)
+            sides: dict[str, Callable[[], Any]] = {}
+            for name, module in (("stnkit", scipy), ("jax", ndimage)):
+                program = jax.jit(_read(module.map_coordinates, order, what.startswith("gradient")))
+                sides[name] = functools.partial(_done, program, image, where_)
+            first, second = (jax.tree.leaves(side()) for side in sides.values())
+            for one, other in zip(first, second, strict=True):
+                apart = float(jnp.abs(one - other).mean())  # as a location at a tie may go to either side
+                if not apart < APART:
+                    msg = f"map_coordinates, {what} of {shape}: results are {apart} apart"
+                    raise ValueError(msg)
+            times, errors = in_turn(sides, effort)
+            for error in errors.values():
+                raise error
+            rows.append({"what": f"{' x '.join(map(str, shape))}, {what}", "sides": times})
+    return rows
+
+
+def _done(program: Sampler, image: Any, points: Any) -> Any:
+    import jax
+
+    return jax.block_until_ready(program(image, points))
+
+
+def _read(function: Callable[..., Any], order: int, backwards: bool) -> Sampler:
+    import jax
+
+    def read(image: Any, points: Any) -> Any:
+        return function(image, points, order)
+
+    return jax.grad(lambda *given: read(*given).sum(), (0, 1)) if backwards else read
+
+
+def functions_table(run: dict[str, Any]) -> Table:
+    """Return what the functions of SciPy's signature take."""
+    rows = []
+    for row in run["functions"]:
+        own, other = (row["sides"][name]["median"] for name in ("stnkit", "jax"))
+        rows.append((row["what"], figure(own * 1e3), figure(other * 1e3), figure(other / own)))
+    return Table("map_coordinates", ("map_coordinates of", "stnkit, ms", "jax.scipy, ms", "times as long"), rows)
+
+
 def table(run: dict[str, Any]) -> Table:
     """Return what was measured, beside its goal."""
     rows = []
@@ -153,8 +218,10 @@ def main() -> int:
 
     threads.use(options.threads)
     run = results.started(options.threads, {"jax": jax.__version__}, whole=False, quick=options.quick)
-    run |= {"case": one.name, "rows": measure(one, effort), "call": call_cost(effort), "complete": True}
-    text = f"{where(run)}.\n\n{markdown(table(run), title=False)}"
+    run |= {"case": one.name, "rows": measure(one, effort), "call": call_cost(effort)}
+    run |= {"functions": measure_functions(IMAGES[:1] if options.quick else IMAGES, effort), "complete": True}
+    tables = "\n\n".join(markdown(one, title=False) for one in (table(run), functions_table(run)))
+    text = f"{where(run)}.\n\n{tables}"
     print(text)
     if not options.quick:
         results.save(run, results.FOLDER / f"jax-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}.json")

@@ -1,6 +1,7 @@
 """What `python -m bench.in_jax` writes: ratios beside their goals, in the place that the page on JAX has for them."""
 
 from bench import in_jax
+from bench.harness import QUICK
 
 
 def run(forward: float, gradient: float, call: float) -> dict:
@@ -22,3 +23,17 @@ def test_a_goal_is_met_by_the_users_of_both_ways_or_of_one() -> None:
 
 def test_the_page_has_a_place_for_the_table() -> None:
     assert len(in_jax.MARKED.findall(in_jax.PAGE.read_text(encoding="utf-8"))) == 1
+
+
+def test_functions_agree_before_they_are_timed() -> None:
+    rows = in_jax.measure_functions(((6, 5),), QUICK)
+    assert [row["what"] for row in rows] == [
+        "6 x 5, ten points",
+        "6 x 5, nearest",
+        "6 x 5, linear",
+        "6 x 5, gradient, linear",
+    ]
+    table = in_jax.functions_table(
+        {"functions": [{"what": "a", "sides": {"stnkit": {"median": 1e-3}, "jax": {"median": 2e-3}}}]}
+    )
+    assert table.rows == [("a", "1.00", "2.00", "2.00")]
