@@ -105,7 +105,7 @@ def steps(source_dot: Array, sampler: Settings) -> list[Array]:
     if sampler.kind == AFFINE:
         u_dot = affine_grid(source_dot, sampler)
     elif sampler.ij:
-        u_dot = p.turned(source_dot)
+        u_dot = p.as_grid(source_dot)
     return [jnp.expand_dims(u_dot[..., axis], sampler.channel) for axis in range(len(sampler.size))]
 
 

@@ -208,12 +208,12 @@ def filled(context: Any, sampler: Settings, slots: Shape, operands: Sequence[Val
     return execute(known, (*slots, FILL), operands, plan, sampler.planar)
 
 
-def turned(indices: Any) -> Any:
+def as_grid(indices: Any) -> Any:
     """Return indices (m, d, *T) in the order of an image's axes as a grid (m, *T, d), x first."""
     return jnp.moveaxis(indices[:, ::-1], 1, -1)
 
 
-def turned_back(grid: Any) -> Any:
+def as_indices(grid: Any) -> Any:
     """Return a grid as indices in the order of an image's axes."""
     return jnp.moveaxis(grid[..., ::-1], -1, 1)
 
@@ -227,7 +227,7 @@ def summed(
     def total(parts: Any) -> Any:
         whole = parts.sum(axis=tuple(axes))
         if sampler is not None and sampler.ij:
-            whole = turned_back(whole)
+            whole = as_indices(whole)
         return whole.reshape(wanted.shape).astype(wanted.dtype)
 
     with enable_x64():  # partial sums have 64 bits, whatever the user has chosen

@@ -95,8 +95,8 @@ def evaluated(primitive: Any) -> Callable[..., Any]:
     return run
 
 
-def turned(rules: Rules, lower: Callable[..., Any], needed: Callable[[], bool]) -> Callable[..., Any]:
-    """Return a rule of lowering: where it is needed, coordinates in the order of an image's axes are turned round."""
+def on_grids(rules: Rules, lower: Callable[..., Any], needed: Callable[[], bool]) -> Callable[..., Any]:
+    """Return a rule of lowering that is given grids in place of indices, where that is needed."""
 
     def rule(context: Any, *operands: Any, **params: Any) -> Sequence[Any]:
         values: Sequence[Any]
@@ -106,9 +106,9 @@ def turned(rules: Rules, lower: Callable[..., Any], needed: Callable[[], bool]) 
         plain = params | {"sampler": params["sampler"]._replace(ij=False)}
 
         def run(*arrays: Any) -> Any:
-            given = [p.turned(array) if k in rules.sources else array for k, array in enumerate(arrays)]
+            given = [p.as_grid(array) if k in rules.sources else array for k, array in enumerate(arrays)]
             made = rules.primitive.bind(*given, **plain)
-            return [*made[:-1], p.turned_back(made[-1])] if rules.primitive is p.vjp_p else made
+            return [*made[:-1], p.as_indices(made[-1])] if rules.primitive is p.vjp_p else made
 
         values = mlir.lower_fun(run, multiple_results=rules.primitive.multiple_results)(context, *operands)
         return values
@@ -127,12 +127,12 @@ def whole(rules: Rules) -> Any:
 
 def for_cpus(rules: Rules) -> Callable[..., Any]:
     """Return the rule that lowers an operation for CPUs."""
-    return turned(rules, partition.lowered(whole(rules), rules.axes, rules.lower), by_callback)
+    return on_grids(rules, partition.lowered(whole(rules), rules.axes, rules.lower), by_callback)
 
 
 def for_gpus(rules: Rules) -> Callable[..., Any]:
     """Return the rule that lowers an operation for GPUs."""
-    return turned(rules, cuda.lowered(rules.on_gpu), lambda: True)
+    return on_grids(rules, cuda.lowered(rules.on_gpu), lambda: True)
 
 
 for _rules in OPERATIONS:

@@ -155,7 +155,7 @@ def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Setting
     slopes = gradient(image.astype(dtype), source, sampler)
     u_bar = (g.astype(dtype)[..., None] * slopes).sum(sampler.channel % g.ndim)
     source_bar = affine_grid_vjp(u_bar, sampler) if sampler.kind == AFFINE else u_bar
-    source_bar = p.turned_back(u_bar) if sampler.ij else source_bar
+    source_bar = p.as_indices(u_bar) if sampler.ij else source_bar
     if source.shape[0] == 1:
         source_bar = source_bar.sum(axis=0, keepdims=True)
     return [*bars, source_bar.astype(source.dtype)]
