@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 import stnkit
 from stnkit._dispatch import KINDS, LISTS, SCALARS
@@ -27,8 +28,14 @@ def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callabl
     rest, named = _key(enumerate(args[len(arrays) :])), _key(options.items())
     if rest is None or named is None:
         return None
-    program = _program(name, rest, named)
-    return program if not rest else lambda *given: program(*given[: len(arrays)])
+    found = _program(getattr(stnkit.jax, name), rest, named)
+    return found if not rest else lambda *given: found(*given[: len(arrays)])
+
+
+def program(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any] | None:
+    """Return a function with some options as a program of arrays; None if these cannot be its key."""
+    named = _key(options.items())
+    return None if named is None else _program(function, (), named)
 
 
 def _key(options: Iterable[tuple[Any, Any]]) -> Key | None:
@@ -47,13 +54,12 @@ def _key(options: Iterable[tuple[Any, Any]]) -> Key | None:
 
 def _is_plain(value: Any) -> bool:
     """Tell whether a value can be a part of a key; NaN, not equal to itself, would make a program each time."""
-    return type(value) in SCALARS and value == value
+    return (type(value) in SCALARS and value == value) or isinstance(value, (type, np.dtype))
 
 
 @functools.lru_cache(maxsize=KINDS)
-def _program(name: str, rest: Key, named: Key) -> Callable[..., Any]:
-    function = getattr(stnkit.jax, name)
+def _program(function: Callable[..., Any], rest: Key, named: Key) -> Callable[..., Any]:
     after = [kind(value) if kind in LISTS else value for _, kind, value, *_ in rest]
     options = {option: kind(value) if kind in LISTS else value for option, kind, value, *_ in named}
-    program: Callable[..., Any] = jax.jit(lambda *arrays: function(*arrays, *after, **options))
-    return program
+    made: Callable[..., Any] = jax.jit(lambda *arrays: function(*arrays, *after, **options), inline=True)
+    return made

@@ -19,7 +19,7 @@ __all__ = ["map_coordinates"]
 def map_coordinates(
     input: Any, coordinates: Sequence[Any], order: int, mode: str = "constant", cval: Any = 0.0
 ) -> jax.Array:
-    """Interpolate an array at coordinates: a faster `jax.scipy.ndimage.map_coordinates`.
+    """Interpolate an array at coordinates, as `jax.scipy.ndimage.map_coordinates` does.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ def map_coordinates(
     -----
     What `stnkit` does not do is left to JAX's own function: an `input` of integers or of more than three axes, and
     coordinates that are integers. Along an axis that the mode clamps or reflects, slopes with respect to coordinates
-    are those of `stnkit.grid_sample`. A coordinate that is not finite reads `cval`.
+    are those of `stnkit.grid_sample`. A coordinate that is not finite reads `cval`. Linear interpolation and gradients
+    are faster than JAX's; order 0 first rounds coordinates as JAX does, which may take as long as reading. That of
+    `stnkit.ndimage.map_coordinates` rounds as SciPy does, in the kernel.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """The fast path of `map_coordinates`: a repeated call on NumPy's arrays goes from one look-up to the kernel.
 
-It is for what needs no filter and no other dtype. To read a few points takes less time than to check arguments.
+It is for what needs no filter and no other dtype. To read a few points takes less time than to check arguments. On
+arrays of JAX, a call is one program.
 """
 
 import functools
@@ -39,35 +40,14 @@ def remembering(function: Function) -> Function:
             if known is not None:
                 return known(image, points)
         elif is_of_jax(image) and all(map(is_of_jax, axes)):
-            known = _program(function, options)
+            from stnkit.jax.fast_path import program
+
+            known = program(function, options)
             if known is not None:
                 return known(image, points)
         return function(image, points, **options)
 
     return cast(Function, call)
-
-
-def _program(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any] | None:
-    """Return a function of arrays of JAX as a program: steps that are called one by one take longer than their work.
-
-    None if an option cannot be a part of its key, as NaN, which is not equal to itself.
-    """
-    if any(isinstance(value, float) and value != value for value in options.values()):
-        return None
-    try:
-        return _compiled(function, tuple((name, value, type(value)) for name, value in options.items()))
-    except TypeError:
-        return None
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(function: Callable[..., Any], options: tuple[tuple[str, Any, type], ...]) -> Callable[..., Any]:
-    """Return a program; types tell options apart that are equal, as 1 and True are."""
-    import jax
-
-    given = {name: value for name, value, _ in options}
-    program: Callable[..., Any] = jax.jit(functools.partial(function, **given), inline=True)
-    return program
 
 
 def _learned(
