@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from stnkit.kernels.compiler.jit import pointer
-from stnkit.kernels.cpu.busy import CREDIT, DEBT, GUESS, LONGEST, PAUSE
+from stnkit.kernels.cpu.busy import CREDIT, DEBT, GUESS, LONGEST, PATIENCE, PAUSE
 from stnkit.kernels.cpu.parallel import run
 from stnkit.kernels.cpu.words import words_at
 
@@ -95,7 +95,7 @@ def note_threads(balance, kind, work, seconds, now):
     change = alone - seconds if seconds < alone else min(2 * alone - seconds, 0.0)
     saved = min(numbers[SAVED] + change, CREDIT)
     pause = max(numbers[LENGTH], PAUSE)
-    if saved < -DEBT:
+    if saved < -(DEBT + PATIENCE * alone):
         numbers[UNTIL], numbers[LENGTH] = now + pause, min(2 * pause, LONGEST)
         for i in range(KINDS):
             kinds[TABLE + 2 * i] = 0

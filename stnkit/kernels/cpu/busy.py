@@ -9,6 +9,7 @@ tried again.
 LARGE = 1 << 24  # taps; a launch of more outlasts time slices, and threads pay in any case
 GUESS = 2e-9  # seconds for a tap on one thread, where that was not measured
 CREDIT, DEBT = 10e-3, 1e-3  # seconds that threads may have saved, and may lose before there is a pause
+PATIENCE = 16  # launches: threads may lose as long as these take alone besides, as the first ones touch new memory
 PAUSE, LONGEST = 0.25, 4.0  # seconds on one thread
 
 Kind = tuple[int, int]  # a kernel, and the binary order of its work
@@ -39,7 +40,7 @@ class Balance:
         alone = self.alone.get(kind, GUESS) * work
         change = alone - seconds if seconds < alone else min(2 * alone - seconds, 0.0)
         self.saved = min(self.saved + change, CREDIT)
-        if self.saved < -DEBT:
+        if self.saved < -(DEBT + PATIENCE * alone):
             self.saved, self.until, self.pause = 0.0, now + self.pause, min(2 * self.pause, LONGEST)
             self.alone.clear()
         elif self.saved == CREDIT:
