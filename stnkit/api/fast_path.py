@@ -15,6 +15,7 @@ import numpy as np
 from stnkit import validation
 from stnkit.api import affine, flow, grid
 from stnkit.backends.cpu.execute import address, allocated, readable, source_sums, walkable
+from stnkit.backends.cpu.memory import allocator
 from stnkit.calls.arguments import Choices, Maybe
 from stnkit.calls.derivatives import NAMES
 from stnkit.calls.sampling import Call, fits_output, prepare
@@ -41,7 +42,7 @@ class Memory(NamedTuple):
 
 
 NUMPY = Memory(
-    lambda shape, dtype: functools.partial(np.empty, shape, dtype),
+    allocator,
     lambda shape, dtype: functools.partial(np.zeros, shape, dtype),
     address,
     lambda array: array,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import stnkit
+from stnkit.backends.cpu.memory import empty
 from stnkit.dask.axes import Axes, Chunks, Piece, edges, pieces, spans
 from stnkit.dask.chunking import too_much
 from stnkit.dtypes import bar_dtype, dot_dtype
@@ -24,7 +25,7 @@ Array = Any
 Index = tuple[int, ...]
 Box = tuple[slice, ...]
 
-LARGE_PAGE = 1 << 21  # bytes
+LARGE = 4 << 20  # bytes of a chunk, from which on NumPy asks for large pages
 
 NAMES_OF_KINDS = {code: name for name, code in KINDS.items()}
 
@@ -112,7 +113,7 @@ def sample(
     source, tile, shape, options = entered(job, index, dict(zip(near, chunks, strict=True)), source)
     options |= {} if job.kind in (FLOW, GRID) else {"size": shape}
     if type(tile.array) is np.ndarray:
-        options["out"] = allocated(whole, job.dtype)
+        options["out"] = empty(whole, job.dtype, LARGE)
     with threads_at_most(job.threads):
         return getattr(stnkit, job.function)(tile.array, source, place=tile.place, **options)
 
@@ -169,20 +170,6 @@ def entered(
             raise too_much(size, job.most)
         tile = Tile(window(near, job.image_chunks, every, job.dtype), every, place)
     return source, tile, tuple(map(_length, spatial)), options
-
-
-def allocated(shape: Index, dtype: np.dtype[Any]) -> np.ndarray:
-    """Allocate a chunk; a large one begins at a large page.
-
-    Linux clears memory as it is first written: by large pages where these are whole, in a fraction of the time.
-    NumPy asks for them from 4 MiB on.
-    """
-    size = prod(shape) * dtype.itemsize
-    if size < 2 * LARGE_PAGE:
-        return np.empty(shape, dtype)
-    memory = np.empty(size + LARGE_PAGE, np.uint8)
-    start = -memory.ctypes.data % LARGE_PAGE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def joined(near: Sequence[Index], arrays: Sequence[Array], chunks: Chunks, box: Box, dtype: np.dtype[Any]) -> Array:

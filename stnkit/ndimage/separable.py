@@ -41,7 +41,9 @@ def separable(
     coordinates = [np.arange(n) * theta[d - 1 - k, d - 1 - k] + theta[d - 1 - k, d] for k, n in enumerate(size)]
     if options["mode"] == "spline0":
         return _moved(picture, [u.astype(dtype) for u in coordinates], out, options)
-    out = np.empty((len(picture), *size), picture.dtype) if out is None else out
+    from stnkit.backends.cpu.memory import empty  # which takes kernels
+
+    out = empty((len(picture), *size), picture.dtype) if out is None else out
     box = [slice(0, n) for n in size]
     if options["padding_mode"] == "mask":
         box = [_inside(u, n) for u, n in zip(coordinates, picture.shape[1:], strict=True)]

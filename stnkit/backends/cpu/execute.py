@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stnkit.backends import interop
+from stnkit.backends.cpu.memory import empty
 from stnkit.backends.cpu.pixels_read import box
 from stnkit.dtypes import arithmetic, bar_dtype
 from stnkit.kernels.cpu.call import COTANGENT, FILL, IMAGE, IMAGE_BAR, OUT, SLOTS, SOURCE, SOURCE_BAR
@@ -40,7 +41,7 @@ def execute(plan: Plan, arrays: Arrays) -> Arrays:
 
 def allocated(buffer: Buffer) -> np.ndarray:
     """Allocate a buffer of a plan."""
-    return (np.zeros if buffer.cleared else np.empty)(buffer.shape, buffer.dtype)
+    return (np.zeros if buffer.cleared else empty)(buffer.shape, buffer.dtype)
 
 
 def sample(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stnkit.backends.cpu.execute import execute
+from stnkit.backends.cpu.memory import empty
 from stnkit.kernels.cpu.call import IMAGE, OUT
 from stnkit.plans import prefilter as plans
 from stnkit.spec import Options
@@ -15,7 +16,7 @@ def spline_filter(
 ) -> np.ndarray:
     """Filter an array along some axes, or apply the filter's transpose; `out`, without gaps, may be the array."""
     image = np.ascontiguousarray(image)
-    made = np.empty_like(image) if out is None else out
+    made = empty(image.shape, image.dtype) if out is None else out
     for axis in axes:
         execute(plans.spline_filter(image.shape, image.dtype, axis, options, transpose), {IMAGE: image, OUT: made})
         image = made
