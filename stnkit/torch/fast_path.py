@@ -15,7 +15,7 @@ from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, k
 from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
-from stnkit.torch.run import viewed
+from stnkit.torch.run import memory_format, turned, viewed
 from stnkit.validation import prefiltered
 
 Kind = tuple[Any, ...]
@@ -72,8 +72,10 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> FastCall | Non
     for given in args:
         if type(given) in PLAIN:
             keys = key_set(key_set_of(given))
-            if keys in ORDINARY and given.is_contiguous():
+            if keys in ORDINARY:
                 kind = kind, given.shape, given.dtype, given.data_ptr() & 7
+                if not given.is_contiguous():
+                    kind = kind, given.stride()
             elif keys in ON_GPU or _is_on_gpu(given, keys):
                 kind = kind, given.shape, given.stride(), given.dtype, given.get_device(), given.data_ptr() & _ALIGNED
                 on_gpu = True
@@ -118,7 +120,8 @@ class Sampled(Recorded):
         tensors = ctx.saved_tensors
         if type(cotangent) in PLAIN and not (recorded((cotangent, *tensors)) or transformed()):
             if cotangent.layout is torch.strided and not (cotangent.is_contiguous() or interop.on_gpu(cotangent)):
-                cotangent = cotangent.contiguous()  # that of a sum is one number; on a GPU any strides are walked
+                # That of a sum is one number; on a GPU any strides are walked.
+                cotangent = cotangent.contiguous(memory_format=memory.memory_format(tensors[0]))
             given = cotangent, *tensors
             fast = _pull(ctx.recorded_call, given, ctx.needs_input_grad[1:])
             if fast is not None:
@@ -141,8 +144,10 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Fast
         if type(tensor) not in PLAIN:
             return None
         keys = key_set(key_set_of(tensor))
-        if keys in ORDINARY and tensor.is_contiguous():
+        if keys in ORDINARY:
             kind = kind, tensor.shape, tensor.dtype, tensor.data_ptr() & 7
+            if not tensor.is_contiguous():
+                kind = kind, tensor.stride()
         elif keys in ON_GPU or _is_on_gpu(tensor, keys):
             kind = kind, tensor.shape, tensor.stride(), tensor.dtype, tensor.get_device(), tensor.data_ptr() & _ALIGNED
             on_gpu = True
@@ -234,7 +239,24 @@ def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any
     """Return what does calls like this one; None if there is no fast path for them."""
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors[0].is_floating_point():
         return None
-    return fast_path.fast_call(TORCH, operation.name, viewed(operation, tensors), rest, options)
+    views = viewed(operation, tensors)
+    if memory_format(operation, tensors, options) is torch.contiguous_format:
+        return fast_path.fast_call(TORCH, operation.name, views, rest, options)
+    last = {**options, "data_format": "channels_last"}
+    run = fast_path.fast_call(TORCH, operation.name, turned(operation, views), rest, last)
+    return None if run is None else _to_front(run, operation)
+
+
+def _to_front(run: FastCall, operation: Operation) -> FastCall:
+    """Return what does a call on pictures with channels last, and views its results with channels first."""
+    if not operation.chosen:
+        return lambda *tensors: memory.tensor_to_front(run(*tensors))
+
+    def pull(*tensors: Any) -> tuple[Any, Any]:
+        image_bar, source_bar = run(*tensors)
+        return None if image_bar is None else memory.tensor_to_front(image_bar), source_bar
+
+    return pull
 
 
 def _remember(kinds: dict[Kind, Any], kind: Kind, found: Any) -> Any:

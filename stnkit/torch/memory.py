@@ -54,3 +54,8 @@ def channels_to_end(array: Any) -> Any:
 def channels_to_front(array: Any) -> Any:
     """View a channels-last array with a batch axis as a channels-first one."""
     return array.transpose(_FIRST[array.ndim])
+
+
+def tensor_to_front(tensor: torch.Tensor) -> torch.Tensor:
+    """View a channels-last tensor with a batch axis as a channels-first one."""
+    return tensor.permute(_FIRST[tensor.dim()])

@@ -66,16 +66,20 @@ def on_views(
         options = {**options, "deterministic": True}
     if memory_format(operation, tensors, options) is torch.contiguous_format:
         return on_torchs_threads(operation.plain, *views, *size, **options)
-    turned = _turned(views, operation.shapes, memory.channels_to_end)
     last = {**options, "data_format": "channels_last"}
     try:
-        results = on_torchs_threads(operation.plain, *turned, *size, **last)
+        results = on_torchs_threads(operation.plain, *turned(operation, views), *size, **last)
     except ValueError:
         operation.plain(*views, *size, **options)  # says it of the axes as they were given
         raise
     if len(operation.results) == 1:
         return memory.channels_to_front(results)
     return tuple(_turned(results, operation.results, memory.channels_to_front))
+
+
+def turned(operation: Operation, views: list[Any]) -> list[Any]:
+    """View an operation's arrays with the channels of pictures last."""
+    return _turned(views, operation.shapes, memory.channels_to_end)
 
 
 def _beside_start() -> Callable[[], None]:
