@@ -131,7 +131,7 @@ def allowed() -> int:
     from stnkit.kernels.cpu import threads
 
     with threads_at_most(1):
-        return threads._allowed()
+        return threads.available(threads.busy.LARGE)
 
 
 def digest(path: Path) -> str:

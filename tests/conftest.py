@@ -48,6 +48,8 @@ def uncompiled() -> Iterator[ModuleType]:
     """
     import numba
 
+    if "torch" in sys.modules:  # whose dispatcher has one table of operations: those of machine code, in any order
+        importlib.import_module("stnkit.torch")
     compiled, before = _take(), numba.config.DISABLE_JIT
     numba.config.DISABLE_JIT = 1
     sys.modules.update(_copy)

@@ -106,7 +106,7 @@ STRIDES = {
 
 
 @pytest.mark.parametrize("strides", STRIDES)
-@pytest.mark.parametrize("kind", [KINDS[0], KINDS[5], KINDS[10][:4] + ({},)], ids=SOURCES)
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[5], (*KINDS[10][:4], {})], ids=SOURCES)
 def test_tensors_of_any_strides_take_it_too(plain, no_long_way, kind, strides):
     """Results and cotangents have the memory format of the image, whatever that of the given cotangent is."""
     name, d, *_ = kind

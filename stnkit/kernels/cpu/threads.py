@@ -26,7 +26,7 @@ from stnkit.kernels.cpu.factories import Kernel
 from stnkit.kernels.cpu.start import starter
 
 ASLEEP = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"  # whether threads wait so, from the start
-SMALL = 1 << (18 if ASLEEP else 17)  # taps read, some 50 us; below it, threads save less than it costs to start them
+SMALL = 1 << (18 if ASLEEP else 16)  # taps read, some 25 us; below it, threads save less than it costs to start them
 ANY = 1 << 30  # threads: as many as there are
 IMPORT = 0.5  # seconds: of importing Numba, and of readying its threads
 
@@ -38,7 +38,8 @@ beside_start: list[Callable[[], Restore]] = []  # what is called before threads 
 _one_at_a_time = threading.Lock()
 _limit = threading.local()  # of threads, for calls from this thread
 _alone = 0  # taps that one thread has read, as Numba was not imported
-_started = False
+_count: Callable[[], int] | None = None  # asks Numba how many threads it has, once they are started
+_guarded = False  # whether they are those of its layer `workqueue`, which ends the process if it is entered twice
 _forked = False
 
 
@@ -70,12 +71,21 @@ def cache_directory() -> str | None:
 
 def pays(work: int) -> bool:
     """Tell whether several threads are there and safe to use, and worth it for `work` taps."""
-    return work >= SMALL and not _forked and _may() and _imported(work) and _allowed() > 1
+    return available(work) > 1
 
 
-def _may() -> bool:
-    """Tell whether a call may run on several threads, as far as is known without starting them."""
-    return min(settings.most_threads(), getattr(_limit, "threads", ANY)) > 1
+def available(work: int) -> int:
+    """Return how many threads Numba has, if several are safe to use, and worth it for `work` taps; 1 if not."""
+    if work < SMALL or _forked or _most() < 2:
+        return 1
+    if _count is None and (settings.most_threads() < 2 or not _imported(work)):
+        return 1
+    return _numbas()
+
+
+def _most() -> int:
+    """Return on how many threads a call from this thread may run."""
+    return getattr(_limit, "threads", ANY)
 
 
 def _imported(work: int) -> bool:
@@ -87,21 +97,18 @@ def _imported(work: int) -> bool:
     return True
 
 
-def _allowed() -> int:
-    """Return on how many threads a call may run; start them, once."""
-    global _started
-    if not _may():
-        return 1
-    import numba
+def _numbas() -> int:
+    """Return how many threads Numba has; start them, once."""
+    global _count, _guarded
+    if _count is None:
+        import numba
 
-    if not _started:
         restores = [beside() for beside in beside_start]
         numba.get_num_threads()
         for restore in restores:
             restore()
-        _started = True
-    allowed: int = min(numba.get_num_threads(), getattr(_limit, "threads", ANY))
-    return allowed
+        _count, _guarded = numba.get_num_threads, numba.threading_layer() == "workqueue"
+    return _count()
 
 
 class at_most:  # a class, as a context manager that is written as a generator takes a microsecond
@@ -129,7 +136,7 @@ def launch(kernel: Kernel, call: Arguments, work: int) -> Run:
         return functools.partial(_interpret, kernel, np.array(call.words, np.int64), call.chunks)
     alone, shared = (np.array([0, 0, call.chunks, *call.words], np.int64) for _ in range(2))
     block, small, large = alone.ctypes.data, is_small(call, work), work >= busy.LARGE
-    run, kind = None, (0, 0)
+    pieces, run, kind = shared.ctypes.data, None, (0, 0)
 
     def start(*addresses: int) -> None:
         nonlocal run, kind
@@ -140,18 +147,22 @@ def launch(kernel: Kernel, call: Arguments, work: int) -> Run:
             alone[0] = shared[1] = kernel.address
             kind, run = (kernel.address, work.bit_length()), starter()
         try:
-            if small or not pays(work):
+            threads = 1 if small else available(work)
+            if threads == 1:
                 run(block, *addresses)
-            elif large:
-                _on_threads(alone, shared, addresses)
+                return
+            if not shared[0]:
+                shared[0] = _parallel()  # is compiled before it is timed
+            shared[2] = min(call.chunks, threads, _most())
+            if large:
+                _on_threads(run, pieces, block, threads, addresses)
             else:
-                _parallel()  # is compiled before it is timed
                 begin = perf_counter()
                 if balance.pauses(begin):
                     run(block, *addresses)
                     balance.note_alone(kind, work, perf_counter() - begin)
                 else:
-                    _on_threads(alone, shared, addresses)
+                    _on_threads(run, pieces, block, threads, addresses)
                     end = perf_counter()
                     balance.note_threads(kind, work, end - begin, end)
         except MemoryError:
@@ -177,7 +188,7 @@ def ready(threaded: bool) -> None:
     """Compile what starts kernels, and what hands chunks to threads, however many there are here."""
     starter()
     if threaded and not _forked:
-        _allowed()  # as Numba starts threads to compile for them
+        _numbas()  # as Numba starts threads to compile for them
         _parallel()
 
 
@@ -188,25 +199,27 @@ def _parallel() -> int:
     return parallel()
 
 
-def _on_threads(alone: np.ndarray, shared: np.ndarray, addresses: tuple[int, ...]) -> None:
-    """Run a kernel on threads. Numba's layer `workqueue` aborts the process if it is entered twice."""
+def _on_threads(run: Run, pieces: int, block: int, threads: int, addresses: tuple[int, ...]) -> None:
+    """Run the pieces of a call on those of Numba's threads that this thread may use, or its block on one."""
+    if _guarded and not _one_at_a_time.acquire(blocking=False):
+        run(block, *addresses)
+        return
+    most = _most()
+    try:
+        if most < threads:
+            _numba().set_num_threads(most)
+        run(pieces, *addresses)
+    finally:
+        if most < threads:
+            _numba().set_num_threads(threads)
+        if _guarded:
+            _one_at_a_time.release()
+
+
+def _numba() -> Any:
     import numba
 
-    guarded = numba.threading_layer() == "workqueue"
-    if guarded and not _one_at_a_time.acquire(blocking=False):
-        starter()(alone.ctypes.data, *addresses)
-        return
-    before, allowed = numba.get_num_threads(), _allowed()
-    try:
-        if allowed != before:
-            numba.set_num_threads(allowed)
-        shared[0], shared[2] = _parallel(), min(alone[2], allowed)
-        starter()(shared.ctypes.data, *addresses)
-    finally:
-        if allowed != before:
-            numba.set_num_threads(before)
-        if guarded:
-            _one_at_a_time.release()
+    return numba
 
 
 def _interpret(kernel: Kernel, words: np.ndarray, chunks: int, *addresses: int) -> None:
