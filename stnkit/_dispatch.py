@@ -6,6 +6,7 @@ imported for an array in hand. If it has a function `repeated`, that is asked fi
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -63,7 +64,9 @@ def repeated(
             key += given.shape, given.strides, given.dtype, given.flags.aligned
         elif kind in LISTS:
             key += tuple(given), tuple(map(type, given))
-        elif given is not None:
+        elif given is None:
+            key.append(None)
+        else:
             return None
     for option, value in options.items():
         kind = type(value)
@@ -88,7 +91,7 @@ def repeated(
 def _learned(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
     from stnkit.api import fast_path
 
-    views = [given for given in args if type(given) is np.ndarray]
+    views = list(itertools.takewhile(lambda given: type(given) is np.ndarray, args))
     return fast_path.fast_call(fast_path.NUMPY, name, views, args[len(views) :], options)
 
 

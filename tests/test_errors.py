@@ -13,6 +13,7 @@ import torch
 from cases import FUNCTIONS
 
 import stnkit
+from stnkit._dispatch import FAST
 from stnkit.spec import BFLOAT16, COORDS, DATA_FORMATS, DTYPES, MODES, MOVED, PADDING_MODES, UNITS
 
 IMAGE, GRID, THETA = np.ones((2, 3, 4, 5)), np.zeros((2, 6, 7, 2)), np.ones((2, 2, 3))
@@ -250,6 +251,23 @@ def test_every_function_refuses_mixtures_and_explains_misfits(name, framework):
             slips = {each: make(SLIPS[word]) for each in {word, f"d_{word}"} & set(arrays)}
             with pytest.raises(ValueError, match=re.escape(EXPLAINED[word])):
                 getattr(stnkit, name)(**given | slips)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["NumPy", "torch"])
+@pytest.mark.parametrize("name", sorted(FAST))
+def test_what_repeated_calls_remember_is_asked_for_with_the_same_arguments_alone(plain, name, make):
+    """`None` may stand for a size, and never where a good call had an array, nor before one."""
+    arguments, arrays = fitting(name)
+    function, given = getattr(plain, name), [make(arguments[word]) for word in arrays]
+    expected = function(*given)
+    for _ in range(2):
+        function(*given)
+        for k in range(len(given)):
+            for others in ([*given[:k], None, *given[k:]], [*given[:k], None, *given[k + 1 :]]):
+                with pytest.raises(TypeError, match="`|takes"):
+                    function(*others)
+    if name == "affine_sample":
+        np.testing.assert_array_equal(function(*given, None), expected)
 
 
 VALUES = [

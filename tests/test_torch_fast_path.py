@@ -23,8 +23,8 @@ KINDS = [
     ("affine_sample", 2, (2, 2), (SINGLE, SINGLE), {}),
     ("affine_sample", 3, (1, 2), (DOUBLE, DOUBLE), {"mode": "bicubic", "padding_mode": "wrap"}),
     ("affine_sample", 1, (3, 1), (SINGLE, SINGLE), {"data_format": "channels_last", "align_corners": True}),
-    ("affine_sample", 2, (2, None), (SINGLE, DOUBLE), {"fill_value": -1.0}),
-    ("flow_sample", 2, (2, 2), (SINGLE, SINGLE), {"units": "normalized"}),
+    ("affine_sample", 2, (2, None), (SINGLE, DOUBLE), {"fill_value": (-1.0, 2.0)}),
+    ("flow_sample", 2, (2, 2), (SINGLE, SINGLE), {"units": "normalized", "padding_mode": ["border", "zeros"]}),
     ("flow_sample", 3, (2, None), (DOUBLE, SINGLE), {"padding_mode": "reflection", "data_format": "channels_last"}),
 ]
 SIZES = {"affine_sample": (3, 2, 4)}
@@ -161,8 +161,6 @@ def special():
     yield "half grid", (image, grid.half()), {}
     yield "integers", ((image * 9).to(torch.int16), grid), {"mode": "nearest"}
     yield "nothing", (image, grid[:, :0]), {}
-    yield "list of paddings", (image, grid), {"padding_mode": ["border", "zeros"]}
-    yield "fill by channel", (image, grid), {"fill_value": [0.5, 1.0]}
     yield "fill of numpy", (image, grid), {"fill_value": np.float32(0.5)}
     yield "subclass", (image.as_subclass(Tagged), grid), {}
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from stnkit._dispatch import KINDS, SCALARS
+from stnkit._dispatch import KINDS, LISTS, SCALARS
 from stnkit.api import fast_path
 from stnkit.api.fast_path import FastCall, Memory, Options
 from stnkit.plans.layout import Shape
@@ -35,7 +35,7 @@ class Known(NamedTuple):
 ON_GPU: set[Any] = set()  # dispatch keys, as `ORDINARY`, once there is a tensor
 
 _ALIGNED = 15  # which bits of an address on a GPU a kernel may depend on
-_LISTS = frozenset((tuple, list, torch.Size))
+_SIZES = LISTS | {torch.Size}
 _WHOLE = frozenset((int,))
 
 _known: dict[Kind, Any] = {}  # None where there is no fast path
@@ -75,21 +75,26 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> FastCall | Non
             if keys in ORDINARY:
                 kind = kind, given.shape, given.dtype, given.data_ptr() & 7
                 if not given.is_contiguous():
-                    kind = kind, given.stride()
+                    kind = kind, "strides", given.stride()
             elif keys in ON_GPU or _is_on_gpu(given, keys):
                 kind = kind, given.shape, given.stride(), given.dtype, given.get_device(), given.data_ptr() & _ALIGNED
                 on_gpu = True
             else:
                 return None
             recording = recording or given.requires_grad
-        elif type(given) in _LISTS and _WHOLE.issuperset(map(type, given)):
+        elif type(given) in _SIZES and _WHOLE.issuperset(map(type, given)):
             kind = kind, tuple(given)
+        elif given is None:
+            kind = kind, None
         else:
             return None
     for option, value in options.items():
-        if type(value) not in SCALARS:
+        if type(value) in SCALARS:
+            kind = kind, option, value, type(value)
+        elif type(value) in LISTS and SCALARS.issuperset(map(type, value)):
+            kind = kind, option, tuple(value), tuple(map(type, value))
+        else:
             return None
-        kind = kind, option, value, type(value)
     if on_gpu:
         kind = kind, interop.is_steady()
     recording = recording and torch.is_grad_enabled()
@@ -147,7 +152,7 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Fast
         if keys in ORDINARY:
             kind = kind, tensor.shape, tensor.dtype, tensor.data_ptr() & 7
             if not tensor.is_contiguous():
-                kind = kind, tensor.stride()
+                kind = kind, "strides", tensor.stride()
         elif keys in ON_GPU or _is_on_gpu(tensor, keys):
             kind = kind, tensor.shape, tensor.stride(), tensor.dtype, tensor.get_device(), tensor.data_ptr() & _ALIGNED
             on_gpu = True
