@@ -264,7 +264,7 @@ def test_what_repeated_calls_remember_is_asked_for_with_the_same_arguments_alone
         function(*given)
         for k in range(len(given)):
             for others in ([*given[:k], None, *given[k:]], [*given[:k], None, *given[k + 1 :]]):
-                with pytest.raises(TypeError, match="`|takes"):
+                with pytest.raises(TypeError, match=r"`|takes"):
                     function(*others)
     if name == "affine_sample":
         np.testing.assert_array_equal(function(*given, None), expected)

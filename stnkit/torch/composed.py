@@ -10,10 +10,12 @@ import torch
 import stnkit
 from stnkit import validation
 from stnkit.backends.interop import WRITTEN, misfit, no_array
-from stnkit.torch import antialias, placed, prefiltered
+from stnkit.torch import antialias, prefiltered, steps
+from stnkit.torch._compat import is_forward_mode_on
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
 from stnkit.torch.functions import detached, unwritten, written
+from stnkit.torch.memory import memory_format
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.registration import known_size
 from stnkit.torch.run import on_torchs_threads
@@ -68,10 +70,13 @@ def grid_gradient(image: torch.Tensor, grid: torch.Tensor, **options: Any) -> to
     return torch.stack(slopes, dim=-1)
 
 
-def composed(public: Callable[..., Any], function: Callable[..., Any], like: str = "") -> Callable[..., Any]:
+def composed(
+    public: Callable[..., Any], function: Callable[..., Any], like: str = "", in_one: bool = False
+) -> Callable[..., Any]:
     """Return a public function that is composed only where it must be, and is one call otherwise.
 
     `function` takes all arguments by name. One that antialiases has the arrays of the operation that it is `like`.
+    Autograd may record a call in one step, if all that it does is to be pulled back by the vjp (`in_one`).
     """
     plain = inspect.unwrap(public)
     parameters = inspect.signature(plain).parameters.values()
@@ -95,17 +100,30 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
         complete = fits and all(name in named for name in needed)
         if not (complete and (torch.compiler.is_compiling() or readable(named))):
             return plain(*args, **options)  # says what is wrong
-        if named.get("place") is not None and not (transformed() or any(map(stands_for_another, tensors))):
-            return placed.recorded(public, **named)
+        is_alone = not (transformed() or any(map(stands_for_another, tensors)))
+        if named.get("place") is not None and is_alone:
+            return steps.recorded(public, **named)
         named = unwritten(named)
         if prefiltered.is_filtered(own, named):
             tensors, operation = [named.pop(array) for array in arrays], OPERATIONS.get(like)
             return prefiltered.composed(call, plain.__name__, operation, tensors, own | named)
         if named.get("antialias", False) is False:
             named.pop("antialias", None)
+            if in_one and is_alone and pulled_back(named):
+                return steps.recorded(public, **named)
             return function(**named)
         tensors = [named.pop(array) for array in arrays]
         return antialias.composed(call, plain.__name__, OPERATIONS[like], tensors, own | named)
+
+    def pulled_back(named: dict[str, Any]) -> bool:
+        """Tell whether all that autograd may ask is the cotangents of the arrays, in the memory format that they have.
+
+        Others are composed, which keeps the format, or says what has no derivative.
+        """
+        given = {name: named[name] for name in arrays}
+        moving = [name for name, one in named.items() if getattr(one, "requires_grad", False)]
+        plain = all(t.is_floating_point() and memory_format(t) is torch.contiguous_format for t in given.values())
+        return plain and given.keys() >= set(moving) and not is_forward_mode_on()
 
     def readable(named: dict[str, Any]) -> bool:
         """Tell whether some array is a tensor; refuse what is none beside it."""
@@ -122,8 +140,12 @@ def composed(public: Callable[..., Any], function: Callable[..., Any], like: str
 
 
 def made_of(public: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a public function of projective maps or thin plate splines; that of affine maps has such arrays too."""
+    """Return a public function of projective maps or thin plate splines; that of affine maps has such arrays too.
+
+    A spline's grid is pulled back by a product of matrices, which torch does sooner than a kernel goes through points.
+    """
     name = public.__name__
     _, end, rest = name.partition("_sample")
     formula = functools.partial(differentiable_grids.FORMULAS[name], TORCH)
-    return composed(public, formula, f"affine{end}{rest}" if end else "")
+    in_one = name in ("projective_sample", "projective_grid")
+    return composed(public, formula, f"affine{end}{rest}" if end else "", in_one)

@@ -13,7 +13,7 @@ from torch.autograd.graph import increment_version
 from stnkit import validation
 from stnkit._dispatch import FAST
 from stnkit.backends.interop import WRITTEN
-from stnkit.torch import placed, prefiltered
+from stnkit.torch import prefiltered, steps
 from stnkit.torch.antialias import composed
 from stnkit.torch.autograd import no_transforms_active, perform, recorded, traced
 from stnkit.torch.fast_path import repeated
@@ -54,7 +54,7 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
         if alone and not recorded(tensors):
             return run(operation, tensors, rest, options)
         if alone and options.get("place") is not None:
-            return placed.recorded(public, *tensors, *rest, **options)
+            return steps.recorded(public, *tensors, *rest, **options)
         is_prefiltered = is_filtered(own, options)
         if is_prefiltered or "antialias" in options:
             choices = own | ({"size": rest[0]} if rest else {}) | unwritten(options)

@@ -116,11 +116,34 @@ def test_the_horizon_passes_nothing():
     image = torch.rand(3, 1, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with np.errstate(all="ignore"):  # uncompiled
         expected = stnkit.projective_sample_vjp(np.ones((3, 1, 3, 4)), image.numpy(), theta.numpy())
-    image, theta = image.requires_grad_(), theta.requires_grad_()
-    bars = torch.autograd.grad(stnkit.projective_sample(image, theta).sum(), [image, theta])
+        image, theta = image.requires_grad_(), theta.requires_grad_()
+        bars = torch.autograd.grad(stnkit.projective_sample(image, theta).sum(), [image, theta])
     close(bars, expected)
     assert bars[1][0].any()
     assert not bars[1][2].any()
+
+
+def test_projective_maps_are_one_step():
+    """Autograd keeps their arguments, and no grid; and it is told of changes of these."""
+    given = draw("projective", 2)
+    function, (image, theta) = calls(given)["sample"]
+    kept = []
+    leaves = [image.requires_grad_(), theta.requires_grad_()]
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        out = function(*leaves)
+    assert [t.shape for t in kept] == [t.shape for t in leaves]
+    checkpointed = torch.utils.checkpoint.checkpoint(function, *leaves, use_reentrant=False)
+    cotangent = torch.from_numpy(given.cotangent)
+    for result in (out, checkpointed):
+        for found, bar in zip(
+            torch.autograd.grad(result, leaves, cotangent), maps.sample_vjp(stnkit, given), strict=True
+        ):
+            close(found, bar)
+    out = function(*leaves)
+    with torch.no_grad():
+        theta.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
 
 
 @pytest.mark.parametrize("op", maps.OPS)
