@@ -74,9 +74,12 @@ sides = {
 TORCH = """
 import torch
 from torch.nn.functional import grid_sample as own
+import stnkit.torch.nn
 
-image, grid, cotangent = map(torch.from_numpy, (image, grid, cotangent))
-leaf = grid.clone().requires_grad_()
+image, grid, cotangent, theta = map(torch.from_numpy, (image, grid, cotangent, theta))
+leaf, maps = grid.clone().requires_grad_(), torch.eye(3)[None].requires_grad_()
+picture = torch.rand(1, 3, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+layer = stnkit.torch.nn.AffineSample()
 sides = {
     "torch, grid_sample, no gradient": lambda: stnkit.grid_sample(image, grid),
     "own torch, grid_sample, no gradient": lambda: own(image, grid, align_corners=False),
@@ -84,6 +87,13 @@ sides = {
         lambda: torch.autograd.grad(stnkit.grid_sample(image, leaf), leaf, cotangent),
     "own torch, grid_sample, forward and backward to the grid":
         lambda: torch.autograd.grad(own(image, leaf, align_corners=False), leaf, cotangent),
+    "torch, grid_sample of channels_last, forward and backward to the image":
+        lambda: torch.autograd.grad(stnkit.grid_sample(picture, grid).sum(), picture),
+    "own torch, grid_sample of channels_last, forward and backward to the image":
+        lambda: torch.autograd.grad(own(picture, grid, align_corners=False).sum(), picture),
+    "torch, projective_sample, forward and backward to theta":
+        lambda: torch.autograd.grad(stnkit.projective_sample(image, maps).sum(), maps),
+    "torch, the layer AffineSample, no gradient": lambda: layer(image, theta),
 }
 """
 JAX = """
