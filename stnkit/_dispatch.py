@@ -16,7 +16,7 @@ import numpy as np
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FAST = {name + end for name in ("grid_sample", "affine_sample", "flow_sample") for end in ("", "_vjp")}
+FAST = {f"{kind}_sample{end}" for kind in ("grid", "affine", "flow", "projective") for end in ("", "_vjp")}
 KINDS = 4096  # so many kinds of calls are remembered
 
 PLAIN = frozenset((np.ndarray, str, bool, int, float, tuple, list, type(None)))  # which no framework's package takes

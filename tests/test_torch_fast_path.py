@@ -202,6 +202,17 @@ def test_equal_words_of_other_types_are_other_words(plain):
         assert bars[0] is None
         with pytest.raises(TypeError, match="positional argument"):
             plain.grid_sample_vjp(torch.ones(2, 2, 4, 3), image, grid, (True, False))
+    paddings = ["border", "zeros"]
+    leaf = grid.clone().requires_grad_()
+    out = plain.grid_sample(image, leaf, padding_mode=paddings)
+    paddings[:] = ["cubic"]
+    (found,) = torch.autograd.grad(out.sum(), leaf)
+    same(
+        found,
+        plain.grid_sample_vjp(
+            np.ones(out.shape, np.float32), image.numpy(), grid.numpy(), padding_mode=["border", "zeros"]
+        )[1],
+    )
     size, fill = [3, 2], torch.zeros(2)
     for n in (3, 5):
         size[0] = n
@@ -209,6 +220,19 @@ def test_equal_words_of_other_types_are_other_words(plain):
         assert plain.affine_sample(image, theta, size).shape == (2, 2, n, 2)
         far = plain.grid_sample(image, grid + 9, fill_value=fill)
         assert torch.equal(far, fill[:, None, None].expand(far.shape))
+
+
+@pytest.mark.parametrize("size", [[3, 4], (3, 4), torch.Size((3, 4))], ids=["list", "tuple", "torch"])
+def test_a_size_by_name_is_no_option_of_the_vjp(plain, size):
+    image, theta = drawn("affine_sample", 2, (2, 2), (SINGLE, SINGLE), {})
+    expected = plain.affine_sample(image.numpy(), theta.numpy(), (3, 4))
+    bars = plain.affine_sample_vjp(np.ones_like(expected), image.numpy(), theta.numpy())
+    for _ in range(2):
+        leaves = [tensor.clone().requires_grad_() for tensor in (image, theta)]
+        out = plain.affine_sample(*leaves, size=size)
+        same(out, expected)
+        for found, bar in zip(torch.autograd.grad(out.sum(), leaves), bars, strict=True):
+            same(found, bar)
 
 
 def test_names_and_what_is_so_without_it_change_nothing(plain, no_long_way):

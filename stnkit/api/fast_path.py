@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stnkit import validation
-from stnkit.api import affine, flow, grid
+from stnkit.api import affine, flow, grid, projective
 from stnkit.backends.cpu.execute import address, allocated, readable, source_sums, walkable
 from stnkit.backends.cpu.memory import allocator
 from stnkit.calls.arguments import Choices, Maybe
@@ -25,7 +25,7 @@ from stnkit.kernels.cpu import threads
 from stnkit.plans import launch as plans
 from stnkit.plans.launch import Launch
 from stnkit.plans.layout import Shape, contiguous, layout
-from stnkit.spec import AFFINE, CHOOSING, FLOW, GRID, MAPS
+from stnkit.spec import AFFINE, CHOOSING, FLOW, GRID, MAPS, PROJECTIVE
 
 Options = dict[str, Any]
 FastCall = Callable[..., Any]  # does a call on arrays of one kind; a result that is not asked for is None
@@ -68,6 +68,7 @@ SAMPLERS = {
     "grid_sample": _sampler(grid.grid_sample, GRID),
     "affine_sample": _sampler(affine.affine_sample, AFFINE),
     "flow_sample": _sampler(flow.flow_sample, FLOW),
+    "projective_sample": _sampler(projective.projective_sample, PROJECTIVE),
 }
 
 

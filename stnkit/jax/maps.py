@@ -1,6 +1,7 @@
 """Projective maps and thin plate splines on JAX arrays: what `transforms.differentiable_grids` takes from JAX."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,6 +50,14 @@ def _sample_jvp(image: Array, grid: Array, d_image: Array, d_grid: Array, **opti
     return samplers.sample_jvp(GRID, image=image, grid=grid, d_image=d_image, d_grid=d_grid, **options)
 
 
+@functools.cache
+def _whole(formula: Callable[..., Array]) -> Callable[..., Array]:
+    """Return a formula as one program for each size; within another program it is a part of that."""
+    fixed = [name for name in ("framework", "size", "align") if name in inspect.signature(formula).parameters]
+    made: Callable[..., Array] = jax.jit(formula, static_argnames=fixed, inline=True)
+    return made
+
+
 JAX = Framework(
     xp=jnp,
     arange=lambda like, n: jnp.arange(n, dtype=like.dtype),
@@ -56,6 +65,7 @@ JAX = Framework(
     size=validation.size,
     control=constant,
     table=_table,
+    whole=_whole,
     sample=_sample,
     sample_vjp=_sample_vjp,
     sample_jvp=_sample_jvp,

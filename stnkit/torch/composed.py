@@ -34,6 +34,7 @@ TORCH = differentiable_grids.Framework(
     size=known_size,
     control=constant_tensor,
     table=table,
+    whole=lambda formula: formula,
     sample=stnkit.grid_sample,
     sample_vjp=stnkit.grid_sample_vjp,
     sample_jvp=stnkit.grid_sample_jvp,

@@ -65,7 +65,7 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> FastCall | Non
 
     It takes the call's arguments, which are tensors and lists, but no options.
     """
-    if transformed() or is_forward_mode_on():
+    if name not in OPERATIONS or transformed() or is_forward_mode_on():
         return None
     kind: Any = name
     recording = on_gpu = False
@@ -223,11 +223,18 @@ def _once(results: Any) -> FastCall:
 def _split(
     name: str, args: Sequence[Any], options: Options
 ) -> tuple[Operation, Sequence[Any], tuple[Any, ...], Options]:
-    """Tell tensors from other arguments, and leave out the option that says what is so without it."""
+    """Tell tensors from other arguments, and leave out the option that says what is so without it.
+
+    Lists are copied, as they may be changed later.
+    """
     operation = OPERATIONS[name]
     count = len(operation.arrays)
-    options = {option: value for option, value in options.items() if option != "antialias" or value is not False}
-    return operation, args[:count], tuple(args[count:]), options
+    options = {option: _kept(value) for option, value in options.items() if option != "antialias" or value is not False}
+    return operation, args[:count], tuple(map(_kept, args[count:])), options
+
+
+def _kept(value: Any) -> Any:
+    return tuple(value) if type(value) in _SIZES else value
 
 
 def _made(
@@ -236,7 +243,8 @@ def _made(
     def record(image: Any, source: Any, *_: Any) -> Any:
         return Sampled.apply(known, image, source)
 
-    known = Known(operation, rest, options, run, record if recorded else None, pulls)
+    own = {option: value for option, value in options.items() if option != "size"}  # which no vjp takes
+    known = Known(operation, rest, own, run, record if recorded else None, pulls)
     return known
 
 
