@@ -128,6 +128,14 @@ def test_tensors_of_any_strides_take_it_too(plain, no_long_way, kind, strides):
             assert all(t.is_contiguous(memory_format=LAST[d]) for t in (out, found[0]))
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.bool], ids=str)
+def test_integers_take_it_too(plain, no_long_way, dtype):
+    image, grid = drawn(*KINDS[0])
+    image, options = (image * 99).to(dtype), {"mode": "nearest"} if dtype == torch.bool else {}
+    for _ in range(2):
+        same(plain.grid_sample(image, grid, **options), plain.grid_sample(image.numpy(), grid.numpy(), **options))
+
+
 def test_large_tensors_take_it_too(plain, no_long_way):
     """Of any size: only a part of what is in memory is read here."""
     image, grid = torch.rand(2, 2, 600, 600), torch.rand(2, 3, 4, 2) * 2.4 - 1.2
@@ -157,9 +165,8 @@ def special():
     negative = torch.complex(image, -image).conj().imag
     yield "unaligned", (unaligned, grid), {}
     yield "negative bit", (negative, grid), {}
-    yield "bytes", ((image * 99).to(torch.uint8), grid), {}
+    yield "bytes and a gradient", ((image * 99).to(torch.uint8), grid.clone().requires_grad_()), {"mode": "nearest"}
     yield "half grid", (image, grid.half()), {}
-    yield "integers", ((image * 9).to(torch.int16), grid), {"mode": "nearest"}
     yield "nothing", (image, grid[:, :0]), {}
     yield "fill of numpy", (image, grid), {"fill_value": np.float32(0.5)}
     yield "subclass", (image.as_subclass(Tagged), grid), {}
@@ -173,7 +180,7 @@ class Tagged(torch.Tensor):
 def test_what_is_special_goes_the_long_way(plain, tensors, options):
     from stnkit.torch import fast_path
 
-    arrays = [tensor.as_subclass(torch.Tensor).resolve_neg().numpy() for tensor in tensors]
+    arrays = [tensor.detach().as_subclass(torch.Tensor).resolve_neg().numpy() for tensor in tensors]
     expected = plain.grid_sample(*arrays, **options)
     for _ in range(2):
         if type(tensors[0]) is torch.Tensor:  # others are dispatched, to the copy that is registered

@@ -62,8 +62,13 @@ def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], o
     if not alone:
         return registered(operation)(*tensors, *rest, **to_schema(operation, options))
     if recorded(tensors):
-        return Recorded.apply((operation, rest, options, kernel), *tensors)
+        return Recorded.apply((operation, rest, kept(options), kernel), *tensors)
     return kernel(operation, tensors, rest, options)
+
+
+def kept(options: Options) -> Options:
+    """Return options with tuples in place of lists, which may be changed before they are read again."""
+    return {option: tuple(value) if type(value) is list else value for option, value in options.items()}
 
 
 def no_transforms_active(operation: Operation, tensors: Sequence[Any]) -> bool:

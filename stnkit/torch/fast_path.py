@@ -12,7 +12,7 @@ from stnkit.api.fast_path import FastCall, Memory, Options
 from stnkit.plans.layout import Shape
 from stnkit.torch import memory
 from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, ordinary, straight
-from stnkit.torch.autograd import Recorded, pulled, recorded, transformed
+from stnkit.torch.autograd import Recorded, kept, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.run import memory_format, turned, viewed
@@ -187,7 +187,8 @@ def _learned(name: str, args: Sequence[Any], options: Options) -> Known | None:
     if (operation.chosen and rest) or len(tensors) < len(operation.arrays):
         return None
     run = _worked_out(operation, tensors, rest, options)
-    return None if run is None else _made(operation, rest, options, run, {}, not operation.chosen)
+    recorded = not operation.chosen and tensors[0].is_floating_point()
+    return None if run is None else _made(operation, rest, options, run, {}, recorded)
 
 
 def _learned_on_gpu(kind: Kind, recording: bool, name: str, args: Sequence[Any], options: Options) -> Known | None:
@@ -229,12 +230,9 @@ def _split(
     """
     operation = OPERATIONS[name]
     count = len(operation.arrays)
-    options = {option: _kept(value) for option, value in options.items() if option != "antialias" or value is not False}
-    return operation, args[:count], tuple(map(_kept, args[count:])), options
-
-
-def _kept(value: Any) -> Any:
-    return tuple(value) if type(value) in _SIZES else value
+    options = {option: value for option, value in options.items() if option != "antialias" or value is not False}
+    rest = tuple(tuple(value) if type(value) is list else value for value in args[count:])
+    return operation, args[:count], rest, kept(options)
 
 
 def _made(
@@ -250,7 +248,7 @@ def _made(
 
 def _worked_out(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], options: Options) -> FastCall | None:
     """Return what does calls like this one; None if there is no fast path for them."""
-    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not tensors[0].is_floating_point():
+    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         return None
     views = viewed(operation, tensors)
     if memory_format(operation, tensors, options) is torch.contiguous_format:

@@ -14,6 +14,7 @@ import torch
 import stnkit
 from stnkit.calls.signatures import array_names
 from stnkit.torch._compat import is_forward_mode_on
+from stnkit.torch.autograd import kept
 from stnkit.torch.unsupported import refuse_place
 
 
@@ -99,4 +100,4 @@ def recorded(public: Callable[..., Any], *args: Any, **options: Any) -> Any:
         refuse_place()
     given = function.signature.bind(*args, **options).arguments
     tensors = [given.pop(name) for name in function.arrays]
-    return Step.apply(Call(function, given), *tensors)
+    return Step.apply(Call(function, kept(given)), *tensors)

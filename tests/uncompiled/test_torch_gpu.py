@@ -302,7 +302,8 @@ def test_what_a_call_asks_of_determinism_holds_in_compiled_code(on_gpu, steady):
 
 
 @pytest.mark.parametrize("name", ["projective", "thin_plate_spline"])
-def test_maps_that_are_no_affine_ones(on_gpu, name):
+def test_maps_that_are_no_affine_ones(on_gpu, name, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__dlpack_device__", lambda tensor: (2 if interop.on_gpu(tensor) else 1, 0))
     points = torch.tensor([[-1.0, -1], [1, -1], [-1, 1], [1, 1], [0.2, 0.1]], dtype=torch.float64)
     theta = torch.eye(3, dtype=torch.float64) if name == "projective" else points.clone()
     theta = (theta + 0.1 * torch.rand(theta.shape, dtype=torch.float64))[None].requires_grad_()
