@@ -102,6 +102,13 @@ def on_torchs_threads(function: Callable[..., Any], *args: Any, **options: Any) 
         return function(*args, **options)
 
 
+def on_arrays(public: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Call a public function on views of tensors in main memory, which takes less time than DLPack's way there."""
+    views = [memory.as_array(given) if isinstance(given, torch.Tensor) else given for given in args]
+    named = {name: memory.as_array(one) if isinstance(one, torch.Tensor) else one for name, one in options.items()}
+    return _own(on_torchs_threads(public, *views, **named))
+
+
 def _own(results: Any) -> Any:
     if type(results) is tuple:
         return tuple([None if result is None else memory.as_tensor(result) for result in results])
