@@ -1,9 +1,10 @@
-"""The fast path of `map_coordinates`: a repeated call on NumPy's arrays goes from one look-up to the kernel.
+"""Shorter ways to the kernels: tensors of torch as NumPy's arrays, and a repeated `map_coordinates` from a look-up.
 
-It is for what needs no filter and no other dtype. To read a few points takes less time than to check arguments. On
-arrays of JAX, a call is one program.
+The look-up is for what needs no filter and no other dtype: to read a few points takes less time than to check
+arguments. On arrays of JAX, such a call is one program.
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from stnkit._dispatch import PLAIN, repeated
+from stnkit.backends.interop import framework_of
 from stnkit.dtypes import FLOAT32, FLOAT64
 from stnkit.ndimage.boundaries import boundary
 from stnkit.ndimage.frameworks import is_of_jax
@@ -21,6 +23,23 @@ from stnkit.ndimage.resampling import How
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 COUNTS = (1, 2, 3)  # of axes
+CONSTANTS = (np.ndarray, type)  # which may stand beside tensors: matrices, and dtypes
+
+
+def on_views(function: Function) -> Function:
+    """Let a function do calls with tensors of torch, none of which autograd records, on views of their memory."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        if args and type(args[0]) is not np.ndarray and framework_of(args[0]) == "torch":
+            from stnkit.torch import views
+
+            if views.unrecorded((*args, *options.values()), CONSTANTS):
+                with contextlib.suppress(TypeError, ValueError):  # which the function says in the words for tensors
+                    return views.on_views(call, args, options)
+        return function(*args, **options)
+
+    return cast(Function, call)
 
 
 def remembering(function: Function) -> Function:

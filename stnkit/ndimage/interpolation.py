@@ -9,13 +9,14 @@ import numpy as np
 from stnkit.dtypes import dtype_name
 from stnkit.ndimage import geometry
 from stnkit.ndimage.errors import ArgumentError
-from stnkit.ndimage.fast_path import remembering
+from stnkit.ndimage.fast_path import on_views, remembering
 from stnkit.ndimage.frameworks import COMPLEX, Array, is_lazy, known_size, namespace
 from stnkit.ndimage.mapping import entered, grid, mapped, ranked, same, stacked
 from stnkit.ndimage.outputs import asked, delivered, supported
 from stnkit.ndimage.resampling import resampled
 
 
+@on_views
 @remembering
 def map_coordinates(
     input: Array,
@@ -105,6 +106,7 @@ def map_coordinates(
     return target.array if flat.array is not None else delivered(found, target, xp)
 
 
+@on_views
 def affine_transform(
     input: Array,
     matrix: Array,
@@ -166,6 +168,7 @@ def affine_transform(
     return mapped(image, way, size, output, how, "affine_transform", xp)
 
 
+@on_views
 def shift(
     input: Array,
     shift: Any,
@@ -208,6 +211,7 @@ def shift(
     return mapped(image, geometry.moved(shift, image.ndim, image), tuple(image.shape), output, how, "shift", xp)
 
 
+@on_views
 def zoom(
     input: Array,
     zoom: Any,
@@ -270,6 +274,7 @@ def zoom(
     return mapped(image, way, size, output, how, "zoom", xp)
 
 
+@on_views
 def rotate(
     input: Array,
     angle: float,

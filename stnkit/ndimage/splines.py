@@ -7,6 +7,7 @@ import numpy as np
 import stnkit
 from stnkit.dtypes import dtype_name
 from stnkit.ndimage.boundaries import boundary, degree
+from stnkit.ndimage.fast_path import on_views
 from stnkit.ndimage.frameworks import (
     COMPLEX,
     FLOATS,
@@ -21,6 +22,7 @@ from stnkit.ndimage.frameworks import (
 from stnkit.ndimage.outputs import Output, asked, delivered, rounded
 
 
+@on_views
 def spline_filter1d(
     input: Array, order: int = 3, axis: int = -1, output: Any = np.float64, mode: str = "mirror"
 ) -> Array:
@@ -71,6 +73,7 @@ def spline_filter1d(
     return _filtered(image, found, (axis % image.ndim - image.ndim,), mode, target)
 
 
+@on_views
 def spline_filter(input: Array, order: int = 3, output: Any = np.float64, mode: str = "mirror") -> Array:
     """Find the coefficients of a spline along all axes, as `scipy.ndimage.spline_filter` does.
 

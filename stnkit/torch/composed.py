@@ -12,19 +12,17 @@ import stnkit
 from stnkit import validation
 from stnkit.backends.interop import WRITTEN, misfit, no_array
 from stnkit.torch import antialias, prefiltered, steps
-from stnkit.torch._compat import is_forward_mode_on, is_ordinary
+from stnkit.torch._compat import is_forward_mode_on
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
 from stnkit.torch.functions import detached, unwritten, written
 from stnkit.torch.memory import memory_format
 from stnkit.torch.operations import OPERATIONS
 from stnkit.torch.registration import known_size
-from stnkit.torch.run import on_arrays, on_torchs_threads
+from stnkit.torch.run import on_torchs_threads
 from stnkit.torch.spline_basis import constant_tensor, table
+from stnkit.torch.views import on_views, unrecorded
 from stnkit.transforms import differentiable_grids
-
-# What stands beside tensors in calls that are done on views of them.
-PLAIN = frozenset((torch.Tensor, torch.nn.Parameter, torch.Size, tuple, list, str, bool, int, float, type(None)))
 
 
 def _arange(like: torch.Tensor, n: Any) -> torch.Tensor:
@@ -96,12 +94,11 @@ def composed(
         step = traced(public, args, options)
         if step is not None:
             return step
+        if unrecorded((*args, *options.values())) and options.keys().isdisjoint(WRITTEN):
+            with contextlib.suppress(TypeError, ValueError):  # which is said below, in the words for tensors
+                return on_views(public, args, options)
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if not (transformed() or recorded(tensors) or any(map(stands_for_another, tensors))):
-            plain_ones = PLAIN.issuperset(map(type, (*args, *options.values())))
-            if plain_ones and all(map(is_ordinary, tensors)) and options.keys().isdisjoint(WRITTEN):
-                with contextlib.suppress(TypeError, ValueError):  # which is said below, in the words for tensors
-                    return on_arrays(public, args, options)
             named = {name: one if name in WRITTEN else detached(one) for name, one in options.items()}
             return written(on_torchs_threads(plain, *map(detached, args), **named), options)
         named = dict(zip(names, args, strict=False)) | options

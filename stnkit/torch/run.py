@@ -44,7 +44,7 @@ def run(operation: Operation, tensors: Sequence[Maybe], size: Sequence[Any], opt
 
     Pictures that lie in memory with their channels last are handed over as what they are, and so are their results.
     """
-    return _own(on_views(operation, tensors, viewed(operation, tensors), size, options))
+    return owned(on_views(operation, tensors, viewed(operation, tensors), size, options))
 
 
 def viewed(operation: Operation, tensors: Sequence[Maybe]) -> list[Any]:
@@ -102,14 +102,8 @@ def on_torchs_threads(function: Callable[..., Any], *args: Any, **options: Any) 
         return function(*args, **options)
 
 
-def on_arrays(public: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Call a public function on views of tensors in main memory, which takes less time than DLPack's way there."""
-    views = [memory.as_array(given) if isinstance(given, torch.Tensor) else given for given in args]
-    named = {name: memory.as_array(one) if isinstance(one, torch.Tensor) else one for name, one in options.items()}
-    return _own(on_torchs_threads(public, *views, **named))
-
-
-def _own(results: Any) -> Any:
+def owned(results: Any) -> Any:
+    """Make tensors of results, on the same memory."""
     if type(results) is tuple:
         return tuple([None if result is None else memory.as_tensor(result) for result in results])
     return memory.as_tensor(results)

@@ -61,6 +61,29 @@ def test_coordinates_of_one_framework():
         nd.map_coordinates(image, [rows, jax.numpy.ones(2)])
 
 
+def test_tensors_are_done_as_numpys_arrays_are():
+    """With the same bits, by the same ways; and autograd is told of a tensor that is written to."""
+    random = np.random.default_rng(0)
+    volume, points = random.random((40, 41, 42)).astype(np.float32), random.random((3, 7)) * 40
+    for call in (
+        lambda one, at: nd.zoom(one, 1.1, order=1),
+        lambda one, at: nd.shift(one, [0.5, 1, -2], order=0),
+        lambda one, at: nd.rotate(one, 20, (0, 1), reshape=False, order=1),
+        lambda one, at: nd.map_coordinates(one, list(at), order=3),
+        lambda one, at: nd.affine_transform(one, np.eye(3) * 0.9, order=1, output=np.float64),
+        lambda one, at: nd.spline_filter1d(one),
+    ):
+        found, expected = call(torch.from_numpy(volume), torch.from_numpy(points)), call(volume, points)
+        np.testing.assert_array_equal(found.numpy(), expected)
+        assert found.numpy().dtype == expected.dtype
+    leaf = torch.zeros(4, requires_grad=True)
+    kept = leaf.exp()
+    with torch.no_grad():
+        assert nd.shift(torch.ones(4), 1, kept) is kept
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        kept.sum().backward()
+
+
 def test_frameworks():
     """Dtypes and outputs of torch and JAX, which has no float64 unless it is asked to; and no mixtures."""
     image = np.random.default_rng(0).normal(size=(5, 6))
