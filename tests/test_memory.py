@@ -1,12 +1,14 @@
 """Arrays as they lie in memory: any layout, shared memory, planes beyond 32-bit offsets, and what a call allocates."""
 
 import importlib
+import math
 import mmap
 import tracemalloc
 import types
 
 import numpy as np
 import pytest
+import torch
 from calls import PADDINGS
 from covering import every_two_of
 from hypothesis import given
@@ -16,6 +18,7 @@ from samplers import MODES
 from strategies import LAYOUTS, numbers, shapes, strange
 
 import stnkit
+from stnkit.backends.cpu.memory import MAPPED, PAGE
 from stnkit.kernels.cpu import threads
 
 
@@ -214,6 +217,17 @@ def test_a_call_allocates_its_results_alone(name, monkeypatch):
     item = 4 * 2 * SIDE * SIDE
     assert peak >= sum(array.nbytes for array in results)
     assert peak - sum(array.nbytes for array in results) < item
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["NumPy", "torch"])
+def test_large_results_begin_at_a_large_page(make):
+    """Those of first calls, and of repeated ones; the C library would put a header before them."""
+    side = math.isqrt(MAPPED // 4)
+    image, theta = make(np.ones((1, 1, 4, 4), np.float32)), make(np.eye(2, 3, dtype=np.float32)[None])
+    for _ in range(3):
+        out = np.asarray(stnkit.affine_sample(image, theta, (side + 1, side), mode="nearest"))
+        assert out.ctypes.data % PAGE == 0
+        assert (out == 1).all()
 
 
 def foreign(array, how):

@@ -20,7 +20,7 @@ def empty(shape: Shape, dtype: np.dtype[Any], least: int = MAPPED) -> np.ndarray
 
 
 def allocator(shape: Shape, dtype: np.dtype[Any], least: int = MAPPED) -> Callable[[], np.ndarray]:
-    """Return what allocates such arrays.
+    """Return what allocates an array as `empty` does, each time that it is called.
 
     Linux clears memory as it is first written: by large pages, for which NumPy asks, in a fraction of the time, where
     these are whole.
