@@ -235,7 +235,7 @@ def test_numba_is_imported_for_threads_once_that_pays(monkeypatch: pytest.Monkey
     monkeypatch.setattr(settings, "numba", lambda: None)
     monkeypatch.setattr(threads, "_alone", 0)
     monkeypatch.setattr(threads, "_count", None)
-    monkeypatch.setattr(threads, "_numbas", lambda: 2)
+    monkeypatch.setattr(threads, "_numba_threads", lambda: 2)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     work = int(threads.IMPORT / threads.busy.GUESS / 2.5)
     assert [threads.pays(work) for _ in range(4)] == [False, False, True, True]

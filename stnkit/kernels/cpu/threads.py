@@ -80,7 +80,7 @@ def available(work: int) -> int:
         return 1
     if _count is None and (settings.most_threads() < 2 or not _imported(work)):
         return 1
-    return _numbas()
+    return _numba_threads()
 
 
 def _most() -> int:
@@ -97,7 +97,7 @@ def _imported(work: int) -> bool:
     return True
 
 
-def _numbas() -> int:
+def _numba_threads() -> int:
     """Return how many threads Numba has; start them, once."""
     global _count, _guarded
     if _count is None:
@@ -107,7 +107,8 @@ def _numbas() -> int:
         numba.get_num_threads()
         for restore in restores:
             restore()
-        _count, _guarded = numba.get_num_threads, numba.threading_layer() == "workqueue"
+        _guarded = numba.threading_layer() == "workqueue"  # which is known before another thread can see `_count`
+        _count = numba.get_num_threads
     return _count()
 
 
@@ -188,7 +189,7 @@ def ready(threaded: bool) -> None:
     """Compile what starts kernels, and what hands chunks to threads, however many there are here."""
     starter()
     if threaded and not _forked:
-        _numbas()  # as Numba starts threads to compile for them
+        _numba_threads()  # as Numba starts threads to compile for them
         _parallel()
 
 
@@ -207,19 +208,13 @@ def _on_threads(run: Run, pieces: int, block: int, threads: int, addresses: tupl
     most = _most()
     try:
         if most < threads:
-            _numba().set_num_threads(most)
+            settings.numba().set_num_threads(most)
         run(pieces, *addresses)
     finally:
         if most < threads:
-            _numba().set_num_threads(threads)
+            settings.numba().set_num_threads(threads)
         if _guarded:
             _one_at_a_time.release()
-
-
-def _numba() -> Any:
-    import numba
-
-    return numba
 
 
 def _interpret(kernel: Kernel, words: np.ndarray, chunks: int, *addresses: int) -> None:
