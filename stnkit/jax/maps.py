@@ -51,7 +51,7 @@ def _sample_jvp(image: Array, grid: Array, d_image: Array, d_grid: Array, **opti
 
 
 @functools.cache
-def _whole(formula: Callable[..., Array]) -> Callable[..., Array]:
+def _jit(formula: Callable[..., Array]) -> Callable[..., Array]:
     """Return a formula as one program for each size; within another program it is a part of that."""
     fixed = [name for name in ("framework", "size", "align") if name in inspect.signature(formula).parameters]
     made: Callable[..., Array] = jax.jit(formula, static_argnames=fixed, inline=True)
@@ -65,7 +65,7 @@ JAX = Framework(
     size=validation.size,
     control=constant,
     table=_table,
-    whole=_whole,
+    jit=_jit,
     sample=_sample,
     sample_vjp=_sample_vjp,
     sample_jvp=_sample_jvp,

@@ -23,7 +23,7 @@ CHUNKS = 64  # parts are handed to threads in at most so many chunks, each with 
 ITEMS = 8  # from so many on, whole items are parts of a backward call
 BANDS = 8  # parts of an image, of which a thread takes several together
 MUCH = 1 << 17  # taps; less work is not split further
-ALONE = 3  # taps: as long as these takes one that is read alone, for which a location is worked out too
+LOCATION = 3  # taps, as which a location counts at least: it takes about as long to work it out
 CHANNELS = 8  # of a part, about as many at least, where a forward call is split by them
 BESIDE = 1 << 20  # numbers of an item, whose channels are brought side by side if it has no more
 CACHE = 6 << 20  # bytes of an image or a source; to prefetch a smaller one takes longer than it saves
@@ -35,7 +35,7 @@ class Sampling(NamedTuple):
 
     spec: Spec
     out_shape: Shape
-    work: int  # taps that are read, or what takes as long
+    work: int  # taps that are read; where these are few, locations count too
     batch: int
     channels: int
     tiles: int
@@ -119,7 +119,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     return Sampling(
         spec=spec,
         out_shape=(batch, *size, channels) if options.channels_last else (batch, channels, *size),
-        work=batch * channels * points * max(TAPS[options.interp] ** ndim, ALONE),
+        work=batch * channels * points * max(TAPS[options.interp] ** ndim, LOCATION),
         batch=batch,
         channels=channels,
         tiles=tiles(points),

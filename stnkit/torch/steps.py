@@ -18,45 +18,43 @@ from stnkit.torch.autograd import kept
 from stnkit.torch.unsupported import refuse_place
 
 
-class Known(NamedTuple):
-    """What is known of a public function."""
+class Differentiable(NamedTuple):
+    """A public function and its vjp."""
 
     function: Callable[..., Any]
     signature: inspect.Signature
     arrays: tuple[str, ...]  # that have a derivative
-    pull: Callable[..., Any] | None  # its vjp
-    pulls: frozenset[str]  # what that takes
+    vjp: Callable[..., Any] | None
+    vjp_takes: frozenset[str]  # arguments
 
 
 @functools.cache
-def known(public: Callable[..., Any]) -> Known:
-    """Look a public function up."""
-    pull = getattr(stnkit, f"{public.__name__}_vjp", None)
-    takes = frozenset(inspect.signature(pull).parameters if pull else ())
-    function = getattr(stnkit, public.__name__)
-    return Known(function, inspect.signature(public), tuple(array_names(public)), pull, takes)
+def differentiable(public: Callable[..., Any]) -> Differentiable:
+    """Look a public function and its vjp up."""
+    function, vjp = getattr(stnkit, public.__name__), getattr(stnkit, f"{public.__name__}_vjp", None)
+    takes = frozenset(inspect.signature(vjp).parameters if vjp else ())
+    return Differentiable(function, inspect.signature(public), tuple(array_names(public)), vjp, takes)
 
 
 class Call(NamedTuple):
     """A call without its arrays that have a derivative."""
 
-    known: Known
+    of: Differentiable
     options: dict[str, Any]
 
     def run(self, *tensors: torch.Tensor) -> Any:
         """Return the result."""
-        return self.known.function(**self._named(tensors))
+        return self.of.function(**self._named(tensors))
 
     def bars(self, asked: list[str], cotangent: torch.Tensor, *tensors: torch.Tensor) -> tuple[Any, ...]:
         """Return the cotangents of the tensors, or of those that are asked for."""
-        pull, takes = self.known.pull, self.known.pulls
-        assert pull is not None
+        assert self.of.vjp is not None
         given = self._named(tensors) | {"wrt": asked}
-        bars = pull(cotangent, **{name: value for name, value in given.items() if name in takes})
+        bars = self.of.vjp(cotangent, **{name: value for name, value in given.items() if name in self.of.vjp_takes})
         return bars if isinstance(bars, tuple) else (bars,)
 
     def _named(self, tensors: tuple[torch.Tensor, ...]) -> dict[str, Any]:
-        return dict(zip(self.known.arrays, tensors, strict=True)) | self.options
+        return dict(zip(self.of.arrays, tensors, strict=True)) | self.options
 
 
 class Step(torch.autograd.Function):  # type: ignore[misc]  # torch's types are not read
@@ -73,7 +71,7 @@ class Step(torch.autograd.Function):  # type: ignore[misc]  # torch's types are 
     def backward(ctx: Any, cotangent: torch.Tensor) -> Any:
         """Pull the cotangent of the output back to the tensors."""
         call: Call = ctx.recorded_call
-        asked = [name for name, needed in zip(call.known.arrays, ctx.needs_input_grad[1:], strict=True) if needed]
+        asked = [name for name, needed in zip(call.of.arrays, ctx.needs_input_grad[1:], strict=True) if needed]
         if call.options.get("place") is None:
             return None, *call.bars(asked, cotangent, *ctx.saved_tensors)
         return None, *Pulled.apply(call, asked, cotangent, *ctx.saved_tensors)
@@ -95,8 +93,8 @@ class Pulled(torch.autograd.Function):  # type: ignore[misc]  # torch's types ar
 
 def recorded(public: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Do a call of a public function that has a vjp, and record it; refuse one with `place` that has none."""
-    function = known(public)
-    if options.get("place") is not None and (function.pull is None or is_forward_mode_on()):
+    function = differentiable(public)
+    if options.get("place") is not None and (function.vjp is None or is_forward_mode_on()):
         refuse_place()
     given = function.signature.bind(*args, **options).arguments
     tensors = [given.pop(name) for name in function.arrays]

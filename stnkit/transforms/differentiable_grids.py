@@ -39,7 +39,7 @@ class Framework(NamedTuple):
     size: Callable[[Size, int], tuple[Any, ...]]  # checks the size of an output
     control: Callable[[Any], Array]  # takes control points, which are constants
     table: Callable[[Array, Size, bool, Array], Array]  # what a spline multiplies theta by, in the dtype of an array
-    whole: Callable[[Callable[..., Array]], Callable[..., Array]]  # makes a formula one step, where that is sooner
+    jit: Callable[[Callable[..., Array]], Callable[..., Array]]  # makes a formula one program, where that is faster
     sample: Callable[..., Array]  # `grid_sample`, and its derivatives
     sample_vjp: Callable[..., tuple[Maybe, Maybe]]
     sample_jvp: Callable[..., tuple[Array, Array]]
@@ -57,20 +57,20 @@ class Maps:
     def grid(self, theta: Array, size: Size) -> Array:
         """Return the grid."""
         if self.control is None:
-            return self.framework.whole(projective)(self.framework, theta, size, self.align)
+            return self.framework.jit(projective)(self.framework, theta, size, self.align)
         flat = self.framework.matmul(self.framework.table(self.control, size, self.align, theta), theta)
         return flat.reshape((*theta.shape[:-2], *size, self.ndim))
 
     def push(self, theta: Array, theta_dot: Array, size: Size) -> Array:
         """Return the grid's tangent."""
         if self.control is None:
-            return self.framework.whole(projective_jvp)(self.framework, theta, theta_dot, size, self.align)
+            return self.framework.jit(projective_jvp)(self.framework, theta, theta_dot, size, self.align)
         return self.grid(theta_dot, size)
 
     def pull(self, theta: Array, grid_bar: Array) -> Array:
         """Return the cotangent of theta."""
         if self.control is None:
-            return self.framework.whole(projective_vjp)(self.framework, grid_bar, theta, self.align)
+            return self.framework.jit(projective_vjp)(self.framework, grid_bar, theta, self.align)
         weights = self.framework.table(self.control, grid_bar.shape[-1 - self.ndim : -1], self.align, grid_bar)
         return self.framework.matmul(weights.T, grid_bar.reshape((*theta.shape[:-2], -1, self.ndim)))
 
