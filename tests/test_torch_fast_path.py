@@ -128,6 +128,48 @@ def test_tensors_of_any_strides_take_it_too(plain, no_long_way, kind, strides):
             assert all(t.is_contiguous(memory_format=LAST[d]) for t in (out, found[0]))
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_results_of_any_memory_format_may_be_written_to(plain, name):
+    """They are views of nothing, so autograd goes on from what was written, whether it had recorded the call or not."""
+    image, source = drawn(*next(kind for kind in KINDS if kind[:2] == (name, 2)))
+    weight = torch.ones(1, requires_grad=True)
+    for _ in range(2):
+        leaf = image.contiguous(memory_format=torch.channels_last).requires_grad_()
+        out = getattr(plain, name)(leaf, source)
+        (found,) = torch.autograd.grad(out.mul_(2).sum(), leaf)
+        np.testing.assert_array_equal(found, 2 * torch.autograd.grad(getattr(plain, name)(leaf, source).sum(), leaf)[0])
+        with torch.no_grad():
+            out = getattr(plain, name)(leaf, source)
+        total = out.sum()
+        out.mul_(weight).sum().backward()
+        torch.testing.assert_close(weight.grad[0], total)
+        weight.grad = None
+
+
+def test_an_item_that_looks_as_if_its_channels_were_last(plain):
+    """An image of three axes without a batch axis: the output has one more, and no memory format of the image."""
+    image = torch.rand(2, 3, 2, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    theta = (torch.eye(3, 4) + 0.1).expand(2, 3, 4).contiguous().requires_grad_()
+    for _ in range(2):
+        out = plain.affine_sample(image, theta)
+        cotangent = torch.rand(5, 2, 3, 2, 2).permute(4, 1, 2, 3, 0)[..., :5]
+        given = [one.detach().numpy() for one in (cotangent, image, theta)]
+        bars = torch.autograd.grad(out, (image, theta), cotangent)
+        for found, expected in zip(bars, plain.affine_sample_vjp(*given), strict=True):
+            same(found, expected)
+
+
+def test_cotangents_that_autograd_batches(plain):
+    """torch asks no batched tensor whether its channels lie last."""
+    image, grid = drawn(*KINDS[0])
+    image = image.contiguous(memory_format=torch.channels_last).requires_grad_()
+    for _ in range(2):
+        items = plain.grid_sample(image, grid).sum((1, 2, 3))
+        (found,) = torch.autograd.grad(items, image, torch.eye(2), is_grads_batched=True, retain_graph=True)
+        for item, bar in zip(items, found, strict=True):
+            np.testing.assert_array_equal(bar, torch.autograd.grad(item, image, retain_graph=True)[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.bool], ids=str)
 def test_integers_take_it_too(plain, no_long_way, dtype):
     image, grid = drawn(*KINDS[0])

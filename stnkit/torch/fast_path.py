@@ -11,7 +11,16 @@ from stnkit.api import fast_path
 from stnkit.api.fast_path import FastCall, Memory, Options
 from stnkit.plans.layout import Shape
 from stnkit.torch import memory
-from stnkit.torch._compat import ORDINARY, PLAIN, is_forward_mode_on, key_set, key_set_of, ordinary, straight
+from stnkit.torch._compat import (
+    ORDINARY,
+    PLAIN,
+    is_forward_mode_on,
+    is_ordinary,
+    key_set,
+    key_set_of,
+    ordinary,
+    straight,
+)
 from stnkit.torch.autograd import Recorded, kept, pulled, recorded, transformed
 from stnkit.torch.cuda import interop
 from stnkit.torch.operations import OPERATIONS, Operation
@@ -125,9 +134,11 @@ class Sampled(Recorded):
         """Pull the output's cotangent back: on the fast path, where it has no derivative itself."""
         tensors = ctx.saved_tensors
         if type(cotangent) in PLAIN and not (recorded((cotangent, *tensors)) or transformed()):
-            if cotangent.layout is torch.strided and not (cotangent.is_contiguous() or interop.on_gpu(cotangent)):
+            if is_ordinary(cotangent) and not cotangent.is_contiguous():
                 # That of a sum is one number; on a GPU any strides are walked.
-                cotangent = cotangent.contiguous(memory_format=memory.memory_format(tensors[0]))
+                known = ctx.recorded_call
+                order = memory_format(known.operation, tensors, known.options)
+                cotangent = cotangent.contiguous(memory_format=order)
             given = cotangent, *tensors
             fast = _pull(ctx.recorded_call, given, ctx.needs_input_grad[1:])
             if fast is not None:

@@ -57,5 +57,8 @@ def channels_to_front(array: Any) -> Any:
 
 
 def tensor_to_front(tensor: torch.Tensor) -> torch.Tensor:
-    """View a channels-last tensor with a batch axis as a channels-first one."""
-    return tensor.permute(_FIRST[tensor.dim()])
+    """Return a channels-last tensor with a batch axis as a channels-first one, on the same memory.
+
+    It is a view of none to autograd, which would refuse to have a view that a `Function` returns written to.
+    """
+    return tensor.permute(_FIRST[tensor.dim()]).data
