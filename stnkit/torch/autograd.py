@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch.fx import Proxy
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from stnkit.backends.interop import misfit
+from stnkit.backends.interop import WRITTEN, misfit
 from stnkit.torch import _compat
 from stnkit.torch._compat import (
     PLAIN,
@@ -67,8 +68,16 @@ def perform(operation: Operation, tensors: Sequence[Any], rest: Sequence[Any], o
 
 
 def kept(options: Options) -> Options:
-    """Return options with tuples in place of lists, which may be changed before they are read again."""
-    return {option: tuple(value) if type(value) is list else value for option, value in options.items()}
+    """Return options with copies of lists and arrays, which may be changed before they are read again."""
+    return {option: value if option in WRITTEN else _copied(value) for option, value in options.items()}
+
+
+def _copied(value: Any) -> Any:
+    if type(value) is list:
+        return tuple(value)
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def no_transforms_active(operation: Operation, tensors: Sequence[Any]) -> bool:

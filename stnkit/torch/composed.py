@@ -16,10 +16,10 @@ from stnkit.torch._compat import is_forward_mode_on
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
 from stnkit.torch.functions import detached, unwritten, written
-from stnkit.torch.memory import memory_format
-from stnkit.torch.operations import OPERATIONS
+from stnkit.torch.memory import memory_format, tensor_to_front
+from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.registration import known_size
-from stnkit.torch.run import on_torchs_threads
+from stnkit.torch.run import PICTURES, on_torchs_threads
 from stnkit.torch.spline_basis import constant_tensor, table
 from stnkit.torch.views import on_views, unrecorded
 from stnkit.transforms import differentiable_grids
@@ -88,6 +88,7 @@ def composed(
     known = [p.name for p in parameters]
     arrays = [name for name in names if name not in ("size", "control_points")]
     own = prefiltered.defaults(plain)
+    function_on_memory = _in_memory_format(plain, names, OPERATIONS[like]) if like else plain
 
     @functools.wraps(plain)
     def call(*args: Any, **options: Any) -> Any:
@@ -99,8 +100,9 @@ def composed(
                 return on_views(public, args, options)
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if not (transformed() or recorded(tensors) or any(map(stands_for_another, tensors))):
+            given = [detached(one) for one in args]
             named = {name: one if name in WRITTEN else detached(one) for name, one in options.items()}
-            return written(on_torchs_threads(plain, *map(detached, args), **named), options)
+            return written(on_torchs_threads(function_on_memory, *given, **named), options)
         named = dict(zip(names, args, strict=False)) | options
         fits = len(named) == len(args) + len(options) and all(name in known for name in named)
         complete = fits and all(name in named for name in needed)
@@ -141,6 +143,36 @@ def composed(
             if array is None and not ("image" in given and name.startswith("d_")):
                 raise no_array(name, array, "a torch array")
         return True
+
+    return call
+
+
+def _in_memory_format(plain: Callable[..., Any], names: Sequence[str], like: Operation) -> Callable[..., Any]:
+    """Return a function of maps whose results have the memory format of the image, as those of operations have."""
+    pictured = [name for name, shape in zip(like.arrays, like.shapes, strict=True) if shape in PICTURES]
+    beyond = 0 if "control_points" in names else 1  # columns that theta has besides one for each axis
+
+    def call(*args: Any, **options: Any) -> Any:
+        named = dict(zip(names, args, strict=False)) | options
+        image, theta, order = named.get("image"), named.get("theta"), named.get("data_format", "channels_first")
+        if not isinstance(image, torch.Tensor) or memory_format(image) is torch.contiguous_format:
+            return plain(*args, **options)
+        pictures = {name: named[name] for name in pictured if named.get(name) is not None}
+        ndim = theta.shape[-1] - beyond if isinstance(theta, torch.Tensor) and theta.dim() else 0
+        are_whole = all(isinstance(one, torch.Tensor) and one.dim() == ndim + 2 for one in pictures.values())
+        is_written = any(options.get(option) is not None for option in WRITTEN)
+        if order != "channels_first" or is_written or not are_whole or len(named) < len(args) + len(options):
+            return plain(*args, **options)  # which may have no batch axis, or an error to be found
+        turned = {name: picture.movedim(1, -1) for name, picture in pictures.items()}
+        try:
+            results = plain(**named | turned | {"data_format": "channels_last"})
+        except ValueError:
+            plain(*args, **options)  # says it of the axes as they were given
+            raise
+        if len(like.results) == 1:
+            return tensor_to_front(results)
+        pairs = zip(results, like.results, strict=True)
+        return tuple([tensor_to_front(r) if shape in PICTURES and r is not None else r for r, shape in pairs])
 
     return call
 

@@ -146,6 +146,42 @@ def test_projective_maps_are_one_step():
         out.sum().backward()
 
 
+@pytest.mark.parametrize("name", ["sample", "sample_vjp", "sample_jvp"])
+@pytest.mark.parametrize("op", maps.OPS)
+def test_the_memory_format_of_the_image(op, name):
+    """Results keep it, recorded or not, and where a cotangent or a tangent has another."""
+    call, given = calls(draw(op, 2))[name]
+    expected = call(*given)
+    at = -2 if name == "sample_vjp" else 0
+    given[at] = given[at].contiguous(memory_format=torch.channels_last)
+    for recorded in (False, True):
+        found = call(*(one.clone().requires_grad_(recorded) for one in given))
+        close(found, tuple(map(torch.Tensor.numpy, expected)) if isinstance(expected, tuple) else expected.numpy())
+        pictures = [one for one in (found if isinstance(found, tuple) else (found,)) if one.dim() == 4]
+        assert pictures
+        assert all(one.is_contiguous(memory_format=torch.channels_last) for one in pictures)
+        assert recorded or not any(one._is_view() for one in pictures)
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, list])
+@pytest.mark.parametrize("op", ["affine", *maps.OPS])
+def test_a_fill_value_that_is_changed_after_the_call(op, kind):
+    """The derivative is that of the call."""
+    given = draw("projective" if op == "affine" else op, 2)
+    image, theta = tensors(given, "image", "theta")
+    theta = 1.5 * (theta[:, :2] if op == "affine" else theta).detach()
+    theta.requires_grad_()
+    fixed = () if op == "affine" else tuple(map(torch.from_numpy, given.fixed))
+    bars = []
+    for change in (1, 9):
+        fill = kind([0.5] * image.shape[1])
+        out = getattr(stnkit, f"{op}_sample")(image, theta, *fixed, fill_value=fill)
+        fill[0] *= change
+        bars += torch.autograd.grad(out.sum(), theta)
+    np.testing.assert_array_equal(*bars)
+    assert bars[0].any()
+
+
 @pytest.mark.parametrize("op", maps.OPS)
 def test_shared_and_mixed(op):
     """One map for all images gets the sum; arithmetic is float64 if either is; half precision is widened."""
