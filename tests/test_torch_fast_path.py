@@ -129,6 +129,25 @@ def test_tensors_of_any_strides_take_it_too(plain, no_long_way, kind, strides):
 
 
 @pytest.mark.parametrize("name", SOURCES)
+def test_memory_that_is_gone_is_not_read(plain, name):
+    tensors = drawn(*next(kind for kind in KINDS if kind[:2] == (name, 2)))
+    function = getattr(plain, name)
+    for known in (False, True):
+        for gone in range(2):
+            freed = [tensor.clone() for tensor in tensors]
+            freed[gone].untyped_storage().resize_(0)
+            with pytest.raises(ValueError, match="a tensor has no memory"):
+                function(*freed)
+        if not known:
+            function(*tensors)
+    leaf = tensors[0].clone().requires_grad_()
+    out = function(leaf, tensors[1])
+    leaf.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="a tensor has no memory"):
+        out.sum().backward()
+
+
+@pytest.mark.parametrize("name", SOURCES)
 def test_results_of_any_memory_format_may_be_written_to(plain, name):
     """They are views of nothing, so autograd goes on from what was written, whether it had recorded the call or not."""
     image, source = drawn(*next(kind for kind in KINDS if kind[:2] == (name, 2)))

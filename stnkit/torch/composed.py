@@ -12,7 +12,7 @@ import stnkit
 from stnkit import validation
 from stnkit.backends.interop import WRITTEN, misfit, no_array
 from stnkit.torch import antialias, prefiltered, steps
-from stnkit.torch._compat import is_forward_mode_on
+from stnkit.torch._compat import PLAIN, is_forward_mode_on
 from stnkit.torch.autograd import recorded, stands_for_another, traced, transformed
 from stnkit.torch.derivatives.grids import widened
 from stnkit.torch.functions import detached, unwritten, written
@@ -88,7 +88,6 @@ def composed(
     known = [p.name for p in parameters]
     arrays = [name for name in names if name not in ("size", "control_points")]
     own = prefiltered.defaults(plain)
-    function_on_memory = _in_memory_format(plain, names, OPERATIONS[like]) if like else plain
 
     @functools.wraps(plain)
     def call(*args: Any, **options: Any) -> Any:
@@ -100,9 +99,8 @@ def composed(
                 return on_views(public, args, options)
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if not (transformed() or recorded(tensors) or any(map(stands_for_another, tensors))):
-            given = [detached(one) for one in args]
             named = {name: one if name in WRITTEN else detached(one) for name, one in options.items()}
-            return written(on_torchs_threads(function_on_memory, *given, **named), options)
+            return written(on_torchs_threads(plain, *map(detached, args), **named), options)
         named = dict(zip(names, args, strict=False)) | options
         fits = len(named) == len(args) + len(options) and all(name in known for name in named)
         complete = fits and all(name in named for name in needed)
@@ -124,14 +122,10 @@ def composed(
         return antialias.composed(call, plain.__name__, OPERATIONS[like], tensors, own | named)
 
     def pulled_back(named: dict[str, Any]) -> bool:
-        """Tell whether all that autograd may ask is the cotangents of the arrays, in the memory format that they have.
-
-        Others are composed, which keeps the format, or says what has no derivative.
-        """
-        given = {name: named[name] for name in arrays}
-        moving = [name for name, one in named.items() if getattr(one, "requires_grad", False)]
-        plain = all(t.is_floating_point() and memory_format(t) is torch.contiguous_format for t in given.values())
-        return plain and given.keys() >= set(moving) and not is_forward_mode_on()
+        """Tell whether all that autograd may ask is the cotangents of the arrays; others are composed, or refused."""
+        moving = {name for name, one in named.items() if getattr(one, "requires_grad", False)}
+        are_floating = all(named[name].is_floating_point() for name in arrays)
+        return are_floating and moving.issubset(arrays) and not is_forward_mode_on()
 
     def readable(named: dict[str, Any]) -> bool:
         """Tell whether some array is a tensor; refuse what is none beside it."""
@@ -147,36 +141,6 @@ def composed(
     return call
 
 
-def _in_memory_format(plain: Callable[..., Any], names: Sequence[str], like: Operation) -> Callable[..., Any]:
-    """Return a function of maps whose results have the memory format of the image, as those of operations have."""
-    pictured = [name for name, shape in zip(like.arrays, like.shapes, strict=True) if shape in PICTURES]
-    beyond = 0 if "control_points" in names else 1  # columns that theta has besides one for each axis
-
-    def call(*args: Any, **options: Any) -> Any:
-        named = dict(zip(names, args, strict=False)) | options
-        image, theta, order = named.get("image"), named.get("theta"), named.get("data_format", "channels_first")
-        if not isinstance(image, torch.Tensor) or memory_format(image) is torch.contiguous_format:
-            return plain(*args, **options)
-        pictures = {name: named[name] for name in pictured if named.get(name) is not None}
-        ndim = theta.shape[-1] - beyond if isinstance(theta, torch.Tensor) and theta.dim() else 0
-        are_whole = all(isinstance(one, torch.Tensor) and one.dim() == ndim + 2 for one in pictures.values())
-        is_written = any(options.get(option) is not None for option in WRITTEN)
-        if order != "channels_first" or is_written or not are_whole or len(named) < len(args) + len(options):
-            return plain(*args, **options)  # which may have no batch axis, or an error to be found
-        turned = {name: picture.movedim(1, -1) for name, picture in pictures.items()}
-        try:
-            results = plain(**named | turned | {"data_format": "channels_last"})
-        except ValueError:
-            plain(*args, **options)  # says it of the axes as they were given
-            raise
-        if len(like.results) == 1:
-            return tensor_to_front(results)
-        pairs = zip(results, like.results, strict=True)
-        return tuple([tensor_to_front(r) if shape in PICTURES and r is not None else r for r, shape in pairs])
-
-    return call
-
-
 def made_of(public: Callable[..., Any]) -> Callable[..., Any]:
     """Return a public function of projective maps or thin plate splines; that of affine maps has such arrays too.
 
@@ -184,6 +148,44 @@ def made_of(public: Callable[..., Any]) -> Callable[..., Any]:
     """
     name = public.__name__
     _, end, rest = name.partition("_sample")
+    like = f"affine{end}{rest}" if end else ""
     formula = functools.partial(differentiable_grids.FORMULAS[name], TORCH)
-    in_one = name in ("projective_sample", "projective_grid")
-    return composed(public, formula, f"affine{end}{rest}" if end else "", in_one)
+    function = composed(public, formula, like, name in ("projective_sample", "projective_grid"))
+    return _in_memory_format(public, function, OPERATIONS[like]) if like else function
+
+
+def _in_memory_format(public: Callable[..., Any], function: Callable[..., Any], like: Operation) -> Callable[..., Any]:
+    """Return a function of images under maps, whose results have the memory format of the image."""
+    plain = inspect.unwrap(public)
+    names = [p.name for p in inspect.signature(plain).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    pictured = [name for name, shape in zip(like.arrays, like.shapes, strict=True) if shape in PICTURES]
+    beyond = 0 if "control_points" in names else 1  # columns that theta has besides one for each axis
+
+    @functools.wraps(plain)
+    def call(*args: Any, **options: Any) -> Any:
+        named = dict(zip(names, args, strict=False)) | options
+        if transformed() or is_forward_mode_on() or not is_last(named) or len(named) < len(args) + len(options):
+            return function(*args, **options)
+        pictures = {name: named[name].movedim(1, -1) for name in pictured if named.get(name) is not None}
+        try:
+            results = function(**named | pictures | {"data_format": "channels_last"})
+        except ValueError:
+            function(*args, **options)  # says it of the axes as they were given
+            raise
+        if len(like.results) == 1:
+            return tensor_to_front(results)
+        pairs = zip(results, like.results, strict=True)
+        return tuple([tensor_to_front(r) if shape in PICTURES and r is not None else r for r, shape in pairs])
+
+    def is_last(named: dict[str, Any]) -> bool:
+        """Tell whether an image has its channels last in memory alone; one without a batch axis may look so."""
+        image, theta = (named.get(name, ()) for name in ("image", "theta"))
+        if type(image) not in PLAIN or memory_format(image) is torch.contiguous_format or type(theta) not in PLAIN:
+            return False
+        ndim = theta.shape[-1] - beyond if theta.dim() else 0
+        given = [named[name] for name in pictured if named.get(name) is not None]
+        are_whole = all(type(one) in PLAIN and one.dim() == ndim + 2 for one in given)
+        is_written = any(named.get(option) is not None for option in (*WRITTEN, "place"))
+        return are_whole and not is_written and named.get("data_format", "channels_first") == "channels_first"
+
+    return call

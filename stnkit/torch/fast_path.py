@@ -82,8 +82,8 @@ def repeated(name: str, args: Sequence[Any], options: Options) -> FastCall | Non
     for given in args:
         if type(given) in PLAIN:
             keys = key_set(key_set_of(given))
-            if keys in ORDINARY:
-                kind = kind, given.shape, given.dtype, given.data_ptr() & 7
+            if keys in ORDINARY and (at := given.data_ptr()):  # which is 0 where memory is gone
+                kind = kind, given.shape, given.dtype, at & 7
                 if not given.is_contiguous():
                     kind = kind, "strides", given.stride()
             elif keys in ON_GPU or _is_on_gpu(given, keys):
@@ -161,8 +161,8 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Fast
         if type(tensor) not in PLAIN:
             return None
         keys = key_set(key_set_of(tensor))
-        if keys in ORDINARY:
-            kind = kind, tensor.shape, tensor.dtype, tensor.data_ptr() & 7
+        if keys in ORDINARY and (at := tensor.data_ptr()):
+            kind = kind, tensor.shape, tensor.dtype, at & 7
             if not tensor.is_contiguous():
                 kind = kind, "strides", tensor.stride()
         elif keys in ON_GPU or _is_on_gpu(tensor, keys):

@@ -22,6 +22,9 @@ def as_array(tensor: torch.Tensor) -> Any:
         tensor = tensor.detach()
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
+    if not tensor.data_ptr() and tensor.numel():
+        msg = "a tensor has no memory: its storage has been resized to nothing"
+        raise ValueError(msg)
     if tensor.dtype is torch.bfloat16:
         array: np.ndarray = tensor.view(torch.int16).numpy().view(bfloat16("tensor"))
     else:
@@ -59,6 +62,7 @@ def channels_to_front(array: Any) -> Any:
 def tensor_to_front(tensor: torch.Tensor) -> torch.Tensor:
     """Return a channels-last tensor with a batch axis as a channels-first one, on the same memory.
 
-    It is a view of none to autograd, which would refuse to have a view that a `Function` returns written to.
+    If it is not recorded, it is no view to autograd, which refuses writing to a view that a `Function` has returned.
     """
-    return tensor.permute(_FIRST[tensor.dim()]).data
+    front = tensor.permute(_FIRST[tensor.dim()])
+    return front if front.requires_grad else front.data
