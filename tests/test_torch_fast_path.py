@@ -178,17 +178,6 @@ def test_an_item_that_looks_as_if_its_channels_were_last(plain):
             same(found, expected)
 
 
-def test_cotangents_that_autograd_batches(plain):
-    """torch asks no batched tensor whether its channels lie last."""
-    image, grid = drawn(*KINDS[0])
-    image = image.contiguous(memory_format=torch.channels_last).requires_grad_()
-    for _ in range(2):
-        items = plain.grid_sample(image, grid).sum((1, 2, 3))
-        (found,) = torch.autograd.grad(items, image, torch.eye(2), is_grads_batched=True, retain_graph=True)
-        for item, bar in zip(items, found, strict=True):
-            np.testing.assert_array_equal(bar, torch.autograd.grad(item, image, retain_graph=True)[0])
-
-
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.bool], ids=str)
 def test_integers_take_it_too(plain, no_long_way, dtype):
     image, grid = drawn(*KINDS[0])

@@ -134,3 +134,14 @@ def test_derived_functions():
     assert torch.autograd.gradcheck(stnkit.flow_grid_jvp, [flow, flow.detach().clone().requires_grad_()])
     theta = torch.eye(2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a, b: stnkit.affine_grid_jvp(a, b, (2, 3)), [theta, theta.detach() * 2])
+
+
+def test_cotangents_that_autograd_batches():
+    """torch asks no batched tensor whether its channels lie last."""
+    image, grid = torch.rand(2, 2, 4, 5), torch.rand(2, 4, 3, 2) * 2.4 - 1.2
+    image = image.contiguous(memory_format=torch.channels_last).requires_grad_()
+    for _ in range(2):
+        items = stnkit.grid_sample(image, grid).sum((1, 2, 3))
+        (found,) = torch.autograd.grad(items, image, torch.eye(2), is_grads_batched=True, retain_graph=True)
+        for item, bar in zip(items, found, strict=True):
+            assert torch.equal(bar, torch.autograd.grad(item, image, retain_graph=True)[0])
