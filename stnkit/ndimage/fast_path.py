@@ -36,7 +36,7 @@ def on_views(function: Function) -> Function:
 
             if views.unrecorded((*args, *options.values()), CONSTANTS):
                 with contextlib.suppress(TypeError, ValueError):  # which the function says in the words for tensors
-                    return views.on_views(call, args, options)
+                    return views.call_on_views(call, args, options)
         return function(*args, **options)
 
     return cast(Function, call)

@@ -21,7 +21,7 @@ from stnkit.torch.operations import OPERATIONS, Operation
 from stnkit.torch.registration import known_size
 from stnkit.torch.run import PICTURES, on_torchs_threads
 from stnkit.torch.spline_basis import constant_tensor, table
-from stnkit.torch.views import on_views, unrecorded
+from stnkit.torch.views import call_on_views, unrecorded
 from stnkit.transforms import differentiable_grids
 
 
@@ -96,7 +96,7 @@ def composed(
             return step
         if unrecorded((*args, *options.values())) and options.keys().isdisjoint(WRITTEN):
             with contextlib.suppress(TypeError, ValueError):  # which is said below, in the words for tensors
-                return on_views(public, args, options)
+                return call_on_views(public, args, options)
         tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, torch.Tensor)]
         if not (transformed() or recorded(tensors) or any(map(stands_for_another, tensors))):
             named = {name: one if name in WRITTEN else detached(one) for name, one in options.items()}

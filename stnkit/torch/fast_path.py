@@ -157,7 +157,7 @@ def _pull(sampled: Known, tensors: Sequence[Any], wrt: tuple[bool, ...]) -> Fast
     """
     kind: Any = wrt
     on_gpu = False
-    for tensor in tensors:  # as in `repeated`, where a call of one function for both would take a twentieth of the time
+    for tensor in tensors:  # written out as in `repeated`: a small call would feel one function for both
         if type(tensor) not in PLAIN:
             return None
         keys = key_set(key_set_of(tensor))

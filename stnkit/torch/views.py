@@ -29,7 +29,7 @@ def unrecorded(given: Sequence[Any], others: Sequence[type] = ()) -> bool:
     return known and all(map(is_ordinary, tensors)) and not recorded(tensors)
 
 
-def on_views(function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> Any:
+def call_on_views(function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> Any:
     """Call a function on views. What it writes to is the result; of a tensor that has changed so, autograd is told."""
     arrays: dict[int, tuple[np.ndarray, Any]] = {}  # and what they were given as
 
