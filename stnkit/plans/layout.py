@@ -46,7 +46,7 @@ class Sampling(NamedTuple):
     like: np.dtype[Any]  # of the arithmetic
     whole: Shape  # the size of the whole output: z y x
     place: Shape  # of tiles: as kernels take it
-    prefetch: Shape  # whether image and source are too large for a cache
+    prefetch: Shape  # whether image and source, of tiles the whole ones, are too large for a cache
 
     @property
     def sizes(self) -> Shape:
@@ -87,7 +87,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     channels, spatial, image_strides = _image(image, options)
     full, source_strides = source_layout(source, kind, size)
     whole, place = placed(full, kind, options.place, three(spatial, 1))
-    pixels = spatial if options.place is None else options.place.image_size
+    pixels, out = (spatial, size) if options.place is None else (options.place.image_size, options.place.out_size)
     extent = three(options.without_margin(pixels), 1)
     shared = (image[0][0], source[0][0])
     batch = max(shared) if min(shared) else 0
@@ -130,8 +130,17 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
         like=blending(image[2], source[2] if options.place is None else FLOAT64, options.interp),
         whole=whole,
         place=place,
-        prefetch=tuple(int(math.prod(array[0]) * array[2].itemsize > CACHE) for array in (image, source)),
+        prefetch=(
+            int(_bytes(image, spatial, pixels) > CACHE),
+            int(kind not in MAPS and _bytes(source, size, out) > CACHE),
+        ),
     )
+
+
+def _bytes(array: Layout, size: Shape, whole: Shape) -> int:
+    """Return how many bytes an array has; for a tile of some size, those of the whole, which caches do not hold."""
+    shape, _, dtype = array
+    return math.prod(shape) * dtype.itemsize * math.prod(whole) // (math.prod(size) or 1)
 
 
 def goes_around(place: Place, spatial: Shape) -> bool:
