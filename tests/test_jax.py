@@ -3,6 +3,7 @@
 The rules themselves are tested uncompiled, in `test_jax_rules`.
 """
 
+import ctypes
 import functools
 import json
 import re
@@ -24,11 +25,9 @@ from processes import run
 import stnkit
 from stnkit import ndimage
 from stnkit.jax import _compat, samplers
-from stnkit.jax.ffi import busy, export, handlers, layout, lower
+from stnkit.jax.ffi import export, handlers, layout, lower, pool
 from stnkit.kernels.compiler.jit import FORM, kernel
 from stnkit.kernels.cpu import call as calls
-from stnkit.kernels.cpu import threads
-from stnkit.kernels.cpu.busy import GUESS, PAUSE, Balance
 from stnkit.kernels.cpu.call import SHORT_OF_MEMORY, Arguments
 from stnkit.kernels.cpu.words import arguments_at, words_at
 from stnkit.plans.launch import Launch
@@ -320,12 +319,12 @@ def short(spec):
     return kernel(short, spec)
 
 
-@pytest.mark.parametrize("work", [1, threads.SMALL], ids=["serial", "parallel"])
+@pytest.mark.parametrize("work", [1, pool.SMALL], ids=["serial", "parallel"])
 def test_an_error_of_a_kernel_is_one_of_xla(work):
     form = jax.ShapeDtypeStruct((3,), np.float32)
     launch = Launch(short, Spec(1), work, Arguments(chunks=8), (calls.OUT,))
     assert handlers.threaded(launch) is (work > 1)
-    name, about = handlers.target(launch), [0, 1, work, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT, 0]
+    name, about = handlers.target(launch), [0, 1, layout.code(np.dtype(np.float32)), 3, 12, calls.OUT, 0]
 
     def call(chunk):
         words = np.array([*about, *launch.call._replace(batch=chunk).words], np.int64)
@@ -338,42 +337,96 @@ def test_an_error_of_a_kernel_is_one_of_xla(work):
     np.testing.assert_array_equal(call(8), np.zeros(3))
 
 
-def test_launches_are_balanced_as_those_of_numpy_are():
-    """Of the same times, machine code makes what Python makes: the bits of each number, and the pauses."""
-    random, ours, theirs = np.random.default_rng(0), np.zeros(busy.WORDS), Balance()
-    note_alone, note_threads = map(numba.njit, (busy.note_alone.py_func, busy.note_threads.py_func))
-    now, pauses = 0.0, 0
-    for _ in range(400):
-        order = int(random.integers(18, 22))
-        work = int(random.integers(2 ** (order - 1), 2**order))
-        seconds, now = work * GUESS * random.choice([0.3, 0.6, 1.5, 2.5, 40.0]), now + 0.01
-        kind = 64 * 4096 + order
-        assert busy.kind.py_func(4096, work) == kind
-        assert theirs.pauses(now) is bool(now < ours[busy.UNTIL])
-        if theirs.pauses(now):
-            theirs.note_alone((4096, order), work, seconds)
-            note_alone(ours.ctypes.data, kind, work, seconds)
-            pauses += 1
-        else:
-            theirs.note_threads((4096, order), work, seconds, now)
-            note_threads(ours.ctypes.data, kind, work, seconds, now)
-        assert ours[busy.SAVED] == theirs.saved
-        assert ours[busy.UNTIL] == theirs.until
-        assert max(ours[busy.LENGTH], PAUSE) == theirs.pause
-    assert 0 < pauses < 400
+class Frame:
+    """A call frame of which handlers see no more than XLA's functions for threads, in Python here."""
+
+    def __init__(self, threads, schedule):
+        self.late, self.errors, self.destroyed = [], 0, 0
+        one, counted = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64), layout.OFFSETS["ThreadPool_NumThreads_Args"]
+
+        def count(given):
+            if threads is None:
+                return self.error()
+            ctypes.c_int64.from_address(word(given + counted["num_threads"])).value = threads
+            return 0
+
+        def ask(given):
+            fields = layout.OFFSETS["ThreadPool_Schedule_Args"]
+            task = ctypes.CFUNCTYPE(None, ctypes.c_int64)(word(given + fields["task"]))
+            return schedule(self, functools.partial(task, word(given + fields["data"])))
+
+        def destroy(given):
+            assert word(given + layout.OFFSETS["Error_Destroy_Args"]["error"]) == 1
+            self.destroyed += 1
+            return 0
+
+        names = {"ThreadPool_NumThreads": count, "ThreadPool_Schedule": ask, "Error_Destroy": destroy}
+        self.functions = {name: one(function) for name, function in names.items()}
+        self.api, self.words = (np.zeros(64, np.int64) for _ in range(2))
+        for name, function in self.functions.items():
+            self.api[layout.OFFSETS["Api"][name] // 8] = ctypes.cast(function, ctypes.c_void_p).value
+        self.words[layout.OFFSETS["CallFrame"]["api"] // 8] = self.api.ctypes.data
+
+    def error(self):
+        self.errors += 1
+        return 1
+
+    def in_a_thread(self, task):
+        self.late.append(threading.Thread(target=task))
+        self.late[-1].start()
+        return 0
 
 
-def test_a_launch_in_a_pause_is_done_alone():
-    """What hands out chunks is not called then, and the kernel does all of them."""
-    seen = numba.cfunc(FORM)(lambda words, first, last: 100 * first + last)
-    other = numba.cfunc(FORM)(lambda words, first, last: 7)
-    launch = numba.njit(busy.balanced.py_func)
-    balance, given = np.zeros(busy.WORDS), np.zeros(calls.WORDS, np.int64)
-    give = balance.ctypes.data, other.address, given.ctypes.data, seen.address, 5, threads.SMALL
-    assert launch(*give) == 7
-    assert balance[busy.SAVED] != 0
-    balance[busy.UNTIL] = np.inf
-    assert launch(*give) == 5
+def word(address):
+    return ctypes.c_int64.from_address(address).value
+
+
+@pytest.mark.parametrize(
+    ("threads", "schedule", "asked", "errors"),
+    [
+        (4, Frame.in_a_thread, 3, 0),
+        (4, lambda frame, task: task() or 0, 3, 0),  # on the thread that asks, which XLA may do
+        (4, lambda frame, task: frame.late.append(task) or 0, 3, 0),  # once all is done: XLA promises no time
+        (4, lambda frame, task: frame.error(), 3, 3),
+        (1, None, 0, 0),
+        (0, None, 0, 0),
+        (None, None, 0, 1),  # XLA has no threads for the call
+    ],
+    ids=["threads", "at once", "late", "refused", "one", "none", "unknown"],
+)
+def test_every_chunk_is_done_once_whenever_the_threads_of_xla_come(threads, schedule, asked, errors):
+    tasks, done = [], np.zeros(11, np.int64)
+
+    def ask(frame, task):
+        tasks.append(task)
+        return schedule(frame, task)
+
+    def kernel(words, first, last):
+        done[first:last] += 1
+        return 0
+
+    code = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(kernel)
+    launch, frame, given = numba.njit(pool.on_threads.py_func), Frame(threads, ask), np.zeros(calls.WORDS, np.int64)
+    given[calls.CHUNKS] = len(done)
+    address = ctypes.cast(code, ctypes.c_void_p).value
+    status = launch(frame.words.ctypes.data, pool.helper(), address, given.ctypes.data, len(done))
+    for task in frame.late:
+        task.join() if isinstance(task, threading.Thread) else task()
+    assert status == 0
+    assert done.tolist() == [1] * len(done)
+    assert len(tasks) == asked
+    assert frame.destroyed == frame.errors == errors
+
+
+def test_a_status_comes_from_whatever_thread_finds_it():
+    seen = numba.cfunc(FORM)(lambda words, first, last: 7 if first <= 5 < last else 0)
+    launch, given = numba.njit(pool.on_threads.py_func), np.zeros(calls.WORDS, np.int64)
+    given[calls.CHUNKS] = 8
+    for schedule in (Frame.in_a_thread, lambda frame, task: task() or 0, lambda frame, task: frame.error()):
+        given[calls.STATUS], frame = 0, Frame(3, schedule)
+        assert launch(frame.words.ctypes.data, pool.helper(), seen.address, given.ctypes.data, 8) == 7
+        for thread in frame.late:
+            thread.join()
 
 
 def test_operations_are_compiled_where_jit_is_disabled():
@@ -563,18 +616,20 @@ def test_shard_map_over_two_devices():
     assert run(SHARDED, XLA_FLAGS=flags, JAX_PLATFORMS="cpu", NUMBA_DISABLE_JIT="1") == "same\n"
 
 
-WORKQUEUE = """
-import numba
-numba.config.THREADING_LAYER = "workqueue"
-import threading, jax, numpy as np, stnkit
+AT_ONCE = """
+import threading, jax, numba, numpy as np, stnkit
 image, grid = np.ones((4, 64, 64, 3), "f"), np.zeros((4, 96, 96, 2), "f")
 program = jax.jit(lambda x, u: stnkit.grid_sample(x, u, data_format="channels_last")).lower(image, grid).compile()
-assert numba.threading_layer() == "workqueue"
 workers = [threading.Thread(target=lambda: [program(image, grid) for _ in range(50)]) for _ in range(3)]
 [worker.start() for worker in workers], [worker.join() for worker in workers]
 print(float(program(image, grid).sum()))
+try:
+    print(numba.threading_layer())
+except ValueError:
+    print("no threads of Numba")
 """
 
 
-def test_workqueue_is_not_entered_from_several_threads():
-    assert run(WORKQUEUE, JAX_PLATFORMS="cpu") == f"{4 * 96 * 96 * 3:.1f}\n"
+def test_programs_on_several_threads_start_none_of_numba():
+    found = run(AT_ONCE, JAX_PLATFORMS="cpu")
+    assert found == f"{4 * 96 * 96 * 3:.1f}\nno threads of Numba\n"

@@ -25,6 +25,7 @@ from stnkit.plans.launch import Launch
 from stnkit.spec import Spec
 
 TARGET = "stnkit"
+API, CREATE = OFFSETS["CallFrame"]["api"], OFFSETS["Api"]["Error_Create"]
 
 _FACTORIES = {one.name: one for one in vars(factories).values() if isinstance(one, factories.Factory)}
 
@@ -99,7 +100,7 @@ def _refused(frame: int, reason: str) -> int:
     }
     for name, value in fields.items():
         ctypes.c_int64.from_address(ctypes.addressof(given) + OFFSETS["Error_Create_Args"][name]).value = value
-    create = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(_word(_word(frame + frames.API) + frames.CREATE))
+    create = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(_word(_word(frame + API) + CREATE))
     error: int = create(ctypes.addressof(given))
     return error
 

@@ -4,27 +4,22 @@ A frame, like all that it points to, is an integer: an address. What answers one
 """
 
 import functools
-import hashlib
 from typing import Any
 
-from llvmlite import ir
-from numba import cfunc, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import cfunc, types
 
-from stnkit.jax.ffi.busy import CLOCK, balanced, state
+from stnkit.jax.ffi.api import refuse
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION
+from stnkit.jax.ffi.memory import clear, half, inline, write
+from stnkit.jax.ffi.pool import on_threads
 from stnkit.kernels.compiler.digests import digest
 from stnkit.kernels.compiler.jit import FORM, cached
-from stnkit.kernels.cpu import busy
 from stnkit.kernels.cpu.call import CHUNKS, WORDS
 from stnkit.kernels.cpu.parallel import filled, run, word
 from stnkit.kernels.cpu.words import words_at
 
-inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
 # A constant of compiled code must be a number of its own.
-EXTENSION, API, STAGE = (OFFSETS["CallFrame"][name] for name in ("extension_start", "api", "stage"))
+EXTENSION, STAGE = (OFFSETS["CallFrame"][name] for name in ("extension_start", "stage"))
 COUNT, ARGS = OFFSETS["Args"]["size"], OFFSETS["CallFrame"]["args"] + OFFSETS["Args"]["args"]
 ARG_COUNT, RET_COUNT = (OFFSETS["CallFrame"][name] + COUNT for name in ("args", "rets"))
 RETS = OFFSETS["CallFrame"]["rets"] + OFFSETS["Rets"]["rets"]
@@ -38,7 +33,6 @@ MAJOR, MINOR = (
     OFFSETS["Metadata"]["api_version"] + OFFSETS["Api_Version"][name] for name in ("major_version", "minor_version")
 )
 TRAITS = OFFSETS["Metadata"]["traits"]
-CREATE = OFFSETS["Api"]["Error_Create"]
 IS_METADATA, IS_EXECUTE, IS_ARRAY = (
     VALUES[name] for name in ("Extension_Metadata", "ExecutionStage_EXECUTE", "AttrType_ARRAY")
 )
@@ -46,71 +40,10 @@ IS_METADATA, IS_EXECUTE, IS_ARRAY = (
 INVALID, EXHAUSTED = (VALUES[f"Error_Code_{name}"] for name in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"))
 
 READY, DONE, ODD_CALL, ODD_BUFFER = range(4)  # what `examine` finds
-HEAD = 3  # words of the attribute before those of the buffers: how many operands, how many results, and the taps read
+HEAD = 2  # words of the attribute before those of the buffers: how many operands, and how many results
 # Words for each buffer: its format, how many elements it has, how many bytes to clear, its slot, and at which byte the
 # element lies that a kernel takes for the first.
 ABOUT = 5
-
-
-@intrinsic
-def half(context, address, offset):
-    """Read the 4 bytes at an offset from an address."""
-    return types.int32(types.int64, types.int64), lambda _, b, __, args: b.load(_at(b, args[0], args[1], 32))
-
-
-@intrinsic
-def write(context, address, offset, value):
-    """Write an integer of 4 or 8 bytes at an offset from an address."""
-
-    def generate(context, builder, signature, args):
-        builder.store(args[2], _at(builder, args[0], args[1], args[2].type.width))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, value), generate
-
-
-@intrinsic
-def clear(context, address, count):
-    """Set bytes to 0."""
-
-    def generate(context, builder, signature, args):
-        memory = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-        cgutils.memset(builder, memory, args[1], 0)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
-
-
-@intrinsic
-def refuse(context, frame, reason, code):
-    """Let XLA make an error with a message and one of its codes, and return its address."""
-    offsets = OFFSETS["Error_Create_Args"]
-    size = offsets["errc"] + 4
-    text = f"stnkit: {reason.literal_value}" if isinstance(reason, types.StringLiteral) else None
-
-    def generate(context, builder, signature, args):
-        number, byte = ir.IntType(64), ir.IntType(8).as_pointer()
-        given = cgutils.alloca_once(builder, ir.ArrayType(number, -(-size // 8)))
-        start = builder.ptrtoint(given, number)
-        message = builder.ptrtoint(context.insert_const_string(builder.module, text), number)
-        for name, value in (("struct_size", number(size)), ("extension_start", number(0)), ("message", message)):
-            builder.store(value, _at(builder, start, number(offsets[name]), 64))
-        builder.store(builder.trunc(args[2], ir.IntType(32)), _at(builder, start, number(offsets["errc"]), 32))
-        create = load(builder, load(builder, args[0], API), CREATE)
-        function = builder.inttoptr(create, ir.FunctionType(byte, [byte]).as_pointer())
-        return builder.ptrtoint(builder.call(function, [builder.inttoptr(start, byte)]), number)
-
-    return (types.int64(types.int64, reason, types.int64), generate) if text else None
-
-
-def _at(builder: Any, address: Any, offset: Any, bits: int) -> Any:
-    """Return a pointer to a number of so many bits."""
-    return builder.inttoptr(builder.add(address, offset), ir.IntType(bits).as_pointer())
-
-
-def load(builder: Any, address: Any, offset: int) -> Any:
-    """Build the code that reads the 8 bytes at an offset from an address."""
-    return builder.load(_at(builder, address, ir.IntType(64)(offset), 64))
 
 
 @inline
@@ -192,13 +125,12 @@ def put_addresses(frame, given):
 
 @functools.cache
 def answer() -> Any:
-    """Compile what answers a frame: `error = answer(frame, function, first)`.
+    """Compile what answers a frame: `error = answer(frame, kernel, help)`.
 
-    It starts `function` from `first` on: a kernel, or what runs one on threads; see `start.starter`.
+    It runs a kernel: on this thread if `help` is 0, else by what XLA's threads are to call; see `pool.helper`.
     """
-    timed = CLOCK is not None  # a constant of compiled code
 
-    def answer(frame, function, first):
+    def answer(frame, kernel, help):
         found = examine(frame)
         if found == ODD_CALL:
             return refuse(
@@ -212,16 +144,11 @@ def answer() -> Any:
             return 0
         given = filled(block(frame))
         put_addresses(frame, given)
-        work, chunks = word(words(frame), 16), words_at(given)[CHUNKS]
-        if timed and first != 0 and work < busy.LARGE:
-            status = balanced(state(), function, given, first, chunks, work)
-        else:
-            status = run(function, given, first, chunks)
+        chunks = words_at(given)[CHUNKS]
+        status = run(kernel, given, 0, chunks) if help == 0 else on_threads(frame, help, kernel, given, chunks)
         if status:
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0
 
-    parts = OFFSETS, VALUES, VERSION, digest("stnkit.jax.ffi.busy"), timed
-    about = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    answer.__qualname__ = f"answer_{about}"  # as Numba's cache sees changes of this file alone
+    answer.__qualname__ = f"answer_{digest(__name__):014x}"  # as Numba's cache sees changes of this file alone
     return cached(cfunc, answer, FORM)

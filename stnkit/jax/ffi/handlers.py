@@ -10,15 +10,12 @@ import threading
 from typing import Any
 
 import jax
-import numba
 from numba import cfunc, types
 
 from stnkit.jax.ffi import frame as frames
-from stnkit.kernels.cpu import threads
-from stnkit.kernels.cpu.parallel import parallel, run
+from stnkit.jax.ffi import pool
+from stnkit.kernels.cpu.parallel import run
 from stnkit.plans.launch import Launch
-
-REENTRANT = ("omp", "tbb")  # XLA may call several handlers at once: Numba's other layer would abort the process
 
 _registering = threading.Lock()  # programs may be lowered in several threads
 registered: dict[str, Any] = {}  # handlers by name; XLA keeps their addresses, so they must live
@@ -26,13 +23,12 @@ registered: dict[str, Any] = {}  # handlers by name; XLA keeps their addresses, 
 
 def threaded(launch: Launch) -> bool:
     """Tell whether a kernel is run on threads."""
-    return launch.call.chunks > 1 and threads.pays(launch.work) and numba.threading_layer() in REENTRANT
+    return launch.call.chunks > 1 and launch.work >= pool.SMALL
 
 
 def started(launch: Launch) -> tuple[int, int]:
-    """Return the address of what is started, and from where on, in the words of `frame.answer`."""
-    kernel = launch.kernel.address
-    return (parallel(), kernel) if threaded(launch) else (kernel, 0)
+    """Return the address of a kernel, and that of what XLA's threads are to call, or 0: what `frame.answer` takes."""
+    return launch.kernel.address, pool.helper() if threaded(launch) else 0
 
 
 def target(launch: Launch) -> str:
@@ -54,11 +50,11 @@ def register(name: str, function: Any) -> None:
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
 
 
-def handler(function: int, first: int) -> Any:
-    """Compile the handler that starts a function."""
+def handler(kernel: int, help: int) -> Any:
+    """Compile the handler that starts a kernel."""
     answer = frames.answer().address
 
     def handle(frame):  # type: ignore[no-untyped-def]  # Numba types it
-        return run(answer, frame, function, first)
+        return run(answer, frame, kernel, help)
 
     return cfunc(types.int64(types.int64))(handle)

@@ -15,7 +15,7 @@ VERSION = (0, 1)  # the oldest version of the interface that has all of this; ne
 
 # Bytes from the start of a structure; names are those of C, without the prefix XLA_FFI_.
 OFFSETS = {
-    "CallFrame": {"extension_start": 8, "api": 16, "stage": 32, "args": 40, "rets": 80, "attrs": 120},
+    "CallFrame": {"extension_start": 8, "api": 16, "ctx": 24, "stage": 32, "args": 40, "rets": 80, "attrs": 120},
     "Args": {"size": 16, "args": 32},
     "Rets": {"size": 16, "rets": 32},
     "Attrs": {"size": 16, "types": 24, "attrs": 40},
@@ -25,8 +25,11 @@ OFFSETS = {
     "Metadata_Extension": {"metadata": 24},
     "Metadata": {"api_version": 8, "traits": 32},
     "Api_Version": {"major_version": 16, "minor_version": 20},
-    "Api": {"Error_Create": 48},
+    "Api": {"Error_Create": 48, "Error_Destroy": 64, "ThreadPool_Schedule": 136, "ThreadPool_NumThreads": 144},
     "Error_Create_Args": {"struct_size": 0, "extension_start": 8, "message": 16, "errc": 24},
+    "Error_Destroy_Args": {"struct_size": 0, "extension_start": 8, "error": 16},
+    "ThreadPool_Schedule_Args": {"struct_size": 0, "extension_start": 8, "ctx": 16, "task": 24, "data": 32},
+    "ThreadPool_NumThreads_Args": {"struct_size": 0, "extension_start": 8, "ctx": 16, "num_threads": 24},
 }
 VALUES = {
     "Extension_Metadata": 1, "ExecutionStage_EXECUTE": 3, "AttrType_ARRAY": 1, "Error_Code_INVALID_ARGUMENT": 3,

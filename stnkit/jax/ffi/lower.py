@@ -52,7 +52,7 @@ def invoke(
     planar: Sequence[int],
 ) -> Values:
     """Lower one run of a kernel; return the values of its results."""
-    words = _head(context.avals_in, slots, results, launch.work, planar) + list(launch.call.words)
+    words = _head(context.avals_in, slots, results, planar) + list(launch.call.words)
     if is_exported(context):
         name, words = export.TARGET, words + export.described(launch)
     else:
@@ -103,11 +103,9 @@ def known() -> bool:
     return False
 
 
-def _head(
-    operands: Sequence[Any], slots: Sequence[int], results: Sequence[Buffer], work: int, planar: Sequence[int]
-) -> list[int]:
+def _head(operands: Sequence[Any], slots: Sequence[int], results: Sequence[Buffer], planar: Sequence[int]) -> list[int]:
     """Return the numbers by which a handler checks its buffers, and hands them on; see `frame.examine`."""
-    head = [len(operands), len(results), work]
+    head = [len(operands), len(results)]
     given = [(array, slot, False) for array, slot in zip(operands, slots, strict=True)]
     for array, slot, cleared in [*given, *((result, result.slot, result.cleared) for result in results)]:
         count = math.prod(array.shape)
