@@ -35,6 +35,13 @@ def pixels(shape, seed=1):
     return random.integers(-1, 3, shape) + random.uniform(0.2, 0.8, shape)
 
 
+def projective(theta):
+    """Add rows to affine maps, under which no location is far or lost."""
+    row = 0.1 * draw((*theta.shape[:-2], 1, theta.shape[-1]), 10)
+    row[..., -1] += 1
+    return np.concatenate([theta, row], axis=-2)
+
+
 def inputs(op, ndim):
     """Return the function of an operation and its differentiable arguments."""
     import stnkit
@@ -46,6 +53,7 @@ def inputs(op, ndim):
     return {
         "grid_sample": (lambda x, u: stnkit.grid_sample(x, u, coords="pixel", fill_value=0.3), image, grid),
         "affine_sample": (lambda x, t: stnkit.affine_sample(x, t, points), image, theta),
+        "projective_sample": (lambda x, t: stnkit.projective_sample(x, t, points), image, projective(theta)),
         "flow_sample": (lambda x, f: stnkit.flow_sample(x, f), image, flow),
         "grid_splat": (lambda v, u: stnkit.grid_splat(v, u, spatial, coords="pixel"), draw((1, 1, *points)), grid),
         "affine_grid": (lambda t: stnkit.affine_grid(t, (2,) * ndim), theta),
@@ -53,17 +61,22 @@ def inputs(op, ndim):
     }[op]
 
 
-OPS = ("grid_sample", "affine_sample", "flow_sample", "grid_splat", "affine_grid", "flow_grid")
+OPS = ("grid_sample", "affine_sample", "projective_sample", "flow_sample", "grid_splat", "affine_grid", "flow_grid")
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @pytest.mark.parametrize("op", OPS)
-def test_derivatives_to_the_third_order(op, ndim, plain):
-    """To the third on one axis, and of `grid_sample`, of which others are made, on three; else to the second."""
+def test_derivatives_of_high_order(op, ndim, plain):
+    """To the third on one axis, and of `grid_sample`, of which others are made, on three; else to the second.
+
+    Projective maps' formula has many steps, each of which would be a program of its own.
+    """
     function, *arrays = inputs(op, ndim)
     arrays = tuple(map(jnp.asarray, arrays))
     np.testing.assert_array_equal(function(*arrays), function(*map(np.asarray, arrays)))
     order = 3 if ndim == 1 or (op, ndim) == ("grid_sample", 3) else 2
+    if op == "projective_sample":
+        function, order = jax.jit(function), 2
     check_grads(function, arrays, order=order, modes=("fwd", "rev"), eps=STEP)
 
 
@@ -126,6 +139,7 @@ def test_derivatives_of_lanczos(plain):
 SHAPES = {
     "grid_sample": ((2, 3, 4, 3), (2, 2, 2, 2)),
     "affine_sample": ((2, 3, 4, 3), (2, 2, 3)),
+    "projective_sample": ((2, 3, 4, 3), (2, 2, 3)),  # and a row more
     "flow_sample": ((2, 3, 4, 3), (2, 4, 3, 2)),
     "grid_splat": ((2, 3, 2, 2), (2, 2, 2, 2)),
 }
@@ -142,7 +156,7 @@ def pair(op, n=2, m=2, stacked=((), ())):
     """Draw both arguments of an operation, of batch sizes n and m, with axes in front to map over."""
     first, second = SHAPES[op]
     u = draw((*stacked[1], m, *second[1:]), 5) * 0.4
-    return draw((*stacked[0], n, *first[1:]), 4), u
+    return draw((*stacked[0], n, *first[1:]), 4), projective(u) if op == "projective_sample" else u
 
 
 @pytest.mark.parametrize(
@@ -151,6 +165,8 @@ def pair(op, n=2, m=2, stacked=((), ())):
         *((op, 2, 2) for op in SHAPES),
         *(("grid_sample", *sizes) for sizes in ((1, 2), (2, 1))),
         ("affine_sample", 2, 1),
+        ("projective_sample", 2, 1),
+        ("projective_sample", 1, 2),
         ("grid_splat", 1, 2),
     ],
 )
@@ -183,7 +199,10 @@ def test_nested_vmap(op, plain):
         np.testing.assert_allclose(every[i, j], function(x[i], u[j]), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("op", "n", "m"), [("grid_sample", 2, 2), ("grid_sample", 1, 2), ("affine_sample", 2, 1)])
+@pytest.mark.parametrize(
+    ("op", "n", "m"),
+    [("grid_sample", 2, 2), ("grid_sample", 1, 2), ("affine_sample", 2, 1), ("projective_sample", 2, 1)],
+)
 def test_jacobians_and_hessian(op, n, m, plain):
     """Forward and reverse mode agree, in every combination."""
     function = subject(op)
@@ -239,7 +258,8 @@ def test_derivatives_are_those_of_numpy(op, data_format, mode, plain):
     if op == "grid_splat":
         return
     dots = draw(x.shape, 8), draw(u.shape, 9)
-    for name, arguments in (("jvp", (x, u, *dots)), ("double_vjp", (*dots, g, x, u))):
+    every = [("jvp", (x, u, *dots)), ("double_vjp", (*dots, g, x, u))]
+    for name, arguments in every[:1] if op == "projective_sample" else every:
         function = getattr(stnkit, f"{op}_{name}")
         for mine, theirs in zip(
             function(*map(jnp.asarray, arguments), **options), function(*arguments, **options), strict=True
@@ -278,7 +298,7 @@ def test_every_public_function_takes_jax_arrays(plain):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "uint8", "int32"])
-@pytest.mark.parametrize("op", ["grid_sample", "affine_sample", "flow_sample"])
+@pytest.mark.parametrize("op", ["grid_sample", "affine_sample", "projective_sample", "flow_sample"])
 def test_formats(op, dtype, plain):
     """Values and derivatives have the dtypes, and the bits, of NumPy's functions."""
     import stnkit
@@ -287,7 +307,7 @@ def test_formats(op, dtype, plain):
     whole = "int" in dtype
     x, u = (np.abs(x * 60) if whole else x).astype(jnp.dtype(dtype)), u.astype(np.float32)
     g = draw(getattr(stnkit, op)(x, u).shape).astype(np.float32 if whole else x.dtype)
-    wrt = ("grid" if op == "grid_sample" else "theta" if op == "affine_sample" else "flow",)
+    wrt = ({"grid_sample": "grid", "flow_sample": "flow"}.get(op, "theta"),)
     wrt = wrt if whole else ("image", *wrt)
     for function, arguments, options in (
         (getattr(stnkit, op), (x, u), {}),

@@ -13,14 +13,16 @@ from stnkit.antialias.supersampling import Tools
 from stnkit.calls.derivatives import SAMPLE, SAMPLERS, array_names
 from stnkit.jax.maps import JAX, constant
 from stnkit.jax.samplers import FUNCTIONS
+from stnkit.spec import THIN_PLATE_SPLINE
 from stnkit.transforms.differentiable_grids import FORMULAS
 
 
 def antialiasing(public: Callable[..., Any]) -> Callable[..., Any]:
     """Return the rule of a sampler, or of a derivative of one; with antialiasing, if its public function has it."""
     derivative, kind = SAMPLERS[public.__name__]
-    formula = FORMULAS.get(public.__name__)
-    rule = functools.partial(FUNCTIONS[derivative], kind) if formula is None else functools.partial(formula, JAX)
+    rule = functools.partial(FUNCTIONS[derivative], kind)
+    if kind == THIN_PLATE_SPLINE:
+        rule = functools.partial(FORMULAS[public.__name__], JAX)
     names = array_names(derivative, kind)
 
     def either(*, antialias: Any = False, **arguments: Any) -> Any:

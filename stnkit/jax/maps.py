@@ -12,7 +12,7 @@ import numpy as np
 from stnkit import validation
 from stnkit.calls.control_points import as_float64
 from stnkit.dtypes import FLOAT64
-from stnkit.jax import samplers
+from stnkit.jax import operations, samplers
 from stnkit.jax.call import Array, signed
 from stnkit.plans import thin_plates
 from stnkit.spec import GRID
@@ -53,14 +53,13 @@ def _sample_jvp(image: Array, grid: Array, d_image: Array, d_grid: Array, **opti
 @functools.cache
 def _jit(formula: Callable[..., Array]) -> Callable[..., Array]:
     """Return a formula as one program for each size; within another program it is a part of that."""
-    fixed = [name for name in ("framework", "size", "align") if name in inspect.signature(formula).parameters]
+    fixed = [name for name in ("algebra", "size", "align") if name in inspect.signature(formula).parameters]
     made: Callable[..., Array] = jax.jit(formula, static_argnames=fixed, inline=True)
     return made
 
 
 JAX = Framework(
-    xp=jnp,
-    arange=lambda like, n: jnp.arange(n, dtype=like.dtype),
+    algebra=operations.ALGEBRA,
     matmul=functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST),  # which devices else round
     size=validation.size,
     control=constant,
@@ -73,5 +72,5 @@ JAX = Framework(
 
 
 def made_of(public: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a public function of grids of projective maps or thin plate splines."""
+    """Return a public function of grids of projective maps, or of thin plate splines."""
     return signed(public, functools.partial(FORMULAS[public.__name__], JAX))

@@ -42,7 +42,7 @@ from stnkit.plans import tangents
 from stnkit.plans.launch import Buffer, Plan
 from stnkit.plans.layout import Layout, Sampling, Shape, out_strides, sampling
 from stnkit.plans.layout import contiguous as laid_out  # as XLA's arrays are
-from stnkit.spec import AFFINE, Options
+from stnkit.spec import MAPS, Options
 
 Aval = Any  # an array as JAX describes it
 Value = Any  # an array in the program that is built
@@ -171,7 +171,7 @@ def lower_vjp(context: Any, *operands: Value, sampler: Settings, image_too: bool
     plan = plans.backward(*layouts, *sampler.asked, (image_too, True), strides, False)
     made = filled(context, sampler, (COTANGENT, IMAGE, SOURCE), operands, plan)
     # The cotangent of maps has a part for each tile, and that of one map for all items one for each item too.
-    axes = () if sampler.kind != AFFINE else (0, 1) if source.shape[0] == 1 else (1,)
+    axes = () if sampler.kind not in MAPS else (0, 1) if source.shape[0] == 1 else (1,)
     source_bar = summed(context, made[SOURCE_BAR], plan.buffers[-1], axes, source, sampler)
     return [made[IMAGE_BAR], source_bar] if image_too else [source_bar]
 

@@ -7,8 +7,8 @@ axis i,
     d S[a](x, u) = S[a](dx, u) + sum_i S[a + e_i](x, u) du_i
     d P[a](g, u) = P[a](dg, u) + sum_i P[a + e_i](g du_i, u)
 
-An affine map gives u by the linear `grid`, and any other source is u itself. `tangent` and `vjp` are the first
-differential of S[0] and its adjoint. They are differentiated by their definition in S and P.
+An affine map gives u by the linear `grid`, a projective one by a formula, and any other source is u itself. `tangent`
+and `vjp` are the first differential of S[0] and its adjoint. They are differentiated by their definition in S and P.
 """
 
 import functools
@@ -25,13 +25,13 @@ from stnkit.jax._compat import like, vary_alike
 from stnkit.jax.operations import (
     Array,
     Maybe,
-    affine_grid_vjp,
     gradient,
     grid,
     grid_vjp,
     higher,
     image_of,
     no_order,
+    pulled,
     sample,
     scaled,
     splat,
@@ -74,7 +74,7 @@ def sample_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape) 
         return out, tangent(image, source, source_dot, image_dot, sampler)
     terms = [] if image_dot is None else [sample(image_dot, source, sampler.linear, order)]
     if source_dot is not None:
-        moves = steps(source_dot, sampler)
+        moves = steps(source, source_dot, sampler)
         terms += [sample(image, source, sampler, more) * moves[axis] for axis, more in higher(sampler, order)]
     return out, _sum(terms, out)
 
@@ -95,7 +95,7 @@ def splat_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape, i
     out = splat(g, source, sampler, image, order)
     terms = [] if g_dot is None else [splat(g_dot, source, sampler, image, order)]
     if source_dot is not None:
-        wide, moves = g.astype(arithmetic(g.dtype, source.dtype)), steps(source_dot, sampler)
+        wide, moves = g.astype(arithmetic(g.dtype, source.dtype)), steps(source, source_dot, sampler)
         terms += [
             splat(wide * moves[axis], source, sampler, image, more).astype(out.dtype)
             for axis, more in higher(sampler, order)
@@ -116,7 +116,7 @@ def tangent_by_definition(image: Array, source: Array, *dots: Array, sampler: Se
     """Return S[0](dx, u) + sum_i S[e_i](x, u) du_i."""
     wide = image.astype(arithmetic(image.dtype, source.dtype))
     source_dot, *image_dot = dots
-    moves = steps(source_dot, sampler)
+    moves = steps(source, source_dot, sampler)
     terms = [sample(wide, source, sampler, order) * moves[axis] for axis, order in higher(sampler, no_order(sampler))]
     terms += [sample(dot.astype(wide.dtype), source, sampler.linear) for dot in image_dot]
     return sum(terms[1:], terms[0]).astype(dot_dtype(image.dtype, source.dtype))
@@ -154,8 +154,7 @@ def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Setting
     dtype = arithmetic(image.dtype, source.dtype)
     slopes = gradient(image.astype(dtype), source, sampler)
     u_bar = (g.astype(dtype)[..., None] * slopes).sum(sampler.channel % g.ndim)
-    source_bar = affine_grid_vjp(u_bar, sampler) if sampler.kind == AFFINE else u_bar
-    source_bar = p.as_indices(u_bar) if sampler.ij else source_bar
+    source_bar = pulled(u_bar, source, sampler)
     if source.shape[0] == 1:
         source_bar = source_bar.sum(axis=0, keepdims=True)
     return [*bars, source_bar.astype(source.dtype)]

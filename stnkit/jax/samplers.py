@@ -18,7 +18,7 @@ from stnkit.dtypes import arithmetic, is_float
 from stnkit.jax import operations
 from stnkit.jax.call import Array, Maybe, widened
 from stnkit.jax.primitives import Settings
-from stnkit.spec import AFFINE, CHOOSING, GRID
+from stnkit.spec import CHOOSING, GRID, MAPS
 
 
 class Checked(NamedTuple):
@@ -151,4 +151,4 @@ def settings(form: Form, choices: Choices) -> Settings:
 def batched(source: Array, form: Form) -> Array:
     """Return a source, or its tangent, with a batch axis and in the dtype that kernels read."""
     source = source if source.ndim == form.axes else source[None]
-    return source.astype(arithmetic(form.image_dtype, form.source_dtype)) if form.kind == AFFINE else widened(source)
+    return source.astype(arithmetic(form.image_dtype, form.source_dtype)) if form.kind in MAPS else widened(source)

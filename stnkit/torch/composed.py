@@ -30,8 +30,7 @@ def _arange(like: torch.Tensor, n: Any) -> torch.Tensor:
 
 
 TORCH = differentiable_grids.Framework(
-    xp=torch,
-    arange=_arange,
+    algebra=differentiable_grids.Algebra(torch, _arange),
     matmul=torch.matmul,
     size=known_size,
     control=constant_tensor,
