@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from stnkit.keras.operations import AffineTransform, MapCoordinates, PerspectiveTransform
+from stnkit.keras.operations import AffineTransform, MapCoordinates, PerspectiveTransform, Read, eager
 
 __all__ = ["affine_transform", "map_coordinates", "perspective_transform"]
 
@@ -61,8 +61,8 @@ def affine_transform(
     >>> keras.ops.convert_to_numpy(ops.affine_transform(image, shift, data_format="channels_last")).tolist()
     [[[1.5], [3.0], [2.0]]]
     """
-    options = interpolation, fill_mode, fill_value, data_format
-    return _called(AffineTransform(*options), images, transform)
+    options = interpolation, fill_mode, fill_value, _layout(data_format)
+    return _called(AffineTransform, options, images, transform)
 
 
 def perspective_transform(
@@ -105,8 +105,8 @@ def perspective_transform(
     >>> keras.ops.convert_to_numpy(flipped).round(4)[..., 0].tolist()
     [[1.0, 0.0], [3.0, 2.0]]
     """
-    options = interpolation, fill_value, data_format
-    return _called(PerspectiveTransform(*options), images, start_points, end_points)
+    options = interpolation, fill_value, _layout(data_format)
+    return _called(PerspectiveTransform, options, images, start_points, end_points)
 
 
 def map_coordinates(
@@ -146,11 +146,16 @@ def map_coordinates(
     >>> keras.ops.convert_to_numpy(read).tolist()
     [1.5, 3.0]
     """
-    return _called(MapCoordinates(order, fill_mode, fill_value), inputs, coordinates)
+    return _called(MapCoordinates, (order, fill_mode, fill_value), inputs, coordinates)
 
 
-def _called(operation: Any, *tensors: Tensor) -> Tensor:
-    """Call an operation: symbolically, where a tensor is symbolic."""
+def _layout(data_format: str | None) -> str | None:
+    """Return a layout, or that of Keras' configuration, which may change between calls."""
+    return keras.config.image_data_format() if data_format is None else data_format
+
+
+def _called(kind: type[Read], options: tuple[Any, ...], *tensors: Tensor) -> Tensor:
+    """Call an operation; where a tensor is symbolic, one of its own, which becomes a node of a model."""
     if any(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
-        return operation.symbolic_call(*tensors)
-    return operation.call(*tensors)
+        return kind(*options).symbolic_call(*tensors)
+    return eager(kind, options).call(*tensors)

@@ -180,6 +180,14 @@ def test_errors(words, make):
         make()
 
 
+def test_calls_follow_the_layout_that_is_configured(monkeypatch):
+    image, right = draw(1, 4, 4), np.array([1, 0, 1, 0, 1, 0, 0, 0], "float32")  # reads the next pixel of x
+    for layout, axis in (("channels_last", 1), ("channels_first", 2), ("channels_last", 1)):
+        monkeypatch.setattr(keras.config, "image_data_format", lambda layout=layout: layout)
+        expected = np.delete(np.insert(image, 4, 0, axis), 0, axis)
+        np.testing.assert_array_equal(numbers(ops.affine_transform(image, right)), expected)
+
+
 def test_a_fill_value_may_be_a_number_of_numpy():
     away = np.array([1, 0, 9, 0, 1, 0, 0, 0], "float32")
     for given in (np.float32(0.5), np.asarray(0.5)):
