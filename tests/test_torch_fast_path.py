@@ -308,13 +308,14 @@ def test_a_size_by_name_is_no_option_of_the_vjp(plain, size):
 
 def test_names_and_what_is_so_without_it_change_nothing(plain, no_long_way):
     """Arrays may be given by name, and `antialias=False` is the default; the vjp in the backward pass knows neither."""
-    image, grid = drawn(*KINDS[0])
-    expected = plain.grid_sample(image.numpy(), grid.numpy())
-    bars = plain.grid_sample_vjp(np.ones_like(expected), image.numpy(), grid.numpy())
+    image, _ = drawn(*KINDS[0])
+    theta = torch.tensor([[[0.9, 0.1, 0.2], [-0.2, 1.1, 0.0]]]).repeat(len(image), 1, 1)
+    expected = plain.affine_sample(image.numpy(), theta.numpy())
+    bars = plain.affine_sample_vjp(np.ones_like(expected), image.numpy(), theta.numpy())
     for _ in range(2):
-        leaves = [tensor.clone().requires_grad_() for tensor in (image, grid)]
-        same(plain.grid_sample(image, grid=grid), expected)
-        out = plain.grid_sample(grid=leaves[1], image=leaves[0], antialias=False)
+        leaves = [tensor.clone().requires_grad_() for tensor in (image, theta)]
+        same(plain.affine_sample(image, theta=theta), expected)
+        out = plain.affine_sample(theta=leaves[1], image=leaves[0], antialias=False)
         same(out, expected)
         for found, bar in zip(torch.autograd.grad(out.sum(), leaves), bars, strict=True):
             same(found, bar)
@@ -357,8 +358,10 @@ def test_errors_are_those_of_the_long_way(plain):
             plain.grid_sample(torch.cat([image, image]), torch.cat([grid, grid[:1]]))
         with pytest.raises(ValueError, match="`mode` must be one of"):
             plain.grid_sample(image, grid, mode="cubic")
-        with pytest.raises(TypeError, match="unexpected keyword"):
-            plain.grid_sample(image, grid, wrt="image")
+        for wrong in ({"wrt": "image"}, {"antialias": False}):
+            for given in ((image, grid), (image.clone().requires_grad_(), grid)):
+                with pytest.raises(TypeError, match="unexpected keyword"):
+                    plain.grid_sample(*given, **wrong)
         with pytest.raises(ValueError, match="`cotangent` must have the shape of the output"):
             plain.grid_sample_vjp(torch.ones(2, 2, 1, 1), image, grid)
 

@@ -138,6 +138,8 @@ def test_unknown_identities_are_refused():
         transforms.identity_parameters("shear")
     with pytest.raises(ValueError, match="`transform` must be one of 'affine'"):
         transforms.axes_of("shear", (2,))
+    with pytest.raises(TypeError, match="`shape` must be a tuple of integers, as arrays have it; got 6"):
+        transforms.axes_of("affine", 6)
     with pytest.raises(ValueError, match="`axes` must be one of 2, 3 for 'rotation'; got 1"):
         transforms.identity_parameters("rotation", 1)
 

@@ -1,5 +1,6 @@
 """The fast path of tensors: a repeated call of a sampler, or of its vjp, goes from one look-up to the kernels."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -236,13 +237,14 @@ def _once(results: Any) -> FastCall:
 def _split(
     name: str, args: Sequence[Any], options: Options
 ) -> tuple[Operation, Sequence[Any], tuple[Any, ...], Options]:
-    """Tell tensors from other arguments, and leave out the option that says what is so without it.
+    """Tell tensors from other arguments, and leave out the option that says what is so without it, if there is one.
 
     Lists are copied, as they may be changed later.
     """
     operation = OPERATIONS[name]
     count = len(operation.arrays)
-    options = {option: value for option, value in options.items() if option != "antialias" or value is not False}
+    if options.get("antialias") is False and "antialias" in inspect.signature(operation.plain).parameters:
+        options = {option: value for option, value in options.items() if option != "antialias"}
     rest = tuple(tuple(value) if type(value) is list else value for value in args[count:])
     return operation, args[:count], rest, kept(options)
 

@@ -40,6 +40,8 @@ def public_function(public: Callable[..., Any]) -> Callable[..., Any]:
             if known is not None:
                 return known(*args)
         tensors, rest = args[:count], args[count:]
+        if "antialias" in options and "antialias" not in own:
+            return operation.plain(*args, **options)  # says that there is no such option
         if options.get("antialias") is False:
             del options["antialias"]
         results = traced(public, (*tensors, *rest), options)

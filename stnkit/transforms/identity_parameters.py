@@ -91,6 +91,8 @@ def axes_of(transform: str, shape: tuple[int, ...], control: tuple[int, ...] | N
     ValueError
         If the name is unknown, the transform does not have so many parameters on any number of axes, or `control` is
         given to a transform without control points.
+    TypeError
+        If `shape` is a number.
 
     Examples
     --------
@@ -103,6 +105,9 @@ def axes_of(transform: str, shape: tuple[int, ...], control: tuple[int, ...] | N
     if control is not None:
         refuse_points(transform)
         accepted = {math.prod(control): validation.control_axes(control)}
+    if not hasattr(shape, "__getitem__"):
+        msg = f"`shape` must be a tuple of integers, as arrays have it; got {shape!r}"
+        raise TypeError(msg)
     if not shape or shape[-1] not in accepted:
         counts = " or ".join(f"{count} ({axes}-D)" for count, axes in accepted.items())
         msg = f"`parameters` of {transform!r} must have {counts} numbers along the last axis; got shape {tuple(shape)}"
