@@ -2,7 +2,8 @@
 
 Kernels compute the same numbers faster. These are for where a framework has to see the parts: to differentiate to any
 order, to map over batches, or to compile. The grid is a formula in the framework's own operations, and sampling is its
-`grid_sample` at that grid. Sizes may be symbols.
+`grid_sample` at that grid. In JAX only splines are sampled so: a sampler under projective maps is an operation, which
+takes from here how theta moves the grid. Sizes may be symbols.
 """
 
 import functools
