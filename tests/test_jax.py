@@ -382,20 +382,22 @@ def word(address):
 
 
 @pytest.mark.parametrize(
-    ("threads", "schedule", "asked", "errors"),
+    ("threads", "chunks", "schedule", "asked", "errors"),
     [
-        (4, Frame.in_a_thread, 3, 0),
-        (4, lambda frame, task: task() or 0, 3, 0),  # on the thread that asks, which XLA may do
-        (4, lambda frame, task: frame.late.append(task) or 0, 3, 0),  # once all is done: XLA promises no time
-        (4, lambda frame, task: frame.error(), 3, 3),
-        (1, None, 0, 0),
-        (0, None, 0, 0),
-        (None, None, 0, 1),  # XLA has no threads for the call
+        (4, 11, Frame.in_a_thread, 3, 0),
+        (4, 50, Frame.in_a_thread, 3, 0),  # more chunks than pieces
+        (4, 2, Frame.in_a_thread, 1, 0),
+        (4, 11, lambda frame, task: task() or 0, 3, 0),  # on the thread that asks, which XLA may do
+        (4, 11, lambda frame, task: frame.late.append(task) or 0, 3, 0),  # once all is done: XLA promises no time
+        (4, 11, lambda frame, task: frame.error(), 3, 3),
+        (1, 11, None, 0, 0),
+        (0, 11, None, 0, 0),
+        (None, 11, None, 0, 1),  # XLA has no threads for the call
     ],
-    ids=["threads", "at once", "late", "refused", "one", "none", "unknown"],
+    ids=["threads", "many chunks", "few chunks", "at once", "late", "refused", "one", "none", "unknown"],
 )
-def test_every_chunk_is_done_once_whenever_the_threads_of_xla_come(threads, schedule, asked, errors):
-    tasks, done = [], np.zeros(11, np.int64)
+def test_every_chunk_is_done_once_whenever_the_threads_of_xla_come(threads, chunks, schedule, asked, errors):
+    tasks, done = [], np.zeros(chunks, np.int64)
 
     def ask(frame, task):
         tasks.append(task)
@@ -427,6 +429,63 @@ def test_a_status_comes_from_whatever_thread_finds_it():
         assert launch(frame.words.ctypes.data, pool.helper(), seen.address, given.ctypes.data, 8) == 7
         for thread in frame.late:
             thread.join()
+
+
+def test_what_threads_share_is_freed_once_and_by_the_last(monkeypatch):
+    shared = np.zeros(pool.SIZE // 8 + 1, np.int64)  # and how often it was freed
+    address, freed = shared.ctypes.data, numba.njit(lambda given: pool.word(given, pool.SIZE))
+    monkeypatch.setattr(pool, "malloc", numba.njit(lambda size: address))
+    monkeypatch.setattr(pool, "free", numba.njit(lambda given: pool.write(given, pool.SIZE, freed(given) + 1)))
+    monkeypatch.setattr(pool, "leave", numba.njit(pool.leave.py_func))
+    monkeypatch.setattr(pool, "cached", lambda compiler, function, *form: compiler(*form)(function))
+    help, launch = pool.helper.__wrapped__(), numba.njit(pool.on_threads.py_func)
+    nothing = numba.cfunc(FORM)(lambda words, first, last: 0)
+    given = np.zeros(calls.WORDS, np.int64)
+    given[calls.CHUNKS] = 50
+
+    def late(frame, task):
+        frame.late.append(task)
+        return 0
+
+    def first_late(frame, task):
+        return frame.error() if frame.late else late(frame, task)
+
+    at_once, refused = (lambda frame, task: task() or 0), (lambda frame, task: frame.error())
+    for schedule, missed in ((at_once, 0), (refused, 0), (late, 3), (first_late, 1)):
+        shared[:], frame = 0, Frame(4, schedule)
+        launch(frame.words.ctypes.data, help, nothing.address, given.ctypes.data, 50)
+        assert len(frame.late) == missed
+        for task in frame.late:
+            assert shared[-1] == 0
+            task()
+        assert shared[-1] == 1
+
+
+BOTH = """
+import ctypes, threading, jax, numpy as np
+from stnkit.jax.ffi import handlers, layout, pool
+from stnkit.kernels.cpu import call as calls
+
+both, chunks = threading.Barrier(2), []
+
+def kernel(words, first, last):
+    both.wait(60)
+    chunks.append((threading.get_ident(), first, last))
+    return 0
+
+code = ctypes.CFUNCTYPE(*[ctypes.c_int64] * 4)(kernel)
+handler = handlers.handler(ctypes.cast(code, ctypes.c_void_p).value, pool.helper())
+handlers.register("both", handler.ctypes)
+words = [0, 1, layout.code(np.dtype("f")), 3, 12, calls.OUT, 0, *calls.Arguments(chunks=2).words]
+call = jax.ffi.ffi_call("both", jax.ShapeDtypeStruct((3,), np.float32))
+jax.block_until_ready(jax.jit(lambda: call(words=np.array(words, np.int64)))())
+print(len({thread for thread, *_ in chunks}), sorted(part for _, *part in chunks))
+"""
+
+
+def test_threads_of_xla_work_at_the_same_time():
+    """Each waits for the other, so no chunk is done if XLA gives a handler no threads."""
+    assert run(BOTH, NPROC="2", JAX_PLATFORMS="cpu") == "2 [[0, 1], [1, 2]]\n"
 
 
 def test_operations_are_compiled_where_jit_is_disabled():
