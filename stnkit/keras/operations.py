@@ -40,11 +40,9 @@ class Read(keras.Operation):  # type: ignore[misc]  # as Keras' operations are n
 
 def eager(kind: type[Read], options: tuple[Any, ...]) -> Read:
     """Return an operation for eager calls: it is kept, as Keras takes longer to make one than a small call does."""
-    try:
-        hash(options)
-    except TypeError:  # an array of one number, as a fill value may be, cannot be looked up
-        return kind(*options)
-    return _kept(kind, *options)  # type: ignore[arg-type]  # mypy has it that classes have no hash
+    if all(isinstance(option, (str, int, float)) for option in options):
+        return _kept(kind, *options)  # type: ignore[arg-type]  # mypy has it that classes have no hash
+    return kind(*options)  # a fill value may be a tensor of one number, which may change
 
 
 @functools.lru_cache(maxsize=256, typed=True)  # 0 and 0.0 differ for images of integers

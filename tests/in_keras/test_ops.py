@@ -188,6 +188,17 @@ def test_calls_follow_the_layout_that_is_configured(monkeypatch):
         np.testing.assert_array_equal(numbers(ops.affine_transform(image, right)), expected)
 
 
+def test_a_fill_value_that_changes_between_calls_is_read_anew():
+    class Fill:
+        def __float__(self):
+            return self.value
+
+    away, fill = np.array([1, 0, 9, 0, 1, 0, 0, 0], "float32"), Fill()
+    for fill.value in (0.5, 0.25):
+        read = ops.affine_transform(draw(3, 3, 1), away, fill_value=fill, data_format="channels_last")
+        np.testing.assert_array_equal(numbers(read), np.full((3, 3, 1), fill.value))
+
+
 def test_a_fill_value_may_be_a_number_of_numpy():
     away = np.array([1, 0, 9, 0, 1, 0, 0, 0], "float32")
     for given in (np.float32(0.5), np.asarray(0.5)):
