@@ -436,9 +436,9 @@ def test_what_threads_share_is_freed_once_and_by_the_last(monkeypatch):
     address, freed = shared.ctypes.data, numba.njit(lambda given: pool.word(given, pool.SIZE))
     monkeypatch.setattr(pool, "malloc", numba.njit(lambda size: address))
     monkeypatch.setattr(pool, "free", numba.njit(lambda given: pool.write(given, pool.SIZE, freed(given) + 1)))
-    monkeypatch.setattr(pool, "leave", numba.njit(pool.leave.py_func))
+    monkeypatch.setattr(pool, "release", numba.njit(pool.release.py_func))
     monkeypatch.setattr(pool, "cached", lambda compiler, function, *form: compiler(*form)(function))
-    help, launch = pool.helper.__wrapped__(), numba.njit(pool.on_threads.py_func)
+    helper, launch = pool.helper.__wrapped__(), numba.njit(pool.on_threads.py_func)
     nothing = numba.cfunc(FORM)(lambda words, first, last: 0)
     given = np.zeros(calls.WORDS, np.int64)
     given[calls.CHUNKS] = 50
@@ -453,7 +453,7 @@ def test_what_threads_share_is_freed_once_and_by_the_last(monkeypatch):
     at_once, refused = (lambda frame, task: task() or 0), (lambda frame, task: frame.error())
     for schedule, missed in ((at_once, 0), (refused, 0), (late, 3), (first_late, 1)):
         shared[:], frame = 0, Frame(4, schedule)
-        launch(frame.words.ctypes.data, help, nothing.address, given.ctypes.data, 50)
+        launch(frame.words.ctypes.data, helper, nothing.address, given.ctypes.data, 50)
         assert len(frame.late) == missed
         for task in frame.late:
             assert shared[-1] == 0

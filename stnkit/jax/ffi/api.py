@@ -28,7 +28,7 @@ def _called(builder: Any, frame: Any, function: str, fields: Mapping[str, Any]) 
     return builder.ptrtoint(builder.call(code, [builder.inttoptr(start, _BYTES)]), _WORD)
 
 
-def _done(builder: Any, frame: Any, function: str, fields: Mapping[str, Any]) -> Any:
+def _succeeded(builder: Any, frame: Any, function: str, fields: Mapping[str, Any]) -> Any:
     """Build a call within the context of a frame; return whether there was no error, of which nothing else is kept."""
     context = load(builder, frame, OFFSETS["CallFrame"]["ctx"])
     error = _called(builder, frame, function, {"ctx": context, **fields})
@@ -58,7 +58,7 @@ def thread_count(context, frame):
     def generate(context, builder, signature, args):
         found = cgutils.alloca_once_value(builder, _WORD(0))
         fields = {"num_threads": builder.ptrtoint(found, _WORD)}
-        _done(builder, args[0], "ThreadPool_NumThreads", fields)
+        _succeeded(builder, args[0], "ThreadPool_NumThreads", fields)
         return builder.load(found)
 
     return types.int64(types.int64), generate
@@ -69,6 +69,6 @@ def schedule(context, frame, task, data):
     """Let XLA call `task(data)`, by its address, on one of its threads; tell whether it will."""
 
     def generate(context, builder, signature, args):
-        return _done(builder, args[0], "ThreadPool_Schedule", {"task": args[1], "data": args[2]})
+        return _succeeded(builder, args[0], "ThreadPool_Schedule", {"task": args[1], "data": args[2]})
 
     return types.boolean(types.int64, types.int64, types.int64), generate

@@ -125,12 +125,12 @@ def put_addresses(frame, given):
 
 @functools.cache
 def answer() -> Any:
-    """Compile what answers a frame: `error = answer(frame, kernel, help)`.
+    """Compile what answers a frame: `error = answer(frame, kernel, task)`.
 
-    It runs a kernel: on this thread if `help` is 0, else by what XLA's threads are to call; see `pool.helper`.
+    It runs a kernel: on this thread alone if `task` is 0, else with XLA's threads, which run that; see `pool.helper`.
     """
 
-    def answer(frame, kernel, help):
+    def answer(frame, kernel, task):
         found = examine(frame)
         if found == ODD_CALL:
             return refuse(
@@ -145,7 +145,7 @@ def answer() -> Any:
         given = filled(block(frame))
         put_addresses(frame, given)
         chunks = words_at(given)[CHUNKS]
-        status = run(kernel, given, 0, chunks) if help == 0 else on_threads(frame, help, kernel, given, chunks)
+        status = run(kernel, given, 0, chunks) if task == 0 else on_threads(frame, task, kernel, given, chunks)
         if status:
             return refuse(frame, "a kernel found no memory to work in", EXHAUSTED)
         return 0

@@ -27,7 +27,7 @@ def threaded(launch: Launch) -> bool:
 
 
 def started(launch: Launch) -> tuple[int, int]:
-    """Return the address of a kernel, and that of what XLA's threads are to call, or 0: what `frame.answer` takes."""
+    """Return the address of a kernel, and that of the task for XLA's threads, or 0: what `frame.answer` takes."""
     return launch.kernel.address, pool.helper() if threaded(launch) else 0
 
 
@@ -50,11 +50,11 @@ def register(name: str, function: Any) -> None:
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
 
 
-def handler(kernel: int, help: int) -> Any:
+def handler(kernel: int, task: int) -> Any:
     """Compile the handler that starts a kernel."""
     answer = frames.answer().address
 
     def handle(frame):  # type: ignore[no-untyped-def]  # Numba types it
-        return run(answer, frame, kernel, help)
+        return run(answer, frame, kernel, task)
 
     return cfunc(types.int64(types.int64))(handle)

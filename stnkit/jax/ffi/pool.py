@@ -2,7 +2,8 @@
 
 XLA promises no more than to run what is scheduled at some time, and a thread that waits for that may be the one which
 would run it. So the thread that is called does pieces of the chunks itself, as long as there are any, and waits only
-for those that others have begun. Who comes late finds nothing to do; what is shared lives until the last has left.
+for those that others have begun. Who comes late finds nothing to do. What is shared is counted by its references, and
+freed with the last.
 """
 
 import functools
@@ -22,13 +23,13 @@ from stnkit.kernels.cpu.parallel import run, run_piece, word
 
 SMALL = 1 << 16  # taps read; below it, threads save less than it costs to wake them
 PIECES = 4  # for each thread: so long, at most, is one alone with the last of them
-# What is shared, in bytes from its start: which piece is next, how many are done, how many threads have not left, how
-# many pieces there are, and the addresses of the kernel and of its words.
-NEXT, DONE, PRESENT, COUNT, KERNEL, GIVEN, SIZE = range(0, 56, 8)
+# What is shared, in bytes from its start: which piece is next, how many are done, the count of references, how many
+# pieces there are, and the addresses of the kernel and of its words.
+NEXT, DONE, REFERENCES, PIECE_COUNT, KERNEL, GIVEN, SIZE = range(0, 56, 8)
 
 
 @intrinsic
-def give_way(context):
+def yield_core(context):
     """Let another thread have this one's core, where there is such a function."""
 
     def generate(context, builder, signature, args):
@@ -43,7 +44,7 @@ def give_way(context):
 @inline
 def work(shared):
     """Do pieces, as long as there is one that nobody has begun."""
-    pieces, piece = word(shared, COUNT), add(shared, NEXT, 1)
+    pieces, piece = word(shared, PIECE_COUNT), add(shared, NEXT, 1)
     while piece < pieces:
         run_piece(word(shared, KERNEL), word(shared, GIVEN), piece, pieces)
         add(shared, DONE, 1)
@@ -51,26 +52,26 @@ def work(shared):
 
 
 @inline
-def leave(shared, threads):
-    """Note that threads have left; the last gives the memory back."""
-    if add(shared, PRESENT, -threads) == threads:
+def release(shared, references):
+    """Drop references; free the memory with the last."""
+    if add(shared, REFERENCES, -references) == references:
         free(shared)
 
 
 @functools.cache
 def helper() -> int:
-    """Compile what XLA's threads are to call; return its address."""
+    """Compile the task that XLA's threads run; return its address."""
 
     def helper(shared):
         work(shared)
-        leave(shared, 1)
+        release(shared, 1)
 
     helper.__qualname__ = f"helper_{digest(__name__):014x}"
     return int(cached(cfunc, helper, types.void(types.int64)).address)
 
 
 @inline
-def on_threads(frame, help, kernel, words, chunks):
+def on_threads(frame, task, kernel, words, chunks):
     """Run a kernel on all of its chunks, with the help of XLA's threads; return a status."""
     threads = thread_count(frame)
     shared = malloc(SIZE) if threads > 1 else 0
@@ -80,14 +81,14 @@ def on_threads(frame, help, kernel, words, chunks):
     helpers, missing = min(threads, pieces) - 1, 0
     write(shared, NEXT, 0)
     write(shared, DONE, 0)
-    write(shared, PRESENT, helpers + 1)
-    write(shared, COUNT, pieces)
+    write(shared, REFERENCES, helpers + 1)
+    write(shared, PIECE_COUNT, pieces)
     write(shared, KERNEL, kernel)
     write(shared, GIVEN, words)
     for _ in range(helpers):
-        missing += 0 if schedule(frame, help, shared) else 1
+        missing += 0 if schedule(frame, task, shared) else 1
     work(shared)
     while add(shared, DONE, 0) < pieces:
-        give_way()
-    leave(shared, 1 + missing)
+        yield_core()
+    release(shared, 1 + missing)
     return word(words, 8 * STATUS)
