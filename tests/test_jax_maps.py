@@ -88,6 +88,26 @@ def test_the_horizon_passes_nothing(plain):
     assert bars[1][0].any()
 
 
+def test_the_horizon_passes_nothing_to_the_second_order(plain):
+    """Derivatives of an operation that kernels do are those of the grid that it stands for."""
+    theta = np.tile(np.eye(3), (2, 1, 1))
+    theta[0, 2] = [1, 0, 0]
+    theta[1, 0, 0] = np.inf
+    image = np.random.default_rng(0).uniform(-1, 1, (2, 1, 3, 4))
+    given = jnp.asarray(image), jnp.asarray(theta)
+
+    def composed(i, t):
+        return plain.grid_sample(i, plain.projective_grid(t, image.shape[2:]))
+
+    def second(sampled):
+        slope = jax.grad(lambda i, t: (given[0] * sampled(i, t) ** 2).sum(), 1)
+        return jax.jit(jax.grad(lambda i, t: slope(i, t)[..., :2].sum(), (0, 1)))(*given)
+
+    expected = second(composed)
+    close(second(plain.projective_sample), expected)
+    assert expected[1][0].any()
+
+
 def test_control_points_are_constants(plain):
     given = draw("thin_plate_spline", 2)
     mine, control = in_jax(given), jnp.asarray(given.control)
