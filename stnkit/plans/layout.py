@@ -138,7 +138,7 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
 
 
 def _bytes(array: Layout, size: Shape, whole: Shape) -> int:
-    """Return how many bytes an array has; for a tile of some size, those of the whole, which caches do not hold."""
+    """Return how many bytes an array has; if it is a tile, of `size`, those of the whole, as no cache holds a tile."""
     shape, _, dtype = array
     return math.prod(shape) * dtype.itemsize * math.prod(whole) // (math.prod(size) or 1)
 

@@ -1,4 +1,7 @@
-"""What hands pieces of a call's chunks to Numba's threads; it is imported, and Numba with it, once they are to work."""
+"""What hands pieces of a call's chunks to Numba's threads; it is imported, and Numba with it, once they are to work.
+
+XLA's threads run the same pieces; see `jax.ffi.pool`.
+"""
 
 import functools
 
