@@ -453,10 +453,13 @@ def test_clean_removes_the_kernels_of_other_sources(place: Path, capsys: pytest.
     spec = Spec(1, digest=today)
     kept = Path(FunctionCache(jit.kernel(lambda: spec, spec).function)._cache_file._index_path)  # as Numba names it
     assert f"_{today:014x}_" in kept.name
-    parallel = f"parallel.parallel_{digests.digest('stnkit.kernels.cpu.parallel'):014x}-196.py311.1.nbc"
-    others = ["cpu.pyc", "jit.place-217.py311.nbi", parallel]
+    starters = [("parallel", "kernels.cpu.parallel"), ("answer", "jax.ffi.frame"), ("helper", "jax.ffi.pool")]
+    others = ["cpu.pyc", "jit.place-217.py311.nbi"] + [
+        f"{room.rpartition('.')[2]}.{name}_{digests.digest(f'stnkit.{room}'):014x}-196.py311.1.nbc"
+        for name, room in starters
+    ]
     old = [kept.name.replace(f"{today:014x}", f"{today ^ 1:014x}"), "cpu.sample_vjp_0123456789abcdef-49.py311.nbi"]
-    old += [f"threads.start_{today ^ 1:014x}-196.py311.nbi"]
+    old += [f"{room}_{today:014x}-196.py311.nbi" for room in ("parallel.parallel", "frame.answer", "pool.helper")]
     old += [name.replace(".nbi", ".12.nbc") for name in old] + [f"{old[0]}.tmp.0123456789abcdef"]
     for name in [kept.name, *others, *old]:
         (place / name).write_bytes(b"12345678")

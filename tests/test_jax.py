@@ -319,7 +319,7 @@ def short(spec):
     return kernel(short, spec)
 
 
-@pytest.mark.parametrize("work", [1, pool.SMALL], ids=["serial", "parallel"])
+@pytest.mark.parametrize("work", [1, pool.LEAST_WORK], ids=["serial", "parallel"])
 def test_an_error_of_a_kernel_is_one_of_xla(work):
     form = jax.ShapeDtypeStruct((3,), np.float32)
     launch = Launch(short, Spec(1), work, Arguments(chunks=8), (calls.OUT,))

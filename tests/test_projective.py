@@ -122,6 +122,25 @@ def test_close_to_the_horizon(plain, dtype):
     np.testing.assert_array_equal(out[0, 0, :, [0, 2]].T, image[0, 0, :, [0, 2]].T)
 
 
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tangent_that_overflows_passes_nothing_where_the_image_does_not_change(plain, dtype, padding):
+    """Far outside, where u = r / w is finite and u' is not: an axis that has no slope there adds exactly 0."""
+    image = np.arange(1.0, 7.0).reshape(1, 1, 2, 3).astype(dtype)
+    theta = np.eye(3, dtype=dtype)[None].copy()
+    theta[0, 2, 2] = np.sqrt(np.finfo(dtype).tiny)
+    theta[0, :2, 2] = 8.0
+    options = {"padding_mode": padding}
+    d_image, d_theta = np.ones_like(image), np.zeros_like(theta)
+    d_theta[0, 2, 2] = 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        out, out_dot = plain.projective_sample_jvp(image, theta, d_image, d_theta, **options)
+        assert not np.isfinite(plain.projective_grid_jvp(theta, d_theta, (2, 3))[1]).any()
+    read = 6 if padding == "border" else 0
+    assert (out == read).all()
+    assert (out_dot == (1 if padding == "border" else 0)).all()  # what d_image has there
+
+
 def test_a_scaled_theta_is_the_same_map(plain):
     given = maps.draw("projective", 2, "bilinear", "zeros", False)
     for scale in (2.0, 0.25):

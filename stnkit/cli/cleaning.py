@@ -14,10 +14,17 @@ from stnkit.kernels.cpu import threads
 from stnkit.kernels.cuda import cubin_cache
 
 # What Numba calls the files of a kernel: module, name, digest (which was not always there), Spec, line, Python's
-# release. What hands pieces to threads has no Spec.
-NAMES = r"[^.]+\.[a-z_]+?_(?:([0-9a-f]{14})(?:_[0-9a-f]{16})?|[0-9a-f]{16})-\d+\.py\w+" + (
+# release. What starts kernels has no Spec.
+NAMES = r"([^.]+)\.[a-z_]+?_(?:([0-9a-f]{14})(?:_[0-9a-f]{16})?|[0-9a-f]{16})-\d+\.py\w+" + (
     r"\.(?:nbi|\d+\.nbc)(?:\.tmp\.\w+)?"
 )
+
+# The modules of what starts kernels, each with a digest of its own, by the name in a file's.
+STARTERS = {
+    "parallel": "stnkit.kernels.cpu.parallel",
+    "frame": "stnkit.jax.ffi.frame",
+    "pool": "stnkit.jax.ffi.pool",
+}
 
 
 class Removed(NamedTuple):
@@ -38,11 +45,18 @@ def clean() -> Removed:
 
 def _old() -> Iterator[Path]:
     folder = threads.cache_directory()
-    todays = [f"{digest:014x}" for digest in (digests.digest(), digests.digest("stnkit.kernels.cpu.parallel"))]
     for path in sorted(Path(folder).iterdir()) if folder else ():
         found = re.fullmatch(NAMES, path.name)
-        if found and found[1] not in todays:
+        if found and found[2] != _todays(found[1]):
             yield path
+
+
+def _todays(module: str) -> str | None:
+    """Return the digest of this stnkit's kernels, or of what starts them; None where JAX is not there any more."""
+    try:
+        return f"{digests.digest(*filter(None, [STARTERS.get(module)])):014x}"
+    except ImportError:
+        return None
 
 
 def _old_on_gpus() -> Iterator[Path]:

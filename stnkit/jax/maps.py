@@ -53,13 +53,13 @@ def _sample_jvp(image: Array, grid: Array, d_image: Array, d_grid: Array, **opti
 @functools.cache
 def _jit(formula: Callable[..., Array]) -> Callable[..., Array]:
     """Return a formula as one program for each size; within another program it is a part of that."""
-    fixed = [name for name in ("algebra", "size", "align") if name in inspect.signature(formula).parameters]
+    fixed = [name for name in ("namespace", "size", "align") if name in inspect.signature(formula).parameters]
     made: Callable[..., Array] = jax.jit(formula, static_argnames=fixed, inline=True)
     return made
 
 
 JAX = Framework(
-    algebra=operations.ALGEBRA,
+    namespace=operations.NAMESPACE,
     matmul=functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST),  # which devices else round
     size=validation.size,
     control=constant,

@@ -15,12 +15,12 @@ from stnkit.jax._compat import vary_alike
 from stnkit.jax.primitives import Settings, Splat
 from stnkit.plans.layout import Shape
 from stnkit.spec import AFFINE, DEGREES, PROJECTIVE
-from stnkit.transforms.differentiable_grids import Algebra, projective_jvp, projective_vjp
+from stnkit.transforms.differentiable_grids import ArrayNamespace, projective_jvp, projective_vjp
 
 Array = Any
 Maybe = Array | None
 
-ALGEBRA = Algebra(jnp, lambda like, n: jnp.arange(n, dtype=like.dtype))
+NAMESPACE = ArrayNamespace(jnp, lambda like, n: jnp.arange(n, dtype=like.dtype))
 
 
 def sample(image: Array, source: Array, sampler: Settings, order: Shape | None = None) -> Array:
@@ -102,25 +102,25 @@ def higher(sampler: Settings, order: Shape) -> list[tuple[int, Shape]]:
     return [(axis, tuple(times + (i == axis) for i, times in enumerate(order))) for axis in axes]
 
 
-def steps(source: Array, source_dot: Array, sampler: Settings) -> list[Array]:
+def coordinate_tangents(source: Array, source_dot: Array, sampler: Settings) -> list[Array]:
     """Return how a tangent of the source moves each coordinate, as factors of an output."""
     u_dot = source_dot
     if sampler.kind == AFFINE:
         u_dot = affine_grid(source_dot, sampler)
     elif sampler.kind == PROJECTIVE:
-        u_dot = projective_jvp(ALGEBRA, source, source_dot, sampler.size, sampler.options.align)
+        u_dot = projective_jvp(NAMESPACE, source, source_dot, sampler.size, sampler.options.align)
     elif sampler.ij:
         u_dot = p.as_grid(source_dot)
     return [jnp.expand_dims(u_dot[..., axis], sampler.channel) for axis in range(len(sampler.size))]
 
 
-def pulled(u_bar: Array, source: Array, sampler: Settings) -> Array:
+def source_cotangent(u_bar: Array, source: Array, sampler: Settings) -> Array:
     """Return the cotangent of the source, for each item of the batch, for that of each coordinate."""
     if sampler.kind == AFFINE:
         return affine_grid_vjp(u_bar, sampler)
     if sampler.kind == PROJECTIVE:
         each = jnp.broadcast_to(source, (len(u_bar), *source.shape[1:]))
-        return projective_vjp(ALGEBRA, u_bar, each, sampler.options.align)
+        return projective_vjp(NAMESPACE, u_bar, each, sampler.options.align)
     return p.as_indices(u_bar) if sampler.ij else u_bar
 
 

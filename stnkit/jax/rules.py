@@ -25,17 +25,17 @@ from stnkit.jax._compat import like, vary_alike
 from stnkit.jax.operations import (
     Array,
     Maybe,
+    coordinate_tangents,
     gradient,
     grid,
     grid_vjp,
     higher,
     image_of,
     no_order,
-    pulled,
     sample,
     scaled,
+    source_cotangent,
     splat,
-    steps,
     tangent,
     vjp,
 )
@@ -74,7 +74,7 @@ def sample_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape) 
         return out, tangent(image, source, source_dot, image_dot, sampler)
     terms = [] if image_dot is None else [sample(image_dot, source, sampler.linear, order)]
     if source_dot is not None:
-        moves = steps(source, source_dot, sampler)
+        moves = coordinate_tangents(source, source_dot, sampler)
         terms += [sample(image, source, sampler, more) * moves[axis] for axis, more in higher(sampler, order)]
     return out, _sum(terms, out)
 
@@ -95,7 +95,7 @@ def splat_jvp(primals: Any, tangents: Any, *, sampler: Settings, order: Shape, i
     out = splat(g, source, sampler, image, order)
     terms = [] if g_dot is None else [splat(g_dot, source, sampler, image, order)]
     if source_dot is not None:
-        wide, moves = g.astype(arithmetic(g.dtype, source.dtype)), steps(source, source_dot, sampler)
+        wide, moves = g.astype(arithmetic(g.dtype, source.dtype)), coordinate_tangents(source, source_dot, sampler)
         terms += [
             splat(wide * moves[axis], source, sampler, image, more).astype(out.dtype)
             for axis, more in higher(sampler, order)
@@ -116,7 +116,7 @@ def tangent_by_definition(image: Array, source: Array, *dots: Array, sampler: Se
     """Return S[0](dx, u) + sum_i S[e_i](x, u) du_i."""
     wide = image.astype(arithmetic(image.dtype, source.dtype))
     source_dot, *image_dot = dots
-    moves = steps(source, source_dot, sampler)
+    moves = coordinate_tangents(source, source_dot, sampler)
     terms = [sample(wide, source, sampler, order) * moves[axis] for axis, order in higher(sampler, no_order(sampler))]
     terms += [sample(dot.astype(wide.dtype), source, sampler.linear) for dot in image_dot]
     return sum(terms[1:], terms[0]).astype(dot_dtype(image.dtype, source.dtype))
@@ -154,7 +154,7 @@ def vjp_by_definition(g: Array, image: Array, source: Array, *, sampler: Setting
     dtype = arithmetic(image.dtype, source.dtype)
     slopes = gradient(image.astype(dtype), source, sampler)
     u_bar = (g.astype(dtype)[..., None] * slopes).sum(sampler.channel % g.ndim)
-    source_bar = pulled(u_bar, source, sampler)
+    source_bar = source_cotangent(u_bar, source, sampler)
     if source.shape[0] == 1:
         source_bar = source_bar.sum(axis=0, keepdims=True)
     return [*bars, source_bar.astype(source.dtype)]

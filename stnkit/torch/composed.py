@@ -30,7 +30,7 @@ def _arange(like: torch.Tensor, n: Any) -> torch.Tensor:
 
 
 TORCH = differentiable_grids.Framework(
-    algebra=differentiable_grids.Algebra(torch, _arange),
+    namespace=differentiable_grids.ArrayNamespace(torch, _arange),
     matmul=torch.matmul,
     size=known_size,
     control=constant_tensor,

@@ -31,7 +31,7 @@ _projective_axes, _spline_axes = inspect.unwrap(validation.projective_axes), ins
 PAIR = ("image", "theta")
 
 
-class Algebra(NamedTuple):
+class ArrayNamespace(NamedTuple):
     """What the formulas of projective maps are made of."""
 
     xp: Any  # the namespace of a framework
@@ -41,7 +41,7 @@ class Algebra(NamedTuple):
 class Framework(NamedTuple):
     """What differs between frameworks."""
 
-    algebra: Algebra
+    namespace: ArrayNamespace
     matmul: Callable[[Array, Array], Array]
     size: Callable[[Size, int], tuple[Any, ...]]  # checks the size of an output
     control: Callable[[Any], Array]  # takes control points, which are constants
@@ -54,7 +54,7 @@ class Framework(NamedTuple):
     @property
     def xp(self) -> Any:
         """The framework's namespace."""
-        return self.algebra.xp
+        return self.namespace.xp
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,20 @@ class Maps:
     def grid(self, theta: Array, size: Size) -> Array:
         """Return the grid."""
         if self.control is None:
-            return self.framework.jit(projective)(self.framework.algebra, theta, size, self.align)
+            return self.framework.jit(projective)(self.framework.namespace, theta, size, self.align)
         flat = self.framework.matmul(self.framework.table(self.control, size, self.align, theta), theta)
         return flat.reshape((*theta.shape[:-2], *size, self.ndim))
 
     def push(self, theta: Array, theta_dot: Array, size: Size) -> Array:
         """Return the grid's tangent."""
         if self.control is None:
-            return self.framework.jit(projective_jvp)(self.framework.algebra, theta, theta_dot, size, self.align)
+            return self.framework.jit(projective_jvp)(self.framework.namespace, theta, theta_dot, size, self.align)
         return self.grid(theta_dot, size)
 
     def pull(self, theta: Array, grid_bar: Array) -> Array:
         """Return the cotangent of theta."""
         if self.control is None:
-            return self.framework.jit(projective_vjp)(self.framework.algebra, grid_bar, theta, self.align)
+            return self.framework.jit(projective_vjp)(self.framework.namespace, grid_bar, theta, self.align)
         weights = self.framework.table(self.control, grid_bar.shape[-1 - self.ndim : -1], self.align, grid_bar)
         return self.framework.matmul(weights.T, grid_bar.reshape((*theta.shape[:-2], -1, self.ndim)))
 
@@ -213,25 +213,25 @@ class Rows(NamedTuple):
     lost: Array  # at or behind the horizon, or not finite
 
 
-def lattice(algebra: Algebra, theta: Array, size: Size, align: bool) -> list[Array]:
+def lattice(namespace: ArrayNamespace, theta: Array, size: Size, align: bool) -> list[Array]:
     """Return the normalised coordinates of an output along x, y, z, which broadcast over it and over theta's batch."""
     rank = theta.ndim - 2 + len(size)
     lines = []
     for axis, n in enumerate(reversed(size)):
-        steps = 2 * algebra.arange(theta, n)
+        steps = 2 * namespace.arange(theta, n)
         line = (steps - (n - 1)) / max(n - 1, 1) if align else (steps + (1 - n)) / n
         lines.append(line.reshape((*(1,) * (rank - 1 - axis), -1, *(1,) * axis)))
     return lines
 
 
-def projective(algebra: Algebra, theta: Array, size: Size, align: bool) -> Array:
+def projective(namespace: ArrayNamespace, theta: Array, size: Size, align: bool) -> Array:
     """Return the grid of projective maps, of shape (..., *T, d)."""
-    return algebra.xp.stack(_rows(theta, lattice(algebra, theta, size, align), algebra.xp).coordinates, -1)
+    return namespace.xp.stack(_rows(theta, lattice(namespace, theta, size, align), namespace.xp).coordinates, -1)
 
 
-def projective_jvp(algebra: Algebra, theta: Array, theta_dot: Array, size: Size, align: bool) -> Array:
+def projective_jvp(namespace: ArrayNamespace, theta: Array, theta_dot: Array, size: Size, align: bool) -> Array:
     """Return the grid's tangent: u' = (r' - u w') / w."""
-    xp, lines = algebra.xp, lattice(algebra, theta, size, align)
+    xp, lines = namespace.xp, lattice(namespace, theta, size, align)
     found = _rows(theta, lines, xp)
     *rows_dot, depth_dot = (_line(theta_dot, row, lines) for row in range(len(size) + 1))
     pairs = zip(found.coordinates, rows_dot, strict=True)
@@ -239,10 +239,10 @@ def projective_jvp(algebra: Algebra, theta: Array, theta_dot: Array, size: Size,
     return xp.stack([xp.where(found.lost, 0.0, u_dot) for u_dot in moved], -1)
 
 
-def projective_vjp(algebra: Algebra, bar: Array, theta: Array, align: bool) -> Array:
+def projective_vjp(namespace: ArrayNamespace, bar: Array, theta: Array, align: bool) -> Array:
     """Return the cotangent of theta: r_bar = u_bar / w and w_bar = -(sum of r_bar u), times the locations."""
-    xp, ndim = algebra.xp, theta.shape[-1] - 1
-    lines = lattice(algebra, theta, bar.shape[-1 - ndim : -1], align)
+    xp, ndim = namespace.xp, theta.shape[-1] - 1
+    lines = lattice(namespace, theta, bar.shape[-1 - ndim : -1], align)
     found = _rows(theta, lines, xp)
     bars = [xp.where(found.lost, 0.0, bar[..., axis]) / found.depth for axis in range(ndim)]
     pulled = [r * _finite(found, u, xp) for r, u in zip(bars, found.coordinates, strict=True)]

@@ -10,12 +10,12 @@ from numba import cfunc, types
 
 from stnkit.jax.ffi.api import refuse
 from stnkit.jax.ffi.layout import OFFSETS, VALUES, VERSION
-from stnkit.jax.ffi.memory import clear, half, inline, write
+from stnkit.jax.ffi.memory import clear, half, write
 from stnkit.jax.ffi.pool import on_threads
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.compiler.jit import FORM, cached
+from stnkit.kernels.compiler.jit import FORM, cached, inline
 from stnkit.kernels.cpu.call import CHUNKS, WORDS
-from stnkit.kernels.cpu.parallel import filled, run, word
+from stnkit.kernels.cpu.pieces import filled, run, word
 from stnkit.kernels.cpu.words import words_at
 
 # A constant of compiled code must be a number of its own.

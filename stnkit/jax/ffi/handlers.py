@@ -14,7 +14,7 @@ from numba import cfunc, types
 
 from stnkit.jax.ffi import frame as frames
 from stnkit.jax.ffi import pool
-from stnkit.kernels.cpu.parallel import run
+from stnkit.kernels.cpu.pieces import run
 from stnkit.plans.launch import Launch
 
 _registering = threading.Lock()  # programs may be lowered in several threads
@@ -23,7 +23,7 @@ registered: dict[str, Any] = {}  # handlers by name; XLA keeps their addresses, 
 
 def threaded(launch: Launch) -> bool:
     """Tell whether a kernel is run on threads."""
-    return launch.call.chunks > 1 and launch.work >= pool.SMALL
+    return launch.call.chunks > 1 and launch.work >= pool.LEAST_WORK
 
 
 def started(launch: Launch) -> tuple[int, int]:

@@ -3,11 +3,9 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-
-inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def at(builder: Any, address: Any, offset: Any, bits: int = 64) -> Any:
@@ -45,6 +43,16 @@ def add(context, address, offset, change):
         return builder.atomic_rmw("add", at(builder, args[0], args[1]), args[2], "acq_rel")
 
     return types.int64(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def current(context, address, offset):
+    """Read 8 bytes that threads share, with all that was written before they were."""
+
+    def generate(context, builder, signature, args):
+        return builder.load_atomic(at(builder, args[0], args[1]), "acquire", 8)
+
+    return types.int64(types.int64, types.int64), generate
 
 
 @intrinsic

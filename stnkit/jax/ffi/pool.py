@@ -15,13 +15,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from stnkit.jax.ffi.api import schedule, thread_count
-from stnkit.jax.ffi.memory import add, inline, write
+from stnkit.jax.ffi.memory import add, current, write
 from stnkit.kernels.compiler.digests import digest
-from stnkit.kernels.compiler.jit import cached, free, malloc
+from stnkit.kernels.compiler.jit import cached, free, inline, malloc
 from stnkit.kernels.cpu.call import STATUS
-from stnkit.kernels.cpu.parallel import run, run_piece, word
+from stnkit.kernels.cpu.pieces import run, run_piece, word
 
-SMALL = 1 << 16  # taps read; below it, threads save less than it costs to wake them
+LEAST_WORK = 1 << 16  # taps read; below it, XLA's threads save no more than it takes to wake them
 PIECES = 4  # for each thread: so long, at most, is one alone with the last of them
 # What is shared, in bytes from its start: which piece is next, how many are done, the count of references, how many
 # pieces there are, and the addresses of the kernel and of its words.
@@ -88,7 +88,7 @@ def on_threads(frame, task, kernel, words, chunks):
     for _ in range(helpers):
         missing += 0 if schedule(frame, task, shared) else 1
     work(shared)
-    while add(shared, DONE, 0) < pieces:
+    while current(shared, DONE) < pieces:
         yield_core()
     release(shared, 1 + missing)
     return word(words, 8 * STATUS)

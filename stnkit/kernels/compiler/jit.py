@@ -40,6 +40,7 @@ from stnkit.spec import Spec
 leaf = njit(
     forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LeafPipeline
 )
+inline = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # no leaf: it sees addresses alone
 int64, uint64 = (int, int) if interpreted() else (np.int64, np.uint64)  # Python's own are interpreted sooner
 FORM = types.int64(types.int64, types.int64, types.int64)  # of a kernel: see `kernels.cpu.call`
 

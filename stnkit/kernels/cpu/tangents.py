@@ -111,19 +111,22 @@ def fill_jvp(out, out_dot, to, image, image_dot, at, fills, raws, tile, a, b, cs
 
 @leaf
 def along(tile, p, dx, dy, dz, points, many, spec):
-    """Return the derivative of location `p`, or several, along the tangent of its pixel coordinates.
-
-    An axis along which it does not move adds exactly 0, be the image infinite there.
-    """
-    u = full(load(tile.dots, slot(int64(0), p), points), many)
-    value_dot = unless_zero(u, u * dx)
+    """Return the derivative of location `p`, or several, along the tangent of its pixel coordinates."""
+    value_dot = rise(full(load(tile.dots, slot(int64(0), p), points), many), dx)
     if spec.ndim > 1:
-        u = full(load(tile.dots, slot(int64(1), p), points), many)
-        value_dot = value_dot + unless_zero(u, u * dy)
+        value_dot = value_dot + rise(full(load(tile.dots, slot(int64(1), p), points), many), dy)
     if spec.ndim > 2:
-        u = full(load(tile.dots, slot(int64(2), p), points), many)
-        value_dot = value_dot + unless_zero(u, u * dz)
+        value_dot = value_dot + rise(full(load(tile.dots, slot(int64(2), p), points), many), dz)
     return value_dot
+
+
+@leaf
+def rise(step, slope):
+    """Return what a step along an axis adds: exactly 0 if there is no step or no slope, be the other infinite.
+
+    A step may be: near the horizon of a projective map one overflows, where locations are far outside the image.
+    """
+    return unless_zero(step, unless_zero(slope, step * slope))
 
 
 @leaf
