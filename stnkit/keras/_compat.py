@@ -24,5 +24,14 @@ def backend() -> str:
     return name
 
 
+def is_compiling() -> bool:
+    """Tell whether torch compiles what is called; a compiler of its own makes no use of what is kept."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return bool(torch.compiler.is_compiling())
+
+
 check_release()
 backend()

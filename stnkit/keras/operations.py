@@ -1,6 +1,7 @@
 """The operations of `stnkit.keras.ops`: eager, or nodes of a functional model, which a file can hold."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 import stnkit
 from stnkit import validation
 from stnkit.calls.arguments import BOUNDARY_MODES
-from stnkit.keras._compat import backend
+from stnkit.keras._compat import backend, is_compiling
 from stnkit.spec import DATA_FORMATS
 
 Tensor = Any
@@ -40,9 +41,9 @@ class Read(keras.Operation):  # type: ignore[misc]  # as Keras' operations are n
 
 def eager(kind: type[Read], options: tuple[Any, ...]) -> Read:
     """Return an operation for eager calls: it is kept, as Keras takes longer to make one than a small call does."""
-    if all(isinstance(option, (str, int, float)) for option in options):
-        return _kept(kind, *options)  # type: ignore[arg-type]  # mypy has it that classes have no hash
-    return kind(*options)  # a fill value may be a tensor of one number, which may change
+    if is_compiling() or not all(isinstance(option, (str, int, float)) and option == option for option in options):
+        return kind(*options)  # a fill value may be a tensor of one number, which may change
+    return _kept(kind, *options)  # type: ignore[arg-type]  # mypy has it that classes have no hash
 
 
 @functools.lru_cache(maxsize=256, typed=True)  # 0 and 0.0 differ for images of integers
@@ -203,10 +204,11 @@ class MapCoordinates(Read):
 def _number(fill_value: Any) -> float:
     """Return a fill value as a number of Python's, which tells programs apart."""
     try:
-        return fill_value if isinstance(fill_value, int) else float(fill_value)
+        number = fill_value if isinstance(fill_value, int) else float(fill_value)
     except (TypeError, ValueError) as error:
         msg = f"`fill_value` must be a real number; got {fill_value!r}"
         raise TypeError(msg) from error
+    return number if number == number else math.nan  # one NaN: others are not even equal to themselves
 
 
 def homography(start: Tensor, end: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Keras' functions with every gradient: against SciPy in float64, and gradients against the chain rule by hand."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from keras import KerasTensor
 from scipy import ndimage
 
 import stnkit
-from stnkit.keras import ops
+from stnkit.keras import operations, ops
 
 SCIPY = {
     "constant": "grid-constant",
@@ -204,3 +206,29 @@ def test_a_fill_value_may_be_a_number_of_numpy():
     for given in (np.float32(0.5), np.asarray(0.5)):
         read = ops.affine_transform(np.ones((2, 2, 1), "float32"), away, fill_value=given, data_format="channels_last")
         assert keras.ops.convert_to_numpy(read).ravel().tolist() == [0.5] * 4
+
+
+def test_each_nan_is_the_same_program():
+    away, image = np.array([1, 0, 9, 0, 1, 0, 0, 0], "float32"), np.ones((2, 2, 1), "float32")
+    made = []
+    for _ in range(2):
+        read = ops.affine_transform(image, away, fill_value=float("nan"), data_format="channels_last")
+        assert np.isnan(numbers(read)).all()
+        made.append(operations._program.cache_info().misses)
+    assert made[0] == made[1]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch compiles")
+def test_torch_compiles_calls_without_a_warning():
+    import torch
+
+    image, identity = torch.tensor(draw(4, 5, 1)), torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def moved(image, identity):
+        return ops.affine_transform(image, identity, data_format="channels_last")
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        assert torch.equal(moved(image, identity), image)
+    assert not [one for one in found if "lru_cache" in str(one.message)]
