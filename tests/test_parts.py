@@ -122,9 +122,9 @@ def test_what_is_prefetched(plain):
     layout, spec = importlib.import_module("stnkit.plans.layout"), importlib.import_module("stnkit.spec")
     choices = spec.Options(spec.BILINEAR, (spec.ZEROS,) * 3, False, False, False)
 
-    def planned(image, grid, place=None):
-        arrays = layout.layout(image), layout.layout(grid)
-        return layout.sampling(*arrays, spec.GRID, grid.shape[1:-1], choices._replace(place=place))
+    def planned(image, source, kind=spec.GRID, place=None):
+        arrays = layout.layout(image), layout.layout(source)
+        return layout.sampling(*arrays, kind, source.shape[1:-1], choices._replace(place=place))
 
     side = math.isqrt(layout.CACHE // 4)
     small, large = (np.empty((n, n), np.float32) for n in (side, side + 1))
@@ -134,10 +134,12 @@ def test_what_is_prefetched(plain):
     assert planned(small[None, None], many).prefetch == (0, 1)
     halves = np.empty((2, 1, side, side // 2 + 1), np.float32)
     assert planned(halves, few).prefetch == (1, 0)
-    size, start = few.shape[1:-1], (0, 0)
-    for k, part in enumerate([few, few[:, :, :7]]):  # tiles: of wholes that a cache holds, of larger ones, and of both
-        for wide, long in itertools.product((0, 1), repeat=2):
-            place = spec.Place(start, (1, size[1] + long), start, (side, side + wide))
-            assert planned(small[None, None, k : k + 9], part, place).prefetch == (wide, long)
+    start, tile = (0, 0), small[None, None, :9]  # of wholes that a cache holds, of larger ones, and of both
+    for wide, long in itertools.product((0, 1), repeat=2):
+        place = spec.Place(start, (1, few.shape[2] + long), start, (side, side + wide))
+        for flow in (few, few[:, :, :7]):
+            assert planned(tile, flow, spec.FLOW, place).prefetch == (wide, long)
+        grids = place._replace(out_start=(), out_size=())  # as checks leave it: a grid has its locations itself
+        assert planned(tile, (few, many)[long], spec.GRID, grids).prefetch == (wide, long)
     for image in (small[None, None], small.reshape(1, 1, side, side)):
         assert planned(image, few).image[1] == side * side

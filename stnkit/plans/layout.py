@@ -87,7 +87,9 @@ def sampling(image: Layout, source: Layout, kind: int, size: Shape, options: Opt
     channels, spatial, image_strides = _image(image, options)
     full, source_strides = source_layout(source, kind, size)
     whole, place = placed(full, kind, options.place, three(spatial, 1))
-    pixels, out = (spatial, size) if options.place is None else (options.place.image_size, options.place.out_size)
+    pixels, out = spatial, size
+    if options.place is not None:
+        pixels, out = options.place.image_size, options.place.out_size or size  # which a grid does not have
     extent = three(options.without_margin(pixels), 1)
     shared = (image[0][0], source[0][0])
     batch = max(shared) if min(shared) else 0
