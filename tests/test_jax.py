@@ -242,11 +242,12 @@ def test_calls_on_arrays_that_are_there_are_programs(monkeypatch):
         yield lambda: stnkit.affine_sample(image, theta, size, **options)
         yield lambda: ndimage.map_coordinates(image[0, 0], indices, order=order)
         yield lambda: ndimage.map_coordinates(image[0, 0], list(indices), order=order)
+        yield lambda: stnkit.affine_sample(image, theta, size, antialias=2, **options)
 
     def sample_of(image, grid):
         return jnp.ones((1, 1, *grid.shape[1:3]))
 
-    first = [call() for _ in range(2) for call in calls()][-5:]  # to know the type of arrays takes one
+    first = [call() for _ in range(2) for call in calls()][-6:]  # to know the type of arrays takes one
     monkeypatch.setattr("stnkit.jax.call.bound", None)
     monkeypatch.setattr("stnkit.ndimage.interpolation.entered", None)
     for call, expected in zip(calls(), first, strict=True):
@@ -255,6 +256,8 @@ def test_calls_on_arrays_that_are_there_are_programs(monkeypatch):
     for nothing in (float("nan"), [float("nan")]):
         with pytest.raises(TypeError, match="not callable"):  # by another way, which makes no program each time
             stnkit.grid_sample(image, grid, fill_value=nothing)
+    with pytest.raises(TypeError, match="not callable"):  # as it goes by the numbers of theta
+        stnkit.affine_sample(image, theta, antialias=True)
     for odd in (*calls("border", size=[2, 2], order=2), *list(calls(align=1, order=True))[:3]):
         with pytest.raises(TypeError, match="not callable"):
             odd()

@@ -19,11 +19,11 @@ Key = tuple[tuple[Any, ...], ...]
 def repeated(name: str, args: Sequence[Any], options: dict[str, Any]) -> Callable[..., Any] | None:
     """Return what does calls of a sampler like this one; None if there is no fast path for them.
 
-    While JAX traces there is none: the call is a part of another program. Nor is there one for antialiasing, which may
-    go by the numbers of a map, as no program can.
+    While JAX traces there is none: the call is a part of another program. Nor is there one for `antialias=True`, which
+    goes by the numbers of a map, as no program can.
     """
     arrays = [given for given in args if isinstance(given, jax.Array)]
-    if options.get("antialias") or any(isinstance(given, jax.core.Tracer) for given in arrays):
+    if options.get("antialias") is True or any(isinstance(given, jax.core.Tracer) for given in arrays):
         return None
     rest, named = _key(enumerate(args[len(arrays) :])), _key(options.items())
     if rest is None or named is None:
