@@ -53,8 +53,9 @@ def _old() -> Iterator[Path]:
 
 def _todays(module: str) -> str | None:
     """Return the digest of this stnkit's kernels, or of what starts them; None where JAX is not there any more."""
+    rooms = (STARTERS[module],) if module in STARTERS else ()
     try:
-        return f"{digests.digest(*filter(None, [STARTERS.get(module)])):014x}"
+        return f"{digests.digest(*rooms):014x}"
     except ImportError:
         return None
 

@@ -25,7 +25,7 @@ def backend() -> str:
 
 
 def is_compiling() -> bool:
-    """Tell whether torch compiles what is called; a compiler of its own makes no use of what is kept."""
+    """Tell whether torch's compiler traces a call: it looks into no cache of Python's, and warns of one."""
     if keras.backend.backend() != "torch":
         return False
     import torch

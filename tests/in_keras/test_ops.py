@@ -218,7 +218,7 @@ def test_each_nan_is_the_same_program():
     assert made[0] == made[1]
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch compiles")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch.compile is what is asked")
 def test_torch_compiles_calls_without_a_warning():
     import torch
 
